@@ -1,0 +1,1 @@
+"""Pure rules: no I/O, no event loop; time comes in as an argument."""

@@ -1,0 +1,68 @@
+"""The one place that reads time or randomness."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Source of time; tests inject their own."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, for measuring durations."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
+        return time.monotonic()
+
+
+class IdFactory:
+    """Make task ids: UUIDv7 (RFC 9562) that always increase within a process.
+
+    The time part never goes back, even when the system clock does, so that ids
+    keep following the order of enqueueing. Twelve bits count within a
+    millisecond; 62 bits are random.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tick = 0  # milliseconds << 12 | counter
+
+    def new(self) -> str:
+        """Return a new id in its canonical text form."""
+        millis = int(self._clock.now().timestamp() * 1000)
+        self._tick = tick = max(self._tick + 1, millis << 12)
+        head = f"{tick >> 12:012x}"
+        tail = f"{random.getrandbits(62) | 1 << 63:016x}"
+        return f"{head[:8]}-{head[8:]}-7{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+
+
+def boot_id() -> str:
+    """Return what identifies this boot of the machine, or an empty text."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+# A forked child must not repeat its parent's ids.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=random.seed)

@@ -1,0 +1,318 @@
+"""Arguments and results of one function as JSON text, checked by its signature.
+
+A call is bound and validated when it is enqueued, so a wrong one fails at its
+caller. Reading the text back gives the function the values it would have got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic_core import from_json, to_json
+
+from wopr.domain.callables import is_async_callable, signature_of, signature_text
+from wopr.domain.errors import InvalidCallError, PayloadError, PayloadTooLargeError
+from wopr.domain.jsontext import (
+    MAX_INT_DIGITS,
+    MisfitError,
+    OverBudgetError,
+    RefusedError,
+    clip,
+    decode_plain,
+    encode_plain,
+    safe_text,
+    too_large,
+    type_name,
+)
+from wopr.domain.parameters import Parameters
+from wopr.domain.slots import Slot
+
+__all__ = [
+    "CallCodec",
+    "PayloadLimits",
+    "clip",
+    "decode_plain",
+    "encode_plain",
+    "is_async_callable",
+    "signature_text",
+]
+
+_WORD = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLimits:
+    """The most a payload may be.
+
+    Attributes:
+        args: Bytes of JSON of all arguments together.
+        result: Bytes of JSON of a result.
+        error: Bytes of an error text or traceback (longer ones are cut).
+        depth: Levels of JSON nesting.
+    """
+
+    args: int = 262_144
+    result: int = 1_048_576
+    error: int = 65_536
+    depth: int = 64
+
+
+class CallCodec:
+    """Encode and decode the calls and results of one function.
+
+    Annotations are looked at on first use, so a function may be registered
+    before the classes it names are defined.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        name: str,
+        limits: PayloadLimits = PayloadLimits(),
+    ) -> None:
+        """Make the codec of ``function``, which errors call ``name``."""
+        self.name = name
+        self.limits = limits
+        self._function = function
+        self._signature = signature_of(function)
+        self._lazy_parameters: Parameters | None = None
+        # Until the parameters are known, these make every call take the thorough path.
+        self._fewest, self._most = 1, 0
+        self._kinds: tuple[frozenset[type], ...] = ()
+        self._result_is_int = False
+        # A longer text may hide an int of too many digits: its parts are looked at one by one.
+        self._quick_bytes = min(MAX_INT_DIGITS, limits.args - 2)
+
+    @property
+    def signature(self) -> str:
+        """The function's signature as it would be written."""
+        return signature_text(self._function, self.name)
+
+    @property
+    def _parameters(self) -> Parameters:
+        found = self._lazy_parameters
+        if found is None:
+            found = Parameters(self._function, self._signature, self.limits.depth)
+            self._lazy_parameters = found
+            self._result_is_int = int in found.result.kinds
+            self._kinds = found.kinds
+            self._fewest, self._most = found.fewest, found.most
+        return found
+
+    # -- calls ---------------------------------------------------------------
+
+    def encode_call(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> tuple[str, str]:
+        """Return the arguments as the text of a JSON array and of a JSON object.
+
+        Raises:
+            InvalidCallError: The arguments don't fit the signature.
+            PayloadError: An argument has the wrong type or no JSON form.
+            PayloadTooLargeError: The texts are over ``limits.args`` bytes together.
+        """
+        if type(args) is tuple and not kwargs and self._fewest <= len(args) <= self._most:
+            for value, kinds in zip(args, self._kinds, strict=False):
+                kind = type(value)
+                if kind not in kinds or (kind is float and value - value != 0.0):  # type: ignore[operator]
+                    break
+            else:
+                try:
+                    data = to_json(args)
+                except ValueError:  # a lone surrogate: the thorough path says where
+                    data = b""
+                if 0 < len(data) <= self._quick_bytes:
+                    return data.decode(), "{}"
+        try:
+            return self._encode_call(args, kwargs)
+        except InvalidCallError:
+            raise
+        except Exception as error:  # an argument whose own methods raise
+            raise PayloadError(
+                f"The arguments of task {self.name!r} can't be stored as JSON: "
+                f"{type_name(error)}: {safe_text(error)}. The signature is {self.signature}."
+            ) from error
+
+    def _encode_call(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> tuple[str, str]:
+        if type(args) not in (tuple, list) or not isinstance(kwargs, Mapping):
+            raise InvalidCallError(
+                f"args must be a tuple and kwargs a dict, not {type_name(args)} and "
+                f"{type_name(kwargs)}: enqueue({self.name!r}, args=(1, 'two'), "
+                f"kwargs={{'three': 3}}). The signature is {self.signature}."
+            )
+        args, kwargs = tuple(args), dict(kwargs)
+        self._check_binding(args, kwargs)
+        parameters, left = self._parameters, self.limits.args
+        sizes: dict[str, int] = {}
+
+        def encode(slot: Slot, label: str, value: object) -> bytes:
+            data = self._encode_argument(slot, label, value, left - sum(sizes.values()))
+            sizes[label] = len(data)
+            return data
+
+        ordered = [
+            encode(parameters.positional(index), parameters.label(index), value)
+            for index, value in enumerate(args)
+        ]
+        named = [
+            to_json(key) + b":" + encode(parameters.keyword(key), key, value)
+            for key, value in kwargs.items()
+        ]
+        args_text = b"[" + b",".join(ordered) + b"]"
+        kwargs_text = b"{" + b",".join(named) + b"}"
+        size = len(args_text) + len(kwargs_text)
+        if size > left:
+            raise self._args_too_large(size, max(sizes, key=sizes.__getitem__, default=""))
+        return args_text.decode(), kwargs_text.decode()
+
+    def _check_binding(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        problem = self._parameters.problem(args, kwargs)
+        if problem is not None:
+            raise InvalidCallError(
+                f"The call of task {self.name!r} doesn't fit: {problem}. "
+                f"The signature is {self.signature}."
+            )
+
+    def _encode_argument(self, slot: Slot, label: str, value: object, left: int) -> bytes:
+        try:
+            return slot.encode(value, max(left, 0))
+        except OverBudgetError:
+            raise self._args_too_large(None, label) from None
+        except Exception as error:
+            what = f"Argument {label!r} of task {self.name!r}"
+            raise self._unfit(what, slot, value, error) from _cause(error)
+
+    def _args_too_large(self, size: int | None, label: str) -> PayloadTooLargeError:
+        what = f"The arguments of task {self.name!r} (most of it {label!r})"
+        return too_large(what, size, self.limits.args, "WOPR_TASKS_MAX_ARGS_BYTES")
+
+    def decode_call(self, args: str, kwargs: str) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Return the arguments that :meth:`encode_call` was given.
+
+        Raises:
+            InvalidCallError: They no longer fit the function, whose signature must
+                have changed since they were stored.
+            PayloadError: They no longer fit its annotations, or are not JSON.
+        """
+        if kwargs == "{}":
+            try:
+                values = from_json(args)
+            except ValueError:  # the thorough path says what is wrong
+                values = None
+            if type(values) is list and self._fewest <= len(values) <= self._most:
+                for value, kinds in zip(values, self._kinds, strict=False):
+                    if type(value) not in kinds:
+                        break
+                else:
+                    return tuple(values), {}
+        try:
+            return self._decode_call(from_json(args), from_json(kwargs))
+        except InvalidCallError:
+            raise
+        except Exception as error:
+            raise PayloadError(
+                f"The stored arguments of task {self.name!r} can't be read: {safe_text(error)}."
+            ) from error
+
+    def _decode_call(
+        self, args: object, kwargs: object
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        if type(args) is not list or type(kwargs) is not dict:
+            raise PayloadError(
+                f"The stored arguments of task {self.name!r} are no JSON array and JSON object."
+            )
+        self._check_binding(tuple(args), kwargs)
+        parameters = self._parameters
+        ordered = tuple(
+            self._decode_argument(parameters.positional(index), parameters.label(index), value)
+            for index, value in enumerate(args)
+        )
+        named = {
+            key: self._decode_argument(parameters.keyword(key), key, value)
+            for key, value in kwargs.items()
+        }
+        return ordered, named
+
+    def _decode_argument(self, slot: Slot, label: str, value: object) -> object:
+        try:
+            return slot.decode(value)
+        except Exception as error:
+            detail = error.reason if isinstance(error, RefusedError) else safe_text(error)
+            raise PayloadError(
+                f"Argument {label!r} of task {self.name!r} was stored as a value that no longer "
+                f"fits: it {detail}. Has the function changed? The signature is {self.signature}."
+            ) from _cause(error)
+
+    # -- results -------------------------------------------------------------
+
+    def encode_result(self, value: object) -> str:
+        """Return ``value`` as JSON text, by the return annotation where it fits.
+
+        Raises:
+            PayloadError: The value has no JSON form.
+            PayloadTooLargeError: The text is over ``limits.result`` bytes.
+        """
+        if value is None:
+            return "null"
+        if type(value) is int and self._result_is_int and -_WORD < value < _WORD:
+            return str(value)
+        what, limit, size = f"The result of task {self.name!r}", self.limits.result, None
+        slot: Slot | None = None
+        try:
+            slot = self._parameters.result
+            data = slot.encode_loosely(value, limit)
+            size = len(data)
+            if size <= limit:
+                return data.decode()
+        except OverBudgetError:
+            pass
+        except Exception as error:
+            raise self._unfit(what, slot, value, error) from _cause(error)
+        raise too_large(what, size, limit, "WOPR_TASKS_MAX_RESULT_BYTES")
+
+    def decode_result(self, text: str | None) -> object:
+        """Return the value of a text of :meth:`encode_result`; None for no text.
+
+        Raises:
+            PayloadError: The text is not JSON.
+        """
+        if text is None or text == "null":
+            return None
+        try:
+            return self._parameters.result.decode_loosely(from_json(text))
+        except Exception as error:
+            raise PayloadError(
+                f"The stored result of task {self.name!r} can't be read: {safe_text(error)}."
+            ) from error
+
+    # -- errors --------------------------------------------------------------
+
+    def _unfit(self, what: str, slot: Slot | None, value: object, error: Exception) -> PayloadError:
+        """Return the error that says why ``value`` is refused and how to do it right."""
+        if isinstance(error, MisfitError):
+            reason = error.reason
+        elif isinstance(error, RefusedError):
+            place = f" at {what.split(maxsplit=1)[0].lower()}{error.where()}" if error.path else ""
+            reason = f"({type_name(value)}) can't be stored as JSON:{place} {error.reason}"
+            if error.type_name and slot is not None and slot.is_open:
+                reason += f". {_advice(slot, error)}"
+        else:
+            reason = (
+                f"({type_name(value)}) can't be stored as JSON: "
+                f"{type_name(error)}: {safe_text(error)}"
+            )
+        return PayloadError(f"{what} {reason}. The signature is {self.signature}.")
+
+
+def _advice(slot: Slot, error: RefusedError) -> str:
+    where = "-> " if slot.name == "return" else f"{slot.name}: "
+    word = error.type_name if not error.path else f"list[{error.type_name}], for example"
+    return f"Annotate it ({where}{word}) or use plain values"
+
+
+def _cause(error: Exception) -> Exception | None:
+    """Return what is worth showing as the cause: not our own marks."""
+    return None if isinstance(error, RefusedError) else error

@@ -1,0 +1,133 @@
+"""Every decision about a task's status, as pure functions of a record and the time.
+
+Each returns the transition to write, or ``None`` when the state machine has no
+such move: the caller then answers "no" and nothing is written.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from wopr.domain.outcome import Failed, Outcome, Succeeded
+from wopr.domain.status import TRANSITIONS, Move, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+
+_LONGEST_WAIT = timedelta(days=3650)
+
+
+def move(
+    record: TaskRecord,
+    name: Move,
+    now: datetime,
+    *,
+    reason: str | None = None,
+    data: dict[str, Any] | None = None,
+) -> Transition | None:
+    """Return the transition of a plain move, or ``None`` if it is not legal now."""
+    after = TRANSITIONS.get((record.status, name))
+    if after is None:
+        return None
+    return Transition(
+        record.id,
+        name,
+        record.status,
+        after,
+        record.attempt,
+        now,
+        record.worker if record.status is TaskStatus.STARTED else None,
+        reason,
+        data=data,
+    )
+
+
+def claim(record: TaskRecord, worker: str, now: datetime) -> Transition | None:
+    """Give the task to a worker slot: the attempt number goes up by one."""
+    after = TRANSITIONS.get((record.status, Move.CLAIM))
+    if after is None:
+        return None
+    return Transition(
+        record.id, Move.CLAIM, record.status, after, record.attempt + 1, now, worker
+    )
+
+
+def settle(
+    record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float
+) -> Transition | None:
+    """Write what attempt number ``attempt`` produced.
+
+    Returns ``None`` when that attempt is no longer the current one: it was
+    cancelled, timed out or recovered meanwhile, and must change nothing.
+    ``elapsed`` (seconds, monotonic) gives the time of completion, so that a
+    system clock that steps back can't make a task end before it began.
+    """
+    if record.status is not TaskStatus.STARTED or record.attempt != attempt:
+        return None
+    started = record.started_at
+    assert started is not None, "a STARTED task has a start time"
+    ended = started + timedelta(seconds=elapsed)
+    if type(outcome) is Succeeded:
+        return Transition(
+            record.id,
+            Move.SUCCEED,
+            TaskStatus.STARTED,
+            TaskStatus.SUCCESS,
+            attempt,
+            ended,
+            record.worker,
+            data={"result": outcome.result},
+        )
+    if type(outcome) is Failed:
+        return _failed(record, outcome, ended)
+    return move(record, Move.INTERRUPT, ended, reason=outcome.reason)  # type: ignore[union-attr]
+
+
+def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
+    data: dict[str, Any] = {"error_type": outcome.error_type, "traceback": outcome.traceback}
+    if record.progress or record.progress_message:
+        data["progress"] = record.progress
+        data["progress_message"] = record.progress_message
+    name = Move.FAIL
+    if outcome.delay is not None:
+        name = Move.RETRY
+        data["retry_count"] = record.retry_count + 1
+        data["run_at"] = ended + min(timedelta(seconds=outcome.delay), _LONGEST_WAIT)
+    return Transition(
+        record.id,
+        name,
+        TaskStatus.STARTED,
+        TRANSITIONS[TaskStatus.STARTED, name],
+        record.attempt,
+        ended,
+        record.worker,
+        outcome.reason,
+        outcome.error,
+        data,
+    )
+
+
+def recover(record: TaskRecord, max_crashes: int, now: datetime) -> Transition | None:
+    """Decide about a task whose owner died while it ran.
+
+    It goes back to PENDING, unless it was running in ``max_crashes`` deaths
+    already: then it probably causes them, and ends FAILED.
+    """
+    if record.status is not TaskStatus.STARTED:
+        return None
+    crashes = record.crashes + 1
+    if crashes < max_crashes:
+        return move(record, Move.RECOVER, now, reason="worker lost", data={"crashes": crashes})
+    transition = move(
+        record,
+        Move.FAIL,
+        now,
+        reason="crash loop",
+        data={"crashes": crashes, "error_type": "CrashLoop"},
+    )
+    assert transition is not None, "a STARTED task can fail"
+    transition.error = (
+        f"The process died {crashes} times while this task ran (max_crashes={max_crashes}), "
+        f"so it is not tried again. Fix the cause, then: wopr tasks retry {record.id}"
+    )
+    return transition

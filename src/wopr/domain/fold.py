@@ -1,0 +1,61 @@
+"""How a transition changes a task: the same function live, in recovery and in ``doctor``."""
+
+from __future__ import annotations
+
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+
+IN_LOG_ONLY = frozenset({"traceback"})
+"""Keys of a transition's data that are history, not columns of the task."""
+
+
+def apply(record: TaskRecord, transition: Transition) -> None:
+    """Change ``record`` by ``transition``.
+
+    What follows from the status itself is set here, so that the hot transitions
+    (claim, success) carry next to no data; ``transition.data`` overrides it.
+    """
+    status = transition.to_status
+    record.status = status
+    record.attempt = transition.attempt
+    record.version = transition.seq
+    if status is TaskStatus.STARTED:
+        record.started_at = transition.occurred_at
+        record.completed_at = None
+        record.worker = transition.worker
+        record.progress = 0.0
+        record.progress_message = ""
+    elif status is TaskStatus.SUCCESS:
+        record.completed_at = transition.occurred_at
+        record.error = None
+        record.error_type = None
+        record.progress = 100.0
+    elif status is TaskStatus.PENDING:
+        record.started_at = None
+        record.worker = None
+        if transition.from_status is TaskStatus.FAILED:
+            _renew(record)
+    elif status is TaskStatus.CANCELLED:
+        record.completed_at = transition.occurred_at
+    else:  # FAILED, RETRY
+        record.error = transition.error
+        if status is TaskStatus.FAILED:
+            record.completed_at = transition.occurred_at
+    if transition.data:
+        for column, value in transition.data.items():
+            if column not in IN_LOG_ONLY:
+                setattr(record, column, value)
+
+
+def _renew(record: TaskRecord) -> None:
+    """Forget the failed run: a retry by hand starts with a new budget."""
+    record.retry_count = 0
+    record.crashes = 0
+    record.completed_at = None
+    record.run_at = None
+    record.result = None
+    record.error = None
+    record.error_type = None
+    record.progress = 0.0
+    record.progress_message = ""

@@ -1,0 +1,37 @@
+"""What one attempt produced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The function returned; ``result`` is its value as JSON text."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised, or its result could not be stored.
+
+    ``delay`` is the policy's answer: seconds until the next attempt, or ``None``
+    when this failure is final.
+    """
+
+    error: str
+    error_type: str
+    traceback: str
+    delay: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The attempt was stopped by a shutdown, not by its own doing."""
+
+    reason: str = "shutdown"
+
+
+Outcome = Succeeded | Failed | Interrupted

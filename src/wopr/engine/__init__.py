@@ -1,0 +1,1 @@
+"""Run-time behaviour over ports; never imports a storage."""

@@ -1,0 +1,188 @@
+"""Run one attempt of one task and say what came of it. Touches no storage."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from wopr.crashpoint import crashpoint
+from wopr.domain.codec import clip
+from wopr.domain.errors import PayloadError
+from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
+from wopr.domain.retry import RetryPolicy, next_delay
+from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
+from wopr.engine.context import CurrentTask, set_current_task
+from wopr.engine.registry import TaskDefinition
+from wopr.engine.services import Services, naive_now
+
+
+class Attempt:
+    """One run of a claimed task in a worker slot."""
+
+    __slots__ = (
+        "_progress_stored",
+        "_services",
+        "context",
+        "definition",
+        "interrupted",
+        "number",
+        "policy",
+        "record",
+        "task",
+        "timeout",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        definition: TaskDefinition,
+        worker: str,
+        *,
+        policy: RetryPolicy,
+        timeout: float | None,
+        report: Callable[[float, str], None],
+        services: Services,
+    ) -> None:
+        self.record = record
+        self.definition = definition
+        self.worker = worker
+        self.number = record.attempt
+        self.policy = policy
+        self.timeout = timeout
+        self.context = CurrentTask(
+            record.id, record.name, record.category, record.attempt, report
+        )
+        self.task: asyncio.Task[None] | None = None
+        self.interrupted: str | None = None
+        self._services = services
+        self._progress_stored = -1e9
+
+    def stop(self, interrupted: str | None = None) -> None:
+        """Cancel the coroutine, or let go of the thread; a function may also look for itself."""
+        self.interrupted = interrupted
+        self.context.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def may_store_progress(self, every: float) -> bool:
+        """Whether the last stored progress is at least ``every`` seconds old."""
+        now = self._services.clock.monotonic()
+        if now - self._progress_stored < every:
+            return False
+        self._progress_stored = now
+        return True
+
+    async def run(self) -> Outcome:
+        """Call the function and return the outcome; nothing it raises gets out.
+
+        A ``CancelledError`` of the function's own making is a failure. One that
+        comes from outside while nobody asked for it means that the event loop is
+        going down: the attempt was interrupted.
+        """
+        set_current_task(self.context)
+        try:
+            crashpoint("attempt.before_run")
+            value = await self._call()
+            crashpoint("attempt.after_run")
+            return Succeeded(self.definition.codec.encode_result(value))
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if self.interrupted is not None:
+                return Interrupted(self.interrupted)
+            if current is not None and current.cancelling():
+                return Interrupted("event loop closed")
+            return self._failed(error, "the function raised CancelledError itself")
+        except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
+            return self._failed(error)
+
+    async def _call(self) -> Any:
+        definition = self.definition
+        args, kwargs = definition.codec.decode_call(self.record.args, self.record.kwargs)
+        if self.timeout is None:
+            if definition.is_async:
+                return await definition.function(*args, **kwargs)
+            return await self._in_thread(args, kwargs)
+        limit = asyncio.timeout(self.timeout)
+        try:
+            async with limit:
+                if definition.is_async:
+                    return await definition.function(*args, **kwargs)
+                return await self._in_thread(args, kwargs)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            self.context.cancel()
+            raise TimeoutError(
+                f"attempt {self.number} of task '{definition.name}' ran longer than its timeout "
+                f"of {self.timeout:g} s"
+            ) from error
+
+    async def _in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value = await self._services.threads.run(self.definition.function, args, kwargs)
+        if asyncio.iscoroutine(value):
+            value.close()
+            raise PayloadError(
+                f"Task '{self.definition.name}' returned a coroutine. Declare the function with "
+                "'async def', so that wopr awaits it."
+            )
+        return value
+
+    def _failed(self, error: BaseException, reason: str | None = None) -> Failed:
+        """Describe the failure and ask the policy whether to try again."""
+        kind = type(error)
+        text = _text_of(error)
+        delay: float | None = None
+        if isinstance(error, Exception) and not isinstance(error, PayloadError):
+            delay, note = self._delay(error)
+            reason = note or reason
+        name = kind.__qualname__ if kind.__module__ == "builtins" else (
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
+        return Failed(
+            clip(f"{kind.__qualname__}: {text}" if text else kind.__qualname__, 65_536),
+            name,
+            clip(_traceback_of(error), 65_536),
+            delay,
+            reason,
+        )
+
+    def _delay(self, error: Exception) -> tuple[float | None, str | None]:
+        record = self.record
+        age = naive_now(self._services.clock) - record.created_at
+        limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
+        try:
+            delay = next_delay(
+                self.policy,
+                retry_count=record.retry_count,
+                max_retries=limit,
+                exception=error,
+                attempt=self.number,
+                seconds_since_first_start=age.total_seconds(),
+                rng=self._services.rng,
+            )
+        except Exception as broken:  # noqa: BLE001 - a policy is user code
+            return None, f"the retry policy itself failed: {clip(repr(broken), 500)}"
+        return delay, None
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose __str__ raises
+        return "(its text can't be read)"
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback without wopr's own frames."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(
+            "wopr.engine."
+        ):
+            frames = frames.tb_next
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001 - never lose an outcome over its decoration
+        return _text_of(error)

@@ -1,0 +1,85 @@
+"""What a running task knows about itself."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from wopr.domain.errors import InvalidCallError, WoprError
+
+logger = logging.getLogger("wopr.task")
+
+
+class CurrentTask:
+    """The attempt that this code runs in. Safe to use from the task's thread."""
+
+    __slots__ = ("_cancelled", "_report", "attempt", "category", "id", "logger", "name")
+
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        category: str,
+        attempt: int,
+        report: Callable[[float, str], None],
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.category = category
+        self.attempt = attempt
+        self.logger: logging.LoggerAdapter[Any] = logging.LoggerAdapter(
+            logger, {"task_id": id, "task_name": name, "attempt": attempt}
+        )
+        self._report = report
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked this attempt to stop; a sync function should look now and then."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Tell the attempt to stop."""
+        self._cancelled = True
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Report how far the work is.
+
+        ``get_task_info`` shows it at once; it is stored a few times a second.
+
+        Args:
+            percent: 0 to 100.
+            message: a short text for people, at most 1,000 characters are kept.
+
+        Raises:
+            InvalidCallError: ``percent`` is not a number from 0 to 100.
+        """
+        if not isinstance(percent, int | float) or not 0 <= percent <= 100 or math.isnan(percent):
+            raise InvalidCallError(f"progress() takes a percentage from 0 to 100, not {percent!r}")
+        self._report(float(percent), str(message)[:1000])
+
+
+_current: contextvars.ContextVar[CurrentTask] = contextvars.ContextVar("wopr_current_task")
+
+
+def current_task() -> CurrentTask:
+    """Return the task that the calling code runs in.
+
+    Raises:
+        WoprError: called from code that no worker runs.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise WoprError(
+            "current_task() was called outside of a task. It works only inside a function that "
+            "a wopr worker runs; in tests call the function with its own arguments instead."
+        ) from None
+
+
+def set_current_task(task: CurrentTask) -> contextvars.Token[CurrentTask]:
+    """Make ``task`` the current one in this context."""
+    return _current.set(task)

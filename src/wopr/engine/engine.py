@@ -1,0 +1,424 @@
+"""The engine: the verbs of the queue over one storage, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from wopr.crashpoint import crashpoint
+from wopr.domain import decide
+from wopr.domain.clock import Clock, IdFactory
+from wopr.domain.errors import (
+    QueueClosedError,
+    TaskNotFoundError,
+    UniqueKeyConflictError,
+)
+from wopr.domain.status import CLAIMABLE, TERMINAL, Move
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import added
+from wopr.engine.pool import Pool, Worker
+from wopr.engine.registry import Registry
+from wopr.engine.services import Services, naive_now
+from wopr.ports.storage import Entry, Storage, TaskFilter
+
+log = logging.getLogger(__name__)
+
+BULK_ROWS = 5_000
+
+
+class OnConflict(enum.Enum):
+    """What to do when a live task has the unique key already."""
+
+    SKIP = "skip"
+    RAISE = "raise"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A validated call, ready to be added."""
+
+    name: str
+    category: str
+    priority: int
+    max_retries: int
+    args: str
+    kwargs: str
+    run_at: datetime | None = None  # naive UTC
+    unique_key: str | None = None
+    on_conflict: OnConflict = OnConflict.SKIP
+    options: str | None = None
+
+
+class Engine:
+    """Tasks of one storage. Build it inside the event loop that it is used on."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        max_crashes: int,
+        window: int,
+    ) -> None:
+        self.services = Services(
+            storage, registry, clock, rng, asyncio.get_running_loop(), self._ended
+        )
+        self.pools: dict[str, Pool] = {}
+        self._ids = IdFactory(clock)
+        self._max_crashes = max_crashes
+        self._window = window
+        self._unique: dict[str, str] = {}
+        self._recovering = asyncio.Lock()
+        self.open = False
+
+    # -- life ---------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the storage and recover what a dead owner left, before anything is claimed."""
+        storage = self.services.storage
+        await storage.open()
+        try:
+            await self.recover(None)
+            self._unique = await storage.unique_keys()
+            for lane in await storage.lanes():
+                self.pool(lane.category)
+        except BaseException:
+            await storage.close()
+            raise
+        now = naive_now(self.services.clock)
+        for pool in self.pools.values():
+            pool.lanes.reset(now)
+        self.open = True
+
+    async def stop(self, grace: float) -> None:
+        """Let running attempts finish within ``grace`` seconds, interrupt the rest, close."""
+        self.open = False
+        await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+        await self.services.storage.flush()
+        await self.services.storage.close()
+        for futures in self.services.waiters.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(
+                        QueueClosedError("The queue was shut down while this call waited for a task.")
+                    )
+                    future.exception()  # seen, should nobody await it any more
+        self.services.waiters.clear()
+
+    def pool(self, category: str) -> Pool:
+        """Return the pool of a category, new if need be."""
+        pool = self.pools.get(category)
+        if pool is None:
+            pool = self.pools[category] = Pool(category, self.services, self._window)
+        return pool
+
+    def registered(self, name: str) -> None:
+        """Look again for waiting tasks of a name that had no function until now."""
+        for pool in self.pools.values():
+            if name in pool.lanes.unregistered:
+                pool.reread()
+
+    # -- add ----------------------------------------------------------------
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is on disk."""
+        await self.services.storage.room()
+        if new.unique_key is not None:
+            known = await self._unique_conflict(new)
+            if known is not None:
+                return known
+        now = naive_now(self.services.clock)
+        record = self._record(new, now)
+        entries: list[Entry] = [(record, added(record))]
+        worker: Worker | None = None
+        pool = self.pools.get(new.category)
+        due = new.run_at is None or new.run_at <= now
+        if pool is not None and due and new.name in self.services.registry.definitions:
+            claim = pool.claim_new(record, now)
+            if claim is not None:
+                entries.append((record, claim[0]))
+                worker = claim[1]
+                self.services.live[record.id] = record
+        await self._write(entries, lambda error: self._added(record, worker, error))
+        return record.id
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add any number of tasks, :data:`BULK_ROWS` to a commit; return their ids in order.
+
+        If a commit fails the error is raised; the commits before it stand.
+        """
+        ids: list[str] = []
+        chunk: list[NewTask] = []
+        keys: set[str] = set()
+        for new in tasks:
+            if len(chunk) >= BULK_ROWS or new.unique_key in keys:
+                ids += await self._add_chunk(chunk)
+                chunk = []
+                keys.clear()
+            chunk.append(new)
+            if new.unique_key is not None:
+                keys.add(new.unique_key)
+        return ids + await self._add_chunk(chunk)
+
+    async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
+        await self.services.storage.room()
+        ids: list[str] = []
+        records: list[TaskRecord] = []
+
+        def done(error: BaseException | None) -> None:
+            for record in records:
+                self._added(record, None, error)
+
+        now = naive_now(self.services.clock)
+        try:
+            for new in chunk:
+                if new.unique_key is not None:
+                    known = await self._unique_conflict(new)
+                    if known is not None:
+                        ids.append(known)
+                        continue
+                record = self._record(new, now)
+                records.append(record)
+                ids.append(record.id)
+        except BaseException as error:
+            done(error)
+            raise
+        if records:
+            await self._write([(record, added(record)) for record in records], done)
+        return ids
+
+    def _record(self, new: NewTask, now: datetime) -> TaskRecord:
+        record = TaskRecord(
+            self._ids.new(),
+            new.name,
+            new.category,
+            new.priority,
+            new.max_retries,
+            new.args,
+            new.kwargs,
+            now,
+            new.run_at,
+            new.unique_key,
+            new.options,
+        )
+        if new.unique_key is not None:
+            self._unique[new.unique_key] = record.id
+        return record
+
+    async def _write(
+        self, entries: Sequence[Entry], after: Callable[[BaseException | None], None]
+    ) -> None:
+        """Return when the entries are on disk and ``after`` has run; raise what went wrong.
+
+        ``after`` runs even if the caller is cancelled meanwhile: then the write
+        goes on, and its outcome is unknown to the caller.
+        """
+        future: asyncio.Future[None] = self.services.loop.create_future()
+
+        def done(error: BaseException | None) -> None:
+            after(error)
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.services.storage.submit(entries, done)
+        await future
+
+    def _added(
+        self, record: TaskRecord, worker: Worker | None, error: BaseException | None
+    ) -> None:
+        pool = self.pool(record.category)
+        if error is not None:
+            self.services.live.pop(record.id, None)
+            self._free_key(record)
+            if worker is not None:
+                pool.release(worker)
+        elif worker is not None:
+            pool.start(record, worker)
+        else:
+            pool.push(record)
+
+    # -- unique keys --------------------------------------------------------
+
+    async def _unique_conflict(self, new: NewTask) -> str | None:
+        """Return the id of the live task with this key, if it is to be kept."""
+        if new.unique_key is None:
+            return None
+        while (known := self._unique.get(new.unique_key)) is not None:
+            if new.on_conflict is OnConflict.SKIP:
+                await self.services.storage.flush()
+                if self._unique.get(new.unique_key) == known:
+                    return known
+                continue  # its write failed, or it ended
+            if new.on_conflict is OnConflict.RAISE:
+                raise UniqueKeyConflictError(
+                    f"Task {known} is live and has the unique key {new.unique_key!r}. Wait for "
+                    "it, cancel it, or use on_conflict=OnConflict.SKIP or REPLACE."
+                )
+            if not await self.cancel(known, reason="replaced"):
+                await self.services.storage.flush()
+        return None
+
+    def _free_key(self, record: TaskRecord) -> None:
+        key = record.unique_key
+        if key is not None and self._unique.get(key) == record.id:
+            del self._unique[key]
+
+    # -- change -------------------------------------------------------------
+
+    async def cancel(self, task_id: str, reason: str | None = None) -> bool:
+        """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
+        return await self._change(task_id, Move.CANCEL, reason)
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in the queue with a new budget; ``False`` for any other."""
+        return await self._change(task_id, Move.RENEW, None)
+
+    async def _change(self, task_id: str, name: Move, reason: str | None) -> bool:
+        record = await self._settled_record(task_id)
+        if record is None:
+            return False
+        if name is Move.RENEW and record.unique_key is not None:
+            if self._unique.get(record.unique_key, record.id) != record.id:
+                raise UniqueKeyConflictError(
+                    f"Task {task_id} can't be retried: task {self._unique[record.unique_key]} is "
+                    f"live and has the same unique key {record.unique_key!r}."
+                )
+            self._unique[record.unique_key] = record.id
+        transition = decide.move(
+            record, name, naive_now(self.services.clock), reason=reason
+        )
+        if transition is None:
+            if name is Move.RENEW and record.status in TERMINAL:
+                self._free_key(record)
+            return False
+        def done(error: BaseException | None) -> None:
+            if error is None:
+                self._changed(record)
+            elif name is Move.RENEW:
+                self._free_key(record)
+
+        self.services.live[record.id] = record  # others that change it now find this very record
+        self.pool(record.category).touched(record.id)
+        await self._write([(record, transition)], done)
+        return True
+
+    def _changed(self, record: TaskRecord) -> None:
+        pool = self.pool(record.category)
+        if record.status in CLAIMABLE:
+            pool.push(record)
+            return
+        attempt = pool.running.pop(record.id, None)
+        if attempt is not None:
+            attempt.stop()
+        self._ended(record)
+
+    async def _settled_record(self, task_id: str) -> TaskRecord | None:
+        """Return the task's record with nothing of it in flight."""
+        storage = self.services.storage
+        while True:
+            record = self.services.live.get(task_id)
+            if record is None:
+                found = await storage.get(task_id)
+                record = self.services.live.get(task_id)
+                if record is None:
+                    return found
+            if not storage.in_flight(record):
+                return record
+            await storage.flush()
+            await asyncio.sleep(0)  # its ``done`` runs in the loop
+
+    # -- read ---------------------------------------------------------------
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return the task as it is on disk (and the progress as it is now)."""
+        return await self._settled_record(task_id)
+
+    async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
+        """Return matching tasks, newest first; after the task ``cursor``, if given."""
+        if cursor is not None:
+            last = await self.get(cursor)
+            if last is None:
+                raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
+            query = replace(query, before_seq=last.seq)
+        return await self.services.storage.find(query)
+
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return the task's record once it has ended.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            TimeoutError: it did not end in time.
+        """
+        future: asyncio.Future[TaskRecord] = self.services.loop.create_future()
+        futures = self.services.waiters.setdefault(task_id, [])
+        futures.append(future)  # before looking, so that no ending is missed
+        try:
+            record = await self._settled_record(task_id)
+            if record is None:
+                raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
+            if record.status in TERMINAL:
+                return record
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise TimeoutError(
+                f"Task {task_id} did not end within {timeout:g} s. It goes on; "
+                f"`wopr tasks explain {task_id}` says what it waits for."
+            ) from None
+        finally:
+            futures = self.services.waiters.get(task_id, [])
+            if future in futures:
+                futures.remove(future)
+                if not futures:
+                    del self.services.waiters[task_id]
+
+    def _ended(self, record: TaskRecord) -> None:
+        """A task ended and that is on disk: forget it and tell who waits."""
+        self.services.live.pop(record.id, None)
+        self._free_key(record)
+        for future in self.services.waiters.pop(record.id, ()):
+            if not future.done():
+                future.set_result(record)
+
+    # -- recovery -----------------------------------------------------------
+
+    async def recover(self, category: str | None) -> int:
+        """Decide about STARTED tasks that nobody runs; return how many there were."""
+        async with self._recovering:
+            storage = self.services.storage
+            running = self.services.live
+            found = [
+                record
+                for record in await storage.orphans()
+                if record.id not in running and category in (None, record.category)
+            ]
+            now = naive_now(self.services.clock)
+            entries: list[Entry] = []
+            for record in found:
+                transition = decide.recover(record, self._max_crashes, now)
+                if transition is not None:
+                    entries.append((record, transition))
+            if not entries:
+                return 0
+            crashpoint("recovery.before_write")
+            await self._write(entries, lambda error: None)
+            crashpoint("recovery.after_write")
+            for record, _ in entries:
+                if record.status in CLAIMABLE and self.open:
+                    self.pool(record.category).push(record)
+                elif record.status in TERMINAL:
+                    self._ended(record)
+            log.warning("Recovered %d tasks that a dead process had left running.", len(entries))
+            return len(entries)

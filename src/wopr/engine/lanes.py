@@ -1,0 +1,185 @@
+"""The waiting tasks of one category: what runs next, with bounded memory.
+
+Per priority a lane in enqueue order, and one heap of tasks that are not due yet.
+Each keeps at most a window in memory. What does not fit stays in the storage; a
+bound (``beyond``) says from where on the storage may hold tasks that memory does
+not, and they are paged in before memory runs dry.
+"""
+
+from __future__ import annotations
+
+import heapq
+from datetime import datetime
+
+from wopr.domain.status import CLAIMABLE, TaskPriority
+from wopr.domain.task import TaskRecord
+
+WINDOW = 10_000
+
+
+class Lane:
+    """Due tasks of one priority, first in, first out."""
+
+    __slots__ = ("beyond", "heap", "missed", "newest", "paging")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, TaskRecord]] = []
+        self.newest = 0
+        self.beyond: int | None = None  # tasks with a greater seq may be in the storage only
+        self.paging = False
+        self.missed = False  # a task went to the storage only while a page was being read
+
+
+class Lanes:
+    """All waiting tasks of a category that this process knows of."""
+
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
+        self._lanes = {int(priority): Lane() for priority in sorted(TaskPriority, reverse=True)}
+        self._later: list[tuple[datetime, int, TaskRecord]] = []
+        self.later_beyond: datetime | None = None
+        self.later_paging = False
+        self.later_missed = False
+        self.unregistered: set[str] = set()
+
+    def qsize(self) -> int:
+        """Return how many tasks wait in memory."""
+        return sum(len(lane.heap) for lane in self._lanes.values()) + len(self._later)
+
+    def empty(self) -> bool:
+        """Whether no task waits in memory."""
+        return self.qsize() == 0
+
+    def reset(self, now: datetime) -> None:
+        """Read everything from the storage again, e.g. at opening."""
+        for lane in self._lanes.values():
+            lane.beyond = 0
+        self.later_beyond = now
+
+    # -- in -----------------------------------------------------------------
+
+    def push(self, record: TaskRecord, now: datetime) -> bool:
+        """Take a waiting task; return whether it is kept in memory."""
+        if record.run_at is not None and record.run_at > now:
+            return self._push_later(record, record.run_at)
+        lane = self._lanes[record.priority]
+        if lane.beyond is not None and record.seq > lane.beyond:
+            lane.missed = True
+            return False
+        if len(lane.heap) >= self._window and record.seq > lane.newest:
+            lane.beyond = record.seq - 1
+            return False
+        lane.newest = max(lane.newest, record.seq)
+        heapq.heappush(lane.heap, (record.seq, record))
+        return True
+
+    def _push_later(self, record: TaskRecord, run_at: datetime) -> bool:
+        if self.later_beyond is not None and run_at >= self.later_beyond:
+            self.later_missed = True
+            return False
+        if len(self._later) >= self._window:
+            self.later_beyond = run_at
+            return False
+        heapq.heappush(self._later, (run_at, record.seq, record))
+        return True
+
+    # -- out ----------------------------------------------------------------
+
+    def promote(self, now: datetime) -> None:
+        """Move tasks that have become due into their lane."""
+        later = self._later
+        while later and later[0][0] <= now:
+            _, seq, record = heapq.heappop(later)
+            if record.status in CLAIMABLE:
+                heapq.heappush(self._lanes[record.priority].heap, (seq, record))
+
+    def pop(self) -> TaskRecord | None:
+        """Take the next due task; ``None`` when there is none or one must be paged in first.
+
+        A lower priority does not start while a higher one has tasks that are still
+        in the storage only.
+        """
+        for lane in self._lanes.values():
+            while lane.heap:
+                if lane.beyond is not None and lane.heap[0][0] > lane.beyond:
+                    return None
+                record = heapq.heappop(lane.heap)[1]
+                if record.status in CLAIMABLE:
+                    return record
+            if lane.beyond is not None:
+                return None
+        return None
+
+    def idle(self, now: datetime) -> bool:
+        """Whether no due task waits anywhere, so that a new one may start before any other."""
+        for lane in self._lanes.values():
+            if lane.heap or lane.beyond is not None:
+                return False
+        due = self.next_due()
+        return due is None or due > now
+
+    def next_due(self) -> datetime | None:
+        """Return when the next task becomes due, as far as known."""
+        while self._later and self._later[0][2].status not in CLAIMABLE:
+            heapq.heappop(self._later)
+        known = self._later[0][0] if self._later else None
+        if self.later_beyond is None or self.later_paging:
+            return known
+        return self.later_beyond if known is None else min(known, self.later_beyond)
+
+    # -- paging -------------------------------------------------------------
+
+    def lanes_to_page(self) -> list[tuple[int, int]]:
+        """Return (priority, after seq) of the lanes that run low and have more in the storage."""
+        return [
+            (priority, lane.beyond)
+            for priority, lane in self._lanes.items()
+            if lane.beyond is not None
+            and not lane.paging
+            and (len(lane.heap) <= self._window // 2 or lane.heap[0][0] > lane.beyond)
+        ]
+
+    def wants_later(self, now: datetime) -> bool:
+        """Whether delayed tasks should be paged in."""
+        return (
+            self.later_beyond is not None
+            and not self.later_paging
+            and (self.later_beyond <= now or len(self._later) <= self._window // 4)
+        )
+
+    def page_started(self, priority: int) -> None:
+        """Note that a page of a lane is being read."""
+        lane = self._lanes[priority]
+        lane.paging, lane.missed = True, False
+
+    def page_ended(self, priority: int, last_seq: int | None, full: bool) -> None:
+        """Note what a page brought: ``last_seq`` of it, and whether there may be more."""
+        lane = self._lanes[priority]
+        lane.paging = False
+        if last_seq is not None and lane.beyond is not None:
+            lane.beyond = max(lane.beyond, last_seq)
+        if not full and not lane.missed:
+            lane.beyond = None
+
+    def page_failed(self, priority: int) -> None:
+        """Note that a page could not be read."""
+        self._lanes[priority].paging = False
+
+    def add_paged(self, record: TaskRecord, now: datetime) -> None:
+        """Take a task that was read from the storage, whatever the bounds say."""
+        if record.run_at is not None and record.run_at > now:
+            heapq.heappush(self._later, (record.run_at, record.seq, record))
+        else:
+            heapq.heappush(self._lanes[record.priority].heap, (record.seq, record))
+
+    def later_started(self) -> None:
+        """Note that delayed tasks are being read."""
+        self.later_paging, self.later_missed = True, False
+
+    def later_ended(self, last: datetime | None, full: bool) -> None:
+        """Note what a page of delayed tasks brought."""
+        self.later_paging = False
+        if last is not None:
+            self.later_beyond = last
+        if not full and not self.later_missed:
+            self.later_beyond = None

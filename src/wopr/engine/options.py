@@ -1,0 +1,50 @@
+"""Per-call options that are stored with the task as JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from wopr.domain.retry import RetryPolicy
+from wopr.domain.task import TaskRecord
+from wopr.engine.registry import TaskDefinition
+
+
+def encode_options(
+    *,
+    timeout: float | None = None,
+    retry: RetryPolicy | None = None,
+    tags: tuple[str, ...] = (),
+) -> str | None:
+    """Return what a call asked for beyond the task's own settings; ``None`` if nothing."""
+    options: dict[str, Any] = {}
+    if timeout is not None:
+        options["timeout"] = timeout
+    if retry is not None:
+        options["retry"] = json.loads(retry.to_json())
+    if tags:
+        options["tags"] = list(tags)
+    return json.dumps(options) if options else None
+
+
+@lru_cache(maxsize=256)
+def decode_options(text: str) -> dict[str, Any]:
+    """Return stored options. The result is shared: don't change it."""
+    options: dict[str, Any] = json.loads(text)
+    return options
+
+
+@lru_cache(maxsize=256)
+def _policy(text: str) -> RetryPolicy:
+    return RetryPolicy.from_json(text)
+
+
+def options_of(record: TaskRecord, definition: TaskDefinition) -> tuple[RetryPolicy, float | None]:
+    """Return the retry policy and the timeout (seconds) of one task."""
+    if record.options is None:
+        return definition.retry, definition.timeout
+    options = decode_options(record.options)
+    retry = options.get("retry")
+    policy = definition.retry if retry is None else _policy(json.dumps(retry))
+    return policy, options.get("timeout", definition.timeout)

@@ -1,0 +1,375 @@
+"""One category's workers: claim what is due for free slots, run it, settle it.
+
+All of it happens on the event loop. ``pump`` is the only place that claims, and
+it runs at most once per turn of the loop, so that everything that became free or
+due together shares one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any
+
+from wopr.domain import decide
+from wopr.domain.outcome import Interrupted, Outcome
+from wopr.domain.status import CLAIMABLE, TERMINAL, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.engine.attempt import Attempt
+from wopr.engine.lanes import WINDOW, Lanes
+from wopr.engine.options import options_of
+from wopr.engine.services import Services, naive_now
+from wopr.ports.storage import Entry
+
+log = logging.getLogger(__name__)
+
+FIRST_BACK_OFF = 0.05
+LONGEST_BACK_OFF = 5.0
+LONGEST_SLEEP = 30.0
+PROGRESS_EVERY = 0.25
+
+
+class Worker:
+    """A slot that runs one task at a time."""
+
+    __slots__ = ("attempt", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attempt: Attempt | None = None
+
+    def __repr__(self) -> str:
+        doing = f"running {self.attempt.record.id}" if self.attempt else "idle"
+        return f"<Worker {self.name} {doing}>"
+
+
+class Pool:
+    """The waiting tasks and the workers of one category."""
+
+    def __init__(self, category: str, services: Services, window: int = WINDOW) -> None:
+        self.category = category
+        self.lanes = Lanes(window)
+        self.workers: list[Worker] = []
+        self.running: dict[str, Attempt] = {}
+        self.accepting = True
+        self._free: list[Worker] = []
+        self._services = services
+        self._window = window
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._back_off = 0.0
+        self._next_back_off = FIRST_BACK_OFF
+        self._touched: set[str] = set()
+        self._pages = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- workers ------------------------------------------------------------
+
+    def add_workers(self, names: list[str]) -> None:
+        """Add slots and start claiming for them."""
+        for name in names:
+            worker = Worker(name)
+            self.workers.append(worker)
+            self._free.append(worker)
+        self.wake()
+
+    def has_free_slot(self) -> bool:
+        """Whether a task that is added now could start at once."""
+        return bool(self._free) and self.accepting and not self._back_off
+
+    # -- waiting tasks ------------------------------------------------------
+
+    def push(self, record: TaskRecord) -> None:
+        """Take a waiting task that is on disk."""
+        if self.lanes.push(record, naive_now(self._services.clock)):
+            self._services.live[record.id] = record
+        else:
+            self._services.live.pop(record.id, None)
+        self.wake()
+
+    def touched(self, task_id: str) -> None:
+        """Note a change of a task that is not in memory, so that no stale page brings it back."""
+        if self._pages:
+            self._touched.add(task_id)
+
+    def wake(self) -> None:
+        """Claim in the next turn of the loop."""
+        if not self._scheduled and self.workers:
+            self._scheduled = True
+            self._services.loop.call_soon(self._pump)
+
+    def reread(self) -> None:
+        """Read the category's waiting tasks from the storage again."""
+        self.lanes.unregistered.clear()
+        self.lanes.reset(naive_now(self._services.clock))
+        self.wake()
+
+    # -- claiming -----------------------------------------------------------
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if not self.accepting or self._back_off:
+            return
+        now = naive_now(self._services.clock)
+        self.lanes.promote(now)
+        entries: list[Entry] = []
+        claimed: list[tuple[TaskRecord, Worker]] = []
+        while self._free:
+            record = self.lanes.pop()
+            if record is None:
+                break
+            if record.name not in self._services.registry.definitions:
+                self.lanes.unregistered.add(record.name)
+                self._services.live.pop(record.id, None)
+                continue
+            worker = self._free.pop()
+            entries.append(self._claim_entry(record, worker, now))
+            claimed.append((record, worker))
+        if entries:
+            self._services.storage.submit(entries, lambda error: self._claimed(claimed, error))
+        self._page_in(now)
+        self._set_timer(now)
+
+    def _claim_entry(self, record: TaskRecord, worker: Worker, now: datetime) -> Entry:
+        transition = decide.claim(record, worker.name, now)
+        assert transition is not None, "lanes give claimable tasks only"
+        return record, transition
+
+    def claim_new(self, record: TaskRecord, now: datetime) -> tuple[Transition, Worker] | None:
+        """Claim a task in the very commit that adds it, when nothing stands before it."""
+        if not (self._free and self.accepting and not self._back_off and self.lanes.idle(now)):
+            return None
+        worker = self._free.pop()
+        transition = Transition(
+            record.id,
+            decide.Move.CLAIM,
+            TaskStatus.PENDING,
+            TaskStatus.STARTED,
+            1,
+            now,
+            worker.name,
+        )
+        return transition, worker
+
+    def release(self, worker: Worker) -> None:
+        """Give a slot back whose claim came to nothing."""
+        worker.attempt = None
+        self._free.append(worker)
+        self.wake()
+
+    def _claimed(
+        self, claimed: list[tuple[TaskRecord, Worker]], error: BaseException | None
+    ) -> None:
+        if error is None:
+            self._next_back_off = FIRST_BACK_OFF
+            for record, worker in claimed:
+                self.start(record, worker)
+            return
+        log.error("Claiming %d tasks of %r failed: %s", len(claimed), self.category, error)
+        for record, worker in claimed:
+            self._free.append(worker)
+            self.push(record)
+        self.back_off()
+
+    def back_off(self) -> None:
+        """Leave a storage that fails alone for a while, then try again."""
+        if self._back_off:
+            return
+        self._back_off = self._next_back_off
+        self._next_back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
+        self._services.loop.call_later(self._back_off, self._after_back_off)
+
+    def _after_back_off(self) -> None:
+        self._back_off = 0.0
+        self.wake()
+
+    # -- running ------------------------------------------------------------
+
+    def start(self, record: TaskRecord, worker: Worker) -> None:
+        """Run a task whose claim is on disk."""
+        services = self._services
+        if record.status is not TaskStatus.STARTED or not self.accepting:
+            if record.status is TaskStatus.STARTED:  # the shutdown came between claim and start
+                self._give_back(record, worker)
+            else:  # cancelled meanwhile
+                self.release(worker)
+            return
+        definition = services.registry.definitions[record.name]
+        policy, timeout = options_of(record, definition)
+        attempt = Attempt(
+            record,
+            definition,
+            worker.name,
+            policy=policy,
+            timeout=timeout,
+            report=lambda percent, message: self._progress(record, percent, message),
+            services=services,
+        )
+        worker.attempt = attempt
+        self.running[record.id] = attempt
+        services.live[record.id] = record
+        task = services.loop.create_task(self._run(attempt, worker))
+        attempt.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, attempt: Attempt, worker: Worker) -> None:
+        began = self._services.clock.monotonic()
+        outcome = await attempt.run()
+        elapsed = self._services.clock.monotonic() - began
+        if self.running.get(attempt.record.id) is attempt:
+            del self.running[attempt.record.id]
+        worker.attempt = None
+        self._free.append(worker)
+        self.wake()
+        self._settle(attempt, outcome, elapsed)
+
+    def _settle(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
+        record = attempt.record
+        transition = decide.settle(record, attempt.number, outcome, elapsed)
+        if transition is None:
+            log.info(
+                "Attempt %d of task %s (%s) ended after it had been %s; its outcome is ignored.",
+                attempt.number,
+                record.id,
+                record.name,
+                record.status.value,
+            )
+            return
+
+        def settled(error: BaseException | None) -> None:
+            if error is None:
+                self._settled(record)
+                return
+            log.error("Storing the outcome of task %s failed, trying again: %s", record.id, error)
+            self.back_off()
+            self._services.loop.call_later(
+                self._back_off or FIRST_BACK_OFF, self._settle, attempt, outcome, elapsed
+            )
+
+        urgent = record.id in self._services.waiters or isinstance(outcome, Interrupted)
+        self._services.storage.submit([(record, transition)], settled, urgent=urgent)
+
+    def _settled(self, record: TaskRecord) -> None:
+        if record.status in TERMINAL:
+            self._services.ended(record)
+        elif record.status in CLAIMABLE:
+            self.push(record)
+
+    def _give_back(self, record: TaskRecord, worker: Worker) -> None:
+        transition = decide.move(
+            record, decide.Move.INTERRUPT, naive_now(self._services.clock), reason="shutdown"
+        )
+        self._free.append(worker)
+        if transition is not None:
+            self._services.storage.submit([(record, transition)], lambda error: None)
+
+    def _progress(self, record: TaskRecord, percent: float, message: str) -> None:
+        """Show progress now; store it at most every :data:`PROGRESS_EVERY` seconds."""
+        record.progress = percent
+        record.progress_message = message
+        attempt = self.running.get(record.id)
+        if attempt is None or not attempt.may_store_progress(PROGRESS_EVERY):
+            return
+        self._services.loop.call_soon_threadsafe(self._store_progress, attempt)
+
+    def _store_progress(self, attempt: Attempt) -> None:
+        if self.running.get(attempt.record.id) is attempt:
+            self._services.storage.touch(attempt.record)
+
+    # -- paging -------------------------------------------------------------
+
+    def _page_in(self, now: datetime) -> None:
+        for priority, after in self.lanes.lanes_to_page():
+            self.lanes.page_started(priority)
+            self._spawn(self._page_lane(priority, after, now))
+        if self.lanes.wants_later(now):
+            self.lanes.later_started()
+            self._spawn(self._page_later())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._pages += 1
+        task = self._services.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
+        skip = sorted(self.lanes.unregistered)
+        try:
+            found = await self._services.storage.ready(
+                self.category, priority, after, now, skip, self._window
+            )
+        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+            self.lanes.page_failed(priority)
+            self._page_failed(error)
+            return
+        full = len(found) == self._window
+        self.lanes.page_ended(priority, found[-1].seq if found else None, full)
+        self._take(found)
+
+    async def _page_later(self) -> None:
+        bound = self.lanes.later_beyond or naive_now(self._services.clock)
+        skip = sorted(self.lanes.unregistered)
+        try:
+            found = await self._services.storage.delayed(
+                self.category, bound, skip, self._window
+            )
+        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+            self.lanes.later_paging = False
+            self._page_failed(error)
+            return
+        full = len(found) == self._window
+        self.lanes.later_ended(found[-1].run_at if found else None, full)
+        self._take(found)
+
+    def _page_failed(self, error: Exception) -> None:
+        log.error("Reading waiting tasks of %r failed: %s", self.category, error)
+        self._pages -= 1
+        self.back_off()
+
+    def _take(self, found: list[TaskRecord]) -> None:
+        """Take a page, without what is in memory already or changed while it was read."""
+        now = naive_now(self._services.clock)
+        live = self._services.live
+        for record in found:
+            if record.id not in live and record.id not in self._touched:
+                live[record.id] = record
+                self.lanes.add_paged(record, now)
+        self._pages -= 1
+        if not self._pages:
+            self._touched.clear()
+        self.wake()
+
+    def _set_timer(self, now: datetime) -> None:
+        """Wake up when the next task becomes due; look at the clock again now and then."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.lanes.next_due()
+        if due is not None:
+            delay = max(0.0, min((due - now).total_seconds(), LONGEST_SLEEP))
+            self._timer = self._services.loop.call_later(delay, self.wake)
+
+    # -- ending -------------------------------------------------------------
+
+    async def drain(self, grace: float) -> None:
+        """Stop claiming; give running attempts ``grace`` seconds, then interrupt them."""
+        self.accepting = False
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = {attempt.task for attempt in self.running.values() if attempt.task is not None}
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=grace)
+            for attempt in list(self.running.values()):
+                if attempt.task in left:
+                    attempt.stop(interrupted="shutdown")
+            if left:
+                await asyncio.wait(left, timeout=max(1.0, min(grace, 5.0)))
+        for attempt in list(self.running.values()):  # it caught the cancellation and goes on
+            self.running.pop(attempt.record.id)
+            attempt.interrupted = "shutdown"
+            self._settle(attempt, Interrupted("shutdown"), 0.0)
+

@@ -1,0 +1,112 @@
+"""Which function runs under which name. The name is the contract with the stored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wopr.domain.callables import is_async_callable
+from wopr.domain.codec import CallCodec, PayloadLimits
+from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
+from wopr.domain.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """A registered function and how it is run by default."""
+
+    name: str
+    function: Callable[..., Any]
+    category: str
+    priority: int
+    max_retries: int | None
+    retry: RetryPolicy
+    timeout: float | None
+    codec: CallCodec
+    is_async: bool
+
+
+class Registry:
+    """Definitions by name."""
+
+    def __init__(self, limits: PayloadLimits) -> None:
+        self._limits = limits
+        self.definitions: dict[str, TaskDefinition] = {}
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        category: str,
+        priority: int,
+        max_retries: int | None,
+        retry: RetryPolicy,
+        timeout: float | None,
+    ) -> TaskDefinition:
+        """Register a function.
+
+        Raises:
+            DuplicateTaskError: the name belongs to another function.
+            InvalidCallError: the function can't be called.
+        """
+        if not callable(function):
+            raise InvalidCallError(
+                f"Task {name!r} can't be registered: {function!r:.100} can't be called."
+            )
+        known = self.definitions.get(name)
+        if known is not None and not _same(known.function, function):
+            raise DuplicateTaskError(
+                f"Task name {name!r} is taken by {_where(known.function)}; "
+                f"{_where(function)} needs another one: register_task(\"other name\")."
+            )
+        definition = TaskDefinition(
+            name,
+            function,
+            category,
+            priority,
+            max_retries,
+            retry,
+            timeout,
+            CallCodec(function, name, self._limits),
+            is_async_callable(function),
+        )
+        self.definitions[name] = definition
+        return definition
+
+    def get(self, name: str) -> TaskDefinition:
+        """Return a definition.
+
+        Raises:
+            TaskNotRegisteredError: nothing has this name.
+        """
+        definition = self.definitions.get(name)
+        if definition is None:
+            raise TaskNotRegisteredError(f"Task '{name}' not registered{self._hint(name)}")
+        return definition
+
+    def _hint(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(str(name), self.definitions, 1)
+        return f". Did you mean '{near[0]}'?" if near else ""
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two callables are the same code, e.g. after a module was reloaded."""
+    if one is other or one == other:
+        return True
+    return (
+        getattr(one, "__qualname__", None) == getattr(other, "__qualname__", "")
+        and getattr(one, "__module__", None) == getattr(other, "__module__", "")
+        and getattr(getattr(one, "__code__", None), "co_filename", None)
+        == getattr(getattr(other, "__code__", None), "co_filename", "")
+        and getattr(getattr(one, "__code__", None), "co_firstlineno", None)
+        == getattr(getattr(other, "__code__", None), "co_firstlineno", "")
+    )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    module = getattr(function, "__module__", "?")
+    return f"{module}.{getattr(function, '__qualname__', repr(function))}"

@@ -1,0 +1,176 @@
+"""What the engine asks of a storage.
+
+Nothing here assumes a file, a single process or a dialect of SQL. A storage
+applies the transitions it is given to the records, makes them durable in the
+order of hand-over, and tells the caller on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskInfo, TaskRecord
+from wopr.domain.transition import Transition
+
+Entry = tuple[TaskRecord, Transition]
+Done = Callable[[BaseException | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks to list: all given conditions hold; newest first."""
+
+    category: str | None = None
+    status: TaskStatus | None = None
+    name: str | None = None
+    limit: int = 100
+    offset: int = 0
+    before_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCount:
+    """How many waiting tasks one lane has in the storage."""
+
+    category: str
+    priority: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """How much a query may cost."""
+
+    seconds: float = 30.0
+    rows: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRows:
+    """What a query answered."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Exact numbers over all stored tasks."""
+
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_category: dict[str, int] = field(default_factory=dict)
+
+
+class SeedStorage(Protocol):
+    """The four calls a minimal storage offers; each may also be a coroutine."""
+
+    def save_task(self, task_info: TaskInfo) -> Any:
+        """Write the whole task, new or known."""
+        ...
+
+    def get_task(self, task_id: str) -> Any:
+        """Return the task or ``None``."""
+        ...
+
+    def get_tasks(self, **kwargs: Any) -> Any:
+        """Return matching tasks, newest first."""
+        ...
+
+    def cleanup_old_tasks(self, **kwargs: Any) -> Any:
+        """Delete finished tasks by age; return how many."""
+        ...
+
+
+class Storage(Protocol):
+    """What the engine needs."""
+
+    async def open(self) -> None:
+        """Make the storage ready, exclusively if it can have one owner only."""
+        ...
+
+    async def close(self) -> None:
+        """Finish all writes and let go. Idempotent."""
+        ...
+
+    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+        """Apply the transitions to their records and make them durable, all or none.
+
+        ``done`` is called on the event loop: with ``None`` once they are on disk,
+        or with the error, and then the records are as they were before. A write
+        that is not urgent may wait a few milliseconds to share a commit.
+        """
+        ...
+
+    def in_flight(self, record: TaskRecord) -> bool:
+        """Whether the record shows a transition that is not on disk yet."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything submitted so far was written or refused."""
+        ...
+
+    async def room(self) -> None:
+        """Return when the storage has room for more pending writes (backpressure)."""
+        ...
+
+    def touch(self, record: TaskRecord) -> None:
+        """Store the record's progress soon; it is no transition."""
+        ...
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return the task as it is on disk."""
+        ...
+
+    async def find(self, query: TaskFilter) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        ...
+
+    async def ready(
+        self, category: str, priority: int, after_seq: int, now: datetime, skip: Sequence[str],
+        limit: int,
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at ``now``, in enqueue order; names in ``skip`` left out."""
+        ...
+
+    async def delayed(
+        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        ...
+
+    async def lanes(self) -> list[LaneCount]:
+        """Return the lanes that have waiting tasks."""
+        ...
+
+    async def orphans(self) -> list[TaskRecord]:
+        """Return the STARTED tasks whose owner is dead."""
+        ...
+
+    async def unique_keys(self) -> dict[str, str]:
+        """Return key -> task id of all live tasks that have a key."""
+        ...
+
+    async def counts(self) -> Counts:
+        """Return exact counts of all tasks."""
+        ...
+
+    async def position(self, record: TaskRecord, now: datetime) -> int:
+        """Return how many waiting tasks of its category start before this one."""
+        ...
+
+    async def history(self, task_id: str) -> list[Transition]:
+        """Return the transitions of a task in order."""
+        ...
+
+    async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        """Run one read-only query."""
+        ...
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment; return how many."""
+        ...

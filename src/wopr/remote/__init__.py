@@ -1,0 +1,1 @@
+"""Talking to the process that owns the file."""

@@ -1,0 +1,129 @@
+"""What reads of the past answer: rows of a query and rows of a task's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from wopr.domain.errors import QueryError
+from wopr.domain.status import TaskStatus
+from wopr.ports.storage import QueryRows
+
+
+class QueryResult:
+    """The answer to a query: iterates as dicts, converts to data frames.
+
+    ``truncated`` tells that there were more rows than the limit
+    (``WOPR_TASKS_QUERY_ROWS``) and the rest is missing.
+    """
+
+    __slots__ = ("columns", "rows", "truncated")
+
+    def __init__(self, answer: QueryRows) -> None:
+        self.columns = answer.columns
+        self.rows = answer.rows
+        self.truncated = answer.truncated
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(zip(self.columns, self.rows[index], strict=True))
+
+    def __repr__(self) -> str:
+        return f"<QueryResult {len(self.rows)} rows: {', '.join(self.columns)}>"
+
+    def scalar(self) -> Any:
+        """Return the first column of the first row; ``None`` if there is no row."""
+        return self.rows[0][0] if self.rows else None
+
+    def df(self) -> Any:
+        """Return a pandas DataFrame.
+
+        Raises:
+            QueryError: pandas is not installed.
+        """
+        return self._module("pandas").DataFrame(self.rows, columns=list(self.columns))
+
+    def pl(self) -> Any:
+        """Return a polars DataFrame.
+
+        Raises:
+            QueryError: polars is not installed.
+        """
+        module = self._module("polars")
+        return module.DataFrame(
+            self._plain_rows(), schema=list(self.columns), orient="row", infer_schema_length=None
+        )
+
+    def arrow(self) -> Any:
+        """Return a pyarrow Table.
+
+        Raises:
+            QueryError: pyarrow is not installed.
+        """
+        rows = self._plain_rows()
+        columns = {name: [row[at] for row in rows] for at, name in enumerate(self.columns)}
+        return self._module("pyarrow").table(columns)
+
+    def _plain_rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows with ids as text: not every library knows UUIDs."""
+        from uuid import UUID
+
+        return [
+            tuple(str(value) if isinstance(value, UUID) else value for value in row)
+            for row in self.rows
+        ]
+
+    @staticmethod
+    def _module(name: str) -> Any:
+        import importlib
+
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise QueryError(
+                f"{name} is not installed, so the result can't be converted. Install it: "
+                "pip install 'wopr[data]'"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One transition of a task. ``traceback`` and ``error_type`` belong to failed attempts."""
+
+    seq: int
+    task_id: str
+    attempt: int
+    from_status: TaskStatus | None
+    to_status: TaskStatus
+    occurred_at: datetime
+    worker: str | None
+    reason: str
+    error: str | None
+    error_type: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a task stands where it stands.
+
+    ``reason`` is one of: ended, running, unregistered, no workers, shutting down,
+    delayed, retrying, queued, starting.
+    """
+
+    task_id: str
+    status: TaskStatus
+    reason: str
+    text: str
+    ahead: int = 0
+    """How many due tasks of its category start before it."""
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,1 @@
+"""The DuckDB storage: one file, one owner, one writer thread."""

@@ -1,0 +1,59 @@
+"""Delete old tasks in batches, each short enough not to hold the writer up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from wopr.domain.status import TERMINAL
+from wopr.storage.duckdb.folder import Folder
+from wopr.storage.duckdb.opening import OpenedDatabase
+
+BATCH = 5_000
+_ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
+
+
+class Cleanup:
+    """Deletes terminal tasks that were completed before a moment; runs in the writer's thread."""
+
+    def __init__(
+        self, folder: Folder, opened: OpenedDatabase, before: datetime, keep_history: bool
+    ) -> None:
+        self._folder = folder
+        self._opened = opened
+        self._before = before
+        self._keep_history = keep_history
+
+    def batch(self) -> int:
+        """Delete up to :data:`BATCH` tasks in one transaction; return how many.
+
+        The watermark goes first: a task whose log is not known to be folded would
+        be built anew from its log after a crash.
+        """
+        self._folder.fold_all()
+        self._folder.save_watermark()
+        connection = self._opened.connection
+        connection.execute("begin")
+        try:
+            connection.execute(
+                "create or replace temp table doomed as select id, seq from tasks "
+                f"where status in ({_ENDED}) and completed_at <= ? order by seq limit {BATCH}",
+                [self._before],
+            ).fetchall()
+            [(count, first)] = connection.execute(
+                "select count(*), min(seq) from doomed"
+            ).fetchall()
+            if count:
+                connection.execute(
+                    "delete from tasks where id in (select id from doomed)"
+                ).fetchall()
+                if not self._keep_history:
+                    connection.execute(
+                        "delete from transitions where seq >= ? "
+                        "and task_id in (select id from doomed)",
+                        [first],
+                    ).fetchall()
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        return int(count)

@@ -1,0 +1,185 @@
+"""Keep ``tasks`` equal to the fold of ``transitions``, in bulk and behind the commits."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from wopr.crashpoint import crashpoint
+from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
+from wopr.storage.duckdb.opening import OpenedDatabase
+
+if TYPE_CHECKING:
+    from wopr.storage.duckdb.writer import Write
+
+Row = tuple[Any, ...]
+
+FOLD_AT = 4_000
+CHUNK = 1_000
+IDLE_SECONDS = 0.05
+CHECKPOINT_IDLE_SECONDS = 2.0
+CHECKPOINT_WAL_BYTES = 1024 * 1024
+WATERMARK_EVERY = 20_000
+_WIDTH = len(MUTABLE_COLUMNS)
+_VERSION = MUTABLE_COLUMNS.index("version")
+_SEQ = COLUMNS.index("seq")
+
+
+class Folder:
+    """Committed task rows that are not in ``tasks`` yet; used by the writer thread only.
+
+    ``dirty`` maps a task id to (newest row, whether ``tasks`` lacks it, the first
+    seq not folded). Other threads may look single ids up.
+    """
+
+    def __init__(self, opened: OpenedDatabase, last_seq: int) -> None:
+        self._opened = opened
+        self.dirty: dict[str, tuple[Row, bool, int]] = {}
+        self._committed_seq = last_seq
+        self._saved = last_seq
+        self._not_before = 0.0
+        self._suspect = False
+        self._checkpointed = last_seq
+        self._connect()
+
+    def _connect(self) -> None:
+        connection = self._opened.connection
+        self._insert = connection.appender("tasks", columns=list(COLUMNS))
+        self._update = connection.appender(
+            "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
+        )
+
+    def reconnected(self) -> None:
+        """Make new appenders on the new connection."""
+        self._connect()
+
+    def add(self, batch: list[Write], committed_seq: int) -> None:
+        """Note what a commit wrote."""
+        dirty = self.dirty
+        for write in batch:
+            for row, new in write.rows:
+                known = dirty.get(row[0])
+                if known is None:
+                    dirty[row[0]] = (row, new, row[_VERSION])
+                else:
+                    dirty[row[0]] = (row, known[1] or new, known[2])
+        self._committed_seq = committed_seq
+
+    def keep_up(self) -> None:
+        """Fold a part when so much has gathered that it can't wait for a quiet moment."""
+        if len(self.dirty) < FOLD_AT or time.monotonic() < self._not_before:
+            return
+        self.fold_some()
+        while len(self.dirty) >= 2 * FOLD_AT:
+            self.fold_some()
+
+    def back_off(self) -> None:
+        """Leave the database alone for a second; a commit that failed may have landed."""
+        self._not_before = time.monotonic() + 1.0
+        self._suspect = True
+
+    def when_idle(self, idle: float) -> float | None:
+        """Do what is due after ``idle`` seconds of quiet; return how long to sleep next."""
+        wait = self._not_before - time.monotonic()
+        if wait > 0:
+            return wait
+        if self.dirty:
+            if idle < IDLE_SECONDS:
+                return IDLE_SECONDS - idle
+            self.fold_some()
+            return 0.0 if self.dirty else CHECKPOINT_IDLE_SECONDS
+        if self._checkpointed == self._committed_seq:
+            return None
+        if idle < CHECKPOINT_IDLE_SECONDS:
+            return CHECKPOINT_IDLE_SECONDS - idle
+        self.save_watermark()
+        self._checkpoint()
+        return None
+
+    def fold_all(self) -> None:
+        """Bring ``tasks`` up to the last commit."""
+        while self.dirty:
+            self.fold_some()
+
+    def fold_some(self) -> None:
+        """Write up to :data:`CHUNK` dirty rows in one transaction."""
+        dirty = self.dirty
+        if self._suspect:
+            self._find_landed()
+        ids = list(dirty)[:CHUNK] if len(dirty) > CHUNK else list(dirty)
+        inserts = []
+        updates = []
+        for task_id in ids:
+            row, new, _ = dirty[task_id]
+            if new:
+                inserts.append(row)
+            else:
+                updates.append(row[:_WIDTH])
+        self._write(inserts, updates)
+        for task_id in ids:
+            del dirty[task_id]
+        if self._folded() - self._saved >= WATERMARK_EVERY:
+            self.save_watermark()
+
+    def _find_landed(self) -> None:
+        """After a failed fold: what is in ``tasks`` already must not be inserted again."""
+        seqs = [row[_SEQ] for row, new, _ in self.dirty.values() if new]
+        if seqs:
+            known = self._opened.connection.execute(
+                "select id from tasks where seq between ? and ?", [min(seqs), max(seqs)]
+            ).fetchall()
+            for (task_id,) in known:
+                row, _, first = self.dirty.get(str(task_id), ((), False, 0))
+                if row:
+                    self.dirty[str(task_id)] = (row, False, first)
+        self._suspect = False
+
+    def _write(self, inserts: list[Row], updates: list[Row]) -> None:
+        connection = self._opened.connection
+        crashpoint("fold.before_begin")
+        connection.execute("begin")
+        try:
+            if inserts:
+                self._insert.append_rows(inserts)
+                self._insert.flush()
+                crashpoint("fold.after_insert")
+            if updates:
+                self._update.append_rows(updates)
+                self._update.flush()
+                crashpoint("fold.after_update")
+            crashpoint("fold.before_commit")
+            connection.execute("commit")
+        except BaseException:
+            self._insert.clear()
+            self._update.clear()
+            connection.execute("rollback")
+            raise
+        crashpoint("fold.after_commit")
+
+    def _folded(self) -> int:
+        """Return a seq up to which ``tasks`` surely holds everything."""
+        for _, _, first in self.dirty.values():
+            return first - 1
+        return self._committed_seq
+
+    def save_watermark(self) -> None:
+        """Remember in the file where a recovery has to start reading the log."""
+        folded = self._folded()
+        if folded != self._saved:
+            self._opened.connection.execute(
+                "update meta set value = ? where key = 'folded'", [str(folded)]
+            ).fetchall()
+            self._saved = folded
+
+    def _checkpoint(self) -> None:
+        """Move the log of DuckDB itself into the file while nobody waits."""
+        self._checkpointed = self._committed_seq
+        try:
+            size = os.stat(f"{self._opened.path}.wal").st_size
+        except OSError:
+            return
+        if size >= CHECKPOINT_WAL_BYTES:
+            crashpoint("checkpoint.before")
+            self._opened.connection.execute("checkpoint")
+            crashpoint("checkpoint.after")

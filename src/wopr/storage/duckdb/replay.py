@@ -1,0 +1,139 @@
+"""Bring ``tasks`` up to the log after a crash; the only reader of stored transitions' data."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import duckdb
+
+from wopr.domain.fold import apply
+from wopr.domain.status import Move, TaskStatus
+from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
+from wopr.domain.transition import Transition, decode_data
+
+log = logging.getLogger(__name__)
+
+TRANSITION_COLUMNS = (
+    "seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, error, data"
+)
+_BATCH = 2_000
+
+
+def transition_from_row(row: tuple[Any, ...]) -> Transition:
+    """Return the transition of a row of :data:`TRANSITION_COLUMNS`."""
+    seq, task_id, attempt, before, after, occurred_at, worker, reason, error, data = row
+    transition = Transition(
+        str(task_id),
+        Move.ADD,  # the move is not stored: reason and statuses say it
+        TaskStatus(before) if before else None,
+        TaskStatus(after),
+        attempt,
+        occurred_at,
+        worker,
+        reason,
+        error,
+        decode_data(data),
+    )
+    transition.seq = seq
+    return transition
+
+
+def record_from_add(transition: Transition) -> TaskRecord:
+    """Return the task as its first transition describes it."""
+    data = dict(transition.data or {})
+    record = TaskRecord(
+        transition.task_id,
+        data.pop("name"),
+        data.pop("category"),
+        data.pop("priority"),
+        data.pop("max_retries"),
+        data.pop("args"),
+        data.pop("kwargs"),
+        data.pop("created_at", transition.occurred_at),
+    )
+    record.seq = transition.seq
+    transition.data = data
+    apply(record, transition)
+    return record
+
+
+def replay(connection: duckdb.DuckDBPyConnection) -> int:
+    """Fold the transitions that ``tasks`` lacks; return how many there were."""
+    found = connection.execute("select value from meta where key = 'folded'").fetchall()
+    folded = int(found[0][0]) if found else 0
+    newest = connection.execute("select coalesce(max(seq), 0) from transitions").fetchall()
+    last = max(int(newest[0][0]), folded)  # numbers are never used again
+    count = 0
+    known: dict[str, TaskRecord | None] = {}
+    fresh: set[str] = set()
+    for low in range(folded, last, _BATCH):
+        rows = connection.execute(
+            f"select {TRANSITION_COLUMNS} from transitions where seq > ? and seq <= ? order by seq",
+            [low, low + _BATCH],
+        ).fetchall()
+        _load(connection, low, low + _BATCH, known)
+        count += sum(_apply_row(row, known, fresh) for row in rows)
+    if count:
+        log.warning("Replayed %d transitions that a crash had left to fold.", count)
+        _write(connection, known, fresh)
+    if last != folded:
+        connection.execute(
+            "update meta set value = ? where key = 'folded'", [str(last)]
+        ).fetchall()
+    return last
+
+
+def _load(
+    connection: duckdb.DuckDBPyConnection,
+    low: int,
+    high: int,
+    known: dict[str, TaskRecord | None],
+) -> None:
+    rows = connection.execute(
+        f"select {', '.join(COLUMNS)} from tasks where id in "
+        "(select task_id from transitions where seq > ? and seq <= ?)",
+        [low, high],
+    ).fetchall()
+    for row in rows:
+        known.setdefault(str(row[0]), TaskRecord.from_row(row))
+
+
+def _apply_row(
+    row: tuple[Any, ...], known: dict[str, TaskRecord | None], fresh: set[str]
+) -> bool:
+    transition = transition_from_row(row)
+    record = known.get(transition.task_id)
+    if record is None:
+        if transition.from_status is None:
+            known[transition.task_id] = record_from_add(transition)
+            fresh.add(transition.task_id)
+            return True
+        return False  # its task was deleted, only the history is kept
+    if transition.seq <= record.version:
+        return False
+    apply(record, transition)
+    return True
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    known: dict[str, TaskRecord | None],
+    fresh: set[str],
+) -> None:
+    records = [record for record in known.values() if record is not None]
+    width = len(MUTABLE_COLUMNS)
+    inserts = [record.row() for record in records if record.id in fresh]
+    updates = [record.row()[:width] for record in records if record.id not in fresh]
+    connection.execute("begin")
+    if inserts:
+        insert = connection.appender("tasks", columns=list(COLUMNS))
+        insert.append_rows(inserts)
+        insert.flush()
+    if updates:
+        update = connection.appender(
+            "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
+        )
+        update.append_rows(updates)
+        update.flush()
+    connection.execute("commit")

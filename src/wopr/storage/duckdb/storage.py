@@ -1,0 +1,319 @@
+"""DuckDBStorage: the storage port on one DuckDB file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from wopr.domain.errors import StorageError, StorageForkedError
+from wopr.domain.fold import apply
+from wopr.domain.status import Move
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition, encode_added, encode_data
+from wopr.ports.storage import (
+    Counts,
+    Done,
+    Entry,
+    LaneCount,
+    QueryLimits,
+    QueryRows,
+    TaskFilter,
+)
+from wopr.storage.duckdb import reads
+from wopr.storage.duckdb.cleanup import Cleanup
+from wopr.storage.duckdb.opening import OpenedDatabase, open_database
+from wopr.storage.duckdb.reader import Reader, run_query
+from wopr.storage.duckdb.replay import replay
+from wopr.storage.duckdb.writer import Write, Writer
+
+T = TypeVar("T")
+
+Connection = duckdb.DuckDBPyConnection
+
+
+class DuckDBStorage:
+    """Tasks and their transitions in a DuckDB file that this process owns.
+
+    Args:
+        database: the file; it is created, mode 0600, when the storage is opened.
+        memory_limit: DuckDB's own memory limit, e.g. ``"200MB"``.
+    """
+
+    def __init__(
+        self, database: str | os.PathLike[str] = "wopr_tasks.duckdb", memory_limit: str = "200MB"
+    ) -> None:
+        self.path = Path(database)
+        self.memory_limit = memory_limit
+        self._opened: OpenedDatabase | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._seq = 0
+
+    # -- life ---------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the file: see :func:`wopr.storage.duckdb.opening.open_database`."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self.open_sync)
+
+    def open_sync(self) -> None:
+        """Open without an event loop, for tools; ``done`` is then called in the writer's thread."""
+        opened = open_database(self.path, memory_limit=self.memory_limit)
+        try:
+            self._seq = replay(opened.connection)
+        except BaseException:
+            opened.close(checkpoint=False)
+            raise
+        self._opened = opened
+        self._pid = os.getpid()
+        self._reader = Reader(opened, "reader")
+        self._people = Reader(opened, "sql")
+        opened.before_reopen = self._let_readers_go
+        self._writer = Writer(opened, self._deliver, self._seq)
+        self._writer.start()
+
+    def _let_readers_go(self) -> None:
+        self._reader.let_go()
+        self._people.let_go()
+
+    async def close(self) -> None:
+        """Write what is left, fold, checkpoint, close the file. Idempotent."""
+        await asyncio.to_thread(self.close_sync)
+
+    def close_sync(self) -> None:
+        """Close without an event loop."""
+        opened, self._opened = self._opened, None
+        if opened is None or self._pid != os.getpid():
+            return
+        self._writer.stop()
+        self._reader.close()
+        self._people.close()
+        opened.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._opened is not None
+
+    # -- writes -------------------------------------------------------------
+
+    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+        """Apply the transitions and commit them; see the port."""
+        self._check()
+        seq = self._seq
+        logs = []
+        touched: dict[str, tuple[TaskRecord, bool]] = {}
+        size = 0
+        for record, transition in entries:
+            seq += 1
+            transition.seq = seq
+            if transition.move is Move.ADD:
+                record.seq = seq
+                data: str | None = encode_added(record)
+                size += len(data or "")
+                touched[record.id] = (record, True)
+            else:
+                data = encode_data(transition.data)
+                if record.id not in touched:
+                    touched[record.id] = (record, False)
+            apply(record, transition)
+            before = transition.from_status
+            logs.append(
+                (
+                    seq,
+                    transition.task_id,
+                    transition.attempt,
+                    before.value if before is not None else None,
+                    transition.to_status.value,
+                    transition.occurred_at,
+                    transition.worker,
+                    transition.reason,
+                    transition.error,
+                    data,
+                )
+            )
+        self._seq = seq
+        rows = []
+        undo = []
+        for record, new in touched.values():
+            undo.append((record, record.stored))
+            record.stored = row = record.row()
+            rows.append((row, new))
+        self._writer.submit(Write(logs, rows, done, urgent, undo, size))
+
+    def _deliver(self, results: list[tuple[Write, BaseException | None]]) -> None:
+        """Tell the callers of one commit, with one call into the loop."""
+        if self._loop is None:
+            _finish(results)
+            return
+        try:
+            self._loop.call_soon_threadsafe(_finish, results)
+        except RuntimeError:  # the loop was closed without closing the queue: nobody is left to tell
+            return
+
+    def in_flight(self, record: TaskRecord) -> bool:
+        """Whether the record shows a transition that is not on disk yet."""
+        return record.version > self._writer.committed_seq
+
+    async def flush(self) -> None:
+        """Return when everything submitted so far was written or refused."""
+        await self._in_writer(lambda: None)
+
+    async def room(self) -> None:
+        """Wait until the writer can take more."""
+        while self._writer.full:
+            await self._in_writer(lambda: None)
+
+    def hurry(self) -> None:
+        """Commit what lingers now."""
+        self._writer.hurry()
+
+    def touch(self, record: TaskRecord) -> None:
+        """Store the record's progress with the next fold."""
+        record.stored = row = record.row()
+        self._writer.submit(Write([], [(row, False)], _nothing, False, []))
+
+    # -- reads --------------------------------------------------------------
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return the task as it is on disk."""
+        self._check()
+        known = self._writer.folder.dirty.get(task_id)
+        if known is not None:
+            return TaskRecord.from_row(known[0])
+        return await asyncio.wrap_future(
+            self._reader.submit(lambda cursor: reads.get(cursor, task_id))
+        )
+
+    async def find(self, query: TaskFilter) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        return await self._read(lambda cursor: reads.find(cursor, query))
+
+    async def ready(
+        self,
+        category: str,
+        priority: int,
+        after_seq: int,
+        now: datetime,
+        skip: Sequence[str],
+        limit: int,
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at ``now``, in enqueue order."""
+        return await self._read(
+            lambda cursor: reads.ready(cursor, category, priority, after_seq, now, skip, limit)
+        )
+
+    async def delayed(
+        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        return await self._read(
+            lambda cursor: reads.delayed(cursor, category, not_before, skip, limit)
+        )
+
+    async def lanes(self) -> list[LaneCount]:
+        """Return the lanes that have waiting tasks."""
+        return await self._read(reads.lanes)
+
+    async def orphans(self) -> list[TaskRecord]:
+        """Return the STARTED tasks; at opening, their owner is dead."""
+        return await self._read(reads.orphans)
+
+    async def unique_keys(self) -> dict[str, str]:
+        """Return key -> task id of all live tasks that have a key."""
+        return await self._read(reads.unique_keys)
+
+    async def counts(self) -> Counts:
+        """Return exact counts of all tasks."""
+        return await self._read(reads.counts)
+
+    async def position(self, record: TaskRecord, now: datetime) -> int:
+        """Return how many waiting tasks of its category start before this one."""
+        return await self._read(lambda cursor: reads.position(cursor, record, now))
+
+    async def history(self, task_id: str) -> list[Transition]:
+        """Return the transitions of a task in order."""
+        return await self._read(lambda cursor: reads.history(cursor, task_id))
+
+    async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        """Run one read-only query that sees everything submitted before."""
+        await self._fold()
+        return await asyncio.wrap_future(
+            self._people.submit(lambda cursor: run_query(cursor, sql, params, limits))
+        )
+
+    async def cleanup(
+        self,
+        before: datetime,
+        *,
+        keep_history: bool,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Delete terminal tasks in batches, between which the writer serves others."""
+        self._check()
+        cleanup = Cleanup(self._writer.folder, self._opened_or_raise(), before, keep_history)
+        total = 0
+        while True:
+            deleted = await self._in_writer(cleanup.batch)
+            if not deleted:
+                return total
+            total += deleted
+            if progress is not None:
+                progress(total)
+
+    # -- inside -------------------------------------------------------------
+
+    async def _read(self, read: Callable[[Connection], T]) -> T:
+        await self._fold()
+        return await asyncio.wrap_future(self._reader.submit(read))
+
+    async def _fold(self) -> None:
+        """Bring ``tasks`` up to everything submitted so far."""
+        await self._in_writer(self._writer.folder.fold_all)
+
+    async def _in_writer(self, run: Callable[[], T]) -> T:
+        self._check()
+        return await asyncio.wrap_future(self._writer.call(run))
+
+    def in_writer(self, run: Callable[[Connection], T]) -> Future[T]:
+        """Run something on the read-write connection, for tools such as ``doctor``."""
+        opened = self._opened_or_raise()
+        return self._writer.call(lambda: run(opened.connection))
+
+    def _opened_or_raise(self) -> OpenedDatabase:
+        self._check()
+        assert self._opened is not None
+        return self._opened
+
+    def _check(self) -> None:
+        if self._opened is None:
+            raise StorageError(
+                f"The task database {self.path} is not open. Use the queue inside `async with "
+                "TaskQueue(...)`, or call start_workers() to open it again."
+            )
+        if self._pid != os.getpid():
+            raise StorageForkedError(
+                f"This process (pid {os.getpid()}) was forked from pid {self._pid}, which has "
+                f"{self.path} open; what it wrote here would be lost. Build a new TaskQueue "
+                "in the child, or open the queue after the fork."
+            )
+
+
+def _nothing(error: BaseException | None) -> None:
+    """Progress that could not be stored is stored with the next one."""
+
+
+def _finish(results: list[tuple[Write, BaseException | None]]) -> None:
+    for write, error in results:
+        if error is not None:
+            for record, row in write.undo:
+                if row:
+                    record.load(row)
+        write.done(error)

@@ -1,0 +1,302 @@
+"""The one thread that writes: group commit to the log, and the fold behind it.
+
+Every commit is one appender flush into ``transitions``: about 0.7 ms, however
+many callers share it. ``tasks`` follows in bulk, when many rows have gathered,
+when nothing else is to do, before a read and at the end. What is committed but
+not folded yet is kept in ``dirty``, so memory stays bounded by folding first.
+
+State of the thread: asleep -> (woken) -> linger, unless something is urgent ->
+commit everything that has gathered -> deliver -> fold if due -> asleep.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from wopr.crashpoint import crashpoint
+from wopr.domain.errors import StorageError
+from wopr.storage.duckdb.folder import Folder
+from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal
+
+log = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
+Deliver = Callable[[list["tuple[Write, BaseException | None]"]], None]
+
+LINGER_SECONDS = 0.003
+MAX_COMMIT_ROWS = 5_000
+MAX_PENDING_ROWS = 20_000
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Write:
+    """Log rows that are committed together, and the task rows they lead to.
+
+    Without log rows it is a task's progress, which is only folded.
+    """
+
+    logs: list[Row]
+    rows: list[tuple[Row, bool]]  # (row, whether the task is new)
+    done: Callable[[BaseException | None], None]
+    urgent: bool
+    undo: list[tuple[Any, Row]]
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Job:
+    """Something else that has to happen in the writer's thread."""
+
+    run: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """Own the read-write connection; commit what callers hand over, in order."""
+
+    def __init__(self, opened: OpenedDatabase, deliver: Deliver, last_seq: int) -> None:
+        self._opened = opened
+        self._deliver = deliver
+        self._queue: deque[Write] = deque()
+        self._jobs: deque[Job] = deque()
+        self._wake = threading.Semaphore(0)
+        self._asleep = False
+        self._urgent = False
+        self._stopping = False
+        self._reopen = False
+        self._purge = False
+        self.pending_rows = 0
+        self.pending_bytes = 0
+        self.committed_seq = last_seq
+        self.folder = Folder(opened, last_seq)
+        self._log = opened.connection.appender("transitions")
+        self._thread = threading.Thread(target=self._run, name="wopr-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, write: Write) -> None:
+        """Hand over a write; its ``done`` is delivered after the commit."""
+        self.pending_rows += len(write.logs)
+        self.pending_bytes += write.size
+        self._queue.append(write)
+        if write.urgent:
+            self._urgent = True
+        self._notify()
+
+    def call(self, run: Callable[[], Any]) -> Future[Any]:
+        """Run something in the writer's thread after all writes handed over so far."""
+        job = Job(run)
+        if self._stopping:
+            job.future.set_exception(StorageError("The storage is closed."))
+            return job.future
+        self._jobs.append(job)
+        self._urgent = True
+        self._notify()
+        return job.future
+
+    def hurry(self) -> None:
+        """Commit what lingers now."""
+        self._urgent = True
+        self._notify()
+
+    def stop(self) -> None:
+        """Write what is left, fold, checkpoint and end the thread."""
+        if self._thread.is_alive():
+            self._stopping = True
+            self._wake.release()
+            self._thread.join()
+
+    @property
+    def full(self) -> bool:
+        """Whether callers should wait before they hand over more."""
+        return self.pending_rows > MAX_PENDING_ROWS or self.pending_bytes > MAX_PENDING_BYTES
+
+    def _notify(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._wake.release()
+
+    # -- the thread ---------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._sleep()
+            while self._queue:
+                self._commit_next()
+            self._run_jobs()
+            if self._stopping and not self._queue and not self._jobs:
+                break
+        self._guarded(self._settle_down)
+
+    def _sleep(self) -> None:
+        """Wait for work; use the time to fold and to checkpoint."""
+        idle_since = time.monotonic()
+        while not (self._queue or self._jobs or self._stopping):
+            timeout = self._guarded(lambda: self.folder.when_idle(time.monotonic() - idle_since))
+            self._asleep = True
+            if not (self._queue or self._jobs or self._stopping):
+                self._wake.acquire(timeout=timeout)
+            self._asleep = False
+        deadline = time.monotonic() + LINGER_SECONDS
+        while not (self._urgent or self._stopping or self.pending_rows > MAX_COMMIT_ROWS):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self._asleep = True
+            if not (self._urgent or self._stopping):
+                self._wake.acquire(timeout=left)
+            self._asleep = False
+        self._urgent = False
+
+    def _commit_next(self) -> None:
+        batch: list[Write] = []
+        rows = 0
+        while self._queue and rows < MAX_COMMIT_ROWS:
+            write = self._queue.popleft()
+            batch.append(write)
+            rows += len(write.logs)
+        results = self._commit(batch)
+        crashpoint("writer.before_deliver")
+        for write in batch:
+            self.pending_rows -= len(write.logs)
+            self.pending_bytes -= write.size
+        self._deliver(results)
+        self._guarded(self.folder.keep_up)
+
+    def _commit(self, batch: list[Write]) -> list[tuple[Write, BaseException | None]]:
+        """Commit the batch; when that fails, find out which of its writes are good."""
+        try:
+            self._append(batch)
+        except Exception as error:  # noqa: BLE001 - every failure of a commit has to reach its callers
+            return self._after_failure(batch, error)
+        return self._committed(batch)
+
+    def _committed(self, batch: list[Write]) -> list[tuple[Write, BaseException | None]]:
+        for write in reversed(batch):
+            if write.logs:
+                self.committed_seq = write.logs[-1][0]
+                break
+        self.folder.add(batch, self.committed_seq)
+        return [(write, None) for write in batch]
+
+    def _append(self, batch: list[Write]) -> None:
+        if self._reopen:
+            self._reconnect()
+        if self._purge:
+            self._remove_refused()
+        self._opened.verify_in_place()
+        crashpoint("writer.before_commit")
+        rows = batch[0].logs if len(batch) == 1 else [row for w in batch for row in w.logs]
+        if rows:
+            self._log.append_rows(rows)
+            self._log.flush()
+        crashpoint("writer.after_commit")
+
+    def _after_failure(
+        self, batch: list[Write], error: Exception
+    ) -> list[tuple[Write, BaseException | None]]:
+        """Treat the commit as unknown: re-read what landed, and retry the rest in halves."""
+        log.error("A commit of %d writes failed: %s", len(batch), error)
+        self._guarded(self._log.clear)
+        if is_fatal(error):
+            self._reopen = True
+        try:
+            if self._reopen:
+                self._reconnect()
+            landed = self._landed(batch)
+        except Exception as again:  # noqa: BLE001 - the database is out of reach: nobody may be told "done"
+            self._purge = True
+            return [(write, _storage_error(again)) for write in batch]
+        if landed:
+            return self._committed(batch)
+        if len(batch) == 1 or not _may_be_the_rows(error):
+            return [(write, _storage_error(error)) for write in batch]
+        half = len(batch) // 2
+        return self._commit(batch[:half]) + self._commit(batch[half:])
+
+    def _landed(self, batch: list[Write]) -> bool:
+        """Whether the commit reached the file although it reported an error."""
+        seqs = [row[0] for write in batch for row in write.logs]
+        if not seqs:
+            return True
+        rows = self._opened.connection.execute(
+            "select count(*) from transitions where seq between ? and ?", [seqs[0], seqs[-1]]
+        ).fetchall()
+        return bool(rows[0][0])
+
+    def _remove_refused(self) -> None:
+        """Make errors true that were reported while the database was out of reach."""
+        self._opened.connection.execute(
+            "delete from transitions where seq > ?", [self.committed_seq]
+        ).fetchall()
+        self._purge = False
+
+    def _reconnect(self) -> None:
+        """Open the file again after an error that invalidated the database."""
+        self._opened.reopen()
+        self._log = self._opened.connection.appender("transitions")
+        self.folder.reconnected()
+        self._reopen = False
+        log.warning("The database was closed and opened again after a fatal error.")
+
+    def _run_jobs(self) -> None:
+        while self._jobs:
+            job = self._jobs.popleft()
+            try:
+                job.future.set_result(job.run())
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                if is_fatal(error):
+                    self._reopen = True
+                job.future.set_exception(_storage_error(error))
+
+    def _settle_down(self) -> float:
+        self.folder.fold_all()
+        self.folder.save_watermark()
+        return 0.0
+
+    def _guarded(self, run: Callable[[], Any]) -> Any:
+        """Do background work whose failure must not end the thread.
+
+        A fold that fails loses nothing: the log has it all. It is tried again, at
+        most once a second.
+        """
+        try:
+            return run()
+        except Exception as error:  # noqa: BLE001
+            log.error("Background work of the storage failed: %s", error)
+            self.folder.back_off()
+            if is_fatal(error):
+                self._reopen = True
+                try:
+                    self._reconnect()
+                except Exception as again:  # noqa: BLE001
+                    log.error("The database can't be opened again yet: %s", again)
+            return 1.0
+
+
+def _may_be_the_rows(error: Exception) -> bool:
+    """Whether one bad row of a batch can have caused the error, rather than the disk."""
+    name = type(error).__name__
+    return name in {"ConversionException", "InvalidInputException", "ConstraintException"}
+
+
+def _storage_error(error: BaseException) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    wrapped = StorageError(
+        f"The database refused the write: {error}. Nothing was acknowledged; what was "
+        "acknowledged before is safe. When the disk is full, free some space (wopr cleanup, "
+        "wopr compact): the queue goes on by itself."
+    )
+    wrapped.__cause__ = error
+    return wrapped

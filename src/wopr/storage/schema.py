@@ -1,0 +1,86 @@
+"""The tables: the single description from which migrations are checked."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Uuid,
+)
+
+metadata = MetaData()
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Uuid, nullable=False, primary_key=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("name", String, nullable=False),
+    Column("category", String, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("status", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("retry_count", Integer, nullable=False),
+    Column("max_retries", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("args", String, nullable=False),
+    Column("kwargs", String, nullable=False),
+    Column("options", String),
+    Column("unique_key", String),
+    Column("run_at", DateTime),
+    Column("created_at", DateTime, nullable=False),
+    Column("started_at", DateTime),
+    Column("completed_at", DateTime),
+    Column("worker", String),
+    Column("result", String),
+    Column("error", String),
+    Column("error_type", String),
+    Column("progress", Double, nullable=False),
+    Column("progress_message", String, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column(
+        "elapsed_seconds", Double, Computed("epoch(completed_at - started_at)", persisted=False)
+    ),
+)
+"""One row per task: the fold of its transitions up to ``version``."""
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("seq", BigInteger, nullable=False),
+    Column("task_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("from_status", String),
+    Column("to_status", String, nullable=False),
+    Column("occurred_at", DateTime, nullable=False),
+    Column("worker", String),
+    Column("reason", String, nullable=False),
+    Column("error", String),
+    Column("data", String),
+)
+"""The log: append-only, written before anything is acknowledged."""
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, nullable=False),
+    Column("value", String, nullable=False),
+)
+"""Facts about the file itself: ``folded`` is the newest seq that ``tasks`` surely holds."""
+
+VIEWS: dict[str, str] = {
+    "history": "every transition with the name and category of its task, and what it carried",
+    "task_times": "per task: how long it waited, ran and took in all, from when it was due",
+    "latency": "p50, p95 and p99 of those times by category, name and hour of completion",
+    "backlog": "the live tasks by category, priority and status, with the age of the oldest",
+    "failures": "failed attempts grouped by name, type and text of the error without its numbers",
+}
+"""The views for people, created by the migrations: names and columns are stable."""

@@ -1,0 +1,88 @@
+"""Use a queue from code without an event loop: one small bridge, not a second API."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from wopr.domain.errors import QueueClosedError
+
+if TYPE_CHECKING:
+    from wopr.queue import TaskQueue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SyncQueue:
+    """Calls any coroutine function of the queue and waits for it; from any thread.
+
+    ::
+
+        with queue.sync() as sync:
+            handle = sync(send_mail.enqueue, "ada@example.org")
+            print(sync(handle.result, timeout=10))
+
+    The queue runs on an event loop in a thread of its own until ``close``; workers
+    started through it run there.
+    """
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run ``function(*args, **kwargs)`` on the queue's loop and return what it returns.
+
+        Raises:
+            QueueClosedError: called from the queue's own loop, which would wait for itself.
+        """
+        loop = self._running()
+        if threading.current_thread() is self._thread:
+            raise QueueClosedError(
+                "A task that runs on the queue's own event loop can't wait for that loop: "
+                "in an async task write `await function(…)`."
+            )
+        return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop).result()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=loop.run_forever, name="wopr-loop", daemon=True
+                )
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+    def close(self) -> None:
+        """Shut the queue down and end its thread. Idempotent."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(self._queue.shutdown(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+            loop.close()
+
+    def __enter__(self) -> Self:
+        self._running()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,76 @@
+"""Rules for the tests themselves."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from support.paths import ROOT
+from support.sources import Source, calls, sources_under
+
+TESTS = [pytest.param(s, id=s.name) for s in sources_under(ROOT / "tests")]
+
+MAY_SLEEP: dict[str, str] = {}
+"""Files whose tests sleep, and why nothing better exists: a signal, a clock that the test
+sets, or a wait with a timeout is better. ``sleep(0)`` yields to the loop and is free."""
+
+SLEEPS = {"time.sleep", "asyncio.sleep"}
+
+
+def is_test_code(source: Source, line: int) -> bool:
+    """Tell whether the line runs in the test itself, not in a task that plays "slow work".
+
+    A sleep inside a nested function is the work of a task, whose length the test does not
+    wait for by luck.
+    """
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    around = [
+        node
+        for node in ast.walk(source.tree)
+        if isinstance(node, functions) and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    return len(around) <= 1
+
+
+def is_free(call: ast.Call) -> bool:
+    """Tell whether the call is ``sleep(0)``, which only yields."""
+    return [getattr(argument, "value", None) for argument in call.args] == [0]
+
+
+def sleeps_of(source: Source) -> list[str]:
+    return [
+        f"{source.name}:{call.lineno} {name}"
+        for call, name in calls(source.tree)
+        if name in SLEEPS and not is_free(call) and is_test_code(source, call.lineno)
+    ]
+
+
+@pytest.mark.parametrize("source", TESTS)
+def test_tests_wait_for_signals_not_for_luck(source: Source) -> None:
+    if source.name in MAY_SLEEP:
+        assert sleeps_of(source), f"{source.name} no longer sleeps: take it off the list"
+    else:
+        assert sleeps_of(source) == []
+
+
+@pytest.mark.parametrize("source", TESTS)
+def test_a_skipped_test_says_why(source: Source) -> None:
+    silent = [
+        f"{source.name}:{node.lineno}"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"skip", "skipif", "xfail"}
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "mark"
+        and not _has_reason(source.tree, node)
+    ]
+    assert silent == []
+
+
+def _has_reason(tree: ast.Module, mark: ast.Attribute) -> bool:
+    return any(
+        any(keyword.arg == "reason" for keyword in node.keywords)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.func is mark
+    )

@@ -1,0 +1,28 @@
+"""What every test shares: settings of hypothesis, and no leak of the caller's environment."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# In CI the same examples every time, and no database of failures to depend on.
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# At a desk new examples every time; a deadline would only measure the machine.
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True)
+def _no_wopr_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take WOPR_* of the person running the tests away: they would change defaults."""
+    for name in list(os.environ):
+        if name.startswith("WOPR_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,142 @@
+"""What the documentation shows, runs.
+
+Every ``python``, ``console``, ``bash``, ``sh`` and ``sql`` block of README.md and docs/
+is one test, and so is every program in examples/.
+
+- A Python block is a program of its own, in an empty folder. ``python continues`` puts
+  the block before it in front; ``python file=app.py`` is also saved beside the later
+  blocks of the page.
+- In shell blocks, lines after ``$ `` are run in a folder that holds a small database
+  ``wopr_tasks.duckdb`` (support/seed.py); what they print is not compared. ``wopr
+  worker`` is stopped after a few seconds.
+- Each SQL statement runs on that database and must find something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.blocks import Block, blocks_of, commands_of, program_of, statements_of
+from support.paths import ROOT, relative
+from support.programs import run_ok
+from support.seed import seed
+from wopr import TaskQueue
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SHELL = {"bash", "console", "sh"}
+NOT_CODE = {"", "ini", "json", "mermaid", "text", "toml", "yaml"}
+
+NOT_RUN = {
+    r"\b(pip|uv|pipx|poetry) (add|install)\b": "installing is what tests/packaging tries",
+    r"^git clone\b": "needs the network",
+    r"^(\./)?scripts/": "sets up .venv, in which this very test runs",
+    r"^(docker|systemctl|sudo)\b": "needs a service of the machine",
+}
+"""Commands that a test can't run, and why; a block with one of them is skipped."""
+
+# Runs until it is stopped: stopping is part of what the page shows.
+WORKER = """
+wopr() {
+    if [ "${1:-}" != worker ]; then command wopr "$@"; return; fi
+    command wopr "$@" & local pid=$!
+    sleep 3; kill -TERM $pid; wait $pid
+}
+"""
+
+
+def of(*languages: str) -> list[pytest.param]:
+    return [pytest.param(block, id=block.place) for block in BLOCKS if block.language in languages]
+
+
+def put_files(block: Block, folder: Path) -> None:
+    """Save the named blocks that stand before this one on its page."""
+    for other in blocks_of(block.page):
+        if other.file and other.line < block.line:
+            (folder / other.file).write_text(program_of(other, blocks_of(block.page)))
+
+
+@pytest.fixture(scope="session")
+def seeded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    database = tmp_path_factory.mktemp("seed") / "wopr_tasks.duckdb"
+    asyncio.run(seed(database))
+    return database
+
+
+@pytest.fixture
+def database(seeded_file: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(seeded_file, tmp_path / "wopr_tasks.duckdb"))
+
+
+async def test_the_small_database_has_something_of_everything(database: Path) -> None:
+    async with TaskQueue(enabled=True, database=database) as queue:
+        rows = await queue.sql("select distinct category, status from tasks")
+        found = [(row["category"], row["status"]) for row in rows]
+    assert {"mail", "reports", "scan"} == {category for category, _ in found}
+    statuses = {status for _, status in found}
+    assert {"pending", "success", "failed", "cancelled", "retry"} == statuses
+
+
+@pytest.mark.parametrize("block", of("python"))
+def test_python_block_runs(block: Block, tmp_path: Path) -> None:
+    put_files(block, tmp_path)
+    program = tmp_path / (block.file or "program.py")
+    program.write_text(program_of(block, blocks_of(block.page)))
+    run_ok([sys.executable, "-W", "error", program], tmp_path)
+
+
+@pytest.mark.parametrize("block", of(*SHELL))
+def test_shell_block_runs(block: Block, database: Path) -> None:
+    commands = commands_of(block)
+    for pattern, reason in NOT_RUN.items():
+        if re.search(pattern, commands, re.MULTILINE):
+            pytest.skip(f"{reason}: {commands.splitlines()[0]}")
+    put_files(block, database.parent)
+    run_ok(["bash", "-euo", "pipefail", "-c", WORKER + commands], database.parent)
+
+
+@pytest.mark.parametrize("block", of("sql"))
+async def test_sql_block_finds_something(block: Block, database: Path) -> None:
+    statements = statements_of(block)
+    assert statements, f"{block.place}: no statement"
+    async with TaskQueue(enabled=True, database=database) as queue:
+        for statement in statements:
+            rows = list(await queue.sql(statement))
+            assert rows, f"{block.place}: no row from\n{statement}"
+
+
+@pytest.mark.parametrize("example", [pytest.param(path, id=relative(path)) for path in EXAMPLES])
+def test_example_runs(example: Path, tmp_path: Path) -> None:
+    run_ok([sys.executable, "-W", "error", example], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, id=b.place) for b in BLOCKS if b.language not in NOT_CODE]
+)
+def test_block_is_of_a_kind_that_is_run(block: Block) -> None:
+    assert block.language in {"python", "sql", *SHELL}, "name the language so that it is tested"
+    unknown = [w for w in block.words if w != "continues" and not w.startswith("file=")]
+    assert unknown == []
+
+
+def test_the_readme_shows_code_and_commands() -> None:
+    languages = {block.language for block in blocks_of(ROOT / "README.md")}
+    assert {"python"} <= languages
+    assert languages & SHELL
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=relative(page)) for page in PAGES if page.exists()]
+)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", prose)
+    dead = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert dead == []

@@ -1,0 +1,57 @@
+"""A small database with something of everything, for pages and tools that read one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wopr import TaskPriority, TaskQueue
+
+
+class UnreachableError(Exception):
+    """The mail server of the example does not answer."""
+
+
+def _define(queue: TaskQueue) -> dict[str, Any]:
+    failed_once: set[str] = set()
+
+    @queue.task(name="send_mail", category="mail", priority=TaskPriority.HIGH, max_retries=2)
+    async def send_mail(to: str) -> str:
+        if to.endswith(".invalid"):
+            raise UnreachableError(f"no mail server for {to}")
+        return f"sent to {to}"
+
+    @queue.task(name="build_report", category="reports", max_retries=0)
+    def build_report(month: int) -> dict[str, int]:
+        if not 1 <= month <= 12:
+            raise ValueError(f"month {month} is not between 1 and 12")
+        return {"month": month, "rows": month * 100}
+
+    @queue.task(name="scan_file", category="scan", priority=TaskPriority.LOW, max_retries=1)
+    async def scan_file(path: str) -> int:
+        if path.endswith("flaky") and path not in failed_once:
+            failed_once.add(path)
+            raise OSError(f"{path} is busy")
+        return len(path)
+
+    return {"mail": send_mail, "report": build_report, "scan": scan_file}
+
+
+async def seed(database: Path) -> None:
+    """Fill ``database`` with tasks in every status but STARTED, in three categories."""
+    async with TaskQueue(enabled=True, database=database) as queue:
+        tasks = _define(queue)
+        handles = [await tasks["mail"].enqueue(f"user{n}@example.org") for n in range(10)]
+        handles += [await tasks["report"].enqueue(month) for month in range(1, 15)]
+        handles += [await tasks["scan"].enqueue(f"/srv/{n}") for n in range(10)]
+        for category in ("mail", "reports", "scan"):
+            await queue.start_workers(category, 2)
+        for handle in handles:
+            await queue.wait(handle.id, timeout=30)
+        # These stay: a retry that waits out its back-off, one cancelled, some not yet due.
+        await tasks["mail"].enqueue("nobody@example.invalid")
+        await tasks["scan"].enqueue("/srv/flaky")
+        for n in range(3):
+            await tasks["report"].options(delay=86_400).enqueue(n + 1)
+        unwanted = await tasks["mail"].options(delay=3_600).enqueue("never@example.org")
+        await unwanted.cancel()

@@ -1,0 +1,67 @@
+"""Wrong uses of the public API: both checkers must object to each line marked `# error`."""
+
+from __future__ import annotations
+
+from wopr import TaskPriority, TaskQueue
+
+queue = TaskQueue()
+
+
+@queue.task(name="send", category="mail")
+async def send(to: str, n: int = 1) -> int:
+    return len(to) * n
+
+
+@queue.task
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@queue.task(priority="high")  # error
+async def bad_priority() -> None: ...
+
+
+@queue.task(colour="red")  # error
+async def bad_option() -> None: ...
+
+
+async def wrong_arguments() -> None:
+    await send.enqueue(1)  # error
+    await send.enqueue()  # error
+    await send.enqueue("a", m=2)  # error
+    await send.enqueue("a", n="2")  # error
+    await send.enqueue("a", 2, 3)  # error
+    await add.enqueue(1)  # error
+    await add.enqueue(1, "2")  # error
+    await send.options(delay=5).enqueue(1)  # error
+    await send.options(priority="low").enqueue("a")  # error
+    await send.options(dely=5).enqueue("a")  # error
+
+
+async def wrong_results() -> None:
+    handle = await send.enqueue("a")
+    text: str = await handle.result()  # error
+    await handle.result(timeout="5")  # error
+    print(text)
+
+
+def wrong_calls() -> None:
+    add("1", 2)  # error
+    number: int = send("a")  # error
+    print(number)
+
+
+def wrong_sync_calls() -> None:
+    with queue.sync() as sync:
+        sync(send.enqueue, 1)  # error
+        sync(send.enqueue, "a", m=2)  # error
+        handle = sync(send.enqueue, "a")
+        text: str = sync(handle.result)  # error
+        print(text)
+
+
+async def wrong_queue_calls() -> None:
+    await queue.cancel_task(1)  # error
+    await queue.add_task("send", "mail", "high", 3, "a")  # error
+    await queue.add_task("send", "mail", TaskPriority.HIGH, "3", "a")  # error
+    TaskQueue(enable=True)  # error
