@@ -1,4 +1,8 @@
-"""Run the migrations: on the connection wopr hands over, or on the file of ``-x database=FILE``."""
+"""Run the migrations: on the connection wopr hands over, or on the file of ``-x database=FILE``.
+
+After adding one, render what a new file is made from:
+``alembic upgrade head --sql | sed 's/ *$//' > migrations/head.sql``.
+"""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ from wopr.domain.errors import (
     UniqueKeyConflictError,
     WoprError,
 )
+from wopr.domain.newtask import OnConflict
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.engine.context import CurrentTask, current_task
-from wopr.engine.engine import OnConflict
 from wopr.queue import TaskQueue
 from wopr.results import Explanation, HistoryEntry, QueryResult
 from wopr.storage.noop import NoopStorage

@@ -1,4 +1,4 @@
-"""The engine of a queue in this process: opened on first use, closed by shutdown."""
+"""How a queue gets to its tasks: it opens the storage, or reaches the owner of the file."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wopr.backend import Backend, EngineBackend
 from wopr.config import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import QueueClosedError
+from wopr.domain.errors import QueueClosedError, StorageOwnedError
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.engine.engine import Engine
 from wopr.engine.infos import info_of
 from wopr.engine.pool import Pool
 from wopr.engine.registry import Registry
-from wopr.insights import Insights
+from wopr.remote.client import RemoteBackend
+from wopr.remote.server import Server
 from wopr.storage import open_storage
 
 
-class LocalBackend:
-    """Owns the storage and the engine of one queue."""
+class Opening:
+    """Owns the storage and the engine of one queue, or its connection to the owner's."""
 
     def __init__(
         self,
@@ -42,7 +44,12 @@ class LocalBackend:
         self._rng = rng
         self._storage: Any = None
         self._engine: Engine | None = None
-        self._opening: asyncio.Lock | None = None
+        self._remote: RemoteBackend | None = None
+        self._server: Server | None = None
+        self._backend: Backend | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock: asyncio.Lock | None = None
+        self._stopped = asyncio.Event()
         self._workers = 0
 
     @property
@@ -61,15 +68,9 @@ class LocalBackend:
         """The pools by category; empty while closed."""
         return self._engine.pools if self._engine is not None else {}
 
-    @property
-    def insights(self) -> Insights:
-        """The reads of the open engine."""
-        assert self._engine is not None, "the callers open it first"
-        return Insights(self._engine, self._settings)
-
     def exists(self) -> bool:
         """Whether there is anything to read, so that a read makes no file."""
-        return self._engine is not None or self._factory is not None or self._database.exists()
+        return self._backend is not None or self._factory is not None or self._database.exists()
 
     def info(self, record: TaskRecord) -> TaskInfo:
         """Return a snapshot of the record."""
@@ -80,32 +81,38 @@ class LocalBackend:
         if self._engine is not None:
             self._engine.registered(name)
 
-    async def engine(self) -> Engine:
-        """Return the open engine; open it if need be.
+    async def backend(self) -> Backend:
+        """Return what carries the verbs out; open it if need be.
 
         Raises:
             QueueClosedError: it is in use on another event loop, or shutting down.
+            StorageOwnedError: another process owns the file and does not listen.
             StorageError: the storage can't be opened.
         """
-        engine = self._engine
-        if engine is not None and engine.open:
-            if engine.services.loop is not asyncio.get_running_loop():
+        if self._backend is not None and self._open():
+            if self._loop is not asyncio.get_running_loop():
                 raise QueueClosedError(
                     "This queue is open on another event loop. Use it from other threads through "
                     "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
                     "event loop."
                 )
-            return engine
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if self._engine is None:
-                self._engine = await self._start()
-            elif not self._engine.open:
+            return self._backend
+        if self._lock is None or self._loop is not asyncio.get_running_loop():
+            self._loop = asyncio.get_running_loop()
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self._engine is not None and not self._engine.open:
                 raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
-            return self._engine
+            if self._backend is None or not self._open():
+                self._backend = await self._start()
+            return self._backend
 
-    async def _start(self) -> Engine:
+    def _open(self) -> bool:
+        if self._engine is not None:
+            return self._engine.open
+        return self._remote is not None and self._remote.open
+
+    async def _start(self) -> Backend:
         engine = Engine(
             _adapted(self.storage, self._registry),
             self._registry,
@@ -114,33 +121,65 @@ class LocalBackend:
             max_crashes=self._settings.max_crashes,
             window=self._settings.window,
         )
-        await engine.start()
-        return engine
+        try:
+            await engine.start()
+        except StorageOwnedError:
+            if self._factory is not None:
+                raise
+            remote = RemoteBackend(self._database)
+            if not await remote.connect():
+                raise
+            self._remote = remote
+            return remote
+        self._engine, self._remote = engine, None
+        backend = EngineBackend(engine, self._settings)
+        if self._factory is None and hasattr(socket, "AF_UNIX"):
+            self._server = Server(backend, self._database)
+            await self._server.start()
+        return backend
 
     async def add_workers(self, category: str, count: int) -> None:
-        """Add worker slots with names that no other slot ever had."""
-        engine = await self.engine()
+        """Add worker slots with names that no other slot ever had.
+
+        Raises:
+            StorageOwnedError: another process owns the file: only the owner has workers.
+        """
+        await self.backend()
+        if self._engine is None:
+            pid = self._remote.owner_pid if self._remote is not None else None
+            raise StorageOwnedError(
+                f"Workers run in the process that owns {self._database}, and that is process "
+                f"{pid}. Start them there, stop that process first, or give this queue a file of "
+                "its own with WOPR_TASKS_DATABASE. Adding and reading tasks works from here.",
+                pid=pid,
+            )
         prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
         names = [f"{prefix}-{self._workers + number}" for number in range(1, count + 1)]
         self._workers += count
-        engine.pool(category).add_workers(names)
+        self._engine.pool(category).add_workers(names)
 
     async def stop(self, grace: float) -> None:
-        """Close the engine; does nothing when there is none."""
+        """Close what is open; does nothing when nothing is."""
+        if self._remote is not None:
+            remote, self._remote, self._backend = self._remote, None, None
+            await remote.close()
         engine = self._engine
         if engine is None:
             return
-        if engine.open:
-            try:
-                await engine.stop(grace)
-            finally:
-                self._engine = None
-                self._opening = None
-                if self._factory is None:
-                    self._storage = None
+        if not engine.open:  # another call is at it
+            await self._stopped.wait()
             return
-        while self._engine is engine:  # another call is at it
-            await asyncio.sleep(0.01)
+        self._stopped = asyncio.Event()
+        try:
+            if self._server is not None:
+                server, self._server = self._server, None
+                await server.close()
+            await engine.stop(grace)
+        finally:
+            self._engine = self._backend = self._lock = None
+            if self._factory is None:
+                self._storage = None
+            self._stopped.set()
 
 
 def _adapted(storage: Any, registry: Registry) -> Any:

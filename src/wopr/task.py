@@ -5,12 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from wopr.domain.errors import TaskCancelledError, TaskFailedError
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.engine.engine import OnConflict
+from wopr.domain.newtask import OnConflict
 
 if TYPE_CHECKING:
     from wopr.queue import TaskQueue
@@ -191,6 +201,8 @@ class TaskDecorator(Protocol):
     """What ``queue.task(name=…)`` returns."""
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> AsyncTask[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap]  # the first that fits wins
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def __call__(self, function: Callable[P, R]) -> SyncTask[P, R]: ...
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections import OrderedDict, defaultdict
@@ -110,12 +111,15 @@ def codec(function: Callable[..., object], **limits: int) -> CallCodec:
 
 def trip(function: Callable[..., object], *args: object, **kwargs: object) -> Any:
     """Send a call through the text and return what the function would get."""
-    one = codec(function)
+    one, other = codec(function), codec(function)  # nothing is remembered between the two
     texts = one.encode_call(args, kwargs)
     for text in texts:
         json.loads(text)
-    # Another codec reads it: nothing is remembered between the two.
-    return codec(function).decode_call(*texts)
+    found = other.decode_call(*texts)
+    # The first call of a codec is always thorough, later ones may be quick.
+    assert texts == one.encode_call(args, kwargs)
+    assert same(found, other.decode_call(*texts))
+    return found
 
 
 def numbered(rows: list[Any]) -> list[str]:
@@ -182,6 +186,7 @@ TYPED = [
     (list[tuple[int, bytes]], [(1, b"\xff")]),
     (dict[int, str], {1: "a", -2: "b"}),
     (dict[UUID, Decimal], {ID: Decimal("2.50")}),
+    (dict[tuple[int, int], int], {(1, 2): 3}),
     (dict[date, list[int]], {date(2030, 1, 1): [1]}),
     (dict[str, dict[int, set[str]]], {"a": {1: {"x"}}}),
     (Point, Point(1, 2.5)),
@@ -226,6 +231,8 @@ TYPED = [
     (Any, {"$type": "datetime", "value": "2030-01-01"}),
     (dict[str, str], {"$type": "date", "value": "2030-01-01"}),
     (list[dict[str, str]], [{"$type": "any", "value": "x"}]),
+    (list[Any], [{"$type": "date", "value": "2030-01-01"}]),
+    (dict[str, Any], {"a": {"$type": "set", "value": [1]}}),
     (Keyed, Keyed(kind="date", value=1)),
     (Loose, Loose([1, "x", None])),
 ]
@@ -238,7 +245,9 @@ def test_an_annotated_argument_comes_back_as_it_was(hint: Any, value: object) ->
 
 @pytest.mark.parametrize(("hint", "value"), TYPED, ids=numbered(TYPED))
 def test_an_annotated_result_comes_back_as_it_was(hint: Any, value: object) -> None:
-    text = codec(annotated(hint)).encode_result(value)
+    one = codec(annotated(hint))
+    text = one.encode_result(value)
+    assert text == one.encode_result(value)
     assert same(value, codec(annotated(hint)).decode_result(text))
 
 
@@ -294,12 +303,24 @@ def unfolded(value: Any) -> Any:
 
 
 json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-    | st.datetimes().map(unfolded) | st.dates() | st.times().map(unfolded) | st.timedeltas() | st.uuids() | st.decimals(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.text() | st.integers() | st.just("$type"), inner, max_size=3)
-    | st.frozensets(st.text() | st.integers(), max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.datetimes().map(unfolded)
+    | st.dates()
+    | st.times().map(unfolded)
+    | st.timedeltas()
+    | st.uuids()
+    | st.decimals(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.just("$type"), inner, max_size=3)
+        | st.frozensets(st.text() | st.integers(), max_size=1)
+    ),
     max_leaves=8,
 )
 
@@ -355,7 +376,7 @@ def test_an_aware_time_keeps_its_instant_in_any_zone() -> None:
 
 
 def test_no_default_is_stored_with_a_call() -> None:
-    def job(a: int, b: object = Plain(), *, c: int = 3) -> None: ...  # noqa: B008
+    def job(a: int, b: object = Plain(), *, c: int = 3) -> None: ...
 
     assert ("[1]", "{}") == codec(job).encode_call((1,), {})
 
@@ -496,7 +517,7 @@ def test_a_class_of_the_enclosing_function_is_found() -> None:
 
 
 def test_annotations_that_mean_nothing_here_count_as_any() -> None:
-    def job(a: NoSuchName, b: Plain, c: T, d: 5 = 0) -> NoSuchName: ...  # type: ignore # noqa
+    def job(a: NoSuchName, b: Plain, c: T, d: 5 = 0) -> NoSuchName: ...  # type: ignore[name-defined,valid-type]  # noqa: F821
 
     assert ((1, (2,), WHEN), {"d": "x"}) == trip(job, 1, (2,), WHEN, d="x")
     assert (1,) == codec(job).decode_result(codec(job).encode_result((1,)))
@@ -510,9 +531,7 @@ def test_keywords_may_be_described_by_a_typed_dict() -> None:
     def job(**kwargs: Unpack[Needed]) -> None: ...
 
     job.__annotations__["kwargs"] = Unpack[Needed]
-    assert ((), {"when": date(2030, 1, 1), "size": 1}) == trip(
-        job, when=date(2030, 1, 1), size=1
-    )
+    assert ((), {"when": date(2030, 1, 1), "size": 1}) == trip(job, when=date(2030, 1, 1), size=1)
     with pytest.raises(InvalidCallError, match="'size'"):
         codec(job).encode_call((), {"when": date(2030, 1, 1)})
     with pytest.raises(InvalidCallError, match="'other'"):
@@ -590,14 +609,14 @@ UNSTORABLE: list[tuple[Any, object, str]] = [
     (list[Any], [Color.RED], "read back it would be another list"),
     (dict[str, object], {"a": User(name="Ann")}, "read back it would be another dict"),
     (dict[tuple[int, int], Color], {(1, 2): Color.RED}, "read back it would be none at all"),
+    (dict[tuple[int, int], Path], {(1, 2): Path("x")}, "read back it would be none at all"),
+    (set[Shade | str], {Shade.DARK}, "read back it would be another set"),
     (dict[Odd, Color], {Odd.PAIR: Color.RED}, "read back"),
     (Callable[[], None], print, "can't be stored as JSON"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("hint", "value", "pattern"), UNSTORABLE, ids=numbered(UNSTORABLE)
-)
+@pytest.mark.parametrize(("hint", "value", "pattern"), UNSTORABLE, ids=numbered(UNSTORABLE))
 def test_what_json_can_not_hold_is_refused_with_the_reason(
     hint: Any, value: object, pattern: str
 ) -> None:
@@ -661,13 +680,18 @@ def test_a_small_value_shared_a_billion_times_is_too_large(hint: Any) -> None:
     value: list[Any] = ["x"]
     for _ in range(40):
         value = [value, value]
+    for shared in (value, ["x" * 200_000] * 200_000, [b"x" * 200_000] * 200_000):
+        _assert_too_large(hint, shared)
+
+
+def _assert_too_large(hint: Any, value: object) -> None:
     with pytest.raises(PayloadTooLargeError):
         codec(annotated(hint)).encode_call((value,), {})
     with pytest.raises(PayloadTooLargeError):
         codec(annotated(hint)).encode_result(value)
 
 
-@pytest.mark.parametrize("value", [[[[1]]], [{"a": [1]}], (1, [2]), {(1,): 2}], ids=str)
+@pytest.mark.parametrize("value", [{1: 2}, [[[1]]], [{"a": [1]}], (1, [2]), {(1,): 2}], ids=str)
 def test_the_depth_limit_counts_levels_of_json(value: Any) -> None:
     text = encode_plain(value, "it", 1_000, 64)
     depth = level = 0
@@ -740,14 +764,12 @@ def test_hostile_objects_cause_no_other_error(make: Callable[[], object], hint: 
             lambda value=value: one.decode_result(one.encode_result(value)),
             lambda value=value: encode_plain(value, "it", 1_000, 64),
         ):
-            try:
+            with contextlib.suppress(PayloadError):  # refused in words, or it survives
                 attempt()
-            except PayloadError as error:
-                assert str(error)
 
 
 def test_a_default_value_whose_repr_raises_does_not_hide_the_error() -> None:
-    def job(a: int, b: object = Evil()) -> None: ...  # noqa: B008
+    def job(a: int, b: object = Evil()) -> None: ...
 
     assert "Argument 'a' of task 'job' must be int, not str" in refuses(job, "x")
 
@@ -771,7 +793,7 @@ def test_arguments_up_to_the_limit_pass_and_one_byte_more_does_not() -> None:
         one = codec(annotated(hint), args=100)
         args, kwargs = one.encode_call(("x" * 94,), {})
         assert 100 == len(args + kwargs)
-        with pytest.raises(PayloadTooLargeError, match="101 bytes|more than 100"):
+        with pytest.raises(PayloadTooLargeError, match=r"101 bytes|more than 100"):
             one.encode_call(("x" * 95,), {})
 
 
@@ -786,6 +808,15 @@ def test_too_large_arguments_name_the_largest_and_the_setting() -> None:
     assert "WOPR_TASKS_MAX_ARGS_BYTES" in text
 
 
+def test_as_many_arguments_as_fit_the_limit_make_one_call() -> None:
+    def job(*days: date) -> None: ...
+
+    args = (date(2030, 1, 1),) * 20_000
+    assert (args, {}) == trip(job, *args)
+    with pytest.raises(PayloadTooLargeError):
+        codec(job).encode_call(args + args[:200], {})
+
+
 def test_the_limit_counts_bytes_not_characters() -> None:
     with pytest.raises(PayloadTooLargeError):
         codec(annotated(str), args=100).encode_call(("ü" * 50,), {})
@@ -798,7 +829,7 @@ def test_a_too_large_result_names_its_setting() -> None:
 
 
 def test_a_too_large_plain_value_names_the_setting_it_is_told() -> None:
-    with pytest.raises(PayloadTooLargeError, match="The note .* raise WOPR_X"):
+    with pytest.raises(PayloadTooLargeError, match=r"The note .* raise WOPR_X"):
         encode_plain("x" * 100, "The note", 100, 64, setting="WOPR_X")
 
 
@@ -817,6 +848,7 @@ def test_a_result_that_does_not_fit_its_annotation_keeps_its_value() -> None:
         (list[int], (1, 2)),
         (Color, "red"),
         (bool, 1),
+        (Decimal, Decimal("sNaN")),
         (NamedTuple, 3),
     ):
         one = codec(annotated(hint))
@@ -869,7 +901,7 @@ def test_stored_arguments_that_no_longer_fit_are_told_apart() -> None:
 
     with pytest.raises(InvalidCallError, match="missing a required argument: 'b'"):
         codec(job).decode_call("[1]", "{}")
-    with pytest.raises(PayloadError, match="Argument 'b' .* no longer fits.* must be date"):
+    with pytest.raises(PayloadError, match=r"Argument 'b' .* no longer fits.* must be date"):
         codec(job).decode_call('[1, "tomorrow"]', "{}")
     with pytest.raises(PayloadError, match="Has the function changed"):
         codec(job).decode_call('[{"$type": "datetime", "value": "x"}]', '{"b": 5}')

@@ -8,6 +8,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
+
 
 class Clock(Protocol):
     """Source of time; tests inject their own."""
@@ -41,14 +43,17 @@ class IdFactory:
     millisecond; 62 bits are random.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._now: datetime | None = None
         self._tick = 0  # milliseconds << 12 | counter
 
-    def new(self) -> str:
-        """Return a new id in its canonical text form."""
-        millis = int(self._clock.now().timestamp() * 1000)
-        self._tick = tick = max(self._tick + 1, millis << 12)
+    def new(self, now: datetime) -> str:
+        """Return a new id in its canonical text form; ``now`` is naive UTC."""
+        if now is not self._now:  # a bulk call gives the same moment again and again
+            self._now = now
+            millis = int((now - _EPOCH).total_seconds() * 1000)
+            self._tick = max(self._tick, (millis << 12) - 1)
+        self._tick = tick = self._tick + 1
         head = f"{tick >> 12:012x}"
         tail = f"{random.getrandbits(62) | 1 << 63:016x}"
         return f"{head[:8]}-{head[8:]}-7{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"

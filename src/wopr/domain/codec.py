@@ -81,8 +81,7 @@ class CallCodec:
         self._fewest, self._most = 1, 0
         self._kinds: tuple[frozenset[type], ...] = ()
         self._result_is_int = False
-        # A longer text may hide an int of too many digits: its parts are looked at one by one.
-        self._quick_bytes = min(MAX_INT_DIGITS, limits.args - 2)
+        self._quick_bytes = limits.args - 2
 
     @property
     def signature(self) -> str:
@@ -122,7 +121,9 @@ class CallCodec:
                     data = to_json(args)
                 except ValueError:  # a lone surrogate: the thorough path says where
                     data = b""
-                if 0 < len(data) <= self._quick_bytes:
+                if 0 < len(data) <= self._quick_bytes and (
+                    len(data) < MAX_INT_DIGITS or not any(map(_is_long_int, args))
+                ):
                     return data.decode(), "{}"
         try:
             return self._encode_call(args, kwargs)
@@ -145,12 +146,14 @@ class CallCodec:
             )
         args, kwargs = tuple(args), dict(kwargs)
         self._check_binding(args, kwargs)
-        parameters, left = self._parameters, self.limits.args
-        sizes: dict[str, int] = {}
+        parameters, limit, spent = self._parameters, self.limits.args, 0
+        largest = (0, "")
 
         def encode(slot: Slot, label: str, value: object) -> bytes:
-            data = self._encode_argument(slot, label, value, left - sum(sizes.values()))
-            sizes[label] = len(data)
+            nonlocal spent, largest
+            data = self._encode_argument(slot, label, value, limit - spent)
+            spent += len(data)
+            largest = max(largest, (len(data), label))
             return data
 
         ordered = [
@@ -164,8 +167,8 @@ class CallCodec:
         args_text = b"[" + b",".join(ordered) + b"]"
         kwargs_text = b"{" + b",".join(named) + b"}"
         size = len(args_text) + len(kwargs_text)
-        if size > left:
-            raise self._args_too_large(size, max(sizes, key=sizes.__getitem__, default=""))
+        if size > limit:
+            raise self._args_too_large(size, largest[1])
         return args_text.decode(), kwargs_text.decode()
 
     def _check_binding(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
@@ -305,6 +308,11 @@ class CallCodec:
                 f"{type_name(error)}: {safe_text(error)}"
             )
         return PayloadError(f"{what} {reason}. The signature is {self.signature}.")
+
+
+def _is_long_int(value: object) -> bool:
+    """Tell whether ``value`` may be an int of more digits than can be read back."""
+    return type(value) is int and value.bit_length() > 3 * MAX_INT_DIGITS
 
 
 def _advice(slot: Slot, error: RefusedError) -> str:

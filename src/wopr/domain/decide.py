@@ -29,6 +29,8 @@ def move(
     after = TRANSITIONS.get((record.status, name))
     if after is None:
         return None
+    if name is Move.CANCEL and record.status is TaskStatus.STARTED:
+        data = {**(data or {}), **_progress(record)} or None
     return Transition(
         record.id,
         name,
@@ -42,19 +44,22 @@ def move(
     )
 
 
+def _progress(record: TaskRecord) -> dict[str, Any]:
+    """Return how far the attempt came, for the log of what ended it."""
+    if not record.progress and not record.progress_message:
+        return {}
+    return {"progress": record.progress, "progress_message": record.progress_message}
+
+
 def claim(record: TaskRecord, worker: str, now: datetime) -> Transition | None:
     """Give the task to a worker slot: the attempt number goes up by one."""
     after = TRANSITIONS.get((record.status, Move.CLAIM))
     if after is None:
         return None
-    return Transition(
-        record.id, Move.CLAIM, record.status, after, record.attempt + 1, now, worker
-    )
+    return Transition(record.id, Move.CLAIM, record.status, after, record.attempt + 1, now, worker)
 
 
-def settle(
-    record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float
-) -> Transition | None:
+def settle(record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float) -> Transition | None:
     """Write what attempt number ``attempt`` produced.
 
     Returns ``None`` when that attempt is no longer the current one: it was
@@ -68,6 +73,9 @@ def settle(
     assert started is not None, "a STARTED task has a start time"
     ended = started + timedelta(seconds=elapsed)
     if type(outcome) is Succeeded:
+        data: dict[str, Any] = {"result": outcome.result}
+        if record.progress_message:
+            data["progress_message"] = record.progress_message
         return Transition(
             record.id,
             Move.SUCCEED,
@@ -76,7 +84,7 @@ def settle(
             attempt,
             ended,
             record.worker,
-            data={"result": outcome.result},
+            data=data,
         )
     if type(outcome) is Failed:
         return _failed(record, outcome, ended)
@@ -85,9 +93,7 @@ def settle(
 
 def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
     data: dict[str, Any] = {"error_type": outcome.error_type, "traceback": outcome.traceback}
-    if record.progress or record.progress_message:
-        data["progress"] = record.progress
-        data["progress_message"] = record.progress_message
+    data |= _progress(record)
     name = Move.FAIL
     if outcome.delay is not None:
         name = Move.RETRY

@@ -1,24 +1,24 @@
 """Every error wopr raises.
 
-    WoprError
-    ├── QueueDisabledError        (RuntimeError)
-    ├── QueueClosedError          (RuntimeError)
-    ├── InvalidCallError          (ValueError, TypeError)
-    │   ├── TaskNotRegisteredError
-    │   ├── DuplicateTaskError
-    │   └── PayloadError
-    │       └── PayloadTooLargeError
-    ├── UniqueKeyConflictError    (ValueError)
-    ├── TaskFailedError           what ``handle.result()`` raises for a FAILED task
-    ├── TaskCancelledError        what ``handle.result()`` raises for a CANCELLED task
-    ├── TaskNotFoundError         (LookupError)
-    ├── QueryError                a refused or failed ``queue.sql``
-    │   └── QueryTimeoutError     (TimeoutError)
-    └── StorageError              (RuntimeError)
-        ├── StorageOwnedError     another process has the file
-        ├── StorageFileError      the file can't be used as it is
-        ├── SchemaError           the file's schema is not the one of this version
-        └── StorageForkedError    used after os.fork()
+WoprError
+├── QueueDisabledError        (RuntimeError)
+├── QueueClosedError          (RuntimeError)
+├── InvalidCallError          (ValueError, TypeError)
+│   ├── TaskNotRegisteredError
+│   ├── DuplicateTaskError
+│   └── PayloadError
+│       └── PayloadTooLargeError
+├── UniqueKeyConflictError    (ValueError)
+├── TaskFailedError           what ``handle.result()`` raises for a FAILED task
+├── TaskCancelledError        what ``handle.result()`` raises for a CANCELLED task
+├── TaskNotFoundError         (LookupError)
+├── QueryError                a refused or failed ``queue.sql``
+│   └── QueryTimeoutError     (TimeoutError)
+└── StorageError              (RuntimeError)
+    ├── StorageOwnedError     another process has the file
+    ├── StorageFileError      the file can't be used as it is
+    ├── SchemaError           the file's schema is not the one of this version
+    └── StorageForkedError    used after os.fork()
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ def apply(record: TaskRecord, transition: Transition) -> None:
     """Change ``record`` by ``transition``.
 
     What follows from the status itself is set here, so that the hot transitions
-    (claim, success) carry next to no data; ``transition.data`` overrides it.
+    (claim, success) carry next to no data; ``transition.data`` overrides it. Progress
+    is not logged while a task runs: how far it came is in the data of what ended it.
     """
     status = transition.to_status
     record.status = status
@@ -31,15 +32,23 @@ def apply(record: TaskRecord, transition: Transition) -> None:
         record.error = None
         record.error_type = None
         record.progress = 100.0
+        record.progress_message = ""
     elif status is TaskStatus.PENDING:
         record.started_at = None
         record.worker = None
+        record.progress = 0.0
+        record.progress_message = ""
         if transition.from_status is TaskStatus.FAILED:
             _renew(record)
     elif status is TaskStatus.CANCELLED:
         record.completed_at = transition.occurred_at
+        if transition.from_status is TaskStatus.STARTED:
+            record.progress = 0.0
+            record.progress_message = ""
     else:  # FAILED, RETRY
         record.error = transition.error
+        record.progress = 0.0
+        record.progress_message = ""
         if status is TaskStatus.FAILED:
             record.completed_at = transition.occurred_at
     if transition.data:
@@ -57,5 +66,3 @@ def _renew(record: TaskRecord) -> None:
     record.result = None
     record.error = None
     record.error_type = None
-    record.progress = 0.0
-    record.progress_message = ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
@@ -104,14 +103,14 @@ class _Tagger:
 
     def tag(self, value: object, level: int) -> object:
         """Return ``value`` as something JSON has a form for."""
-        self.budget -= 1
+        kind = type(value)
+        self.budget -= 1 + (len(value) if kind is str or kind is bytes else 0)  # type: ignore[arg-type]
         if self.budget < 0:
             raise OverBudgetError("it has more parts than the limit has bytes")
-        kind = type(value)
         if kind is str or kind is int or kind is bool or value is None:
             return value
-        if kind is float:
-            return value if value - value == 0.0 else _tagged(value)  # type: ignore[operator]
+        if kind is float and value - value == 0.0:  # type: ignore[operator]
+            return value
         if kind in _WRITE:
             self._reach(level + 1)
             return _tagged(value)
@@ -183,17 +182,14 @@ def to_text(value: object) -> bytes:
         raise RefusedError(json_reason(error)) from None
 
 
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % MAX_INT_DIGITS)
-
-
 def readable(data: bytes) -> bytes:
     """Return ``data`` if it reads back as JSON.
 
     Raises:
         ValueError: It does not, because of an int of too many digits.
     """
-    if len(data) > MAX_INT_DIGITS and _LONG_NUMBER.search(data):
-        from_json(data)  # digits inside of a text are fine, as a number they are not
+    if len(data) > MAX_INT_DIGITS:
+        from_json(data)
     return data
 
 

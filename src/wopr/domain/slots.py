@@ -297,7 +297,7 @@ def same(one: Any, two: Any) -> bool:
     if kind is not type(two):
         return kind is int and type(two) is float and one == two
     if kind is float or kind is Decimal:
-        return one == two or (math.isnan(one) and math.isnan(two))
+        return _same_number(one, two)
     if kind is dict:
         return _same_dict(one, two)
     if kind is set or kind is frozenset:
@@ -310,6 +310,12 @@ def same(one: Any, two: Any) -> bool:
     if hasattr(kind, "__pydantic_validator__"):
         return _same_dict(vars(one), vars(two))
     return bool(one == two)
+
+
+def _same_number(one: Any, two: Any) -> bool:
+    if type(one) is Decimal:
+        return bool(one.compare_total(two) == 0)  # 1.0 is not 1.00, and NaN is NaN
+    return bool(one == two) or (math.isnan(one) and math.isnan(two))
 
 
 def _same_dict(one: dict[Any, Any], two: dict[Any, Any]) -> bool:

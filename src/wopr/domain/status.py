@@ -39,6 +39,7 @@ class Move(str, Enum):
     INTERRUPT = "interrupt"
     RECOVER = "recover"
     RENEW = "renew"
+    SAVE = "save_task"  # a storage's own call, outside of the state machine
 
     __str__ = str.__str__
 
@@ -62,9 +63,7 @@ TRANSITIONS: dict[tuple[TaskStatus | None, Move], TaskStatus] = {
 }
 """Every legal move of a task: (status before, move) -> status after."""
 
-TERMINAL: frozenset[TaskStatus] = frozenset(
-    {_OK, _F, _C}
-)
+TERMINAL: frozenset[TaskStatus] = frozenset({_OK, _F, _C})
 CLAIMABLE: frozenset[TaskStatus] = frozenset(
     status for (status, move) in TRANSITIONS if move is Move.CLAIM and status is not None
 )

@@ -166,7 +166,7 @@ class TaskRecord:
         """Return the values in the order of :data:`COLUMNS`."""
         return (
             self.id,
-            self.status.value,
+            self.status._value_,  # .value is a descriptor, five times slower
             self.attempt,
             self.retry_count,
             self.crashes,

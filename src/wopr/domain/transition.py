@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from wopr.domain.status import Move, TaskStatus
@@ -55,19 +56,22 @@ class Transition:
         self.attempt = attempt
         self.occurred_at = occurred_at
         self.worker = worker
-        self.reason = reason or move.value
+        self.reason = reason or move._value_
         self.error = error
         self.data = data
 
 
 def added(record: TaskRecord) -> Transition:
     """Return the first transition of a new task; its data is the whole row."""
-    return Transition(
-        record.id, Move.ADD, None, record.status, 0, record.created_at, data=_ADDED
-    )
+    return Transition(record.id, Move.ADD, None, record.status, 0, record.created_at, data=_ADDED)
 
 
 _ADDED: dict[str, Any] = {}
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def encode_added(record: TaskRecord) -> str:
@@ -77,7 +81,7 @@ def encode_added(record: TaskRecord) -> str:
     already.
     """
     text = (
-        f'{{"name":{json.dumps(record.name)},"category":{json.dumps(record.category)},'
+        f'{{"name":{_quoted(record.name)},"category":{_quoted(record.category)},'
         f'"priority":{record.priority},"max_retries":{record.max_retries},'
         f'"args":{record.args},"kwargs":{record.kwargs}'
     )
@@ -94,7 +98,7 @@ def encode_data(data: dict[str, Any] | None) -> str | None:
     """Return the changed columns as JSON text."""
     if data is None:
         return None
-    result = data.get("result")
+    result: str | None = data.get("result")
     if result is not None and len(data) == 1:
         return '{"result":' + result + "}"
     plain = {

@@ -11,7 +11,7 @@ from wopr.crashpoint import crashpoint
 from wopr.domain.codec import clip
 from wopr.domain.errors import PayloadError
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
-from wopr.domain.retry import RetryPolicy, next_delay
+from wopr.domain.retry import RetryPolicy, decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.engine.context import CurrentTask, set_current_task
 from wopr.engine.registry import TaskDefinition
@@ -52,9 +52,7 @@ class Attempt:
         self.number = record.attempt
         self.policy = policy
         self.timeout = timeout
-        self.context = CurrentTask(
-            record.id, record.name, record.category, record.attempt, report
-        )
+        self.context = CurrentTask(record.id, record.name, record.category, record.attempt, report)
         self.task: asyncio.Task[None] | None = None
         self.interrupted: str | None = None
         self._services = services
@@ -138,34 +136,34 @@ class Attempt:
         if isinstance(error, Exception) and not isinstance(error, PayloadError):
             delay, note = self._delay(error)
             reason = note or reason
-        name = kind.__qualname__ if kind.__module__ == "builtins" else (
-            f"{kind.__module__}.{kind.__qualname__}"
-        )
         return Failed(
             clip(f"{kind.__qualname__}: {text}" if text else kind.__qualname__, 65_536),
-            name,
+            clip(_name_of(kind), 500),
             clip(_traceback_of(error), 65_536),
             delay,
-            reason,
+            None if reason is None else clip(reason, 1_000),
         )
 
     def _delay(self, error: Exception) -> tuple[float | None, str | None]:
         record = self.record
         age = naive_now(self._services.clock) - record.created_at
         limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
-        try:
-            delay = next_delay(
-                self.policy,
-                retry_count=record.retry_count,
-                max_retries=limit,
-                exception=error,
-                attempt=self.number,
-                seconds_since_first_start=age.total_seconds(),
-                rng=self._services.rng,
-            )
-        except Exception as broken:  # noqa: BLE001 - a policy is user code
-            return None, f"the retry policy itself failed: {clip(repr(broken), 500)}"
-        return delay, None
+        decision = decide_retry(
+            self.policy,
+            retry_count=record.retry_count,
+            max_retries=limit,
+            exception=error,
+            attempt=self.number,
+            seconds_since_first_start=age.total_seconds(),
+            rng=self._services.rng,
+        )
+        return decision.delay, None if decision.delay is not None else decision.reason
+
+
+def _name_of(kind: type[BaseException]) -> str:
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _text_of(error: BaseException) -> str:

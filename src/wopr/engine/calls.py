@@ -9,10 +9,10 @@ from typing import Any
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.domain.task import UNLIMITED_RETRIES
-from wopr.engine.engine import NewTask, OnConflict
 from wopr.engine.options import encode_options
 from wopr.engine.registry import TaskDefinition
 
@@ -79,11 +79,13 @@ def check_seconds(value: object, what: str, *, zero: str) -> float:
 def check_moment(value: object) -> datetime:
     """Return an aware moment as naive UTC."""
     if not isinstance(value, datetime):
-        raise InvalidCallError(f"run_at must be a datetime, not {type(value).__name__} {value!r:.80}.")
+        raise InvalidCallError(
+            f"run_at must be a datetime, not {type(value).__name__} {value!r:.80}."
+        )
     if value.tzinfo is None:
         raise InvalidCallError(
             f"run_at={value!r} has no time zone, so it could mean any of 30 moments. Use e.g. "
-            "datetime.now(UTC) + timedelta(hours=1) or datetime(…, tzinfo=ZoneInfo('Europe/Paris'))."
+            "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
         )
     try:
         return value.astimezone(UTC).replace(tzinfo=None)
@@ -117,7 +119,32 @@ def retries_of(definition: TaskDefinition, policy: RetryPolicy | None, given: in
 
 def new_task(
     definition: TaskDefinition,
-    args: Sequence[Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    clock: Clock,
+    options: Mapping[str, Any],
+) -> NewTask:
+    """Return the new task of a call.
+
+    Raises:
+        InvalidCallError: something about it is wrong; nothing was written.
+    """
+    if not options:  # the usual call, on the fast path
+        encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
+        return NewTask(
+            name=definition.name,
+            category=definition.category,
+            priority=definition.priority,
+            max_retries=retries_of(definition, None, None),
+            args=encoded_args,
+            kwargs=encoded_kwargs,
+        )
+    return _with_options(definition, args, kwargs, clock, **options)
+
+
+def _with_options(
+    definition: TaskDefinition,
+    args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     clock: Clock,
     *,
@@ -132,17 +159,12 @@ def new_task(
     on_conflict: OnConflict = OnConflict.SKIP,
     tags: Sequence[str] = (),
 ) -> NewTask:
-    """Return the new task of a call.
-
-    Raises:
-        InvalidCallError: something about it is wrong; nothing was written.
-    """
     if not isinstance(on_conflict, OnConflict):
         raise InvalidCallError(f"on_conflict must be an OnConflict, not {on_conflict!r:.80}.")
     if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
         raise InvalidCallError(f"tags must be a sequence of str, not {tags!r:.80}.")
     policy = None if retry is None else RetryPolicy.of(retry)
-    encoded_args, encoded_kwargs = definition.codec.encode_call(tuple(args), kwargs)
+    encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
     options = None
     if timeout is not None or policy is not None or tags:
         options = encode_options(

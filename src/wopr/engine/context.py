@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from wopr.domain.codec import clip
 from wopr.domain.errors import InvalidCallError, WoprError
 
 logger = logging.getLogger("wopr.task")
@@ -16,7 +17,7 @@ logger = logging.getLogger("wopr.task")
 class CurrentTask:
     """The attempt that this code runs in. Safe to use from the task's thread."""
 
-    __slots__ = ("_cancelled", "_report", "attempt", "category", "id", "logger", "name")
+    __slots__ = ("_cancelled", "_report", "attempt", "category", "id", "name")
 
     def __init__(
         self,
@@ -30,11 +31,15 @@ class CurrentTask:
         self.name = name
         self.category = category
         self.attempt = attempt
-        self.logger: logging.LoggerAdapter[Any] = logging.LoggerAdapter(
-            logger, {"task_id": id, "task_name": name, "attempt": attempt}
-        )
         self._report = report
         self._cancelled = False
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[Any]:
+        """A logger whose records carry task_id, task_name and attempt."""
+        return logging.LoggerAdapter(
+            logger, {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
+        )
 
     @property
     def cancelled(self) -> bool:
@@ -52,14 +57,15 @@ class CurrentTask:
 
         Args:
             percent: 0 to 100.
-            message: a short text for people, at most 1,000 characters are kept.
+            message: a short text for people, at most 1,000 characters are kept; what can't
+                be stored, like a lone surrogate, becomes an escape.
 
         Raises:
             InvalidCallError: ``percent`` is not a number from 0 to 100.
         """
         if not isinstance(percent, int | float) or not 0 <= percent <= 100 or math.isnan(percent):
             raise InvalidCallError(f"progress() takes a percentage from 0 to 100, not {percent!r}")
-        self._report(float(percent), str(message)[:1000])
+        self._report(float(percent), clip(str(message)[:1_000], 4_000))
 
 
 _current: contextvars.ContextVar[CurrentTask] = contextvars.ContextVar("wopr_current_task")

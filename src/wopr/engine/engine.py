@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from wopr.crashpoint import crashpoint
@@ -18,6 +17,7 @@ from wopr.domain.errors import (
     TaskNotFoundError,
     UniqueKeyConflictError,
 )
+from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
@@ -29,30 +29,6 @@ from wopr.ports.storage import Entry, Storage, TaskFilter
 log = logging.getLogger(__name__)
 
 BULK_ROWS = 5_000
-
-
-class OnConflict(enum.Enum):
-    """What to do when a live task has the unique key already."""
-
-    SKIP = "skip"
-    RAISE = "raise"
-    REPLACE = "replace"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
-    """A validated call, ready to be added."""
-
-    name: str
-    category: str
-    priority: int
-    max_retries: int
-    args: str
-    kwargs: str
-    run_at: datetime | None = None  # naive UTC
-    unique_key: str | None = None
-    on_conflict: OnConflict = OnConflict.SKIP
-    options: str | None = None
 
 
 class Engine:
@@ -72,7 +48,7 @@ class Engine:
             storage, registry, clock, rng, asyncio.get_running_loop(), self._ended
         )
         self.pools: dict[str, Pool] = {}
-        self._ids = IdFactory(clock)
+        self._ids = IdFactory()
         self._max_crashes = max_crashes
         self._window = window
         self._unique: dict[str, str] = {}
@@ -108,7 +84,9 @@ class Engine:
             for future in futures:
                 if not future.done():
                     future.set_exception(
-                        QueueClosedError("The queue was shut down while this call waited for a task.")
+                        QueueClosedError(
+                            "The queue was shut down while this call waited for a task."
+                        )
                     )
                     future.exception()  # seen, should nobody await it any more
         self.services.waiters.clear()
@@ -130,7 +108,8 @@ class Engine:
 
     async def add(self, new: NewTask) -> str:
         """Add one task; return its id once it is on disk."""
-        await self.services.storage.room()
+        if self.services.storage.full:
+            await self.services.storage.room()
         if new.unique_key is not None:
             known = await self._unique_conflict(new)
             if known is not None:
@@ -147,7 +126,7 @@ class Engine:
                 entries.append((record, claim[0]))
                 worker = claim[1]
                 self.services.live[record.id] = record
-        await self._write(entries, lambda error: self._added(record, worker, error))
+        await self._write(entries, lambda error: self._added(record, worker, error, now))
         return record.id
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
@@ -174,8 +153,9 @@ class Engine:
         records: list[TaskRecord] = []
 
         def done(error: BaseException | None) -> None:
+            now = naive_now(self.services.clock)
             for record in records:
-                self._added(record, None, error)
+                self._added(record, None, error, now)
 
         now = naive_now(self.services.clock)
         try:
@@ -197,7 +177,7 @@ class Engine:
 
     def _record(self, new: NewTask, now: datetime) -> TaskRecord:
         record = TaskRecord(
-            self._ids.new(),
+            self._ids.new(now),
             new.name,
             new.category,
             new.priority,
@@ -236,7 +216,11 @@ class Engine:
         await future
 
     def _added(
-        self, record: TaskRecord, worker: Worker | None, error: BaseException | None
+        self,
+        record: TaskRecord,
+        worker: Worker | None,
+        error: BaseException | None,
+        now: datetime,
     ) -> None:
         pool = self.pool(record.category)
         if error is not None:
@@ -247,7 +231,7 @@ class Engine:
         elif worker is not None:
             pool.start(record, worker)
         else:
-            pool.push(record)
+            pool.push(record, now)
 
     # -- unique keys --------------------------------------------------------
 
@@ -296,13 +280,12 @@ class Engine:
                     f"live and has the same unique key {record.unique_key!r}."
                 )
             self._unique[record.unique_key] = record.id
-        transition = decide.move(
-            record, name, naive_now(self.services.clock), reason=reason
-        )
+        transition = decide.move(record, name, naive_now(self.services.clock), reason=reason)
         if transition is None:
             if name is Move.RENEW and record.status in TERMINAL:
                 self._free_key(record)
             return False
+
         def done(error: BaseException | None) -> None:
             if error is None:
                 self._changed(record)
@@ -385,8 +368,9 @@ class Engine:
                     del self.services.waiters[task_id]
 
     def _ended(self, record: TaskRecord) -> None:
-        """A task ended and that is on disk: forget it and tell who waits."""
+        """Forget a task that ended, now that this is on disk, and tell who waits for it."""
         self.services.live.pop(record.id, None)
+        self.pool(record.category).touched(record.id)  # a page read before may still show it
         self._free_key(record)
         for future in self.services.waiters.pop(record.id, ()):
             if not future.done():

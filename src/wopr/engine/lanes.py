@@ -27,7 +27,7 @@ class Lane:
         self.newest = 0
         self.beyond: int | None = None  # tasks with a greater seq may be in the storage only
         self.paging = False
-        self.missed = False  # a task went to the storage only while a page was being read
+        self.missed: int | None = None  # least seq sent to the storage while a page was being read
 
 
 class Lanes:
@@ -39,7 +39,7 @@ class Lanes:
         self._later: list[tuple[datetime, int, TaskRecord]] = []
         self.later_beyond: datetime | None = None
         self.later_paging = False
-        self.later_missed = False
+        self.later_missed: datetime | None = None  # as in a lane
         self.unregistered: set[str] = set()
 
     def qsize(self) -> int:
@@ -54,7 +54,8 @@ class Lanes:
         """Read everything from the storage again, e.g. at opening."""
         for lane in self._lanes.values():
             lane.beyond = 0
-        self.later_beyond = now
+            lane.missed = 1  # a page that is being read may leave out what this is for
+        self.later_beyond = self.later_missed = now
 
     # -- in -----------------------------------------------------------------
 
@@ -64,7 +65,7 @@ class Lanes:
             return self._push_later(record, record.run_at)
         lane = self._lanes[record.priority]
         if lane.beyond is not None and record.seq > lane.beyond:
-            lane.missed = True
+            lane.missed = record.seq if lane.missed is None else min(lane.missed, record.seq)
             return False
         if len(lane.heap) >= self._window and record.seq > lane.newest:
             lane.beyond = record.seq - 1
@@ -75,7 +76,8 @@ class Lanes:
 
     def _push_later(self, record: TaskRecord, run_at: datetime) -> bool:
         if self.later_beyond is not None and run_at >= self.later_beyond:
-            self.later_missed = True
+            missed = self.later_missed
+            self.later_missed = run_at if missed is None else min(missed, run_at)
             return False
         if len(self._later) >= self._window:
             self.later_beyond = run_at
@@ -150,15 +152,17 @@ class Lanes:
     def page_started(self, priority: int) -> None:
         """Note that a page of a lane is being read."""
         lane = self._lanes[priority]
-        lane.paging, lane.missed = True, False
+        lane.paging, lane.missed = True, None
 
-    def page_ended(self, priority: int, last_seq: int | None, full: bool) -> None:
+    def page_ended(self, priority: int, last_seq: int | None, *, full: bool) -> None:
         """Note what a page brought: ``last_seq`` of it, and whether there may be more."""
         lane = self._lanes[priority]
         lane.paging = False
         if last_seq is not None and lane.beyond is not None:
             lane.beyond = max(lane.beyond, last_seq)
-        if not full and not lane.missed:
+        if lane.missed is not None:  # the page may have been read before its commit
+            lane.beyond = min(lane.missed - 1, lane.beyond or 0)
+        elif not full:
             lane.beyond = None
 
     def page_failed(self, priority: int) -> None:
@@ -174,12 +178,15 @@ class Lanes:
 
     def later_started(self) -> None:
         """Note that delayed tasks are being read."""
-        self.later_paging, self.later_missed = True, False
+        self.later_paging, self.later_missed = True, None
 
-    def later_ended(self, last: datetime | None, full: bool) -> None:
+    def later_ended(self, last: datetime | None, *, full: bool) -> None:
         """Note what a page of delayed tasks brought."""
         self.later_paging = False
         if last is not None:
             self.later_beyond = last
-        if not full and not self.later_missed:
+        missed = self.later_missed
+        if missed is not None:  # the page may have been read before its commit
+            self.later_beyond = min(missed, self.later_beyond or missed)
+        elif not full:
             self.later_beyond = None

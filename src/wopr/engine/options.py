@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from wopr.domain.retry import RetryPolicy
+from wopr.domain.snapshot import decode_options
 from wopr.domain.task import TaskRecord
 from wopr.engine.registry import TaskDefinition
 
@@ -26,13 +27,6 @@ def encode_options(
     if tags:
         options["tags"] = list(tags)
     return json.dumps(options) if options else None
-
-
-@lru_cache(maxsize=256)
-def decode_options(text: str) -> dict[str, Any]:
-    """Return stored options. The result is shared: don't change it."""
-    options: dict[str, Any] = json.loads(text)
-    return options
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from typing import Any
 
 from wopr.domain import decide
 from wopr.domain.outcome import Interrupted, Outcome
-from wopr.domain.status import CLAIMABLE, TERMINAL, TaskStatus
+from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.attempt import Attempt
@@ -62,8 +62,7 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._back_off = 0.0
         self._next_back_off = FIRST_BACK_OFF
-        self._touched: set[str] = set()
-        self._pages = 0
+        self._touched: list[set[str]] = []  # per page being read: what changed meanwhile
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- workers ------------------------------------------------------------
@@ -82,18 +81,18 @@ class Pool:
 
     # -- waiting tasks ------------------------------------------------------
 
-    def push(self, record: TaskRecord) -> None:
+    def push(self, record: TaskRecord, now: datetime | None = None) -> None:
         """Take a waiting task that is on disk."""
-        if self.lanes.push(record, naive_now(self._services.clock)):
+        if self.lanes.push(record, now or naive_now(self._services.clock)):
             self._services.live[record.id] = record
-        else:
-            self._services.live.pop(record.id, None)
+        elif self._services.live.pop(record.id, None) is not None:
+            self.touched(record.id)
         self.wake()
 
     def touched(self, task_id: str) -> None:
         """Note a change of a task that is not in memory, so that no stale page brings it back."""
-        if self._pages:
-            self._touched.add(task_id)
+        for changed in self._touched:
+            changed.add(task_id)
 
     def wake(self) -> None:
         """Claim in the next turn of the loop."""
@@ -145,7 +144,7 @@ class Pool:
         worker = self._free.pop()
         transition = Transition(
             record.id,
-            decide.Move.CLAIM,
+            Move.CLAIM,
             TaskStatus.PENDING,
             TaskStatus.STARTED,
             1,
@@ -205,7 +204,7 @@ class Pool:
             worker.name,
             policy=policy,
             timeout=timeout,
-            report=lambda percent, message: self._progress(record, percent, message),
+            report=lambda percent, message: self._progress(attempt, percent, message),
             services=services,
         )
         worker.attempt = attempt
@@ -261,24 +260,35 @@ class Pool:
 
     def _give_back(self, record: TaskRecord, worker: Worker) -> None:
         transition = decide.move(
-            record, decide.Move.INTERRUPT, naive_now(self._services.clock), reason="shutdown"
+            record, Move.INTERRUPT, naive_now(self._services.clock), reason="shutdown"
         )
         self._free.append(worker)
         if transition is not None:
             self._services.storage.submit([(record, transition)], lambda error: None)
 
-    def _progress(self, record: TaskRecord, percent: float, message: str) -> None:
-        """Show progress now; store it at most every :data:`PROGRESS_EVERY` seconds."""
-        record.progress = percent
-        record.progress_message = message
-        attempt = self.running.get(record.id)
-        if attempt is None or not attempt.may_store_progress(PROGRESS_EVERY):
+    def _progress(self, attempt: Attempt, percent: float, message: str) -> None:
+        """Show progress now; store it at most every :data:`PROGRESS_EVERY` seconds.
+
+        A thread that outlived its attempt has nothing to say any more.
+        """
+        if not self._is_current(attempt):
             return
-        self._services.loop.call_soon_threadsafe(self._store_progress, attempt)
+        attempt.record.progress = percent
+        attempt.record.progress_message = message
+        if attempt.may_store_progress(PROGRESS_EVERY):
+            self._services.loop.call_soon_threadsafe(self._store_progress, attempt)
 
     def _store_progress(self, attempt: Attempt) -> None:
-        if self.running.get(attempt.record.id) is attempt:
+        if self._is_current(attempt):
             self._services.storage.touch(attempt.record)
+
+    def _is_current(self, attempt: Attempt) -> bool:
+        record = attempt.record
+        return (
+            self.running.get(record.id) is attempt
+            and record.status is TaskStatus.STARTED
+            and record.attempt == attempt.number
+        )
 
     # -- paging -------------------------------------------------------------
 
@@ -291,13 +301,14 @@ class Pool:
             self._spawn(self._page_later())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._pages += 1
         task = self._services.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
         skip = sorted(self.lanes.unregistered)
+        changed: set[str] = set()
+        self._touched.append(changed)
         try:
             found = await self._services.storage.ready(
                 self.category, priority, after, now, skip, self._window
@@ -306,41 +317,44 @@ class Pool:
             self.lanes.page_failed(priority)
             self._page_failed(error)
             return
+        finally:
+            self._drop_touched(changed)
         full = len(found) == self._window
-        self.lanes.page_ended(priority, found[-1].seq if found else None, full)
-        self._take(found)
+        self.lanes.page_ended(priority, found[-1].seq if found else None, full=full)
+        self._take(found, changed)
 
     async def _page_later(self) -> None:
         bound = self.lanes.later_beyond or naive_now(self._services.clock)
         skip = sorted(self.lanes.unregistered)
+        changed: set[str] = set()
+        self._touched.append(changed)
         try:
-            found = await self._services.storage.delayed(
-                self.category, bound, skip, self._window
-            )
+            found = await self._services.storage.delayed(self.category, bound, skip, self._window)
         except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
             self.lanes.later_paging = False
             self._page_failed(error)
             return
+        finally:
+            self._drop_touched(changed)
         full = len(found) == self._window
-        self.lanes.later_ended(found[-1].run_at if found else None, full)
-        self._take(found)
+        self.lanes.later_ended(found[-1].run_at if found else None, full=full)
+        self._take(found, changed)
 
     def _page_failed(self, error: Exception) -> None:
         log.error("Reading waiting tasks of %r failed: %s", self.category, error)
-        self._pages -= 1
         self.back_off()
 
-    def _take(self, found: list[TaskRecord]) -> None:
+    def _drop_touched(self, changed: set[str]) -> None:
+        self._touched = [one for one in self._touched if one is not changed]
+
+    def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
         """Take a page, without what is in memory already or changed while it was read."""
         now = naive_now(self._services.clock)
         live = self._services.live
         for record in found:
-            if record.id not in live and record.id not in self._touched:
+            if record.id not in live and record.id not in changed:
                 live[record.id] = record
                 self.lanes.add_paged(record, now)
-        self._pages -= 1
-        if not self._pages:
-            self._touched.clear()
         self.wake()
 
     def _set_timer(self, now: datetime) -> None:
@@ -372,4 +386,3 @@ class Pool:
             self.running.pop(attempt.record.id)
             attempt.interrupted = "shutdown"
             self._settle(attempt, Interrupted("shutdown"), 0.0)
-

@@ -59,7 +59,7 @@ class Registry:
         if known is not None and not _same(known.function, function):
             raise DuplicateTaskError(
                 f"Task name {name!r} is taken by {_where(known.function)}; "
-                f"{_where(function)} needs another one: register_task(\"other name\")."
+                f'{_where(function)} needs another one: register_task("other name").'
             )
         definition = TaskDefinition(
             name,

@@ -114,6 +114,11 @@ class Storage(Protocol):
         """Return when everything submitted so far was written or refused."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether callers should wait for :meth:`room` before they submit more."""
+        ...
+
     async def room(self) -> None:
         """Return when the storage has room for more pending writes (backpressure)."""
         ...

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from wopr.domain.codec import encode_plain
 from wopr.domain.errors import QueryError
 from wopr.domain.fold import apply
+from wopr.domain.snapshot import record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
@@ -48,12 +48,15 @@ class SeedStorageAdapter:
         self._writing = asyncio.get_running_loop().create_task(self._write())
         found = await _awaited(self._storage.get_tasks(limit=1_000_000))
         infos = [item for item in found if isinstance(item, TaskInfo)] if _is_list(found) else []
-        for info in sorted(infos, key=lambda item: item.created_at.timestamp()):
+        # Ids follow the order of enqueueing within a process, times only to the microsecond.
+        for info in sorted(infos, key=lambda item: (item.created_at.timestamp(), item.id)):
             self._remember(info)
 
     def _remember(self, info: TaskInfo) -> TaskRecord:
         self._seq += 1
-        record = _record_of(info, self._seq)
+        record = record_of(info)
+        record.seq = self._seq
+        record.stored = record.row()
         self._records[record.id] = record
         return record
 
@@ -106,10 +109,14 @@ class SeedStorageAdapter:
         """Return when everything submitted so far was saved or refused."""
         await self._writes.join()
 
+    @property
+    def full(self) -> bool:
+        """Whether very much is pending."""
+        return self._writes.qsize() > 20_000
+
     async def room(self) -> None:
-        """Wait while very much is pending."""
-        if self._writes.qsize() > 20_000:
-            await self.flush()
+        """Wait until all is saved."""
+        await self.flush()
 
     def hurry(self) -> None:
         """Nothing lingers here."""
@@ -252,37 +259,3 @@ async def _awaited(value: Any) -> Any:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
-
-
-def _record_of(info: TaskInfo, seq: int) -> TaskRecord:
-    record = TaskRecord(
-        info.id,
-        info.name,
-        info.category,
-        int(info.priority),
-        info.max_retries,
-        encode_plain(list(info.args), "args", 2**31, 64),
-        encode_plain(dict(info.kwargs), "kwargs", 2**31, 64),
-        _naive(info.created_at) or datetime.min,
-        _naive(info.run_at),
-        info.unique_key,
-    )
-    for name in ("status", "attempt", "retry_count", "crashes", "worker", "error", "error_type"):
-        setattr(record, name, getattr(info, name))
-    record.started_at = _naive(info.started_at)
-    record.completed_at = _naive(info.completed_at)
-    if info.result is not None:
-        record.result = encode_plain(info.result, "result", 2**31, 64)
-    record.progress = info.progress
-    record.progress_message = info.progress_message
-    record.seq = seq
-    record.stored = record.row()
-    return record
-
-
-def _naive(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    from datetime import UTC
-
-    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -16,7 +16,7 @@ class Cleanup:
     """Deletes terminal tasks that were completed before a moment; runs in the writer's thread."""
 
     def __init__(
-        self, folder: Folder, opened: OpenedDatabase, before: datetime, keep_history: bool
+        self, folder: Folder, opened: OpenedDatabase, before: datetime, *, keep_history: bool
     ) -> None:
         self._folder = folder
         self._opened = opened

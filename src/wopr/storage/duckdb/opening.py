@@ -217,7 +217,10 @@ class OpenedDatabase:
         try:
             connection.execute("CHECKPOINT")
             self._create_wal_if_missing()
-            migrate.upgrade(connection)
+            if state.revision is None:
+                migrate.create(connection)
+            else:
+                migrate.upgrade(connection)
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise SchemaError(
@@ -330,7 +333,7 @@ def _create(path: Path) -> None:
     with workshop(path) as new:
         connection = duckdb.connect(str(new), config={"threads": 1, "async_threads": 0})
         try:
-            migrate.upgrade(connection)
+            migrate.create(connection)
             connection.execute("CHECKPOINT")
         finally:
             connection.close()

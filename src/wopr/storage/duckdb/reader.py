@@ -70,7 +70,12 @@ def run_query(
         raise QueryError(f"A query is a text without NUL characters, not {sql!r:.80}.")
     _refuse_all_but_one_read(cursor, sql)
     late = threading.Event()
-    timer = threading.Timer(limits.seconds, lambda: (late.set(), cursor.interrupt()))
+
+    def stop() -> None:
+        late.set()
+        cursor.interrupt()
+
+    timer = threading.Timer(limits.seconds, stop)
     timer.daemon = True
     timer.start()
     try:

@@ -21,13 +21,19 @@ _WAITING = ", ".join(f"'{status.value}'" for status in sorted(CLAIMABLE))
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is the id of a task, as far as its form goes."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def get(cursor: Connection, task_id: str) -> TaskRecord | None:
     """Return one task by id."""
-    try:
-        key = UUID(task_id)
-    except ValueError:
+    if not is_id(task_id):
         return None
-    row = cursor.execute(f"{_TASKS} where id = ?", [key]).fetchone()
+    row = cursor.execute(f"{_TASKS} where id = ?", [task_id]).fetchone()
     return TaskRecord.from_row(row) if row else None
 
 
@@ -133,11 +139,9 @@ def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
 
 def history(cursor: Connection, task_id: str) -> list[Transition]:
     """Return a task's transitions in order."""
-    try:
-        key = UUID(task_id)
-    except ValueError:
+    if not is_id(task_id):
         return []
     rows = cursor.execute(
-        f"select {TRANSITION_COLUMNS} from transitions where task_id = ? order by seq", [key]
+        f"select {TRANSITION_COLUMNS} from transitions where task_id = ? order by seq", [task_id]
     ).fetchall()
     return [transition_from_row(row) for row in rows]

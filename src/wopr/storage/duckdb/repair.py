@@ -78,7 +78,7 @@ class Repair:
             self._set_wal_aside("was cut off in its first bytes and holds no commit")
         elif report.header == "damaged":
             raise self._damaged_header(report.size, report.lost_commits)
-        elif report.lost_commits:
+        elif report.damaged and not report.zeros:
             self._drop_damaged_end(report.committed, report.commits, report.lost_commits)
         elif report.rest:
             self._drop_unfinished_end(report.committed, report.rest, zeros=report.zeros)
@@ -106,14 +106,14 @@ class Repair:
         self._truncate(committed)
         log.error(
             "The log %s was damaged at byte %d. Its %d commits before that are kept; the %d bytes "
-            "behind (about %d commits, which may have been acknowledged) could not be read and are "
+            "behind (at least %d commits, which may have been acknowledged) can't be read and are "
             "gone from the database. The files as they were found: %s. Check the disk; to go back "
             "to an older state instead, stop the queue and restore a backup.",
             self._wal,
             committed,
             kept,
             size - committed,
-            lost,
+            max(lost, 1),
             copy,
         )
 
@@ -197,11 +197,11 @@ def explain(path: Path, error: duckdb.Error) -> StorageError:
 def _advice(path: Path, text: str) -> str:
     if "No space left" in text:
         return f"The disk of {path} is full: {text}. Free some space and start again."
-    if "WAL does not match" in text or "checkpoint iteration" in text:
+    if "replaying WAL" in text or "checkpoint iteration" in text:
         return (
-            f"The log {path.name}.wal does not belong to the database file {path}: one of them was "
-            f"restored or copied without the other, or the log's first bytes are damaged. Nothing "
-            f"was changed. Put the two files of one moment back together; or, to go on without "
+            f"The log {path.name}.wal does not belong to the database file {path}, or is damaged: "
+            f"perhaps one of them was restored or copied without the other. Nothing was changed. "
+            f"Put the two files of one moment back together; or, to go on without "
             f"what only the log holds: mv '{path}.wal' '{path}.wal.foreign'. DuckDB says: {text}"
         )
     return (

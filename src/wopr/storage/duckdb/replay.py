@@ -78,9 +78,7 @@ def replay(connection: duckdb.DuckDBPyConnection) -> int:
         log.warning("Replayed %d transitions that a crash had left to fold.", count)
         _write(connection, known, fresh)
     if last != folded:
-        connection.execute(
-            "update meta set value = ? where key = 'folded'", [str(last)]
-        ).fetchall()
+        connection.execute("update meta set value = ? where key = 'folded'", [str(last)]).fetchall()
     return last
 
 
@@ -99,9 +97,7 @@ def _load(
         known.setdefault(str(row[0]), TaskRecord.from_row(row))
 
 
-def _apply_row(
-    row: tuple[Any, ...], known: dict[str, TaskRecord | None], fresh: set[str]
-) -> bool:
+def _apply_row(row: tuple[Any, ...], known: dict[str, TaskRecord | None], fresh: set[str]) -> bool:
     transition = transition_from_row(row)
     record = known.get(transition.task_id)
     if record is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -31,6 +32,7 @@ from wopr.storage.duckdb.cleanup import Cleanup
 from wopr.storage.duckdb.opening import OpenedDatabase, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
 from wopr.storage.duckdb.replay import replay
+from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
 from wopr.storage.duckdb.writer import Write, Writer
 
 T = TypeVar("T")
@@ -38,7 +40,7 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 
-class DuckDBStorage:
+class DuckDBStorage(SeedCalls):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:
@@ -55,13 +57,16 @@ class DuckDBStorage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._seq = 0
+        self._order = threading.Lock()  # numbers and the hand-over to the writer go together
+        self._threads_wait = 0
 
     # -- life ---------------------------------------------------------------
 
     async def open(self) -> None:
         """Open the file: see :func:`wopr.storage.duckdb.opening.open_database`."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self.open_sync)
+        if not self.is_open:
+            await asyncio.to_thread(self.open_sync)
 
     def open_sync(self) -> None:
         """Open without an event loop, for tools; ``done`` is then called in the writer's thread."""
@@ -107,6 +112,10 @@ class DuckDBStorage:
     def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
         """Apply the transitions and commit them; see the port."""
         self._check()
+        with self._order:
+            self._submit(entries, done, urgent=urgent)
+
+    def _submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool) -> None:
         seq = self._seq
         logs = []
         touched: dict[str, tuple[TaskRecord, bool]] = {}
@@ -115,23 +124,23 @@ class DuckDBStorage:
             seq += 1
             transition.seq = seq
             if transition.move is Move.ADD:
-                record.seq = seq
+                record.seq = record.version = seq
                 data: str | None = encode_added(record)
                 size += len(data or "")
                 touched[record.id] = (record, True)
             else:
+                apply(record, transition)
                 data = encode_data(transition.data)
                 if record.id not in touched:
                     touched[record.id] = (record, False)
-            apply(record, transition)
             before = transition.from_status
             logs.append(
                 (
                     seq,
                     transition.task_id,
                     transition.attempt,
-                    before.value if before is not None else None,
-                    transition.to_status.value,
+                    before._value_ if before is not None else None,
+                    transition.to_status._value_,
                     transition.occurred_at,
                     transition.worker,
                     transition.reason,
@@ -150,12 +159,15 @@ class DuckDBStorage:
 
     def _deliver(self, results: list[tuple[Write, BaseException | None]]) -> None:
         """Tell the callers of one commit, with one call into the loop."""
+        if self._threads_wait:
+            _finish([item for item in results if isinstance(item[0].done, Waiter)])
+            results = [item for item in results if not isinstance(item[0].done, Waiter)]
         if self._loop is None:
             _finish(results)
             return
         try:
             self._loop.call_soon_threadsafe(_finish, results)
-        except RuntimeError:  # the loop was closed without closing the queue: nobody is left to tell
+        except RuntimeError:  # the loop was closed and the queue was not: nobody is left to tell
             return
 
     def in_flight(self, record: TaskRecord) -> bool:
@@ -165,6 +177,11 @@ class DuckDBStorage:
     async def flush(self) -> None:
         """Return when everything submitted so far was written or refused."""
         await self._in_writer(lambda: None)
+
+    @property
+    def full(self) -> bool:
+        """Whether the writer has as much to do as memory allows."""
+        return self._opened is not None and self._writer.full
 
     async def room(self) -> None:
         """Wait until the writer can take more."""
@@ -258,7 +275,9 @@ class DuckDBStorage:
     ) -> int:
         """Delete terminal tasks in batches, between which the writer serves others."""
         self._check()
-        cleanup = Cleanup(self._writer.folder, self._opened_or_raise(), before, keep_history)
+        cleanup = Cleanup(
+            self._writer.folder, self._opened_or_raise(), before, keep_history=keep_history
+        )
         total = 0
         while True:
             deleted = await self._in_writer(cleanup.batch)
@@ -267,6 +286,38 @@ class DuckDBStorage:
             total += deleted
             if progress is not None:
                 progress(total)
+
+    # -- for threads that wait --------------------------------------------------
+
+    def write_now(self, entries: Sequence[Entry]) -> None:
+        """Commit in the calling thread's time; opens the file if need be."""
+        self._open_now()
+        waiter = Waiter()
+        self._threads_wait += 1
+        try:
+            self.submit(entries, waiter)
+            waiter.wait()
+        finally:
+            self._threads_wait -= 1
+
+    def read_now(self, read: Callable[[Connection], T]) -> T:
+        """Read in the calling thread's time; opens the file if need be."""
+        self._open_now()
+        self._writer.call(self._writer.folder.fold_all).result()
+        return self._reader.submit(read).result()
+
+    def cleanup_now(self, before: datetime) -> int:
+        """Delete old tasks in the calling thread's time."""
+        self._open_now()
+        cleanup = Cleanup(self._writer.folder, self._opened_or_raise(), before, keep_history=False)
+        total = 0
+        while deleted := self._writer.call(cleanup.batch).result():
+            total += deleted
+        return total
+
+    def _open_now(self) -> None:
+        if not self.is_open:
+            self.open_sync()
 
     # -- inside -------------------------------------------------------------
 

@@ -20,13 +20,15 @@ import duckdb
 
 from wopr.domain.errors import SchemaError, StorageFileError
 from wopr.domain.status import LIVE, Move, TaskPriority, TaskStatus
-from wopr.domain.task import COLUMNS, TaskRecord
+from wopr.domain.task import COLUMNS
 from wopr.domain.transition import Transition, encode_data
 from wopr.storage import migrate
 from wopr.storage.duckdb.files import copy_database, install, workshop
 from wopr.storage.duckdb.replay import record_from_add
 
 log = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
 
 _HEAD = {
     "id": "VARCHAR",
@@ -133,7 +135,7 @@ def _build(path: Path, new: Path) -> int:
     """Write a wopr file with the tasks of the old one; return how many."""
     connection = duckdb.connect(str(new), config={"threads": 1, "async_threads": 0})
     try:
-        migrate.upgrade(connection)
+        migrate.create(connection)
         connection.execute(f"ATTACH {_quoted(path)} AS {_OLD} (READ_ONLY)")
         count = 0
         connection.execute("BEGIN")
@@ -165,10 +167,8 @@ def _check_counts(connection: duckdb.DuckDBPyConnection, path: Path, count: int)
         )
 
 
-def _batches(
-    connection: duckdb.DuckDBPyConnection, path: Path
-) -> Iterator[list[tuple[TaskRecord, Transition]]]:
-    """Give the tasks in the order in which they were added."""
+def _batches(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[list[tuple[Row, Row]]]:
+    """Give rows of ``tasks`` and of ``transitions``, in the order in which they were added."""
     reader = connection.cursor()
     try:
         reader.execute(f"SELECT * FROM {_OLD}.main.tasks ORDER BY created_at, id")
@@ -184,7 +184,7 @@ def _batches(
         reader.close()
 
 
-def _convert(row: dict[str, Any], seq: int, path: Path) -> tuple[TaskRecord, Transition]:
+def _convert(row: dict[str, Any], seq: int, path: Path) -> tuple[Row, Row]:
     try:
         transition = _transition(row)
     except (ValueError, TypeError) as error:
@@ -194,7 +194,8 @@ def _convert(row: dict[str, Any], seq: int, path: Path) -> tuple[TaskRecord, Tra
             f"with the duckdb command line, or set WOPR_TASKS_DATABASE to another file."
         ) from error
     transition.seq = seq
-    return record_from_add(transition), transition
+    logged = _log_row(transition)  # before the fold, which takes the data apart
+    return record_from_add(transition).row(), logged
 
 
 def _transition(row: dict[str, Any]) -> Transition:
@@ -261,14 +262,12 @@ def _compact(text: str | None, default: str) -> str | None:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _append(
-    connection: duckdb.DuckDBPyConnection, batch: list[tuple[TaskRecord, Transition]]
-) -> None:
+def _append(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Row, Row]]) -> None:
     tasks = connection.appender("tasks", columns=list(COLUMNS))
-    tasks.append_rows([record.row() for record, _ in batch])
+    tasks.append_rows([row for row, _ in batch])
     tasks.flush()
     transitions = connection.appender("transitions", columns=_LOG_COLUMNS)
-    transitions.append_rows([_log_row(transition) for _, transition in batch])
+    transitions.append_rows([logged for _, logged in batch])
     transitions.flush()
 
 

@@ -23,6 +23,7 @@ _FRAME = struct.Struct("<QQ")
 _COMMIT = b"\x64\x00\x64"
 _CHECKPOINT = b"\x64\x00\x63"
 _HEADER_START = b"\x64\x00\x62\x65\x00"
+_MASK = 2**64 - 1
 _VERSION = 2
 _FIRST_COMMIT = 64
 """No log shorter than this holds a commit."""
@@ -44,8 +45,11 @@ class WalReport:
     header: str
     committed: int = 0
     commits: int = 0
+    damaged: bool = False
+    """Whether what lies behind ``committed`` was once whole: not just cut off, but changed."""
+
     lost_commits: int = 0
-    """Whole commits that are readable behind the first broken frame."""
+    """How many ends of commits can be seen behind ``committed``."""
 
     zeros: bool = False
     """Whether everything behind ``committed`` is zero: blocks that never reached the disk."""
@@ -94,7 +98,8 @@ def _report(log: Bytes, size: int) -> WalReport:
     committed, commits = _walk(log, end, size)
     rest_is_zero = committed < size and _is_zero(log, committed)
     lost = _commit_marks(log, committed)
-    return WalReport(size, "ok", committed, commits, lost, rest_is_zero)
+    damaged = lost > 0 or _has_changed_frame(log, committed)
+    return WalReport(size, "ok", committed, commits, damaged, lost, rest_is_zero)
 
 
 def _walk(log: Bytes, position: int, limit: int) -> tuple[int, int]:
@@ -111,15 +116,45 @@ def _walk(log: Bytes, position: int, limit: int) -> tuple[int, int]:
 
 
 def _commit_marks(log: Bytes, position: int) -> int:
-    """Count the frames that end a commit, wherever they begin."""
-    mark = (5).to_bytes(8, "little")
+    """Count the payloads that end a commit, wherever they begin."""
     count = 0
     found = log.find(_COMMIT + _END, position)
     while found >= 0:
-        start = found - _FRAME.size
-        count += start >= position and log[start : start + 8] == mark
+        count += 1
         found = log.find(_COMMIT + _END, found + 1)
     return count
+
+
+def _has_changed_frame(log: Bytes, position: int) -> bool:
+    """Return whether a frame from here on is there in full length but not as it was written."""
+    while position + _FRAME.size < len(log):
+        length, expected = _FRAME.unpack(log[position : position + _FRAME.size])
+        payload = position + _FRAME.size
+        position = payload + length
+        if length == 0 or position > len(log):
+            return False  # the write stopped here
+        if checksum(log[payload:position]) != expected:
+            return True
+    return False
+
+
+def checksum(payload: bytes) -> int:
+    """Return what DuckDB stores to recognise these bytes."""
+    whole = len(payload) // 8 * 8
+    result = 5381
+    for (word,) in struct.iter_unpack("<Q", payload[:whole]):
+        result ^= word * 0xBF58476D1CE4E5B9 & _MASK
+    if whole < len(payload):
+        result ^= _checksum_of_rest(payload[whole:])
+    return result
+
+
+def _checksum_of_rest(rest: bytes) -> int:
+    factor = 0xC6A4A7935BD1E995
+    value = (0xE17A1465 ^ (len(rest) * factor)) & _MASK
+    value = (value ^ int.from_bytes(rest, "little")) * factor & _MASK
+    value = (value ^ value >> 47) * factor & _MASK
+    return value ^ value >> 47
 
 
 def _is_zero(log: Bytes, position: int) -> bool:

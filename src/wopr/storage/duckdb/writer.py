@@ -11,6 +11,8 @@ commit everything that has gathered -> deliver -> fold if due -> asleep.
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import logging
 import threading
 import time
@@ -18,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from wopr.crashpoint import crashpoint
@@ -34,6 +37,17 @@ LINGER_SECONDS = 0.003
 MAX_COMMIT_ROWS = 5_000
 MAX_PENDING_ROWS = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
+
+
+class Sleep(enum.Enum):
+    """What the thread waits for; only then does a caller have to wake it."""
+
+    AWAKE = 0
+    LINGERING = 1  # for more to share a commit with: only urgent work wakes it
+    IDLE = 2
+
+
+AWAKE, LINGERING, IDLE = Sleep
 
 
 @dataclass(slots=True)
@@ -67,8 +81,8 @@ class Writer:
         self._deliver = deliver
         self._queue: deque[Write] = deque()
         self._jobs: deque[Job] = deque()
-        self._wake = threading.Semaphore(0)
-        self._asleep = False
+        self._wake: SimpleQueue[None] = SimpleQueue()  # its get() waits without the GIL's help
+        self._asleep = AWAKE
         self._urgent = False
         self._stopping = False
         self._reopen = False
@@ -91,7 +105,9 @@ class Writer:
         self._queue.append(write)
         if write.urgent:
             self._urgent = True
-        self._notify()
+            self._notify()
+        elif self._asleep is IDLE or self.pending_rows > MAX_COMMIT_ROWS:
+            self._notify()
 
     def call(self, run: Callable[[], Any]) -> Future[Any]:
         """Run something in the writer's thread after all writes handed over so far."""
@@ -113,7 +129,7 @@ class Writer:
         """Write what is left, fold, checkpoint and end the thread."""
         if self._thread.is_alive():
             self._stopping = True
-            self._wake.release()
+            self._wake.put(None)
             self._thread.join()
 
     @property
@@ -122,9 +138,9 @@ class Writer:
         return self.pending_rows > MAX_PENDING_ROWS or self.pending_bytes > MAX_PENDING_BYTES
 
     def _notify(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            self._wake.release()
+        if self._asleep is not AWAKE:
+            self._asleep = AWAKE
+            self._wake.put(None)
 
     # -- the thread ---------------------------------------------------------
 
@@ -143,20 +159,24 @@ class Writer:
         idle_since = time.monotonic()
         while not (self._queue or self._jobs or self._stopping):
             timeout = self._guarded(lambda: self.folder.when_idle(time.monotonic() - idle_since))
-            self._asleep = True
+            self._asleep = IDLE
             if not (self._queue or self._jobs or self._stopping):
-                self._wake.acquire(timeout=timeout)
-            self._asleep = False
+                self._wait(timeout)
+            self._asleep = AWAKE
         deadline = time.monotonic() + LINGER_SECONDS
         while not (self._urgent or self._stopping or self.pending_rows > MAX_COMMIT_ROWS):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            self._asleep = True
+            self._asleep = LINGERING
             if not (self._urgent or self._stopping):
-                self._wake.acquire(timeout=left)
-            self._asleep = False
+                self._wait(left)
+            self._asleep = AWAKE
         self._urgent = False
+
+    def _wait(self, timeout: float | None) -> None:
+        with contextlib.suppress(Empty):
+            self._wake.get(timeout=timeout)
 
     def _commit_next(self) -> None:
         batch: list[Write] = []

@@ -1,0 +1,212 @@
+BEGIN;
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> 0001
+
+CREATE TABLE tasks (
+    id UUID NOT NULL,
+    seq BIGINT NOT NULL,
+    name VARCHAR NOT NULL,
+    category VARCHAR NOT NULL,
+    priority SMALLINT NOT NULL,
+    status VARCHAR NOT NULL,
+    attempt INTEGER NOT NULL,
+    retry_count INTEGER NOT NULL,
+    max_retries INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    args VARCHAR NOT NULL,
+    kwargs VARCHAR NOT NULL,
+    options VARCHAR,
+    unique_key VARCHAR,
+    run_at TIMESTAMP WITHOUT TIME ZONE,
+    created_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    started_at TIMESTAMP WITHOUT TIME ZONE,
+    completed_at TIMESTAMP WITHOUT TIME ZONE,
+    worker VARCHAR,
+    result VARCHAR,
+    error VARCHAR,
+    error_type VARCHAR,
+    progress DOUBLE PRECISION NOT NULL,
+    progress_message VARCHAR NOT NULL,
+    version BIGINT NOT NULL,
+    elapsed_seconds DOUBLE PRECISION GENERATED ALWAYS AS (epoch(completed_at - started_at)) VIRTUAL
+);
+
+CREATE TABLE transitions (
+    seq BIGINT NOT NULL,
+    task_id UUID NOT NULL,
+    attempt INTEGER NOT NULL,
+    from_status VARCHAR,
+    to_status VARCHAR NOT NULL,
+    occurred_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    worker VARCHAR,
+    reason VARCHAR NOT NULL,
+    error VARCHAR,
+    data VARCHAR
+);
+
+CREATE TABLE meta (
+    key VARCHAR NOT NULL,
+    value VARCHAR NOT NULL
+);
+
+INSERT INTO meta (key, value) VALUES ('folded', '0');
+
+CREATE VIEW history AS
+SELECT
+    transitions.seq,
+    transitions.task_id,
+    tasks.name,
+    tasks.category,
+    transitions.attempt,
+    transitions.from_status,
+    transitions.to_status,
+    transitions.occurred_at,
+    transitions.worker,
+    transitions.reason,
+    transitions.error,
+    transitions.data ->> '$.error_type' AS error_type,
+    transitions.data ->> '$.traceback' AS traceback,
+    CAST(transitions.data -> '$.result' AS VARCHAR) AS result,
+    transitions.data
+FROM transitions
+LEFT JOIN tasks ON tasks.id = transitions.task_id;
+
+CREATE VIEW task_times AS
+WITH attempts AS (
+    SELECT
+        task_id,
+        attempt,
+        min(occurred_at) FILTER (to_status = 'started') AS started_at,
+        max(occurred_at) FILTER (from_status = 'started' AND to_status <> 'started') AS ended_at
+    FROM transitions
+    WHERE to_status = 'started' OR from_status = 'started'
+    GROUP BY task_id, attempt
+),
+runs AS (
+    SELECT
+        task_id,
+        count(started_at) AS attempts,
+        min(started_at) AS first_started_at,
+        sum(epoch(ended_at - started_at)) AS run_seconds
+    FROM attempts
+    GROUP BY task_id
+),
+due AS (
+    SELECT task_id, CAST(data ->> '$.run_at' AS TIMESTAMP) AS run_at
+    FROM transitions
+    WHERE from_status IS NULL
+),
+times AS (
+    SELECT
+        tasks.*,
+        greatest(tasks.created_at, due.run_at) AS due_at,
+        coalesce(runs.attempts, 0) AS attempts,
+        coalesce(runs.first_started_at, tasks.started_at) AS first_started_at,
+        coalesce(runs.run_seconds, tasks.elapsed_seconds) AS run_seconds
+    FROM tasks
+    LEFT JOIN runs ON runs.task_id = tasks.id
+    LEFT JOIN due ON due.task_id = tasks.id
+)
+SELECT
+    id AS task_id,
+    name,
+    category,
+    priority,
+    status,
+    attempts,
+    created_at,
+    due_at,
+    first_started_at,
+    completed_at,
+    epoch(first_started_at - due_at) AS wait_seconds,
+    run_seconds,
+    epoch(completed_at - due_at) AS total_seconds
+FROM times;
+
+CREATE VIEW latency AS
+SELECT
+    category,
+    name,
+    date_trunc('hour', completed_at) AS hour,
+    count(*) AS tasks,
+    quantile_cont(wait_seconds, 0.50) AS wait_p50,
+    quantile_cont(wait_seconds, 0.95) AS wait_p95,
+    quantile_cont(wait_seconds, 0.99) AS wait_p99,
+    quantile_cont(run_seconds, 0.50) AS run_p50,
+    quantile_cont(run_seconds, 0.95) AS run_p95,
+    quantile_cont(run_seconds, 0.99) AS run_p99,
+    quantile_cont(total_seconds, 0.50) AS total_p50,
+    quantile_cont(total_seconds, 0.95) AS total_p95,
+    quantile_cont(total_seconds, 0.99) AS total_p99
+FROM task_times
+WHERE status IN ('success', 'failed')
+GROUP BY category, name, hour;
+
+CREATE VIEW backlog AS
+WITH clock AS (
+    SELECT make_timestamp(epoch_us(now())) AS utc
+)
+SELECT
+    category,
+    priority,
+    status,
+    count(*) AS tasks,
+    count(*) FILTER (coalesce(run_at, created_at) <= utc) AS due,
+    min(created_at) AS oldest_created_at,
+    epoch(max(utc) - min(created_at)) AS oldest_age_seconds
+FROM tasks
+CROSS JOIN clock
+WHERE status IN ('pending', 'started', 'retry')
+GROUP BY category, priority, status;
+
+CREATE VIEW failures AS
+WITH failed AS (
+    SELECT
+        tasks.name,
+        transitions.data ->> '$.error_type' AS error_type,
+        coalesce(transitions.error, '') AS error,
+        transitions.task_id,
+        transitions.occurred_at,
+        transitions.to_status = 'failed' AS final
+    FROM transitions
+    JOIN tasks ON tasks.id = transitions.task_id
+    WHERE transitions.to_status IN ('failed', 'retry')
+),
+prints AS (
+    SELECT
+        *,
+        regexp_replace(
+            regexp_replace(
+                regexp_replace(
+                    error,
+                    '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+                ),
+                '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',
+                '<hex>', 'g'
+            ),
+            '[0-9]+', '<n>', 'g'
+        ) AS fingerprint
+    FROM failed
+)
+SELECT
+    name,
+    error_type,
+    fingerprint,
+    count(*) AS failures,
+    count(*) FILTER (final) AS final_failures,
+    count(DISTINCT task_id) AS tasks,
+    min(occurred_at) AS first_seen,
+    max(occurred_at) AS last_seen,
+    arg_max(task_id, occurred_at) AS sample_task_id,
+    arg_max(error, occurred_at) AS sample_error
+FROM prints
+GROUP BY name, error_type, fingerprint;
+
+INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
+
+COMMIT;

@@ -1,0 +1,102 @@
+"""The verbs of a queue, whoever carries them out: this process, or the owner of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from wopr.config import Settings
+from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.newtask import NewTask
+from wopr.domain.task import TaskRecord
+from wopr.engine.engine import Engine
+from wopr.insights import Insights
+from wopr.ports.storage import TaskFilter
+from wopr.results import Explanation, HistoryEntry, QueryResult
+
+
+class Backend(Protocol):
+    """Carries out what a :class:`wopr.TaskQueue` is asked."""
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is on disk."""
+        ...
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add many tasks; return their ids in order."""
+        ...
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return a task as it is on disk."""
+        ...
+
+    async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        ...
+
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return a task once it has ended."""
+        ...
+
+    async def cancel(self, task_id: str) -> bool:
+        """Cancel a live task."""
+        ...
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue."""
+        ...
+
+    async def recover(self, category: str | None) -> int:
+        """Decide about STARTED tasks that nobody runs."""
+        ...
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment."""
+        ...
+
+    async def stats(self) -> dict[str, Any]:
+        """Return exact counts."""
+        ...
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        ...
+
+    async def history(self, task_id: str) -> list[HistoryEntry]:
+        """Return a task's transitions in order."""
+        ...
+
+    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
+        """Run one read-only query."""
+        ...
+
+
+class EngineBackend:
+    """The verbs over the engine in this process."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self._insights = Insights(engine, settings)
+        self.add = engine.add
+        self.add_many = engine.add_many
+        self.get = engine.get
+        self.find = engine.find
+        self.wait = engine.wait
+        self.cancel = engine.cancel
+        self.retry = engine.retry
+        self.recover = engine.recover
+        self.stats = self._insights.stats
+        self.history = self._insights.history
+        self.sql = self._insights.sql
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment."""
+        return await self.engine.services.storage.cleanup(before, keep_history=keep_history)
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        record = await self.engine.get(task_id)
+        if record is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
+        return await self._insights.explain(record)

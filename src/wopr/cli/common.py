@@ -1,0 +1,60 @@
+"""What all commands share: their options, and a queue to work with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from wopr.domain.errors import StorageFileError
+from wopr.queue import TaskQueue
+
+T = TypeVar("T")
+
+DATABASE_VARIABLE = "WOPR_TASKS_DATABASE"
+DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
+
+Database = Annotated[
+    Path,
+    typer.Option(
+        "--database", "-d", envvar=DATABASE_VARIABLE, metavar="PATH", help="The database file."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task.")]
+TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.")]
+
+
+def require_file(database: Path) -> None:
+    """Refuse a database that is not there: a command that looks must not create one.
+
+    Raises:
+        StorageFileError: the file does not exist.
+    """
+    if not os.path.lexists(database):
+        raise StorageFileError(
+            f"There is no database file {database.absolute()}. Name yours with --database PATH or "
+            f"{DATABASE_VARIABLE}; a queue creates it with its first task."
+        )
+
+
+def with_queue(database: Path, work: Callable[[TaskQueue], Coroutine[Any, Any, T]]) -> T:
+    """Return what ``work`` returns for a queue on an existing file.
+
+    The queue is switched on whatever ``WOPR_TASKS_ENABLED`` says: that flag keeps an
+    application from making a database by accident, and who types a command means it.
+
+    Raises:
+        StorageError: the file does not exist or can't be opened.
+    """
+    require_file(database)
+
+    async def run() -> T:
+        async with TaskQueue(enabled=True, database=database) as queue:
+            return await work(queue)
+
+    return asyncio.run(run())

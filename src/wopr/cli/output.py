@@ -1,0 +1,177 @@
+"""What the command prints: one JSON document, or text that is safe for a terminal.
+
+Texts from the database were written by anybody. Before a person sees them, control
+characters are taken out: they could clear the screen, change what was printed before,
+or answer on the keyboard's behalf. In JSON they are escaped instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {
+    "success": "green",
+    "failed": "red",
+    "retry": "yellow",
+    "started": "cyan",
+    "cancelled": "dim",
+}
+"""How a status looks; everything else is plain."""
+
+WIDE = 240  # columns where no terminal sets a limit: a pipe must not cut ids
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi overrides, lone surrogates
+
+
+def clean(text: object, *, lines: bool = False) -> str:
+    """Return the text without control characters.
+
+    Line breaks and tabs are kept with ``lines``; otherwise they become spaces.
+    """
+    whole = str(text)
+    if whole.isprintable():
+        return whole
+    return "".join(_clean_letter(letter, lines=lines) for letter in whole)
+
+
+def _clean_letter(letter: str, *, lines: bool) -> str:
+    if letter in "\n\t\r":
+        return letter if lines and letter != "\r" else " "
+    return "" if unicodedata.category(letter) in _UNSAFE else letter
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; beside a terminal it is wide, so that nothing is cut."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(text: object) -> None:
+    """Print one line for people."""
+    console().print(Text(clean(text)), soft_wrap=True)
+
+
+def complain(text: object) -> None:
+    """Print a line on standard error."""
+    console(stderr=True).print(Text(clean(text, lines=True)), soft_wrap=True)
+
+
+def utc(moment: datetime | None) -> str:
+    """Return a time for people: UTC, to the second."""
+    if moment is None:
+        return ""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def age(seconds: float | None) -> str:
+    """Return a duration in its largest two units: ``3 h 20 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, keep: Sequence[str] = ("id",)
+) -> None:
+    """Print a table; the columns named in ``keep`` are never cut or wrapped."""
+    out = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        right = column in {"n", "tasks", "due", "attempt", "seq"}
+        out.add_column(
+            clean(column),
+            no_wrap=column in keep,
+            overflow="fold",
+            justify="right" if right else "left",
+        )
+    for row in rows:
+        out.add_row(*(_cell(value) for value in row))
+    console().print(out)
+
+
+def pairs(values: Mapping[str, object]) -> None:
+    """Print names and values, one pair per line; values may have several lines."""
+    width = max((len(name) for name in values), default=0)
+    out = console()
+    for name, value in values.items():
+        text = clean(shown(value), lines=True).replace("\n", "\n" + " " * (width + 2))
+        out.print(
+            Text(f"{clean(name):{width}}  ") + Text(text, STYLES.get(text, "")), soft_wrap=True
+        )
+
+
+def _cell(value: object) -> Text:
+    text = clean(shown(value))
+    return Text(text, STYLES.get(text, ""))
+
+
+def shown(value: object) -> str:
+    """Return a value as a table shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str | int | UUID | Decimal):
+        return str(value)
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def document(value: object) -> None:
+    """Print one JSON document: ASCII, no NaN, times in ISO 8601."""
+    sys.stdout.write(json.dumps(plain(value), allow_nan=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one return per type
+    """Return the value as JSON can hold it."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, Iterable) and not isinstance(value, Path):
+        return [plain(item) for item in value]
+    return str(value)

@@ -1,0 +1,90 @@
+"""``module:queue``: find the queue that an application built."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from wopr.cli.errors import UsageError
+from wopr.queue import TaskQueue
+
+
+def load_queue(target: str) -> TaskQueue:
+    """Import the module, from the working directory first, and return its queue.
+
+    Args:
+        target: ``package.module:attribute``; the attribute may be a path with dots.
+
+    Raises:
+        UsageError: there is no such module or attribute, or it is no TaskQueue.
+    """
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise UsageError(
+            f"{target!r} does not name a queue. Write module:attribute, for example "
+            "`wopr worker app:queue` for the variable `queue` in app.py."
+        )
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: object = _import(module_name)
+    walked = module_name
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise UsageError(f"{walked} has no {name!r}. {_queues_of(found, walked)}")
+        found = getattr(found, name)
+        walked += f".{name}"
+    if not isinstance(found, TaskQueue):
+        kind = type(found).__name__
+        raise UsageError(f"{target} is a {kind}, not a TaskQueue. {_queues_of(found, walked)}")
+    return found
+
+
+def _import(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(_missing(name)) from error
+        raise UsageError(_broken(name, error)) from error
+    except (Exception, SystemExit) as error:  # code of the application: it may raise anything
+        raise UsageError(_broken(name, error)) from error
+
+
+def _missing(name: str) -> str:
+    hint = ""
+    if "/" in name or name.endswith(".py"):
+        meant = name.removesuffix(".py").replace("/", ".").strip(".")
+        hint = f" Name the module, not the file: {meant}."
+    return (
+        f"There is no module {name!r}, looked for in {os.getcwd()} and in this Python's packages "
+        f"({sys.prefix}).{hint} Start the worker in the directory of your code."
+    )
+
+
+def _broken(name: str, error: BaseException) -> str:
+    """Say what the application's own code raised, and where: that is not wopr's to hide."""
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((ours, "<frozen importlib"))
+        and Path(frame.filename).parts[-2:] != ("importlib", "__init__.py")
+    ]
+    lines = "".join(traceback.format_list(frames))
+    reason = "".join(traceback.format_exception_only(error)).strip()
+    return f"Importing {name!r} failed:\n{lines}{reason}"
+
+
+def _queues_of(found: object, name: str) -> str:
+    queues = (
+        [key for key, value in vars(found).items() if isinstance(value, TaskQueue)]
+        if (hasattr(found, "__dict__"))
+        else []
+    )
+    if queues:
+        return f"Queues there: {', '.join(sorted(queues))}."
+    return f"There is no TaskQueue in {name} at all."

@@ -1,0 +1,248 @@
+"""``wopr tasks``: look at tasks and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import (
+    DEFAULT_DATABASE,
+    AsJson,
+    Database,
+    TaskId,
+    TaskIds,
+    with_queue,
+)
+from wopr.cli.errors import NO, NothingFoundError
+from wopr.cli.output import age, document, pairs, say, table, utc
+from wopr.domain.clock import SystemClock
+from wopr.domain.errors import TaskNotFoundError, UniqueKeyConflictError
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
+from wopr.queue import TaskQueue
+from wopr.results import Explanation, HistoryEntry
+
+app = typer.Typer(name="tasks", help="Look at tasks and change them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_tasks(
+    category: Annotated[
+        str | None, typer.Option("--category", "-c", help="Only of this category.")
+    ] = None,
+    status: Annotated[
+        TaskStatus | None, typer.Option("--status", "-s", help="Only in this status.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Only of this task.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 50,
+    cursor: Annotated[
+        str | None,
+        typer.Option("--cursor", metavar="ID", help="The last id of the page before."),
+    ] = None,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """List tasks, newest first. Times are UTC."""
+    found = with_queue(
+        database,
+        lambda queue: queue.get_tasks(
+            category=category, status=status, name=name, limit=limit, cursor=cursor
+        ),
+    )
+    more = found[-1].id if len(found) == limit else None
+    if as_json:
+        document({"tasks": found, "next_cursor": more})
+        return
+    if not found:
+        say("No tasks match." if category or status or name or cursor else "There are no tasks.")
+        return
+    columns = ("id", "name", "category", "priority", "status", "attempt", "created", "note")
+    table(columns, [_row(info) for info in found])
+    if more:
+        say(f"There may be more: --cursor {more}")
+
+
+def _row(info: TaskInfo) -> tuple[object, ...]:
+    return (
+        info.id,
+        info.name,
+        info.category,
+        info.priority.name,
+        info.status,
+        info.attempt,
+        utc(info.created_at),
+        _note(info),
+    )
+
+
+def _note(info: TaskInfo) -> str:
+    if info.status is TaskStatus.STARTED:
+        return f"{info.progress:.0f} % {info.progress_message}".strip() if info.progress else ""
+    if info.status is TaskStatus.SUCCESS:
+        return f"ran {age(info.elapsed_seconds)}"
+    due = info.run_at and not info.is_completed and info.run_at > SystemClock().now()
+    text = f"due {utc(info.run_at)}" if due else ""
+    error = (info.error or "").strip().partition("\n")[0][:120]
+    return ", ".join(part for part in (text, error) if part)
+
+
+@app.command()
+def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show all that is known of a task. Times are UTC."""
+    info = with_queue(database, lambda queue: queue.get_task_info(task_id))
+    if info is None:
+        raise NothingFoundError(_unknown(task_id, database))
+    if as_json:
+        document(info)
+        return
+    limit = "no limit" if info.max_retries == UNLIMITED_RETRIES else info.max_retries
+    running = f"{info.progress:.0f} % {info.progress_message}".strip()
+    values: dict[str, object] = {
+        "id": info.id,
+        "name": info.name,
+        "category": info.category,
+        "priority": info.priority.name,
+        "status": info.status,
+        "attempt": info.attempt,
+        "retries": f"{info.retry_count} of {limit}",
+        "crashes": info.crashes or None,
+        "created": info.created_at,
+        "due": info.run_at,
+        "started": info.started_at,
+        "completed": info.completed_at,
+        "ran": age(info.elapsed_seconds) if info.elapsed_seconds else None,
+        "worker": info.worker,
+        "progress": running if info.progress or info.progress_message else None,
+        "timeout": age(info.timeout) if info.timeout else None,
+        "unique key": info.unique_key,
+        "tags": ", ".join(info.tags) or None,
+        "args": list(info.args) or None,
+        "kwargs": info.kwargs or None,
+        "result": info.result,
+        "error": info.error,
+    }
+    pairs({name: value for name, value in values.items() if value is not None})
+
+
+@app.command()
+def cancel(
+    task_ids: TaskIds, database: Database = DEFAULT_DATABASE, as_json: AsJson = False
+) -> None:
+    """Cancel waiting or running tasks."""
+    _change("cancelled", lambda queue: queue.cancel_task, task_ids, database, as_json=as_json)
+
+
+@app.command()
+def retry(
+    task_ids: TaskIds, database: Database = DEFAULT_DATABASE, as_json: AsJson = False
+) -> None:
+    """Put FAILED tasks back in their queue, with a new retry budget."""
+    _change("retried", lambda queue: queue.retry_task, task_ids, database, as_json=as_json)
+
+
+def _change(
+    word: str,
+    verb: Callable[[TaskQueue], Callable[[str], Coroutine[Any, Any, bool]]],
+    task_ids: list[str],
+    database: Path,
+    *,
+    as_json: bool,
+) -> None:
+    async def change(queue: TaskQueue) -> list[dict[str, Any]]:
+        return [await one(queue, task_id) for task_id in dict.fromkeys(task_ids)]
+
+    async def one(queue: TaskQueue, task_id: str) -> dict[str, Any]:
+        try:
+            if await verb(queue)(task_id):
+                return {"id": task_id, word: True, "why": None}
+        except UniqueKeyConflictError as error:
+            return {"id": task_id, word: False, "why": str(error)}
+        info = await queue.get_task_info(task_id)
+        why = "there is no such task" if info is None else f"it is {info.status.value}"
+        return {"id": task_id, word: False, "why": why}
+
+    results = with_queue(database, change)
+    if as_json:
+        document({"results": results})
+    else:
+        for result in results:
+            why = "" if result[word] else f": {result['why']}"
+            say(f"{result['id']} {'' if result[word] else 'not '}{word}{why}")
+    if not all(result[word] for result in results):
+        raise typer.Exit(NO)
+
+
+@app.command()
+def history(
+    task_id: TaskId,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", "-t", help="Print the tracebacks of failed attempts.")
+    ] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Show every move of a task, oldest first. Times are UTC."""
+    entries = with_queue(database, lambda queue: queue.get_history(task_id))
+    if not entries:
+        raise NothingFoundError(_unknown(task_id, database))
+    if as_json:
+        document({"task_id": task_id, "history": entries})
+        return
+    columns = ("seq", "time", "attempt", "from", "to", "reason", "worker", "error")
+    table(columns, [_move(entry) for entry in entries], keep=("time",))
+    for entry in entries if traceback else ():
+        if entry.traceback:
+            pairs({f"attempt {entry.attempt}": entry.traceback})
+
+
+def _move(entry: HistoryEntry) -> tuple[object, ...]:
+    return (
+        entry.seq,
+        entry.occurred_at,
+        entry.attempt,
+        entry.from_status,
+        entry.to_status,
+        entry.reason,
+        entry.worker,
+        entry.error,
+    )
+
+
+@app.command()
+def explain(
+    task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False
+) -> None:
+    """Say why a task stands where it stands."""
+
+    async def ask(queue: TaskQueue) -> Explanation:
+        try:
+            answer = await queue.explain(task_id)
+        except TaskNotFoundError as error:
+            raise NothingFoundError(_unknown(task_id, database)) from error
+        nobody = answer.reason in {"unregistered", "no workers"} and bool(queue.queues)
+        return await _without_owner(queue, answer) if nobody else answer
+
+    answer = with_queue(database, ask)
+    if as_json:
+        document(answer)
+    else:
+        say(answer.text)
+
+
+async def _without_owner(queue: TaskQueue, answer: Explanation) -> Explanation:
+    """Correct an answer that is true only of this command: it has no functions, no workers."""
+    info = await queue.require_task_info(answer.task_id)
+    due = f" It is due at {utc(info.run_at)}." if info.run_at is not None else ""
+    text = (
+        f"It is {info.status.value} and no process has the database open, so nothing works on "
+        f"it.{due} Start one: wopr worker module:queue -c {info.category}:4"
+    )
+    return replace(answer, reason="no worker process", text=text)
+
+
+def _unknown(task_id: str, database: Path) -> str:
+    return f"There is no task {task_id!r} in {database} (any more)."

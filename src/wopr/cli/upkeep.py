@@ -1,0 +1,195 @@
+"""``wopr cleanup``, ``compact``, ``doctor`` and ``db``: keep the file in order."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from wopr import doctor as examination
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
+from wopr.cli.errors import NO, UsageError
+from wopr.cli.output import console, document, say, table
+from wopr.domain.clock import SystemClock
+from wopr.domain.status import TERMINAL
+from wopr.queue import TaskQueue
+
+Days = Annotated[int | None, typer.Option("--days", min=0, help="Older than so many days.")]
+Months = Annotated[int | None, typer.Option("--months", min=0, help="... of 30 days.")]
+Years = Annotated[int | None, typer.Option("--years", min=0, help="... of 365 days.")]
+
+_ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
+COUNT_ENDED = f"select count(*) from tasks where status in ({_ENDED}) and completed_at <= ?"  # noqa: S608 - our own words
+
+
+def bars(*, hidden: bool) -> Progress:
+    """Return progress bars on standard error; hidden with --json and beside a terminal."""
+    out = console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=out,
+        transient=True,
+        disable=hidden or not out.is_terminal,
+    )
+
+
+def cleanup(
+    days: Days = None,
+    months: Months = None,
+    years: Years = None,
+    keep_history: Annotated[
+        bool, typer.Option("--keep-history", help="Delete the tasks, keep their transitions.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be deleted.")
+    ] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Delete tasks that ended so long ago. The periods add up; --days 0 means all that ended."""
+    if days is None and months is None and years is None:
+        raise UsageError("Say how old: --days N, --months N or --years N. They add up.")
+    period = timedelta(days=(days or 0) + 30 * (months or 0) + 365 * (years or 0))
+    before = SystemClock().now().replace(tzinfo=None) - period
+
+    async def work(queue: TaskQueue) -> int:
+        total = int((await queue.sql(COUNT_ENDED, before)).scalar())
+        if dry_run:
+            return total
+        with bars(hidden=as_json) as progress:
+            bar = progress.add_task("Deleting", total=total)
+            deleting = asyncio.create_task(
+                queue.cleanup_old_tasks(days, months, years, keep_history=keep_history)
+            )
+            while not progress.disable and not (await asyncio.wait({deleting}, timeout=0.5))[0]:
+                left = (await queue.sql(COUNT_ENDED, before)).scalar()
+                progress.update(bar, completed=total - int(left))
+            return await deleting
+
+    count = with_queue(database, work)
+    if as_json:
+        document({"deleted": 0 if dry_run else count, "found": count, "dry_run": dry_run})
+    else:
+        tasks = "task" if count == 1 else "tasks"
+        say(f"{count} {tasks} would be deleted." if dry_run else f"{count} {tasks} deleted.")
+
+
+def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Give the space of deleted tasks back to the disk. Needs the file for itself."""
+    from wopr.storage.duckdb.compact import compact as run
+
+    require_file(database)
+    with bars(hidden=as_json) as progress:
+        bar = progress.add_task("Compacting", total=None)
+        before, after = run(
+            database, lambda message: progress.update(bar, description=message.rstrip("."))
+        )
+    if as_json:
+        document({"bytes_before": before, "bytes_after": after})
+    else:
+        say(f"{before:,} bytes before, {after:,} bytes after.")
+
+
+def doctor(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="List so many problems.")] = 1_000,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Check that every task is what its history says. Needs the file for itself."""
+    require_file(database)
+    with bars(hidden=as_json) as progress:
+        bar = progress.add_task("Checking transitions", total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        report = examination.check(database, progress=advance, limit=limit)
+    if as_json:
+        document(
+            {
+                "clean": report.clean,
+                "tasks": report.tasks,
+                "transitions": report.transitions,
+                "problems": report.problems,
+                "unlisted": report.unlisted,
+            }
+        )
+    else:
+        _print_report(report)
+    if not report.clean:
+        raise typer.Exit(NO)
+
+
+def _print_report(report: examination.Report) -> None:
+    checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
+    if report.clean:
+        say(f"{checked}: all is well.")
+        return
+    rows = [
+        (item.task_id, item.kind, item.text, repr(item.expected), repr(item.actual))
+        for item in report.problems
+    ]
+    table(("task", "problem", "where", "expected", "found"), rows, keep=("task",))
+    count = len(report.problems) + report.unlisted
+    say(f"{checked}: {count} {'problem' if count == 1 else 'problems'} found.")
+    if report.unlisted:
+        say(f"{report.unlisted} of them are not listed; show more with --limit.")
+    say("Keep a copy of the file before anything else is done with it.")
+
+
+db = typer.Typer(name="db", help="Look after the schema of the file.", no_args_is_help=True)
+
+
+@db.command()
+def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Bring the file to the newest schema. A copy of the old one is kept beside it."""
+    from wopr.storage import migrate
+    from wopr.storage.duckdb.opening import open_database
+
+    require_file(database)
+    before = migrate.current(database)
+    open_database(database, create=False).close()
+    after = migrate.current(database)
+    if as_json:
+        document({"before": before, "after": after})
+    elif before == after:
+        say(f"{database} has the newest schema already: {after}.")
+    else:
+        say(f"{database} upgraded from schema {before or 'of another program'} to {after}.")
+
+
+@db.command()
+def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show the schema of the file and the newest one. Changes nothing."""
+    from wopr.storage import migrate
+
+    require_file(database)
+    found, newest = migrate.current(database), migrate.head()
+    if as_json:
+        document({"current": found, "newest": newest})
+    else:
+        say(f"{found or 'none of wopr'} (newest: {newest})")
+
+
+@db.command()
+def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Compare the tables and views of the file with what they should be."""
+    from wopr.storage import migrate
+
+    require_file(database)
+    differences = migrate.check(database)
+    if as_json:
+        document({"differences": differences})
+    elif differences:
+        for difference in differences:
+            say(difference)
+    else:
+        say("The schema is as it should be.")
+    if differences:
+        raise typer.Exit(NO)

@@ -1,0 +1,259 @@
+"""``wopr worker``: run the tasks of an application until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import DATABASE_VARIABLE, AsJson
+from wopr.cli.errors import NO, UsageError
+from wopr.cli.output import clean, document
+from wopr.cli.target import load_queue
+from wopr.domain.clock import SystemClock
+from wopr.domain.errors import WoprError
+from wopr.queue import TaskQueue
+
+log = logging.getLogger("wopr.worker")
+
+DEFAULT_WORKERS = 4
+FORCED_SECONDS = 3.0
+"""After a second signal the process ends within this time, whatever the tasks do."""
+
+_SETTLED = """
+select to_status, count(*) from transitions
+where from_status = 'started' and occurred_at >= ? and starts_with(worker, ?)
+group by to_status order by to_status
+"""
+
+
+def worker(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:QUEUE", help="The queue, as in app.tasks:queue.")
+    ],
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--category",
+            "-c",
+            metavar="NAME:COUNT",
+            help="Workers for a category; may be repeated. Without it, every category with "
+            f"registered tasks gets {DEFAULT_WORKERS}.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            min=0,
+            metavar="SECONDS",
+            help="How long running tasks may go on after the first signal. "
+            "[default: WOPR_TASKS_SHUTDOWN_SECONDS or 10]",
+        ),
+    ] = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            "--database",
+            "-d",
+            metavar="PATH",
+            help=f"The database file, for a queue that takes it from {DATABASE_VARIABLE}.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the tasks of a queue until SIGTERM or Ctrl-C.
+
+    The first signal drains: nothing more is claimed, running tasks get the grace time,
+    the rest goes back to its queue at no cost. The second interrupts at once.
+
+    The queue must be switched on (WOPR_TASKS_ENABLED=1), in the worker as elsewhere.
+    Exit code 0 after a drain, 1 when a second signal forced the end.
+    """
+    wanted = [_parse(item) for item in category or ()]
+    if database is not None:
+        os.environ[DATABASE_VARIABLE] = str(database)
+    _start_logging()
+    queue = load_queue(target)
+    _check(queue, target, database)
+    counts = dict(wanted) if wanted else dict.fromkeys(queue.categories, DEFAULT_WORKERS)
+    if not counts:
+        raise UsageError(
+            f"{target} has no tasks registered, so there is nothing to run. Are the modules that "
+            "define them imported there?"
+        )
+    run = _Run(queue, target, counts, grace)
+    summary = asyncio.run(run.until_stopped())
+    if as_json:
+        document(summary)
+    if run.forced:
+        raise typer.Exit(NO)
+
+
+def _parse(item: str) -> tuple[str, int]:
+    name, _, count = item.rpartition(":")
+    if not name or not count.isdecimal() or not 1 <= int(count) <= 10_000:
+        raise UsageError(
+            f"-c {item} is not category:count. For 4 workers write for example: -c {name or item}:4"
+        )
+    return name, int(count)
+
+
+def _check(queue: TaskQueue, target: str, database: Path | None) -> None:
+    if not queue.enabled:
+        raise UsageError(
+            f"{target} is switched off, so it would run nothing. Start the worker with "
+            f"WOPR_TASKS_ENABLED=1, or build the queue with TaskQueue(enabled=True)."
+        )
+    if database is not None and queue.database != database:
+        raise UsageError(
+            f"{target} names its own database, {queue.database}: --database {database} can't "
+            f"change it. Leave the option out."
+        )
+
+
+def _start_logging() -> None:
+    """Log to standard error, unless the application has its own ideas when it is imported."""
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Safe("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+    logging.getLogger("wopr").setLevel(logging.INFO)
+
+
+class _Safe(logging.Formatter):
+    """Lines for a terminal: what tasks and their errors say carries no control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(super().format(record), lines=True)
+
+
+class _Run:
+    """One life of the worker process."""
+
+    def __init__(
+        self, queue: TaskQueue, target: str, counts: dict[str, int], grace: float | None
+    ) -> None:
+        self._queue = queue
+        self._target = target
+        self._counts = counts
+        self._grace = queue.settings.shutdown_seconds if grace is None else grace
+        self._clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._signals = 0
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second signal came."""
+        return self._signals > 1
+
+    async def until_stopped(self) -> dict[str, Any]:
+        """Work until a signal comes, then drain; return a summary."""
+        restore = self._listen()
+        began = self._clock.monotonic()
+        started_at = self._clock.now().replace(tzinfo=None)
+        try:
+            for name, count in self._counts.items():
+                await self._queue.start_workers(name, count)
+            self._say_started()
+            await self._stop.wait()
+            settled = await self._settled(started_at)
+        finally:
+            running = len(self._queue.running_tasks)
+            await self._queue.shutdown(0 if self.forced else self._grace)
+            restore()
+        seconds = self._clock.monotonic() - began
+        shown = ", ".join(f"{count} {status}" for status, count in settled.items()) or "no task"
+        log.info(
+            "Stopped after %.1f s%s. Until the signal: %s; then %d were still running.",
+            seconds,
+            " by force" if self.forced else "",
+            shown,
+            running,
+        )
+        return {
+            "seconds": seconds,
+            "forced": self.forced,
+            "settled_before_signal": settled,
+            "running_at_signal": running,
+        }
+
+    def _say_started(self) -> None:
+        shown = ", ".join(f"{name}:{count}" for name, count in self._counts.items())
+        log.info(
+            "Started %s on %s (pid %d), workers: %s. Stop with SIGTERM or Ctrl-C.",
+            self._target,
+            self._queue.database,
+            os.getpid(),
+            shown,
+        )
+        for name in sorted(set(self._counts) - set(self._queue.categories)):
+            log.warning(
+                "No task is registered in category %r: its workers have nothing to do.", name
+            )
+
+    async def _settled(self, since: datetime) -> dict[str, int]:
+        """Count what this process finished; a summary is not worth a late or failed shutdown."""
+        prefix = f"{socket.gethostname()}-{os.getpid()}-"
+        with contextlib.suppress(WoprError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                rows = (await self._queue.sql(_SETTLED, since, prefix)).rows
+                return {str(status): int(count) for status, count in rows}
+        return {}
+
+    # -- signals -------------------------------------------------------------
+
+    def _listen(self) -> Callable[[], None]:
+        """Take the signals over; return what gives them back."""
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            try:
+                loop.add_signal_handler(number, self._signalled)
+            except NotImplementedError:  # Windows: the handler runs between two bytecodes
+                signal.signal(number, lambda *_: _call_soon(loop, self._signalled))
+
+        def restore() -> None:
+            for number, handler in before.items():
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+        return restore
+
+    def _signalled(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            log.info(
+                "Draining: %d tasks run and have %g s; signal again to interrupt them.",
+                len(self._queue.running_tasks),
+                self._grace,
+            )
+            self._stop.set()
+        else:
+            self._force()
+
+    def _force(self) -> None:
+        """Interrupt what runs, so that the shutdown under way ends; its rows go back to PENDING."""
+        log.warning("Second signal: interrupting what runs.")
+        for slots in self._queue.workers.values():
+            for slot in slots:
+                if slot.attempt is not None:
+                    slot.attempt.stop(interrupted="shutdown")
+        if self._signals == 2:
+            loop = asyncio.get_running_loop()
+            loop.call_later(FORCED_SECONDS, os._exit, NO)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(function)

@@ -1,0 +1,31 @@
+"""A call that was checked and encoded, before it becomes a task."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class OnConflict(enum.Enum):
+    """What to do when a live task has the unique key already."""
+
+    SKIP = "skip"
+    RAISE = "raise"
+    REPLACE = "replace"
+
+
+@dataclass(slots=True, kw_only=True)
+class NewTask:
+    """A validated call, ready to be added; not frozen, because that doubles its cost."""
+
+    name: str
+    category: str
+    priority: int
+    max_retries: int
+    args: str
+    kwargs: str
+    run_at: datetime | None = None  # naive UTC
+    unique_key: str | None = None
+    on_conflict: OnConflict = OnConflict.SKIP
+    options: str | None = None

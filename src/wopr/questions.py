@@ -1,0 +1,152 @@
+"""What a queue can be asked about its present and past: the reads of :class:`wopr.TaskQueue`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wopr.backend import Backend
+from wopr.domain.errors import InvalidCallError, QueueDisabledError, TaskNotFoundError
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskInfo
+from wopr.engine.calls import check_count, check_label
+from wopr.opening import Opening
+from wopr.ports.storage import TaskFilter
+from wopr.results import Explanation, HistoryEntry, QueryResult
+
+
+class Questions:
+    """Reads. A queue that is switched off, or has no file yet, answers empty."""
+
+    enabled: bool
+    database: Path
+    _opening: Opening
+
+    async def get_task_info(self, task_id: str) -> TaskInfo | None:
+        """Return a snapshot of a task; ``None`` if it is unknown or the queue is switched off."""
+        backend = await self._reading()
+        record = await backend.get(check_id(task_id)) if backend else None
+        return None if record is None else self._opening.info(record)
+
+    async def require_task_info(self, task_id: str) -> TaskInfo:
+        """Return a snapshot of a task.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it (any more).
+        """
+        info = await self.get_task_info(task_id)
+        if info is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
+        return info
+
+    async def wait(self, task_id: str, timeout: float | None = None) -> TaskInfo:
+        """Wait until a task has ended and return its snapshot.
+
+        Args:
+            task_id: of any task of this queue.
+            timeout: seconds to wait at most; ``None`` waits for ever.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it.
+            TimeoutError: it did not end in time. It goes on.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        backend = await self._opening.backend()
+        return self._opening.info(await backend.wait(check_id(task_id), timeout))
+
+    async def get_tasks(
+        self,
+        category: str | None = None,
+        status: TaskStatus | str | None = None,
+        name: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        cursor: str | None = None,
+    ) -> list[TaskInfo]:
+        """Return tasks, newest first.
+
+        Args:
+            category: only of this category.
+            status: only in this status.
+            name: only of this task.
+            limit: at most so many.
+            offset: leave out so many of the newest.
+            cursor: the id of the last task of the page before; cheaper than ``offset``.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be.
+        """
+        query = TaskFilter(
+            category=None if category is None else check_label(category, "category"),
+            status=None if status is None else _status(status),
+            name=None if name is None else check_label(name, "name"),
+            limit=check_count(limit, "limit", most=1_000_000),
+            offset=check_count(offset, "offset"),
+        )
+        backend = await self._reading()
+        if backend is None:
+            return []
+        return [self._opening.info(item) for item in await backend.find(query, cursor)]
+
+    async def get_task_stats(self) -> dict[str, Any]:
+        """Return exact counts: total, by_status, by_category, running and queued."""
+        backend = await self._reading()
+        if backend is None:
+            return {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
+        return await backend.stats()
+
+    async def sql(self, query: str, *params: Any) -> QueryResult:
+        """Run one read-only SQL query; it sees everything enqueued before.
+
+        Args:
+            query: one SELECT; ``?`` stands for a parameter. Tables ``tasks`` and
+                ``transitions``, and the views of the reference.
+            *params: the values, in order.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+            QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        return await (await self._opening.backend()).sql(query, params)
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands: running, delayed or behind others.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it.
+        """
+        backend = await self._reading()
+        if backend is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
+        return await backend.explain(check_id(task_id))
+
+    async def get_history(self, task_id: str) -> list[HistoryEntry]:
+        """Return every transition of a task, in order; empty if it is unknown."""
+        backend = await self._reading()
+        return await backend.history(check_id(task_id)) if backend else []
+
+    async def _reading(self) -> Backend | None:
+        """Return the backend for a read; ``None`` if there is nothing to read."""
+        if not self.enabled or not self._opening.exists():
+            return None
+        return await self._opening.backend()
+
+
+def check_id(task_id: object) -> str:
+    """Return a task's id, if it can be one."""
+    if not isinstance(task_id, str):
+        raise InvalidCallError(f"A task id is a str, not {type(task_id).__name__} {task_id!r:.80}.")
+    return task_id
+
+
+def _status(value: TaskStatus | str) -> TaskStatus:
+    try:
+        return TaskStatus(value)
+    except ValueError:
+        names = ", ".join(status.value for status in TaskStatus)
+        raise InvalidCallError(f"status must be one of {names}, not {value!r:.80}.") from None

@@ -1,0 +1,174 @@
+"""The other side: a queue whose file another process owns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wopr.domain.errors import StorageError
+from wopr.domain.newtask import NewTask
+from wopr.domain.task import TaskRecord
+from wopr.ports.storage import QueryRows, TaskFilter
+from wopr.remote import protocol
+from wopr.results import Explanation, HistoryEntry, QueryResult
+
+CONNECT_SECONDS = 5.0
+BULK = 5_000
+
+
+class RemoteBackend:
+    """The verbs of a queue, carried out by the process that owns the file."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._path = protocol.socket_path(database)
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._receiving: asyncio.Task[None] | None = None
+        self.owner_pid: int | None = None
+        self.open = False
+
+    async def connect(self) -> bool:
+        """Connect to the owner; return whether there is one that listens."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, self._writer = await asyncio.open_unix_connection(
+                    self._path, limit=protocol.LONGEST_LINE
+                )
+                self._receiving = asyncio.create_task(self._receive(reader))
+                self.open = True
+                version, self.owner_pid = await self._call("hello")
+        except (OSError, TimeoutError, StorageError):
+            await self.close()
+            return False
+        if version != protocol.PROTOCOL:
+            await self.close()
+            raise StorageError(
+                f"{self._database} is owned by process {self.owner_pid}, which runs another "
+                f"version of wopr (protocol {version}, this one has {protocol.PROTOCOL}). "
+                "Install the same version in both, or stop that process."
+            )
+        return True
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        self.open = False
+        writer, self._writer = self._writer, None
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None and receiving is not asyncio.current_task():
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                reply = protocol.decode(line)
+                future = self._pending.pop(reply["id"], None)
+                if future is not None and not future.done():
+                    future.set_result(reply)
+        except (OSError, ValueError):
+            pass  # treated like the end of the connection
+        finally:
+            self.open = False
+            for future in self._pending.values():
+                if not future.done():
+                    future.set_exception(self._gone())
+            self._pending.clear()
+
+    def _gone(self) -> StorageError:
+        return StorageError(
+            f"The process that owned {self._database} (pid {self.owner_pid}) is gone, so it is "
+            "not known whether this call was carried out: look the task up, or repeat the call "
+            "with a unique_key. The next call reconnects, or takes the file over."
+        )
+
+    async def _call(self, verb: str, *params: Any) -> Any:
+        if self._writer is None or not self.open:
+            raise self._gone()
+        number = next(self._numbers)
+        message = protocol.encode({"id": number, "verb": verb, "params": list(params)})
+        future = asyncio.get_running_loop().create_future()
+        self._pending[number] = future
+        try:
+            self._writer.write(message)
+            await self._writer.drain()
+            reply = await future
+        except ConnectionError as error:
+            self.open = False
+            raise self._gone() from error
+        finally:
+            self._pending.pop(number, None)
+        if "error" in reply:
+            protocol.raise_error(reply["error"])
+        return reply["ok"]
+
+    # -- the verbs ------------------------------------------------------------
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is on disk."""
+        return str(await self._call("add", protocol.new_task_to_plain(new)))
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add many tasks; return their ids in order."""
+        plain = [protocol.new_task_to_plain(new) for new in tasks]
+        ids: list[str] = []
+        for first in range(0, len(plain), BULK):
+            ids += await self._call("add_many", plain[first : first + BULK])
+        return ids
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return a task as it is on disk."""
+        row = await self._call("get", task_id)
+        return None if row is None else TaskRecord.from_row(row)
+
+    async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        rows = await self._call("find", protocol.filter_to_plain(query), cursor)
+        return [TaskRecord.from_row(row) for row in rows]
+
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return a task once it has ended."""
+        return TaskRecord.from_row(await self._call("wait", task_id, timeout))
+
+    async def cancel(self, task_id: str) -> bool:
+        """Cancel a live task."""
+        return bool(await self._call("cancel", task_id))
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue."""
+        return bool(await self._call("retry", task_id))
+
+    async def recover(self, category: str | None) -> int:
+        """Decide about STARTED tasks that nobody runs."""
+        return int(await self._call("recover", category))
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment."""
+        return int(await self._call("cleanup", before, keep_history))
+
+    async def stats(self) -> dict[str, Any]:
+        """Return exact counts."""
+        return dict(await self._call("stats"))
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        return protocol.explanation_from_plain(await self._call("explain", task_id))
+
+    async def history(self, task_id: str) -> list[HistoryEntry]:
+        """Return a task's transitions in order."""
+        return [protocol.entry_from_plain(item) for item in await self._call("history", task_id)]
+
+    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
+        """Run one read-only query."""
+        columns, rows, truncated = await self._call("sql", query, list(params))
+        return QueryResult(QueryRows(tuple(columns), [tuple(row) for row in rows], truncated))

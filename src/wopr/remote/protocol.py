@@ -1,0 +1,127 @@
+"""What owner and clients say to each other: one JSON object per line.
+
+A request is ``{"id": n, "verb": name, "params": [...]}``; the answer carries the
+same id and ``ok`` or ``error``. Values travel in the tagged plain form of
+:mod:`wopr.domain.codec`, so that times and ids arrive as what they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from dataclasses import asdict, fields
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from wopr.domain import errors
+from wopr.domain.codec import decode_plain, encode_plain
+from wopr.domain.errors import StorageError, WoprError
+from wopr.domain.newtask import NewTask, OnConflict
+from wopr.domain.status import TaskStatus
+from wopr.ports.storage import TaskFilter
+from wopr.results import Explanation, HistoryEntry
+
+PROTOCOL = 1
+LONGEST_LINE = 256 * 1024 * 1024
+_LONGEST_SOCKET_PATH = 100  # the kernel's own limit is 104 to 108
+_DEEPEST = 200
+
+
+def socket_path(database: Path) -> str:
+    """Return where the owner of a file listens: beside it, unless that path is too long."""
+    beside = f"{os.path.realpath(database)}.sock"
+    if len(os.fsencode(beside)) <= _LONGEST_SOCKET_PATH:
+        return beside
+    name = hashlib.sha256(os.fsencode(beside)).hexdigest()[:24]
+    return os.path.join(tempfile.gettempdir(), f"wopr-{os.getuid()}-{name}.sock")
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return a message as one line."""
+    return encode_plain(_plain(message), "message", LONGEST_LINE, _DEEPEST).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return the message of one line."""
+    message = decode_plain(line.decode())
+    if not isinstance(message, dict):
+        raise StorageError(f"Not a message of wopr: {line[:80]!r}")
+    return message
+
+
+def _plain(value: Any) -> Any:
+    """Turn what a query may answer beyond the codec's types into text."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, TaskStatus | OnConflict):
+        return value.value
+    return value if value is None or isinstance(value, _CARRIED) else str(value)
+
+
+_CARRIED = (str, int, float, bytes, UUID, Decimal, datetime, date, time, timedelta)
+
+
+def error_of(failure: BaseException) -> dict[str, str]:
+    """Return an error as it travels."""
+    return {"type": type(failure).__name__, "message": str(failure)}
+
+
+def raise_error(error: dict[str, str]) -> None:
+    """Raise what the owner raised; only wopr's own errors and TimeoutError keep their type."""
+    kind: Any = getattr(errors, error["type"], None)
+    if isinstance(kind, type) and issubclass(kind, WoprError):
+        failure = kind.__new__(kind)
+        Exception.__init__(failure, error["message"])
+        raise failure
+    if error["type"] == "TimeoutError":
+        raise TimeoutError(error["message"])
+    raise StorageError(f"The owner of the queue failed: {error['type']}: {error['message']}")
+
+
+def new_task_to_plain(new: NewTask) -> dict[str, Any]:
+    """Return a new task as it travels."""
+    return {item.name: getattr(new, item.name) for item in fields(new)}
+
+
+def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
+    """Return a new task that a client sent."""
+    return NewTask(**{**plain, "on_conflict": OnConflict(plain["on_conflict"])})
+
+
+def filter_to_plain(query: TaskFilter) -> dict[str, Any]:
+    """Return a filter as it travels."""
+    return asdict(query)
+
+
+def filter_from_plain(plain: dict[str, Any]) -> TaskFilter:
+    """Return a filter that a client sent."""
+    status = plain["status"]
+    return TaskFilter(**{**plain, "status": TaskStatus(status) if status else None})
+
+
+def entry_from_plain(plain: dict[str, Any]) -> HistoryEntry:
+    """Return a history entry that the owner sent."""
+    before = plain["from_status"]
+    return HistoryEntry(
+        **{
+            **plain,
+            "from_status": TaskStatus(before) if before else None,
+            "to_status": TaskStatus(plain["to_status"]),
+        }
+    )
+
+
+def explanation_from_plain(plain: dict[str, Any]) -> Explanation:
+    """Return an explanation that the owner sent."""
+    return Explanation(**{**plain, "status": TaskStatus(plain["status"])})

@@ -1,0 +1,231 @@
+"""Queues under test: a clock that the test sets, small storages, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wopr import TaskInfo, TaskQueue, TaskStatus
+
+PATIENCE = 20.0
+"""Seconds after which a wait for something that must happen gives up; never reached in time."""
+
+NOON = datetime(2030, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+class SteppableClock:
+    """A clock that stands still until the test moves it; queues that use it notice at once."""
+
+    def __init__(self, start: datetime = NOON) -> None:
+        """Stand at ``start``."""
+        self.time = start
+        self.seconds = 1_000.0
+
+    def now(self) -> datetime:
+        """Return the time that was set."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """Return seconds that only :meth:`advance` moves, forwards."""
+        return self.seconds
+
+    def advance(self, seconds: float, *queues: TaskQueue) -> None:
+        """Move on, and let ``queues`` look at the clock now instead of in half a minute."""
+        self.time += timedelta(seconds=seconds)
+        self.seconds += max(seconds, 0.0)
+        for queue in queues:
+            for pool in queue._opening.pools.values():
+                pool.wake()
+
+
+class MemoryStorage:
+    """Someone's own storage: a dict behind the four calls that the first version asked for."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.rows: dict[str, TaskInfo] = {}
+        self.saves = 0
+
+    def save_task(self, task_info: TaskInfo) -> None:
+        """Keep the newest state of a task."""
+        self.saves += 1
+        self.rows[task_info.id] = task_info
+
+    def get_task(self, task_id: str) -> TaskInfo | None:
+        """Return a task."""
+        return self.rows.get(task_id)
+
+    def get_tasks(
+        self,
+        category: str | None = None,
+        status: TaskStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[TaskInfo]:
+        """Return matching tasks, newest first."""
+        found = [
+            row
+            for row in reversed(self.rows.values())
+            if category in (None, row.category) and status in (None, row.status)
+        ]
+        return found[offset : offset + limit]
+
+    def cleanup_old_tasks(
+        self, days: int | None = None, months: int | None = None, years: int | None = None
+    ) -> int:
+        """Delete all tasks that have ended: this storage has no clock."""
+        doomed = [row.id for row in self.rows.values() if row.is_completed]
+        for task_id in doomed:
+            del self.rows[task_id]
+        return len(doomed)
+
+    def copy(self) -> MemoryStorage:
+        """Return what a crash at this moment would leave."""
+        twin = type(self)()
+        twin.rows = dict(self.rows)
+        return twin
+
+
+class AsyncMemoryStorage(MemoryStorage):
+    """The same with coroutines, which give the loop away before they answer."""
+
+    async def save_task(self, task_info: TaskInfo) -> None:  # type: ignore[override]
+        """Keep the newest state of a task."""
+        await asyncio.sleep(0)
+        super().save_task(task_info)
+
+    async def get_task(self, task_id: str) -> TaskInfo | None:  # type: ignore[override]
+        """Return a task."""
+        await asyncio.sleep(0)
+        return super().get_task(task_id)
+
+    async def get_tasks(self, **kwargs: Any) -> list[TaskInfo]:  # type: ignore[override]
+        """Return matching tasks, newest first."""
+        await asyncio.sleep(0)
+        return super().get_tasks(**kwargs)
+
+    async def cleanup_old_tasks(self, **kwargs: Any) -> int:  # type: ignore[override]
+        """Delete all tasks that have ended."""
+        await asyncio.sleep(0)
+        return super().cleanup_old_tasks(**kwargs)
+
+
+class DuckDBHome:
+    """Queues over one DuckDB file, one after the other."""
+
+    has_sql = True
+    keeps_history = True
+
+    def __init__(self, path: Path) -> None:
+        """Use the file ``path``, which need not exist."""
+        self.path = path
+
+    def queue(self, **options: Any) -> TaskQueue:
+        """Return a new queue over the file; the last one has to be shut down by then."""
+        return TaskQueue(enabled=True, database=self.path, **options)
+
+    async def crash_image(self, queue: TaskQueue) -> DuckDBHome:
+        """Return what a SIGKILL at this moment would leave; ``queue`` itself goes on."""
+        image = self.path.with_name(f"crashed-{self.path.name}")
+
+        def copy(_: object) -> None:  # in the writer's thread, so that nothing is written meanwhile
+            for suffix in ("", ".wal"):
+                source = self.path.with_name(self.path.name + suffix)
+                if source.exists():
+                    shutil.copyfile(source, image.with_name(image.name + suffix))
+
+        await asyncio.wrap_future(queue.storage.in_writer(copy))
+        return DuckDBHome(image)
+
+
+class SeedHome:
+    """Queues over one storage with the four calls."""
+
+    has_sql = False
+    keeps_history = False
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        """Use ``storage``."""
+        self.storage = storage
+
+    def queue(self, **options: Any) -> TaskQueue:
+        """Return a new queue over the storage."""
+        return TaskQueue(enabled=True, storage_factory=lambda: self.storage, **options)
+
+    async def crash_image(self, queue: TaskQueue) -> SeedHome:
+        """Return what a crash at this moment would leave; ``queue`` itself goes on."""
+        return SeedHome(self.storage.copy())
+
+
+Home = DuckDBHome | SeedHome
+
+
+class Gate:
+    """A task's function waits in front of it until the test opens it; counts who arrived."""
+
+    def __init__(self) -> None:
+        """Be closed."""
+        self.arrived: list[Any] = []
+        self._someone = asyncio.Condition()
+        self._open = asyncio.Event()
+
+    async def wait(self, who: Any = None) -> Any:
+        """Wait until the gate is open."""
+        async with self._someone:
+            self.arrived.append(who)
+            self._someone.notify_all()
+        await self._open.wait()
+        return who
+
+    def open(self) -> None:
+        """Let everybody through, now and later."""
+        self._open.set()
+
+    async def arrivals(self, count: int = 1) -> list[Any]:
+        """Wait until ``count`` have arrived; return them all."""
+        async with asyncio.timeout(PATIENCE), self._someone:
+            await self._someone.wait_for(lambda: len(self.arrived) >= count)
+        return self.arrived
+
+
+async def until(
+    look: Callable[[], Awaitable[T]], good: Callable[[T], bool], patience: float = PATIENCE
+) -> T:
+    """Look again and again, giving the loop away in between, until what is seen is good."""
+    async with asyncio.timeout(patience):
+        while not good(seen := await look()):
+            await asyncio.sleep(0)
+    return seen
+
+
+async def until_status(queue: TaskQueue, task_id: str, *statuses: TaskStatus) -> TaskInfo:
+    """Return the task's snapshot once it is in one of ``statuses``."""
+    info = await until(
+        lambda: queue.get_task_info(task_id), lambda seen: seen is not None and seen.status in statuses
+    )
+    assert info is not None
+    return info
+
+
+async def ended(queue: TaskQueue, *task_ids: str) -> list[TaskInfo]:
+    """Wait until the tasks have ended; return their snapshots."""
+    return [await queue.wait(task_id, timeout=PATIENCE) for task_id in task_ids]
+
+
+@contextlib.asynccontextmanager
+async def running(queue: TaskQueue, **workers: int) -> AsyncIterator[TaskQueue]:
+    """Open the queue with so many workers per category; shut it down without grace."""
+    async with queue:
+        for category, count in workers.items():
+            await queue.start_workers(category, count)
+        try:
+            yield queue
+        finally:
+            await queue.shutdown(timeout=0)
