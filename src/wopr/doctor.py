@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from wopr.domain.fold import apply
-from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, TaskStatus
+from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.storage.duckdb.opening import OpenedDatabase, open_database
@@ -272,6 +272,8 @@ class _Check:
             self._illegal(transition, "from", _name(expected), _name(came_from))
         elif before is None and transition.reason == "takeover":
             return  # of another program's file: its history before is not known
+        elif transition.reason == Move.SAVE.value:
+            return  # a storage's own call sets the row as a whole
         elif (came_from, after) not in _LEGAL:
             legal = sorted(to.value for source, to in _LEGAL if source is came_from)
             self._illegal(transition, "to", legal, after.value)

@@ -114,7 +114,7 @@ class Opening:
 
     async def _start(self) -> Backend:
         engine = Engine(
-            _adapted(self.storage, self._registry),
+            _adapted(self.storage, self._registry, self._clock),
             self._registry,
             self._clock,
             self._rng,
@@ -182,10 +182,10 @@ class Opening:
             self._stopped.set()
 
 
-def _adapted(storage: Any, registry: Registry) -> Any:
+def _adapted(storage: Any, registry: Registry, clock: Clock) -> Any:
     """Return the storage itself, or an adapter around one that offers the seed's four calls."""
     if hasattr(type(storage), "submit"):
         return storage
     from wopr.storage.adapter import SeedStorageAdapter
 
-    return SeedStorageAdapter(storage, lambda record: info_of(record, registry))
+    return SeedStorageAdapter(storage, lambda record: info_of(record, registry), clock)

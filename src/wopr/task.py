@@ -18,9 +18,9 @@ from typing import (
 )
 
 from wopr.domain.errors import TaskCancelledError, TaskFailedError
+from wopr.domain.newtask import OnConflict
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.domain.newtask import OnConflict
 
 if TYPE_CHECKING:
     from wopr.queue import TaskQueue
@@ -186,7 +186,7 @@ class AsyncTask(Task[P, R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # noqa: D102
 
 
 class SyncTask(Task[P, R]):
@@ -194,7 +194,7 @@ class SyncTask(Task[P, R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...  # noqa: D102
 
 
 class TaskDecorator(Protocol):

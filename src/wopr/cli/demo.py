@@ -1,7 +1,196 @@
-"""``wopr demo``."""
+"""``wopr demo``: show the demo's progress and what it proves."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
-def demo() -> None:
-    """Placeholder while the rest is tried."""
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from wopr.cli.common import AsJson
+from wopr.cli.errors import NO, UsageError
+from wopr.cli.output import clean, console, document, say, table
+from wopr.demo import run
+from wopr.demo.proof import Outcome
+from wopr.domain.clock import SystemClock
+
+LINE_SECONDS = 2.0
+"""Beside a terminal, so often a line tells the progress."""
+
+
+def demo(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="FOLDER",
+            file_okay=False,
+            exists=True,
+            help="Process the Python files of this folder. [default: the standard library]",
+        ),
+    ] = None,
+    files: Annotated[
+        int | None, typer.Option("--files", min=1, help="Process at most so many files.")
+    ] = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            "--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Process real files, lose the worker to SIGKILL half-way, and prove nothing was lost.
+
+    Exit code 1 if the proof fails.
+    """
+    if database is not None and os.path.lexists(database):
+        raise UsageError(f"{database} exists. The demo needs a new file: name another one.")
+    place = contextlib.nullcontext(database) if database else run.temporary_database()
+    with place as path, _view(as_json=as_json) as view:
+        outcome = run.Demo(
+            source=source or run.standard_library(),
+            database=path.absolute(),
+            limit=files,
+            on_progress=view.progress,
+            on_event=view.event,
+        ).run()
+    if as_json:
+        document({"proven": outcome.proven, **vars_of(outcome)})
+    else:
+        _print(outcome)
+        if database is not None:
+            say(f"Look around: wopr tasks list --status failed -d {database}")
+    if not outcome.proven:
+        raise typer.Exit(NO)
+
+
+def vars_of(outcome: Outcome) -> dict[str, object]:
+    """Return the fields of the outcome by name."""
+    return {name: getattr(outcome, name) for name in Outcome.__slots__}
+
+
+class _Silent:
+    """Shows nothing: the JSON document comes at the end."""
+
+    def progress(self, progress: run.Progress) -> None:
+        """Show how far the work is."""
+
+    def event(self, text: str) -> None:
+        """Show that something happened."""
+
+
+class _Lines(_Silent):
+    """Shows lines, in a log or a pipe."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._next = 0.0
+
+    def progress(self, progress: run.Progress) -> None:
+        """Print a line every few seconds."""
+        now = self._clock.monotonic()
+        if now >= self._next:
+            self._next = now + LINE_SECONDS
+            parts = [
+                f"{category} {progress.done(category)}/{progress.files} ({_details(counts)})"
+                for category, counts in sorted(progress.counts.items(), reverse=True)
+            ]
+            say(f"{progress.fraction:4.0%}  {', '.join(parts)}")
+
+    def event(self, text: str) -> None:
+        """Print a line."""
+        say(text)
+
+
+class _Bars(_Silent):
+    """Shows a bar per category on a terminal."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._rows: dict[str, TaskID] = {}
+
+    def progress(self, progress: run.Progress) -> None:
+        """Move the bars."""
+        for category, counts in sorted(progress.counts.items(), reverse=True):
+            if category not in self._rows:
+                self._rows[category] = self._bars.add_task(category, total=progress.files)
+            self._bars.update(
+                self._rows[category],
+                total=max(progress.files, sum(counts.values())),
+                completed=progress.done(category),
+                description=f"{category:6} {_details(counts)}",
+            )
+
+    def event(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(Text(clean(text)))
+
+
+def _details(counts: dict[str, int]) -> str:
+    words = {"started": "running", "pending": "waiting", "retry": "to retry", "failed": "failed"}
+    parts = [f"{counts[status]} {word}" for status, word in words.items() if counts.get(status)]
+    return ", ".join(parts) or "idle"
+
+
+@contextlib.contextmanager
+def _view(*, as_json: bool) -> Iterator[_Silent]:
+    out = console()
+    if as_json or not out.is_terminal:
+        yield _Silent() if as_json else _Lines()
+        return
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out) as bars:
+        yield _Bars(bars)
+
+
+def _print(outcome: Outcome) -> None:
+    for item in outcome.checks:
+        say(f"{'ok    ' if item.passed else 'FAILED'}  {item.name} ({item.detail})")
+    say("")
+    rows = [
+        (
+            *(row[name] for name in ("category", "tasks", "attempts", "succeeded", "failed")),
+            *(f"{row[name] or 0:.3f} s" for name in ("wait_p50", "wait_p95", "run_p95")),
+        )
+        for row in outcome.categories
+    ]
+    table(
+        ("category", "tasks", "attempts", "success", "failed", "p50 wait", "p95 wait", "p95 run"),
+        rows,
+    )
+    say(
+        f"{outcome.tasks_per_second:,.0f} tasks per second in {outcome.seconds:.1f} s, "
+        f"{outcome.retries} retries, {outcome.interrupted} attempts interrupted by the kill."
+    )
+    if outcome.report is not None:
+        found = outcome.report
+        say(
+            f"The report, written when {found['files']} scans had succeeded: "
+            f"{found['lines']:,} lines, {found['bytes']:,} bytes."
+        )
+    if outcome.failures:
+        say("")
+        say("The files that do not parse:")
+        failed = [(Path(row["path"] or "").name, row["error"]) for row in outcome.failures]
+        table(("file", "error"), failed)
+    if not outcome.killed:
+        say("The work was done before the worker could be killed: process more files.")
+    say("Proven: every file was done, none was lost." if outcome.proven else "Not proven!")

@@ -51,12 +51,15 @@ class IdFactory:
         """Return a new id in its canonical text form; ``now`` is naive UTC."""
         if now is not self._now:  # a bulk call gives the same moment again and again
             self._now = now
-            millis = int((now - _EPOCH).total_seconds() * 1000)
+            since = now - _EPOCH
+            millis = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
             self._tick = max(self._tick, (millis << 12) - 1)
         self._tick = tick = self._tick + 1
-        head = f"{tick >> 12:012x}"
-        tail = f"{random.getrandbits(62) | 1 << 63:016x}"
-        return f"{head[:8]}-{head[8:]}-7{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+        bits = random.getrandbits(62)
+        return (
+            f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7{tick & 0xFFF:03x}-"
+            f"{bits >> 48 | 0x8000:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
+        )
 
 
 def boot_id() -> str:

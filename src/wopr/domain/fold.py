@@ -32,29 +32,27 @@ def apply(record: TaskRecord, transition: Transition) -> None:
         record.error = None
         record.error_type = None
         record.progress = 100.0
-        record.progress_message = ""
-    elif status is TaskStatus.PENDING:
-        record.started_at = None
-        record.worker = None
-        record.progress = 0.0
-        record.progress_message = ""
-        if transition.from_status is TaskStatus.FAILED:
-            _renew(record)
-    elif status is TaskStatus.CANCELLED:
-        record.completed_at = transition.occurred_at
-        if transition.from_status is TaskStatus.STARTED:
-            record.progress = 0.0
-            record.progress_message = ""
-    else:  # FAILED, RETRY
-        record.error = transition.error
-        record.progress = 0.0
-        record.progress_message = ""
-        if status is TaskStatus.FAILED:
-            record.completed_at = transition.occurred_at
+    else:
+        _apply_rare(record, transition)
     if transition.data:
         for column, value in transition.data.items():
             if column not in IN_LOG_ONLY:
                 setattr(record, column, value)
+
+
+def _apply_rare(record: TaskRecord, transition: Transition) -> None:
+    status = transition.to_status
+    if status is TaskStatus.PENDING:
+        record.started_at = None
+        record.worker = None
+        if transition.from_status is TaskStatus.FAILED:
+            _renew(record)
+    elif status is TaskStatus.RETRY:
+        record.error = transition.error
+    else:
+        record.completed_at = transition.occurred_at
+        if status is TaskStatus.FAILED:
+            record.error = transition.error
 
 
 def _renew(record: TaskRecord) -> None:

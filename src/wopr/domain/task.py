@@ -194,10 +194,35 @@ class TaskRecord:
 
     def load(self, row: tuple[Any, ...]) -> TaskRecord:
         """Take over all values of a row in the order of :data:`COLUMNS`; return self."""
-        for column, value in zip(COLUMNS, row, strict=True):
-            setattr(self, column, value)
-        self.id = str(self.id)
-        self.status = TaskStatus(self.status)
+        (
+            task_id,
+            status,
+            self.attempt,
+            self.retry_count,
+            self.crashes,
+            self.run_at,
+            self.started_at,
+            self.completed_at,
+            self.worker,
+            self.result,
+            self.error,
+            self.error_type,
+            self.progress,
+            self.progress_message,
+            self.version,
+            self.seq,
+            self.name,
+            self.category,
+            self.priority,
+            self.max_retries,
+            self.args,
+            self.kwargs,
+            self.options,
+            self.unique_key,
+            self.created_at,
+        ) = row
+        self.id = str(task_id)
+        self.status = _STATUS[status]
         self.stored = row
         return self
 
@@ -206,6 +231,8 @@ class TaskRecord:
         """Return the record of a row in the order of :data:`COLUMNS`."""
         return cls.__new__(cls).load(row)
 
+
+_STATUS = {status.value: status for status in TaskStatus}
 
 MUTABLE_COLUMNS = (
     "id",

@@ -12,9 +12,8 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
-from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.engine.options import encode_options
-from wopr.engine.registry import TaskDefinition
+from wopr.engine.registry import TaskDefinition, retry_budget
 
 LONGEST_NAME = 200
 RIGHT_CALL = (
@@ -108,13 +107,12 @@ def due_at(
 
 
 def retries_of(definition: TaskDefinition, policy: RetryPolicy | None, given: int | None) -> int:
-    """Return the retry budget: the call's, the task's, or as many as the policy's stop allows."""
+    """Return the retry budget: the call's own, the task's, or that of the call's policy."""
     if given is not None:
         return check_count(given, "max_retries")
-    if definition.max_retries is not None:
-        return definition.max_retries
-    effective = policy or definition.retry
-    return UNLIMITED_RETRIES if effective.stop is not None else 0
+    if policy is None or definition.max_retries is not None:
+        return definition.retries
+    return retry_budget(None, policy)
 
 
 def new_task(
@@ -135,7 +133,7 @@ def new_task(
             name=definition.name,
             category=definition.category,
             priority=definition.priority,
-            max_retries=retries_of(definition, None, None),
+            max_retries=definition.retries,
             args=encoded_args,
             kwargs=encoded_kwargs,
         )

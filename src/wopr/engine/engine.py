@@ -64,14 +64,12 @@ class Engine:
         try:
             await self.recover(None)
             self._unique = await storage.unique_keys()
-            for lane in await storage.lanes():
-                self.pool(lane.category)
+            now = naive_now(self.services.clock)
+            for lane in await storage.lanes(now):
+                self.pool(lane.category).lanes.expect(lane, now)
         except BaseException:
             await storage.close()
             raise
-        now = naive_now(self.services.clock)
-        for pool in self.pools.values():
-            pool.lanes.reset(now)
         self.open = True
 
     async def stop(self, grace: float) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
+from wopr.ports.storage import LaneCount
 
 WINDOW = 10_000
 
@@ -51,11 +52,18 @@ class Lanes:
         return self.qsize() == 0
 
     def reset(self, now: datetime) -> None:
-        """Read everything from the storage again, e.g. at opening."""
+        """Read everything from the storage again."""
         for lane in self._lanes.values():
             lane.beyond = 0
             lane.missed = 1  # a page that is being read may leave out what this is for
         self.later_beyond = self.later_missed = now
+
+    def expect(self, count: LaneCount, now: datetime) -> None:
+        """Note at opening what one lane has in the storage."""
+        if count.due:
+            self._lanes[count.priority].beyond = 0
+        if count.later:
+            self.later_beyond = now
 
     # -- in -----------------------------------------------------------------
 

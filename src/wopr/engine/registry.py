@@ -10,6 +10,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
 from wopr.domain.retry import RetryPolicy
+from wopr.domain.task import UNLIMITED_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class TaskDefinition:
     timeout: float | None
     codec: CallCodec
     is_async: bool
+    retries: int
+    """The retry budget of a call that says nothing else."""
 
 
 class Registry:
@@ -71,6 +74,7 @@ class Registry:
             timeout,
             CallCodec(function, name, self._limits),
             is_async_callable(function),
+            retry_budget(max_retries, retry),
         )
         self.definitions[name] = definition
         return definition
@@ -91,6 +95,13 @@ class Registry:
 
         near = difflib.get_close_matches(str(name), self.definitions, 1)
         return f". Did you mean '{near[0]}'?" if near else ""
+
+
+def retry_budget(max_retries: int | None, policy: RetryPolicy) -> int:
+    """Return the number given, or without one as many as the policy's ``stop`` allows."""
+    if max_retries is not None:
+        return max_retries
+    return UNLIMITED_RETRIES if policy.stop is not None else 0
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

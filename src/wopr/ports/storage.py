@@ -34,11 +34,12 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class LaneCount:
-    """How many waiting tasks one lane has in the storage."""
+    """How many waiting tasks one lane has in the storage: due, and due later."""
 
     category: str
     priority: int
-    tasks: int
+    due: int
+    later: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,12 @@ class Storage(Protocol):
         ...
 
     async def ready(
-        self, category: str, priority: int, after_seq: int, now: datetime, skip: Sequence[str],
+        self,
+        category: str,
+        priority: int,
+        after_seq: int,
+        now: datetime,
+        skip: Sequence[str],
         limit: int,
     ) -> list[TaskRecord]:
         """Return waiting tasks due at ``now``, in enqueue order; names in ``skip`` left out."""
@@ -148,7 +154,7 @@ class Storage(Protocol):
         """Return waiting tasks due at or after ``not_before``, the earliest first."""
         ...
 
-    async def lanes(self) -> list[LaneCount]:
+    async def lanes(self, now: datetime) -> list[LaneCount]:
         """Return the lanes that have waiting tasks."""
         ...
 

@@ -11,10 +11,12 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wopr.backend import Backend
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.task import TaskRecord
 from wopr.remote import protocol
 
@@ -30,7 +32,7 @@ class Server:
         self._path = protocol.socket_path(database)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._verbs = _verbs(backend)
+        self._verbs = Verbs(backend)
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead."""
@@ -87,7 +89,7 @@ class Server:
         try:
             message = protocol.decode(line)
             reply["id"] = message.get("id")
-            verb = self._verbs[message["verb"]]
+            verb = self._verbs.get_verb(message["verb"])
             reply["ok"] = await verb(*message["params"])
             data = protocol.encode(reply)
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
@@ -107,57 +109,65 @@ def _same_user(writer: asyncio.StreamWriter) -> bool:
     return struct.unpack("3i", raw)[1] in (0, os.getuid())
 
 
-def _verbs(backend: Backend) -> dict[str, Verb]:
-    """Return what a client may call; nothing else can be reached."""
+class Verbs:
+    """What a client may call: the public methods of this class and nothing else."""
 
-    async def add(new: dict[str, Any]) -> str:
-        return await backend.add(protocol.new_task_from_plain(new))
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
-    async def add_many(tasks: list[dict[str, Any]]) -> list[str]:
-        return await backend.add_many([protocol.new_task_from_plain(new) for new in tasks])
+    def get_verb(self, name: object) -> Verb:
+        """Return a verb by its name."""
+        if name not in VERBS:
+            raise InvalidCallError(f"There is no verb {name!r:.80}; there are {', '.join(VERBS)}.")
+        verb: Verb = getattr(self, str(name))
+        return verb
 
-    async def get(task_id: str) -> Any:
-        return _row(await backend.get(task_id))
-
-    async def find(query: dict[str, Any], cursor: str | None) -> list[Any]:
-        found = await backend.find(protocol.filter_from_plain(query), cursor)
-        return [_row(record) for record in found]
-
-    async def wait(task_id: str, timeout: float | None) -> Any:
-        return _row(await backend.wait(task_id, timeout))
-
-    async def cleanup(before: Any, keep_history: Any) -> int:
-        return await backend.cleanup(before, keep_history=bool(keep_history))
-
-    async def explain(task_id: str) -> dict[str, Any]:
-        return asdict(await backend.explain(task_id))
-
-    async def history(task_id: str) -> list[dict[str, Any]]:
-        return [asdict(entry) for entry in await backend.history(task_id)]
-
-    async def sql(query: str, params: list[Any]) -> list[Any]:
-        answer = await backend.sql(query, params)
-        return [answer.columns, answer.rows, answer.truncated]
-
-    async def hello() -> list[int]:
+    async def hello(self) -> list[int]:
         return [protocol.PROTOCOL, os.getpid()]
 
-    return {
-        "hello": hello,
-        "add": add,
-        "add_many": add_many,
-        "get": get,
-        "find": find,
-        "wait": wait,
-        "cancel": backend.cancel,
-        "retry": backend.retry,
-        "recover": backend.recover,
-        "cleanup": cleanup,
-        "stats": backend.stats,
-        "explain": explain,
-        "history": history,
-        "sql": sql,
-    }
+    async def add(self, new: dict[str, Any]) -> str:
+        return await self._backend.add(protocol.new_task_from_plain(new))
+
+    async def add_many(self, tasks: list[dict[str, Any]]) -> list[str]:
+        return await self._backend.add_many([protocol.new_task_from_plain(new) for new in tasks])
+
+    async def get(self, task_id: str) -> Any:
+        return _row(await self._backend.get(task_id))
+
+    async def find(self, query: dict[str, Any], cursor: str | None) -> list[Any]:
+        found = await self._backend.find(protocol.filter_from_plain(query), cursor)
+        return [_row(record) for record in found]
+
+    async def wait(self, task_id: str, timeout: float | None) -> Any:
+        return _row(await self._backend.wait(task_id, timeout))
+
+    async def cancel(self, task_id: str) -> bool:
+        return await self._backend.cancel(task_id)
+
+    async def retry(self, task_id: str) -> bool:
+        return await self._backend.retry(task_id)
+
+    async def recover(self, category: str | None) -> int:
+        return await self._backend.recover(category)
+
+    async def cleanup(self, before: datetime, keep_history: object) -> int:
+        return await self._backend.cleanup(before, keep_history=bool(keep_history))
+
+    async def stats(self) -> dict[str, Any]:
+        return await self._backend.stats()
+
+    async def explain(self, task_id: str) -> dict[str, Any]:
+        return asdict(await self._backend.explain(task_id))
+
+    async def history(self, task_id: str) -> list[dict[str, Any]]:
+        return [asdict(entry) for entry in await self._backend.history(task_id)]
+
+    async def sql(self, query: str, params: list[Any]) -> list[Any]:
+        answer = await self._backend.sql(query, params)
+        return [answer.columns, answer.rows, answer.truncated]
+
+
+VERBS = tuple(name for name in vars(Verbs) if not name.startswith("_") and name != "get_verb")
 
 
 def _row(record: TaskRecord | None) -> tuple[Any, ...] | None:

@@ -6,10 +6,10 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from wopr.domain.errors import QueryError
+from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
 from wopr.domain.snapshot import record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
@@ -33,9 +33,12 @@ class SeedStorageAdapter:
     As durable as the storage beneath; history lasts as long as the process.
     """
 
-    def __init__(self, storage: SeedStorage, info: Callable[[TaskRecord], TaskInfo]) -> None:
+    def __init__(
+        self, storage: SeedStorage, info: Callable[[TaskRecord], TaskInfo], clock: Clock
+    ) -> None:
         self._storage = storage
         self._info = info
+        self._clock = clock
         self._records: dict[str, TaskRecord] = {}
         self._log: list[Transition] = []
         self._seq = 0
@@ -91,7 +94,7 @@ class SeedStorageAdapter:
                 for info in infos:
                     await _awaited(self._storage.save_task(info))
             except Exception as failure:  # noqa: BLE001 - whatever it is, the caller has to know
-                error = failure
+                error = self._refused(failure)
                 for record, row in undo:
                     if row:
                         record.load(row)
@@ -100,6 +103,16 @@ class SeedStorageAdapter:
             self._committed = max(self._committed, *(item[0].version for item in undo))
             done(error)
             self._writes.task_done()
+
+    def _refused(self, failure: Exception) -> WoprError:
+        if isinstance(failure, WoprError):
+            return failure
+        error = StorageError(
+            f"{type(self._storage).__name__}.save_task() raised {type(failure).__name__}: "
+            f"{failure}. Nothing was acknowledged; the call can be repeated."
+        )
+        error.__cause__ = failure
+        return error
 
     def in_flight(self, record: TaskRecord) -> bool:
         """Whether the record shows a transition that is not saved yet."""
@@ -186,14 +199,16 @@ class SeedStorageAdapter:
             and not self.in_flight(record)
         ]
 
-    async def lanes(self) -> list[LaneCount]:
+    async def lanes(self, now: datetime) -> list[LaneCount]:
         """Return the lanes that have waiting tasks."""
-        counts = Counter(
-            (record.category, record.priority)
-            for record in self._records.values()
-            if record.status in CLAIMABLE
-        )
-        return [LaneCount(*lane, number) for lane, number in sorted(counts.items())]
+        due: Counter[tuple[str, int]] = Counter()
+        later: Counter[tuple[str, int]] = Counter()
+        for record in self._records.values():
+            if record.status in CLAIMABLE:
+                waits = record.run_at is not None and record.run_at > now
+                (later if waits else due)[record.category, record.priority] += 1
+        lanes = sorted(due.keys() | later.keys())
+        return [LaneCount(*lane, due[lane], later[lane]) for lane in lanes]
 
     async def orphans(self) -> list[TaskRecord]:
         """Return the STARTED tasks."""
@@ -249,7 +264,8 @@ class SeedStorageAdapter:
         if not keep_history:
             ids = {record.id for record in doomed}
             self._log = [item for item in self._log if item.task_id not in ids]
-        await _awaited(self._storage.cleanup_old_tasks(before=before))
+        age = self._clock.now().replace(tzinfo=None) - before
+        await _awaited(self._storage.cleanup_old_tasks(days=max(0, age // timedelta(days=1))))
         return len(doomed)
 
 

@@ -137,6 +137,7 @@ class Folder:
 
     def _write(self, inserts: list[Row], updates: list[Row]) -> None:
         connection = self._opened.connection
+        self._opened.verify_in_place()
         crashpoint("fold.before_begin")
         connection.execute("begin")
         try:

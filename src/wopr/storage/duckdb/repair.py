@@ -151,12 +151,8 @@ class Repair:
         )
 
     def _truncate(self, size: int) -> None:
-        if commits_before(self._wal, size)[1] == 0:
-            self._wal.unlink()  # a header alone; DuckDB would write the next commit behind it
-        else:
-            os.truncate(self._wal, size)
-            sync_file(self._wal)
-        sync_directory(self.path.parent)
+        os.truncate(self._wal, size)
+        sync_file(self._wal)
 
     def _damaged_header(self, size: int, commits: int) -> StorageFileError:
         return StorageFileError(

@@ -44,13 +44,13 @@ _STATE = (
 class SeedCalls:
     """``save_task``, ``get_task``, ``get_tasks`` and ``cleanup_old_tasks``."""
 
-    if TYPE_CHECKING:  # what the storage itself has
+    if TYPE_CHECKING:  # what the storage itself has; documented there
 
-        def write_now(self, entries: Sequence[Entry]) -> None: ...
+        def write_now(self, entries: Sequence[Entry]) -> None: ...  # noqa: D102
 
-        def read_now(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T: ...
+        def read_now(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T: ...  # noqa: D102
 
-        def cleanup_now(self, before: datetime) -> int: ...
+        def cleanup_now(self, before: datetime) -> int: ...  # noqa: D102
 
     def save_task(self, task_info: TaskInfo) -> None:
         """Write the whole task, new or known; returns once it is on disk.

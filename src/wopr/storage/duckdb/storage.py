@@ -235,9 +235,9 @@ class DuckDBStorage(SeedCalls):
             lambda cursor: reads.delayed(cursor, category, not_before, skip, limit)
         )
 
-    async def lanes(self) -> list[LaneCount]:
+    async def lanes(self, now: datetime) -> list[LaneCount]:
         """Return the lanes that have waiting tasks."""
-        return await self._read(reads.lanes)
+        return await self._read(lambda cursor: reads.lanes(cursor, now))
 
     async def orphans(self) -> list[TaskRecord]:
         """Return the STARTED tasks; at opening, their owner is dead."""

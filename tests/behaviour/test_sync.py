@@ -1,0 +1,110 @@
+"""The queue from code without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support.queues import PATIENCE, Home
+from wopr import QueueClosedError, TaskNotRegisteredError, TaskQueue
+
+
+def echo_on(queue: TaskQueue) -> None:
+    @queue.register_task("echo", "c")
+    async def echo(n: int) -> int:
+        return n
+
+
+def test_threads_share_one_queue(home: Home) -> None:
+    queue = home.queue()
+
+    @queue.task(name="double", category="c")
+    async def double(n: int) -> int:
+        return 2 * n
+
+    with queue.sync() as sync:
+        sync(queue.start_workers, "c", 2)
+
+        def one(n: int) -> int:
+            return sync(sync(double.enqueue, n).result, timeout=PATIENCE)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert [2 * n for n in range(40)] == list(threads.map(one, range(40)))
+        assert {"success": 40} == sync(queue.get_task_stats)["by_status"]
+
+
+def test_errors_come_through(home: Home) -> None:
+    queue = home.queue()
+    with queue.sync() as sync, pytest.raises(TaskNotRegisteredError):
+        sync(queue.add_task, "nothing")
+
+
+def test_a_sync_task_may_enqueue_and_wait_through_the_facade(home: Home) -> None:
+    queue = home.queue()
+    echo_on(queue)
+    sync = queue.sync()
+
+    @queue.register_task("outer", "outer")
+    def outer(n: int) -> int:
+        handle = sync(queue.enqueue, "echo", (n + 1,))
+        return int(sync(handle.result, timeout=PATIENCE))
+
+    with sync:
+        sync(queue.start_workers, "c")
+        sync(queue.start_workers, "outer")
+        handle = sync(queue.enqueue, "outer", (1,))
+        assert 2 == sync(handle.result, timeout=PATIENCE)
+
+
+def test_the_queues_own_loop_can_not_wait_for_itself(home: Home) -> None:
+    queue = home.queue()
+    sync = queue.sync()
+
+    @queue.register_task("selfish", "c")
+    async def selfish() -> str:
+        try:
+            sync(queue.get_task_stats)
+        except QueueClosedError as error:
+            return str(error)
+        return "no error"
+
+    with sync:
+        sync(queue.start_workers, "c")
+        handle = sync(queue.enqueue, "selfish")
+        assert "can't wait for that loop" in sync(handle.result, timeout=PATIENCE)
+
+
+def test_closing_twice_and_opening_again_works(home: Home) -> None:
+    queue = home.queue()
+    echo_on(queue)
+    for n in range(2):
+        with queue.sync() as sync:
+            sync(queue.add_task, "echo", n=n)
+        sync.close()
+    with queue.sync() as sync:
+        assert 2 == sync(queue.get_task_stats)["total"]
+    assert [] == [one.name for one in threading.enumerate() if one.name == "wopr-loop"]
+
+
+async def test_another_event_loop_is_refused(home: Home) -> None:
+    queue = home.queue()
+    echo_on(queue)
+    async with queue:
+        with pytest.raises(QueueClosedError, match="open on another event loop"):
+            await asyncio.to_thread(asyncio.run, queue.get_task_stats())
+
+
+def test_one_loop_after_the_other_is_fine(home: Home) -> None:
+    queue = home.queue()
+    echo_on(queue)
+
+    async def work(n: int) -> int:
+        async with queue:
+            await queue.start_workers("c")
+            handle = await queue.enqueue("echo", (n,))
+            return int(await handle.result(timeout=PATIENCE))
+
+    assert [0, 1] == [asyncio.run(work(n)) for n in range(2)]

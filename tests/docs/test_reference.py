@@ -1,0 +1,112 @@
+"""The reference pages say what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import wopr
+from support.blocks import blocks_of
+from support.paths import ROOT
+from wopr import Settings, TaskInfo, TaskQueue, WoprError
+from wopr.domain import errors
+from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, mermaid
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def text_of(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the cells of all table rows, without the marks of code."""
+    rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip().replace("`", "") for cell in row[1:-1].split("|")] for row in rows]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", REFERENCE / "states.md"])
+def test_the_diagram_is_the_one_of_the_code(page: Path) -> None:
+    diagrams = [block.text.strip() for block in blocks_of(page) if block.language == "mermaid"]
+    assert [mermaid()] == diagrams
+
+
+def test_the_page_of_states_lists_every_legal_move_and_no_other() -> None:
+    moves = [
+        ["(none)" if before is None else before.name, str(move), after.name]
+        for (before, move), after in TRANSITIONS.items()
+    ]
+    assert moves == [row[:3] for row in rows_of(text_of("states.md"))[1:]]
+
+
+def test_the_page_of_states_knows_which_are_terminal_and_live() -> None:
+    ended, live = re.findall(r"\*\*(?:Ended|Live)\*\*[^:]*: ([A-Z, ]+)\.", text_of("states.md"))
+    assert {status.name for status in TERMINAL} == set(ended.split(", "))
+    assert {status.name for status in LIVE} == set(live.split(", "))
+
+
+def test_the_page_of_settings_lists_each_with_its_default() -> None:
+    defaults = [
+        [f"WOPR_TASKS_{name.upper()}", str(field.default)]
+        for name, field in Settings.model_fields.items()
+    ]
+    assert defaults == [row[:2] for row in rows_of(text_of("settings.md"))[1:]]
+
+
+def test_the_page_of_errors_says_what_to_do_about_each() -> None:
+    classes = [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, WoprError)
+    ]
+    rows = rows_of(text_of("errors.md"))[1:]
+    assert sorted(classes) == sorted(row[0] for row in rows)
+    assert all(row[1] and row[2] for row in rows)
+
+
+def test_the_page_of_errors_draws_the_tree_of_the_code() -> None:
+    drawn = next(block.text for block in blocks_of(REFERENCE / "errors.md")).split()
+    written = (errors.__doc__ or "").split()
+    names = [word for word in written if word.endswith("Error")]
+    assert names == [word for word in drawn if word.endswith("Error")]
+
+
+async def test_the_page_of_tables_lists_every_column_of_the_file(tmp_path: Path) -> None:
+    async with TaskQueue(enabled=True, database=tmp_path / "new.duckdb") as queue:
+        found = await queue.sql(
+            "select table_name, column_name, data_type from duckdb_columns() "
+            "where not internal and table_name <> 'alembic_version' order by column_index"
+        )
+        columns: dict[str, list[list[str]]] = {}
+        for row in found:
+            columns.setdefault(row["table_name"], []).append([row["column_name"], row["data_type"]])
+    sections = re.split(r"^## (?:Table|View) (\w+)$", text_of("tables.md"), flags=re.MULTILINE)[1:]
+    listed = {
+        name: [row[:2] for row in rows_of(text)[1:]]
+        for name, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    assert columns == listed
+
+
+def test_the_page_of_the_api_names_everything_public() -> None:
+    text = text_of("api.md") + text_of("errors.md")
+    missing = [name for name in wopr.__all__ if not re.search(rf"`{name}\b", text)]
+    assert missing == []
+
+
+def test_the_page_of_the_api_names_every_call_of_the_queue() -> None:
+    inside = {"enqueue_id", "enqueue_ids"}  # what the other forms are made of
+    names = {name for name in dir(TaskQueue) if not name.startswith("_")} - inside
+    text = text_of("api.md")
+    missing = [name for name in sorted(names) if not re.search(rf"(queue\.|`){name}\b", text)]
+    assert missing == []
+
+
+def test_the_page_of_the_api_names_every_field_of_a_task() -> None:
+    text = next(line for line in text_of("api.md").splitlines() if line.startswith("| `TaskInfo`"))
+    missing = [
+        name for name in TaskInfo.__dataclass_fields__ if not re.search(rf"\b{name}\b", text)
+    ]
+    assert missing == []

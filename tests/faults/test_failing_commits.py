@@ -1,0 +1,432 @@
+"""A commit fails: before or after it reached the file, once or for a while, fatally or not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from faults.conftest import PATIENCE, Fault, until
+from support.audit import clean
+from wopr import TaskQueue, TaskStatus, current_task
+from wopr.domain.errors import StorageError
+from wopr.storage.duckdb.folder import Folder
+from wopr.storage.duckdb.opening import OpenedDatabase
+
+FULL = duckdb.TransactionException("could not write all bytes: No space left on device")
+FATAL = duckdb.FatalException("FATAL Error: the disk went away")
+INTERNAL = duckdb.InternalException("INTERNAL Error: an assertion of DuckDB")
+FOREVER = 1_000_000
+
+ERRORS = pytest.mark.parametrize("error", [FULL, FATAL, INTERNAL], ids=lambda e: type(e).__name__)
+
+
+def _counted(queue: TaskQueue) -> tuple[Any, list[tuple[str, int]]]:
+    runs: list[tuple[str, int]] = []
+
+    @queue.task(name="double", category="c")
+    async def double(n: int) -> int:
+        runs.append((current_task().id, current_task().attempt))
+        return n * 2
+
+    return double, runs
+
+
+def _held(queue: TaskQueue) -> tuple[Any, asyncio.Event, asyncio.Event]:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    @queue.task(name="held", category="c")
+    async def held() -> str:
+        began.set()
+        await go_on.wait()
+        return "done"
+
+    return held, began, go_on
+
+
+# -- adding --------------------------------------------------------------------
+
+
+@ERRORS
+async def test_a_commit_that_fails_is_an_error_and_leaves_no_task(
+    queue: TaskQueue, fault: Fault, error: Exception
+) -> None:
+    double, _ = _counted(queue)
+    first = await double.enqueue(1)
+
+    fault.arm(1, before=error)
+    with pytest.raises(StorageError, match="acknowledged"):
+        await double.enqueue(2)
+    third = await double.enqueue(3)
+
+    assert {first.id, third.id} == {info.id for info in await queue.get_tasks()}
+    await queue.start_workers("c", 2)
+    assert 6 == await third.result(timeout=PATIENCE)
+
+
+@ERRORS
+async def test_a_commit_that_reached_the_file_is_a_success_whatever_it_said(
+    queue: TaskQueue, fault: Fault, error: Exception
+) -> None:
+    double, runs = _counted(queue)
+
+    fault.arm(1, after=error)
+    handle = await double.enqueue(2)
+
+    await queue.start_workers("c", 2)
+    assert 4 == await handle.result(timeout=PATIENCE)
+    assert [(handle.id, 1)] == runs
+
+
+async def test_what_was_refused_while_the_file_was_out_of_reach_is_not_there_later(
+    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, _ = _counted(queue)
+    kept = await double.enqueue(1)
+    reopen = OpenedDatabase.reopen
+
+    def out_of_reach(opened: OpenedDatabase) -> None:
+        opened.disconnect()
+        raise duckdb.IOException("IO Error: the disk is not there")
+
+    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
+    fault.arm(1, after=FATAL)  # it landed, but nobody can look
+    with pytest.raises(StorageError):
+        await double.enqueue(2)
+    with pytest.raises(StorageError):
+        await double.enqueue(3)
+    monkeypatch.setattr(OpenedDatabase, "reopen", reopen)
+
+    last = await double.enqueue(4)
+    assert {kept.id, last.id} == {info.id for info in await queue.get_tasks()}
+
+
+async def test_reads_recover_by_themselves_when_the_file_is_back(
+    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, _ = _counted(queue)
+    kept = await double.enqueue(1)
+    reopen = OpenedDatabase.reopen
+
+    def out_of_reach(opened: OpenedDatabase) -> None:
+        opened.disconnect()
+        raise duckdb.IOException("IO Error: the disk is not there")
+
+    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
+    fault.arm(1, before=FATAL)
+    with pytest.raises(StorageError):
+        await double.enqueue(2)
+    with pytest.raises(StorageError):
+        await queue.get_tasks()
+    monkeypatch.setattr(OpenedDatabase, "reopen", reopen)
+
+    async def readable() -> bool:  # nobody writes
+        try:
+            return [kept.id] == [info.id for info in await queue.get_tasks()]
+        except StorageError:
+            return False
+
+    await until(readable)
+
+
+async def test_a_row_that_cannot_be_stored_does_not_take_its_neighbours_along(
+    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, _ = _counted(queue)
+    handles = [await double.enqueue(0)]
+    from wopr.storage.duckdb import storage as module
+
+    encode = module.encode_added
+
+    def spoiled(record: Any) -> Any:
+        text = encode(record)
+        if '"args":[13]' in text:
+            return object()  # what no column can hold
+        return text
+
+    monkeypatch.setattr(module, "encode_added", lambda record: spoiled(record) or "")
+    monkeypatch.setattr(module, "len", lambda value: 0, raising=False)
+    gate = queue.storage.in_writer(lambda connection: time.sleep(0.1))  # so that they share a commit
+    results = await asyncio.gather(
+        *(double.enqueue(n) for n in range(10, 20)), return_exceptions=True
+    )
+    await asyncio.wrap_future(gate)
+
+    refused = [n for n, result in enumerate(results, 10) if isinstance(result, StorageError)]
+    assert [13] == refused
+    handles += [result for result in results if not isinstance(result, BaseException)]
+    assert {h.id for h in handles} == {info.id for info in await queue.get_tasks()}
+
+
+# -- claiming and settling ------------------------------------------------------
+
+
+@ERRORS
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_claim_that_fails_is_tried_again_and_the_task_runs_once(
+    queue: TaskQueue, fault: Fault, error: Exception, when: str
+) -> None:
+    double, runs = _counted(queue)
+    handles = await double.enqueue_many([(n,) for n in range(5)])
+
+    fault.arm(1, **{when: error})
+    await queue.start_workers("c", 2)
+
+    assert [0, 2, 4, 6, 8] == [await handle.result(timeout=PATIENCE) for handle in handles]
+    assert sorted((handle.id, 1) for handle in handles) == sorted(runs)
+
+
+@ERRORS
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_outcome_that_cannot_be_stored_is_stored_later_and_the_task_not_run_again(
+    queue: TaskQueue, fault: Fault, error: Exception, when: str
+) -> None:
+    held, began, go_on = _held(queue)
+    await queue.start_workers("c", 1)
+    handle = await held.enqueue()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+
+    fault.arm(3 if when == "before" else 1, **{when: error})
+    go_on.set()
+
+    assert "done" == await handle.result(timeout=PATIENCE)
+    info = await handle.info()
+    assert (TaskStatus.SUCCESS, 1, "done") == (info.status, info.attempt, info.result)
+
+
+async def test_a_waiting_task_whose_cancellation_failed_still_runs(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    double, _ = _counted(queue)
+    held, began, go_on = _held(queue)
+    await queue.start_workers("c", 1)
+    first = await held.enqueue()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+    waiting = await double.enqueue(4)
+
+    gate = queue.storage.in_writer(lambda connection: time.sleep(0.15))
+    fault.arm(1, before=FULL)
+    cancelling = asyncio.create_task(waiting.cancel())  # in flight while the worker looks for work
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(StorageError):
+        await cancelling
+    await asyncio.wrap_future(gate)
+
+    assert 8 == await waiting.result(timeout=PATIENCE)
+    assert "done" == await first.result(timeout=PATIENCE)
+
+
+async def test_a_task_that_ended_while_its_cancellation_failed_is_settled(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    held, began, go_on = _held(queue)
+    await queue.start_workers("c", 1)
+    handle = await held.enqueue()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+
+    gate = queue.storage.in_writer(lambda connection: time.sleep(0.15))
+    fault.arm(1, before=FULL)
+    cancelling = asyncio.create_task(handle.cancel())
+    await asyncio.sleep(0)
+    go_on.set()  # it ends while nobody knows yet whether it was cancelled
+    with pytest.raises(StorageError):
+        await cancelling
+    await asyncio.wrap_future(gate)
+
+    assert "done" == await handle.result(timeout=PATIENCE)
+
+
+async def test_a_retry_that_fails_leaves_the_task_failed_and_can_be_repeated(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    fails = True
+
+    @queue.task(name="moody", category="c")
+    async def moody() -> str:
+        if fails:
+            raise ValueError("not yet")
+        return "now"
+
+    await queue.start_workers("c", 1)
+    handle = await moody.enqueue()
+    assert TaskStatus.FAILED is (await queue.wait(handle.id, timeout=PATIENCE)).status
+
+    fault.arm(1, before=FULL)
+    with pytest.raises(StorageError):
+        await queue.retry_task(handle.id)
+    assert TaskStatus.FAILED is await handle.status()
+    fails = False
+    assert await queue.retry_task(handle.id)
+
+    assert "now" == await handle.result(timeout=PATIENCE)
+
+
+# -- the fold ---------------------------------------------------------------------
+
+
+@ERRORS
+async def test_a_fold_that_fails_is_repeated_and_loses_nothing(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    double, _ = _counted(queue)
+    write = Folder._write
+    left = 1
+
+    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise error
+        write(folder, inserts, updates)
+
+    monkeypatch.setattr(Folder, "_write", failing)
+    handles = await double.enqueue_many([(n,) for n in range(50)])
+
+    async def readable() -> bool:
+        try:
+            found = {info.id for info in await queue.get_tasks()}
+        except StorageError:
+            return False
+        assert {handle.id for handle in handles} == found
+        return True
+
+    await until(readable)
+
+
+@ERRORS
+async def test_a_fold_that_fails_after_its_commit_is_not_written_twice(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    double, _ = _counted(queue)
+    write = Folder._write
+    left = 2
+
+    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+        nonlocal left
+        write(folder, inserts, updates)
+        if left:
+            left -= 1
+            raise error
+
+    monkeypatch.setattr(Folder, "_write", failing)
+    await queue.start_workers("c", 2)
+    handles = await double.enqueue_many([(n,) for n in range(50)])
+    for handle in handles:
+        await queue.wait(handle.id, timeout=PATIENCE)
+
+    async def readable() -> bool:
+        try:
+            return 50 == (await queue.get_task_stats())["by_status"].get("success")
+        except StorageError:
+            return False
+
+    await until(readable)
+    assert 0 == left
+
+
+# -- going on ------------------------------------------------------------------------
+
+
+async def test_a_storage_that_keeps_failing_is_left_alone_more_and_more(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    double, runs = _counted(queue)
+    held, began, go_on = _held(queue)
+    await queue.start_workers("c", 2)
+    running = await held.enqueue()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+    handles = [await double.enqueue(n) for n in range(3)]
+    for handle in handles:
+        await queue.wait(handle.id, timeout=PATIENCE)
+
+    fault.arm(FOREVER, before=FULL)
+    go_on.set()
+    with pytest.raises(StorageError):
+        await double.enqueue_many([(n,) for n in range(100)])
+    tried, used = fault.tried, time.process_time()
+    await asyncio.sleep(1.5)  # the span in which a busy loop would show
+    assert fault.tried - tried <= 12
+    assert time.process_time() - used < 0.75
+    fault.mend()
+
+    assert "done" == await running.result(timeout=PATIENCE)
+    assert 3 == len(runs)
+
+
+async def test_waiting_tasks_do_not_make_a_failing_storage_busy(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    double, runs = _counted(queue)
+    handles = await double.enqueue_many([(n,) for n in range(200)])
+    fault.arm(FOREVER, before=FATAL)
+    await queue.start_workers("c", 10)
+    tried, used = fault.tried, time.process_time()
+    await asyncio.sleep(1.5)  # the span in which a busy loop would show
+    assert 1 <= fault.tried - tried <= 12
+    assert time.process_time() - used < 0.75
+    assert [] == runs
+    fault.mend()
+
+    for handle in handles:
+        await handle.result(timeout=PATIENCE)
+    assert 200 == len(runs)
+
+
+async def test_a_fold_that_keeps_failing_is_tried_once_a_second(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, _ = _counted(queue)
+    write, tried = Folder._write, 0
+
+    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+        nonlocal tried
+        tried += 1
+        raise FULL
+
+    monkeypatch.setattr(Folder, "_write", failing)
+    handles = await double.enqueue_many([(n,) for n in range(20)])
+    await until(lambda: tried > 0)
+    await asyncio.sleep(1.5)  # the span in which a busy loop would show
+    assert tried <= 3
+    monkeypatch.setattr(Folder, "_write", write)
+    await queue.start_workers("c", 2)
+
+    for handle in handles:
+        await queue.wait(handle.id, timeout=PATIENCE)
+
+
+async def test_a_shutdown_ends_although_the_storage_fails_and_the_next_opening_mends_it(
+    path: Path, fault: Fault
+) -> None:
+    accidents: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: accidents.append(str(context))
+    )
+    queue = TaskQueue(enabled=True, database=path)
+    held, began, _ = _held(queue)
+    await queue.start_workers("c", 1)
+    handle = await held.enqueue()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+
+    fault.arm(FOREVER, before=FULL)
+    async with asyncio.timeout(PATIENCE):
+        await queue.shutdown(timeout=0.01)
+    fault.mend()
+    clean(path)
+
+    again = TaskQueue(enabled=True, database=path)
+
+    @again.task(name="held", category="c")
+    async def held_again() -> str:
+        return "done by the next one"
+
+    async with again:
+        await again.start_workers("c", 1)
+        info = await again.wait(handle.id, timeout=PATIENCE)
+    assert ("done by the next one", 2) == (info.result, info.attempt)
+    assert [] == accidents
