@@ -14,6 +14,7 @@ from faults.conftest import PATIENCE, Fault, until
 from support.audit import clean
 from wopr import TaskQueue, TaskStatus, current_task
 from wopr.domain.errors import StorageError
+from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.folder import Folder
 from wopr.storage.duckdb.opening import OpenedDatabase
 
@@ -145,11 +146,10 @@ async def test_a_row_that_cannot_be_stored_does_not_take_its_neighbours_along(
     def spoiled(record: Any) -> Any:
         text = encode(record)
         if '"args":[13]' in text:
-            return object()  # what no column can hold
+            return text + "\ud800"  # half a surrogate pair: no column can hold it
         return text
 
-    monkeypatch.setattr(module, "encode_added", lambda record: spoiled(record) or "")
-    monkeypatch.setattr(module, "len", lambda value: 0, raising=False)
+    monkeypatch.setattr(module, "encode_added", spoiled)
     gate = queue.storage.in_writer(lambda connection: time.sleep(0.1))  # so that they share a commit
     results = await asyncio.gather(
         *(double.enqueue(n) for n in range(10, 20)), return_exceptions=True
@@ -430,3 +430,29 @@ async def test_a_shutdown_ends_although_the_storage_fails_and_the_next_opening_m
         info = await again.wait(handle.id, timeout=PATIENCE)
     assert ("done by the next one", 2) == (info.result, info.attempt)
     assert [] == accidents
+
+
+async def test_a_read_that_finds_the_database_invalid_has_it_opened_again(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, _ = _counted(queue)
+    handle = await double.enqueue(1)
+    reopened = 0
+    find, reopen = reads.find, OpenedDatabase.reopen
+
+    def counted(opened: OpenedDatabase) -> None:
+        nonlocal reopened
+        reopened += 1
+        reopen(opened)
+
+    def failing(*arguments: Any) -> Any:
+        monkeypatch.setattr(reads, "find", find)
+        raise FATAL
+
+    monkeypatch.setattr(OpenedDatabase, "reopen", counted)
+    monkeypatch.setattr(reads, "find", failing)
+    with pytest.raises(StorageError):
+        await queue.get_tasks()
+
+    await until(lambda: reopened == 1)  # nobody writes or reads
+    assert [handle.id] == [info.id for info in await queue.get_tasks()]

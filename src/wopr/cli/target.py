@@ -31,15 +31,16 @@ def load_queue(target: str) -> TaskQueue:
     if here not in sys.path:
         sys.path.insert(0, here)
     found: object = _import(module_name)
-    walked = module_name
+    parent, walked = found, module_name
     for name in path.split("."):
         if not hasattr(found, name):
             raise UsageError(f"{walked} has no {name!r}. {_queues_of(found, walked)}")
-        found = getattr(found, name)
+        parent, found = found, getattr(found, name)
         walked += f".{name}"
     if not isinstance(found, TaskQueue):
         kind = type(found).__name__
-        raise UsageError(f"{target} is a {kind}, not a TaskQueue. {_queues_of(found, walked)}")
+        holder = walked.rpartition(".")[0]
+        raise UsageError(f"{target} is no TaskQueue but a {kind}. {_queues_of(parent, holder)}")
     return found
 
 
@@ -80,11 +81,8 @@ def _broken(name: str, error: BaseException) -> str:
 
 
 def _queues_of(found: object, name: str) -> str:
-    queues = (
-        [key for key, value in vars(found).items() if isinstance(value, TaskQueue)]
-        if (hasattr(found, "__dict__"))
-        else []
-    )
+    values = getattr(found, "__dict__", {})
+    queues = [key for key, value in values.items() if isinstance(value, TaskQueue)]
     if queues:
         return f"Queues there: {', '.join(sorted(queues))}."
     return f"There is no TaskQueue in {name} at all."

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from wopr import doctor as examination
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
 from wopr.domain.clock import SystemClock
 from wopr.domain.status import TERMINAL
 from wopr.queue import TaskQueue
+
+if TYPE_CHECKING:
+    from wopr.doctor import Report
 
 Days = Annotated[int | None, typer.Option("--days", min=0, help="Older than so many days.")]
 Months = Annotated[int | None, typer.Option("--months", min=0, help="... of 30 days.")]
@@ -102,6 +104,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check that every task is what its history says. Needs the file for itself."""
+    from wopr.doctor import check as examine
+
     require_file(database)
     with bars(hidden=as_json) as progress:
         bar = progress.add_task("Checking transitions", total=None)
@@ -109,7 +113,7 @@ def doctor(
         def advance(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        report = examination.check(database, progress=advance, limit=limit)
+        report = examine(database, progress=advance, limit=limit)
     if as_json:
         document(
             {
@@ -126,7 +130,7 @@ def doctor(
         raise typer.Exit(NO)
 
 
-def _print_report(report: examination.Report) -> None:
+def _print_report(report: Report) -> None:
     checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
     if report.clean:
         say(f"{checked}: all is well.")

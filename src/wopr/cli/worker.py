@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,16 +18,18 @@ from typing import Annotated, Any
 import typer
 
 from wopr.cli.common import DATABASE_VARIABLE, AsJson
-from wopr.cli.errors import NO, UsageError
+from wopr.cli.errors import NO, OK, UsageError
 from wopr.cli.output import clean, document
 from wopr.cli.target import load_queue
 from wopr.domain.clock import SystemClock
-from wopr.domain.errors import WoprError
+from wopr.domain.errors import StorageOwnedError, WoprError
 from wopr.queue import TaskQueue
 
 log = logging.getLogger("wopr.worker")
 
 DEFAULT_WORKERS = 4
+OWNED_SECONDS = 5.0
+"""So long a worker waits for the process that has the file, before it gives up."""
 FORCED_SECONDS = 3.0
 """After a second signal the process ends within this time, whatever the tasks do."""
 
@@ -96,8 +99,25 @@ def worker(
     summary = asyncio.run(run.until_stopped())
     if as_json:
         document(summary)
-    if run.forced:
-        raise typer.Exit(NO)
+    code = NO if run.forced else OK
+    _leave_threads(code)
+    raise typer.Exit(code)
+
+
+def _leave_threads(code: int) -> None:
+    """End the process at once if a function that can't be stopped still runs in a thread.
+
+    Its row is back in the queue. The interpreter would tear down what it uses, with noise.
+    """
+    frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        idle = frame is not None and frame.f_code.co_name == "_loop"
+        if thread.name.startswith("wopr-task-") and not idle:
+            log.warning("A function still runs in thread %s; leaving without it.", thread.name)
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(code)
 
 
 def _parse(item: str) -> tuple[str, int]:
@@ -162,12 +182,12 @@ class _Run:
         restore = self._listen()
         began = self._clock.monotonic()
         started_at = self._clock.now().replace(tzinfo=None)
+        settled: dict[str, int] = {}
         try:
-            for name, count in self._counts.items():
-                await self._queue.start_workers(name, count)
-            self._say_started()
-            await self._stop.wait()
-            settled = await self._settled(started_at)
+            if await self._start():
+                self._say_started()
+                await self._stop.wait()
+                settled = await self._settled(started_at)
         finally:
             running = len(self._queue.running_tasks)
             await self._queue.shutdown(0 if self.forced else self._grace)
@@ -187,6 +207,34 @@ class _Run:
             "settled_before_signal": settled,
             "running_at_signal": running,
         }
+
+    async def _start(self) -> bool:
+        """Start the workers; wait a little for an owner that is about to go.
+
+        That is the worker before this one at its drain, or a command that looks. Returns
+        whether they run: a signal may have come first.
+
+        Raises:
+            StorageOwnedError: another process keeps the file.
+        """
+        deadline = self._clock.monotonic() + OWNED_SECONDS
+        waiting_for: int | None = None
+        while not self._stop.is_set():
+            try:
+                for name, count in self._counts.items():
+                    await self._queue.start_workers(name, count)
+            except StorageOwnedError as error:
+                await self._queue.shutdown()
+                if self._clock.monotonic() > deadline:
+                    raise
+                if waiting_for != error.pid:
+                    log.info("Process %s has the file; waiting for it to end.", error.pid)
+                waiting_for = error.pid
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), OWNED_SECONDS / 10)
+            else:
+                return True
+        return False
 
     def _say_started(self) -> None:
         shown = ", ".join(f"{name}:{count}" for name, count in self._counts.items())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wopr.doctor import check
 from wopr.domain.errors import WoprError
 from wopr.queue import TaskQueue
 
@@ -85,6 +84,8 @@ class Outcome:
 
 def prove(database: Path, files: Sequence[str], *, killed: bool, seconds: float) -> Outcome:
     """Ask the database whether every file was done, then check the database itself."""
+    from wopr.doctor import check
+
     outcome = Outcome(len(files), killed, seconds)
     try:
         asyncio.run(_ask(database, set(files), outcome))

@@ -83,9 +83,14 @@ class Attempt:
         set_current_task(self.context)
         try:
             crashpoint("attempt.before_run")
-            value = await self._call()
+            definition = self.definition
+            args, kwargs = definition.codec.decode_call(self.record.args, self.record.kwargs)
+            if self.timeout is None and definition.is_async:
+                value = await definition.function(*args, **kwargs)
+            else:
+                value = await self._call_limited(args, kwargs)
             crashpoint("attempt.after_run")
-            return Succeeded(self.definition.codec.encode_result(value))
+            return Succeeded(definition.codec.encode_result(value))
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if self.interrupted is not None:
@@ -96,12 +101,9 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
             return self._failed(error)
 
-    async def _call(self) -> Any:
+    async def _call_limited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         definition = self.definition
-        args, kwargs = definition.codec.decode_call(self.record.args, self.record.kwargs)
         if self.timeout is None:
-            if definition.is_async:
-                return await definition.function(*args, **kwargs)
             return await self._in_thread(args, kwargs)
         limit = asyncio.timeout(self.timeout)
         try:

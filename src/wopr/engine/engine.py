@@ -287,13 +287,21 @@ class Engine:
         def done(error: BaseException | None) -> None:
             if error is None:
                 self._changed(record)
-            elif name is Move.RENEW:
-                self._free_key(record)
+            else:
+                self._unchanged(record)
 
         self.services.live[record.id] = record  # others that change it now find this very record
         self.pool(record.category).touched(record.id)
         await self._write([(record, transition)], done)
         return True
+
+    def _unchanged(self, record: TaskRecord) -> None:
+        """Go back to where the record stands when its change could not be written."""
+        if record.status in CLAIMABLE:
+            self.pool(record.category).restore(record)
+        elif record.status in TERMINAL:
+            self.services.live.pop(record.id, None)
+            self._free_key(record)
 
     def _changed(self, record: TaskRecord) -> None:
         pool = self.pool(record.category)

@@ -93,6 +93,13 @@ class Lanes:
         heapq.heappush(self._later, (run_at, record.seq, record))
         return True
 
+    def holds(self, record: TaskRecord) -> bool:
+        """Whether this very record waits in memory; looks at all of them."""
+        waiting: list[TaskRecord] = [item[-1] for item in self._later]
+        for lane in self._lanes.values():
+            waiting += [item[-1] for item in lane.heap]
+        return any(other is record for other in waiting)
+
     # -- out ----------------------------------------------------------------
 
     def promote(self, now: datetime) -> None:

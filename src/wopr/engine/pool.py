@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
 from wopr.domain import decide
+from wopr.domain.errors import StorageError
 from wopr.domain.outcome import Interrupted, Outcome
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
@@ -64,6 +65,8 @@ class Pool:
         self._next_back_off = FIRST_BACK_OFF
         self._touched: list[set[str]] = []  # per page being read: what changed meanwhile
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled: dict[str, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}
+        self._closing = False
 
     # -- workers ------------------------------------------------------------
 
@@ -87,6 +90,12 @@ class Pool:
             self._services.live[record.id] = record
         elif self._services.live.pop(record.id, None) is not None:
             self.touched(record.id)
+        self.wake()
+
+    def restore(self, record: TaskRecord) -> None:
+        """Take a waiting task back that may have been passed over while a change was tried."""
+        if not self.lanes.holds(record):
+            self.push(record)
         self.wake()
 
     def touched(self, task_id: str) -> None:
@@ -210,10 +219,7 @@ class Pool:
         worker.attempt = attempt
         self.running[record.id] = attempt
         services.live[record.id] = record
-        task = services.loop.create_task(self._run(attempt, worker))
-        attempt.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        attempt.task = services.loop.create_task(self._run(attempt, worker))
 
     async def _run(self, attempt: Attempt, worker: Worker) -> None:
         began = self._services.clock.monotonic()
@@ -229,6 +235,9 @@ class Pool:
     def _settle(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
         record = attempt.record
         transition = decide.settle(record, attempt.number, outcome, elapsed)
+        if transition is None and self._services.storage.in_flight(record):
+            self._spawn(self._settle_later(attempt, outcome, elapsed))
+            return
         if transition is None:
             log.info(
                 "Attempt %d of task %s (%s) ended after it had been %s; its outcome is ignored.",
@@ -239,18 +248,33 @@ class Pool:
             )
             return
 
+        def again() -> None:
+            self._unsettled.pop(record.id, None)
+            self._settle(attempt, outcome, elapsed)
+
         def settled(error: BaseException | None) -> None:
             if error is None:
                 self._settled(record)
                 return
-            log.error("Storing the outcome of task %s failed, trying again: %s", record.id, error)
+            log.error("Storing the outcome of task %s failed: %s", record.id, error)
             self.back_off()
-            self._services.loop.call_later(
-                self._back_off or FIRST_BACK_OFF, self._settle, attempt, outcome, elapsed
-            )
+            if not self._closing:  # else the next opening finds it STARTED and recovers it
+                self._unsettled[record.id] = (
+                    self._services.loop.call_later(self._back_off or FIRST_BACK_OFF, again),
+                    again,
+                )
 
         urgent = record.id in self._services.waiters or isinstance(outcome, Interrupted)
         self._services.storage.submit([(record, transition)], settled, urgent=urgent)
+
+    async def _settle_later(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
+        """Settle once it is known whether the change came to anything that is in flight now."""
+        try:
+            await self._services.storage.flush()
+        except StorageError:  # closed; the next opening decides
+            return
+        await asyncio.sleep(0)
+        self._settle(attempt, outcome, elapsed)
 
     def _settled(self, record: TaskRecord) -> None:
         if record.status in TERMINAL:
@@ -386,3 +410,7 @@ class Pool:
             self.running.pop(attempt.record.id)
             attempt.interrupted = "shutdown"
             self._settle(attempt, Interrupted("shutdown"), 0.0)
+        self._closing = True
+        for timer, again in list(self._unsettled.values()):  # the last chance to store these
+            timer.cancel()
+            again()

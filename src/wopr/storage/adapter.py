@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from wopr.domain.clock import Clock
 from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
 from wopr.domain.snapshot import record_of

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    text,
 )
 
 metadata = MetaData()
@@ -26,11 +27,11 @@ tasks = Table(
     Column("name", String, nullable=False),
     Column("category", String, nullable=False),
     Column("priority", SmallInteger, nullable=False),
-    Column("status", String, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("retry_count", Integer, nullable=False),
+    Column("status", String, nullable=False, server_default=text("'pending'")),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("retry_count", Integer, nullable=False, server_default=text("0")),
     Column("max_retries", Integer, nullable=False),
-    Column("crashes", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
     Column("args", String, nullable=False),
     Column("kwargs", String, nullable=False),
     Column("options", String),
@@ -43,8 +44,8 @@ tasks = Table(
     Column("result", String),
     Column("error", String),
     Column("error_type", String),
-    Column("progress", Double, nullable=False),
-    Column("progress_message", String, nullable=False),
+    Column("progress", Double, nullable=False, server_default=text("0")),
+    Column("progress_message", String, nullable=False, server_default=text("''")),
     Column("version", BigInteger, nullable=False),
     Column(
         "elapsed_seconds", Double, Computed("epoch(completed_at - started_at)", persisted=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from wopr.crashpoint import crashpoint
@@ -21,9 +24,27 @@ IDLE_SECONDS = 0.05
 CHECKPOINT_IDLE_SECONDS = 2.0
 CHECKPOINT_WAL_BYTES = 1024 * 1024
 WATERMARK_EVERY = 20_000
-_WIDTH = len(MUTABLE_COLUMNS)
 _VERSION = MUTABLE_COLUMNS.index("version")
 _SEQ = COLUMNS.index("seq")
+_STATUS = COLUMNS.index("status")
+FRESH_COLUMNS = (
+    "id",
+    "version",
+    "seq",
+    "name",
+    "category",
+    "priority",
+    "max_retries",
+    "args",
+    "kwargs",
+    "options",
+    "unique_key",
+    "run_at",
+    "created_at",
+)
+"""What a task has to which nothing happened yet; its other columns have their defaults."""
+_fresh_values: Callable[[Row], Row] = itemgetter(*(COLUMNS.index(c) for c in FRESH_COLUMNS))
+_mutable_values: Callable[[Row], Row] = itemgetter(slice(len(MUTABLE_COLUMNS)))
 
 
 class Folder:
@@ -45,6 +66,7 @@ class Folder:
 
     def _connect(self) -> None:
         connection = self._opened.connection
+        self._fresh = connection.appender("tasks", columns=list(FRESH_COLUMNS))
         self._insert = connection.appender("tasks", columns=list(COLUMNS))
         self._update = connection.appender(
             "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
@@ -79,6 +101,11 @@ class Folder:
         self._not_before = time.monotonic() + 1.0
         self._suspect = True
 
+    @property
+    def backing_off(self) -> bool:
+        """Whether the second after a failure is not over yet."""
+        return time.monotonic() < self._not_before
+
     def when_idle(self, idle: float) -> float | None:
         """Do what is due after ``idle`` seconds of quiet; return how long to sleep next."""
         wait = self._not_before - time.monotonic()
@@ -103,24 +130,48 @@ class Folder:
             self.fold_some()
 
     def fold_some(self) -> None:
-        """Write up to :data:`CHUNK` dirty rows in one transaction."""
-        dirty = self.dirty
+        """Write up to :data:`CHUNK` dirty rows.
+
+        New and changed rows go in statements of their own, each its own commit: a
+        row's ``version`` says what it holds, so any part of them may be there after
+        a crash. One statement waits for the interpreter once; a transaction around
+        them would do so four times, and the event loop holds it most of the time.
+        """
         if self._suspect:
             self._find_landed()
-        ids = list(dirty)[:CHUNK] if len(dirty) > CHUNK else list(dirty)
-        inserts = []
-        updates = []
-        for task_id in ids:
-            row, new, _ = dirty[task_id]
-            if new:
-                inserts.append(row)
+        dirty = self.dirty
+        fresh: list[Row] = []
+        inserts: list[Row] = []
+        updates: list[Row] = []
+        for row, new, _ in itertools.islice(dirty.values(), CHUNK):
+            if not new:
+                updates.append(row)
+            elif row[_VERSION] == row[_SEQ] and row[_STATUS] == "pending":
+                fresh.append(row)
             else:
-                updates.append(row[:_WIDTH])
-        self._write(inserts, updates)
-        for task_id in ids:
-            del dirty[task_id]
+                inserts.append(row)
+        crashpoint("fold.before")
+        self._write(self._fresh, fresh, _fresh_values)
+        crashpoint("fold.after_fresh")
+        self._write(self._insert, inserts, None)
+        crashpoint("fold.after_insert")
+        self._write(self._update, updates, _mutable_values)
+        crashpoint("fold.after_update")
         if self._folded() - self._saved >= WATERMARK_EVERY:
             self.save_watermark()
+
+    def _write(self, appender: Any, rows: list[Row], values: Callable[[Row], Row] | None) -> None:
+        if not rows:
+            return
+        try:
+            appender.append_rows(rows if values is None else map(values, rows))
+            appender.flush()
+        except BaseException:
+            self._suspect = True  # the commit may have landed all the same
+            appender.clear()
+            raise
+        for row in rows:
+            del self.dirty[row[0]]
 
     def _find_landed(self) -> None:
         """After a failed fold: what is in ``tasks`` already must not be inserted again."""
@@ -134,29 +185,6 @@ class Folder:
                 if row:
                     self.dirty[str(task_id)] = (row, False, first)
         self._suspect = False
-
-    def _write(self, inserts: list[Row], updates: list[Row]) -> None:
-        connection = self._opened.connection
-        self._opened.verify_in_place()
-        crashpoint("fold.before_begin")
-        connection.execute("begin")
-        try:
-            if inserts:
-                self._insert.append_rows(inserts)
-                self._insert.flush()
-                crashpoint("fold.after_insert")
-            if updates:
-                self._update.append_rows(updates)
-                self._update.flush()
-                crashpoint("fold.after_update")
-            crashpoint("fold.before_commit")
-            connection.execute("commit")
-        except BaseException:
-            self._insert.clear()
-            self._update.clear()
-            connection.execute("rollback")
-            raise
-        crashpoint("fold.after_commit")
 
     def _folded(self) -> int:
         """Return a seq up to which ``tasks`` surely holds everything."""
@@ -184,3 +212,4 @@ class Folder:
             crashpoint("checkpoint.before")
             self._opened.connection.execute("checkpoint")
             crashpoint("checkpoint.after")
+            self._opened.verify_in_place()  # makes the next log, readable by us only

@@ -129,8 +129,13 @@ class OpenedDatabase:
             raise self._misplaced("was deleted or moved") from error
         if (found.st_dev, found.st_ino) != self._identity:
             raise self._misplaced("was replaced by another file")
-        if not os.path.exists(self._wal):
+        try:
+            mode = os.stat(self._wal).st_mode
+        except FileNotFoundError:
             self._create_wal()
+        else:
+            if mode & 0o077:  # DuckDB made it, after a checkpoint within a commit
+                os.chmod(self._wal, 0o600)
 
     def reopen(self) -> None:
         """Connect again after a fatal error; the lock is kept all the time.
@@ -285,6 +290,9 @@ def connect(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     # Not in the configuration: DuckDB applies that in no fixed order, and then refuses
     # temp_directory about every second time.
     connection.execute("SET enable_external_access = false")
+    # Times in the file are UTC without a zone. With the zone of the machine, now() and aware
+    # parameters of a query would be compared with them off by that zone.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
 
 

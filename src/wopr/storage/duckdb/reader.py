@@ -33,9 +33,9 @@ class Reader:
 
     def _run(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         with self._lock:
-            if self._cursor is None:
-                self._cursor = self._opened.cursor()
             try:
+                if self._cursor is None:
+                    self._cursor = self._opened.cursor()
                 return read(self._cursor)
             except duckdb.Error as error:
                 self._cursor = None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from wopr.domain.errors import StorageError, StorageForkedError
+from wopr.domain.errors import QueryError, StorageError, StorageForkedError
 from wopr.domain.fold import apply
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
@@ -29,7 +29,7 @@ from wopr.ports.storage import (
 )
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.cleanup import Cleanup
-from wopr.storage.duckdb.opening import OpenedDatabase, open_database
+from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
 from wopr.storage.duckdb.replay import replay
 from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
@@ -205,9 +205,7 @@ class DuckDBStorage(SeedCalls):
         known = self._writer.folder.dirty.get(task_id)
         if known is not None:
             return TaskRecord.from_row(known[0])
-        return await asyncio.wrap_future(
-            self._reader.submit(lambda cursor: reads.get(cursor, task_id))
-        )
+        return await self._ask(self._reader, lambda cursor: reads.get(cursor, task_id))
 
     async def find(self, query: TaskFilter) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
@@ -262,9 +260,7 @@ class DuckDBStorage(SeedCalls):
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""
         await self._fold()
-        return await asyncio.wrap_future(
-            self._people.submit(lambda cursor: run_query(cursor, sql, params, limits))
-        )
+        return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))
 
     async def cleanup(
         self,
@@ -323,7 +319,15 @@ class DuckDBStorage(SeedCalls):
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
         await self._fold()
-        return await asyncio.wrap_future(self._reader.submit(read))
+        return await self._ask(self._reader, read)
+
+    async def _ask(self, reader: Reader, read: Callable[[Connection], T]) -> T:
+        try:
+            return await asyncio.wrap_future(reader.submit(read))
+        except (QueryError, StorageError) as error:
+            if is_fatal(error):  # the writer would not notice before its next commit
+                self._writer.invalidated()
+            raise
 
     async def _fold(self) -> None:
         """Bring ``tasks`` up to everything submitted so far."""

@@ -120,6 +120,11 @@ class Writer:
         self._notify()
         return job.future
 
+    def invalidated(self) -> None:
+        """Open the database again before anything else: a read found it unusable."""
+        self._reopen = True
+        self.hurry()
+
     def hurry(self) -> None:
         """Commit what lingers now."""
         self._urgent = True
@@ -158,7 +163,7 @@ class Writer:
         """Wait for work; use the time to fold and to checkpoint."""
         idle_since = time.monotonic()
         while not (self._queue or self._jobs or self._stopping):
-            timeout = self._guarded(lambda: self.folder.when_idle(time.monotonic() - idle_since))
+            timeout = self._guarded(lambda: self._use_quiet(time.monotonic() - idle_since))
             self._asleep = IDLE
             if not (self._queue or self._jobs or self._stopping):
                 self._wait(timeout)
@@ -173,6 +178,11 @@ class Writer:
                 self._wait(left)
             self._asleep = AWAKE
         self._urgent = False
+
+    def _use_quiet(self, idle: float) -> float | None:
+        if self._reopen and not self.folder.backing_off:
+            self._reconnect()
+        return self.folder.when_idle(idle)
 
     def _wait(self, timeout: float | None) -> None:
         with contextlib.suppress(Empty):
@@ -272,7 +282,11 @@ class Writer:
     def _run_jobs(self) -> None:
         while self._jobs:
             job = self._jobs.popleft()
+            if not job.future.set_running_or_notify_cancel():
+                continue  # the caller gave up; a future once running can't be cancelled any more
             try:
+                if self._reopen:
+                    self._reconnect()
                 job.future.set_result(job.run())
             except Exception as error:  # noqa: BLE001 - the caller gets it
                 if is_fatal(error):
@@ -307,7 +321,11 @@ class Writer:
 def _may_be_the_rows(error: Exception) -> bool:
     """Whether one bad row of a batch can have caused the error, rather than the disk."""
     name = type(error).__name__
-    return name in {"ConversionException", "InvalidInputException", "ConstraintException"}
+    return isinstance(error, TypeError | ValueError | OverflowError) or name in {
+        "ConversionException",
+        "InvalidInputException",
+        "ConstraintException",
+    }
 
 
 def _storage_error(error: BaseException) -> StorageError:

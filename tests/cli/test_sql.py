@@ -1,0 +1,97 @@
+"""``wopr sql`` and ``wopr stats``."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from support.commands import NASTY, Call, Database
+
+COUNTS = "select status, count(*) as n from tasks group by all order by all"
+
+
+def test_a_table_of_the_rows(wopr: Call) -> None:
+    answer = wopr("sql", COUNTS)
+    assert 0 == answer.code
+    assert ["status", "n"] == answer.out.split()[:2]
+    assert answer.out.endswith("3 rows\n")
+
+
+def test_json_rows_are_objects(wopr: Call) -> None:
+    expected = [{"status": name, "n": 1} for name in ("failed", "pending", "success")]
+    answer = wopr("sql", COUNTS, "--json")
+    assert {"columns": ["status", "n"], "rows": expected, "truncated": False} == answer.json
+
+
+def test_columns_of_the_same_name_are_both_there(wopr: Call) -> None:
+    answer = wopr("sql", "select 1 as a, 2 as a, 3 as a_2", "--json")
+    assert [{"a": 1, "a_2": 2, "a_2_2": 3}] == answer.json["rows"]
+
+
+def test_csv_keeps_what_is_stored(wopr: Call) -> None:
+    answer = wopr("sql", "select name, args from tasks order by seq", "--csv")
+    rows = list(csv.reader(answer.out.splitlines()))
+    assert [["name", "args"], ["double", "[21]"]] == rows[:2]
+    assert 4 == len(rows)
+
+
+def test_csv_in_a_pipe_is_not_cleaned(wopr: Call) -> None:
+    answer = wopr("sql", "select args ->> '$[0]' as text from tasks where name = 'nasty'", "--csv")
+    assert NASTY in answer.out
+
+
+def test_a_query_comes_from_stdin(wopr: Call) -> None:
+    assert [{"x": 7}] == wopr("sql", "-", "--json", stdin="select 7 as x\n").json["rows"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("delete from tasks", "Only SELECT"),
+        ("select 1; select 2", "One statement"),
+        ("selec", "can't be parsed"),
+        ("select * from nothing", "nothing"),
+        ("select * from read_text('/etc/passwd')", "failed"),
+        ("  ", "empty"),
+    ],
+)
+def test_a_query_that_can_not_be_run_is_a_usage_error(
+    wopr: Call, query: str, expected: str
+) -> None:
+    answer = wopr("sql", query)
+    assert (2, "") == (answer.code, answer.out)
+    assert expected in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_csv_and_json_exclude_each_other(wopr: Call) -> None:
+    assert 2 == wopr("sql", "select 1", "--csv", "--json").code
+
+
+def test_it_says_that_rows_are_missing(wopr: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_ROWS", "2")
+    answer = wopr("sql", "select * from range(5)", "--json")
+    assert (2, True) == (len(answer.json["rows"]), answer.json["truncated"])
+    assert "WOPR_TASKS_QUERY_ROWS" in answer.err
+
+
+def test_a_query_that_takes_too_long_is_a_no(wopr: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_SECONDS", "0.1")
+    slow = "select count(*) from range(100000) a, range(100000) b where hash(a.range, b.range) = 1"
+    answer = wopr("sql", slow, "--json")
+    assert (1, "QueryTimeoutError") == (answer.code, answer.json["error"]["type"])
+
+
+def test_stats_count_exactly(wopr: Call, database: Database) -> None:
+    found = wopr("stats", "--json").json
+    assert {"failed": 1, "pending": 1, "success": 1} == found["by_status"]
+    assert (3, 0, 1) == (found["total"], found["running"], found["queued"])
+    [waiting] = found["backlog"]
+    assert ("sums", 1, 1, 0) == tuple(waiting[k] for k in ("category", "priority", "tasks", "due"))
+
+
+def test_stats_for_people(wopr: Call) -> None:
+    out = wopr("stats").out
+    assert out.startswith("3 tasks, 1 waiting, 0 running\n")
+    assert "LOW" in out

@@ -1,0 +1,29 @@
+"""A queue with a little in it, to be attacked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.queues import DuckDBHome, running
+from support.target import Target
+from wopr import Settings
+
+
+@pytest.fixture
+async def target(tmp_path: Path) -> AsyncIterator[Target]:
+    """Open a queue with a waiting task and no workers."""
+    home = DuckDBHome(tmp_path / "tasks.duckdb")
+    queue = home.queue(settings=Settings(max_args_bytes=10_000))
+
+    @queue.task(name="any", category="c")
+    def accept(*args: Any, **kwargs: Any) -> None: ...
+
+    @queue.task(name="typed", category="c")
+    def typed(n: int, name: str = "") -> None: ...
+
+    async with running(queue):
+        yield Target(queue, accept, typed, await accept.enqueue(1))
