@@ -7,9 +7,10 @@ from typing import Any
 
 from wopr.backend import Backend
 from wopr.domain.errors import InvalidCallError, QueueDisabledError, TaskNotFoundError
+from wopr.domain.jsontext import shown
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count, check_label
+from wopr.engine.calls import check_count, check_id, check_label, check_query, check_seconds
 from wopr.opening import Opening
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry, QueryResult
@@ -53,8 +54,10 @@ class Questions:
         """
         if not self.enabled:
             raise QueueDisabledError
+        task_id = check_id(task_id)
+        patience = None if timeout is None else check_seconds(timeout, "timeout", zero="allow")
         backend = await self._opening.backend()
-        return self._opening.info(await backend.wait(check_id(task_id), timeout))
+        return self._opening.info(await backend.wait(task_id, patience))
 
     async def get_tasks(
         self,
@@ -85,10 +88,11 @@ class Questions:
             limit=check_count(limit, "limit", most=1_000_000),
             offset=check_count(offset, "offset"),
         )
+        after = None if cursor is None else check_id(cursor)
         backend = await self._reading()
         if backend is None:
             return []
-        return [self._opening.info(item) for item in await backend.find(query, cursor)]
+        return [self._opening.info(item) for item in await backend.find(query, after)]
 
     async def get_task_stats(self) -> dict[str, Any]:
         """Return exact counts: total, by_status, by_category, running and queued."""
@@ -112,7 +116,8 @@ class Questions:
         """
         if not self.enabled:
             raise QueueDisabledError
-        return await (await self._opening.backend()).sql(query, params)
+        text = check_query(query, params)
+        return await (await self._opening.backend()).sql(text, params)
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands: running, delayed or behind others.
@@ -137,16 +142,11 @@ class Questions:
         return await self._opening.backend()
 
 
-def check_id(task_id: object) -> str:
-    """Return a task's id, if it can be one."""
-    if not isinstance(task_id, str):
-        raise InvalidCallError(f"A task id is a str, not {type(task_id).__name__} {task_id!r:.80}.")
-    return task_id
-
-
-def _status(value: TaskStatus | str) -> TaskStatus:
+def _status(value: object) -> TaskStatus:
     try:
-        return TaskStatus(value)
+        if isinstance(value, str):
+            return TaskStatus(str.__str__(value))
     except ValueError:
-        names = ", ".join(status.value for status in TaskStatus)
-        raise InvalidCallError(f"status must be one of {names}, not {value!r:.80}.") from None
+        pass
+    names = ", ".join(status.value for status in TaskStatus)
+    raise InvalidCallError(f"status must be one of {names}, not {shown(value)}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +17,15 @@ from wopr.domain.errors import (
     InvalidCallError,
     QueueDisabledError,
 )
+from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskPriority
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count, check_label, check_seconds, new_task
+from wopr.engine.calls import check_count, check_id, check_label, check_seconds, new_task
 from wopr.engine.lanes import Lanes
 from wopr.engine.pool import Worker
 from wopr.opening import Opening
-from wopr.questions import Questions, check_id
+from wopr.questions import Questions
 from wopr.registration import Registration
 from wopr.storage.noop import NoopStorage
 from wopr.sync import SyncQueue
@@ -179,7 +180,9 @@ class TaskQueue(Registration, Questions):
         if on_conflict is not None:
             options["on_conflict"] = on_conflict
         name = task.name if isinstance(task, Task) else task
-        return TaskHandle(self, await self.enqueue_id(name, args, kwargs or {}, options))
+        return TaskHandle(
+            self, await self.enqueue_id(name, args, {} if kwargs is None else kwargs, options)
+        )
 
     async def enqueue_id(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
@@ -196,7 +199,7 @@ class TaskQueue(Registration, Questions):
             self._new_task(name, call, {}, options)
             if type(call) is tuple
             else self._new_task(name, *_call(call), options)
-            for call in calls
+            for call in _iterated(calls)
         ]
         return await (await self._opening.backend()).add_many(tasks)
 
@@ -206,12 +209,17 @@ class TaskQueue(Registration, Questions):
         if not self.enabled:
             raise QueueDisabledError
         if type(name) is not str:
-            check_label(name, "a task's name")
+            name = check_label(name, "a task's name")
         if type(args) is not tuple and not isinstance(args, list | tuple):
-            raise InvalidCallError(f"args must be a tuple or a list, not {args!r:.80}.")
+            raise InvalidCallError(f"args must be a tuple or a list, not {shown(args)}.")
         if type(kwargs) is not dict and not isinstance(kwargs, Mapping):
-            raise InvalidCallError(f"kwargs must be a dict, not {kwargs!r:.80}.")
-        return new_task(self._registry.get(name), tuple(args), kwargs, self._clock, options)
+            raise InvalidCallError(f"kwargs must be a dict, not {shown(kwargs)}.")
+        try:
+            values = tuple(args)
+            named = kwargs if type(kwargs) is dict else dict(kwargs)
+        except Exception as error:
+            raise InvalidCallError(f"The arguments can't be read: {safe_text(error)}") from error
+        return new_task(self._registry.get(name), values, named, self._clock, options)
 
     # -- look and change -----------------------------------------------------
 
@@ -279,8 +287,8 @@ class TaskQueue(Registration, Questions):
             InvalidCallError: ``worker_count`` is not a number from 1 to 10,000.
             StorageOwnedError: another process owns the file.
         """
-        check_label(category, "category")
-        check_count(worker_count, "worker_count", least=1, most=10_000)
+        category = check_label(category, "category")
+        worker_count = check_count(worker_count, "worker_count", least=1, most=10_000)
         if not self.enabled:
             return
         await self._opening.add_workers(category, worker_count)
@@ -292,6 +300,8 @@ class TaskQueue(Registration, Questions):
         """
         if not self.enabled:
             return 0
+        if category is not None:
+            category = check_label(category, "category")
         return await (await self._opening.backend()).recover(category)
 
     async def shutdown(self, timeout: float | None = None) -> None:
@@ -338,6 +348,16 @@ def _call(call: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if not isinstance(call, tuple | list):
         raise InvalidCallError(
             f"enqueue_many() takes a tuple of positional or a dict of keyword arguments per call, "
-            f"not {call!r:.80}. For one argument write (value,)."
+            f"not {shown(call)}. For one argument write (value,)."
         )
     return tuple(call), {}
+
+
+def _iterated(calls: Any) -> Iterator[Any]:
+    try:
+        return iter(calls)
+    except Exception as error:
+        raise InvalidCallError(
+            "enqueue_many() takes a list of calls, each a tuple of positional or a dict of keyword "
+            f"arguments, not {shown(calls)}."
+        ) from error

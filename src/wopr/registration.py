@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.engine.calls import check_count, check_label, check_priority, check_seconds
@@ -128,9 +129,11 @@ class Registration:
         timeout: float | timedelta | None = None,
     ) -> Callable[[Callable[..., Any]], Task[..., Any]]:
         def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            label = name or getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
-            if not label:
-                raise InvalidCallError(f"{function!r:.100} has no name: use task(name=…).")
+            label = name
+            if label is None:
+                label = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+                if not label:
+                    raise InvalidCallError(f"{shown(function)} has no name: use task(name=…).")
             self._register(function, label, category, priority, max_retries, retry, timeout)
             kind = AsyncTask if is_async_callable(function) else SyncTask
             return kind(cast("TaskQueue", self), label, function)

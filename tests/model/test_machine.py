@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tenacity import wait_fixed
 
@@ -26,7 +26,7 @@ from wopr.config import Settings
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 5.0
 NIGHTLY = bool(os.environ.get("WOPR_TEST_NIGHTLY"))
 INDEX = st.integers(0, 10_000)
 PRIORITIES = st.sampled_from(list(TaskPriority))
@@ -305,7 +305,11 @@ class Machine(RuleBasedStateMachine):
         tasks = [task for pool in pools for task in pool._tasks]
         for task in tasks:
             task.cancel()
-        self.do(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE))
+
+        async def gone() -> None:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.do(gone())
         storage._writer._settle_down = lambda: 0.0
         storage._writer.stop()
         storage._reader.close()
@@ -315,7 +319,7 @@ class Machine(RuleBasedStateMachine):
         self.orders.clear()
 
     def _check_file(self, *, whole: bool) -> None:
-        found = clean(self.path, whole=whole)
+        found = clean(self.path, whole=whole, deleted=set(self.gone))
         for task in self.model.tasks.values():
             record = found.folded[task.id]
             expected = task.status
@@ -367,9 +371,11 @@ class Machine(RuleBasedStateMachine):
 
 class TestMachine(Machine.TestCase):
     settings = settings(
-        max_examples=2_000 if NIGHTLY else 60,
+        max_examples=2_000 if NIGHTLY else 45,
         stateful_step_count=60 if NIGHTLY else 30,
         deadline=None,
+        # A failure waits for its patience to end: shrinking one takes minutes.
+        phases=list(Phase) if NIGHTLY else [Phase.explicit, Phase.generate],
         derandomize=not NIGHTLY,
         print_blob=True,
         suppress_health_check=list(HealthCheck),

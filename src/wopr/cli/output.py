@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -35,7 +33,10 @@ STYLES = {
 }
 """How a status looks; everything else is plain."""
 
-WIDE = 240  # columns where no terminal sets a limit: a pipe must not cut ids
+LONGEST_CELL = 160
+"""Characters of a cell in a table; JSON and CSV hold all of it."""
+
+WIDEST = 100_000  # columns: more than any table has
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi overrides, lone surrogates
 
 
@@ -57,10 +58,9 @@ def _clean_letter(letter: str, *, lines: bool) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; beside a terminal it is wide, so that nothing is cut."""
+    """Return a console that prints texts as they are: no markup, no highlighting."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def say(text: object) -> None:
@@ -95,22 +95,22 @@ def age(seconds: float | None) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, keep: Sequence[str] = ("id",)
-) -> None:
-    """Print a table; the columns named in ``keep`` are never cut or wrapped."""
-    out = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        right = column in {"n", "tasks", "due", "attempt", "seq"}
-        out.add_column(
-            clean(column),
-            no_wrap=column in keep,
-            overflow="fold",
-            justify="right" if right else "left",
-        )
-    for row in rows:
-        out.add_row(*(_cell(value) for value in row))
-    console().print(out)
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table, one line per row: a narrow terminal wraps lines, nothing is left out.
+
+    Cells are cut at :data:`LONGEST_CELL` characters, which no id has.
+    """
+    cells = [list(row) for row in rows]
+    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
+        out.add_column(clean(column), no_wrap=True, justify="right" if numeric else "left")
+    for row in cells:
+        out.add_row(*map(_cell, row))
+    printer = console()
+    printer.width = WIDEST
+    printer.width = max(1, printer.measure(out).maximum)
+    printer.print(out, crop=False)
 
 
 def pairs(values: Mapping[str, object]) -> None:
@@ -126,6 +126,8 @@ def pairs(values: Mapping[str, object]) -> None:
 
 def _cell(value: object) -> Text:
     text = clean(shown(value))
+    if len(text) > LONGEST_CELL:
+        text = text[: LONGEST_CELL - 1] + "…"
     return Text(text, STYLES.get(text, ""))
 
 

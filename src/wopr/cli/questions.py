@@ -65,6 +65,8 @@ def sql(
 ) -> None:
     """Ask the database one read-only question in SQL. Its times are UTC.
 
+    A table cuts long values; --json and --csv print all of them.
+
     Tables: tasks, transitions. Views: history, task_times, latency, backlog, failures.
     """
     if as_csv and as_json:
@@ -80,7 +82,7 @@ def sql(
     elif as_csv:
         _print_csv(result)
     else:
-        table(result.columns, result.rows, keep=("id", "task_id"))
+        table(result.columns, result.rows)
         say(f"{len(result)} {'row' if len(result) == 1 else 'rows'}")
     if result.truncated:
         complain(

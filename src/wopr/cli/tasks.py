@@ -193,7 +193,7 @@ def history(
         document({"task_id": task_id, "history": entries})
         return
     columns = ("seq", "time", "attempt", "from", "to", "reason", "worker", "error")
-    table(columns, [_move(entry) for entry in entries], keep=("time",))
+    table(columns, [_move(entry) for entry in entries])
     for entry in entries if traceback else ():
         if entry.traceback:
             pairs({f"attempt {entry.attempt}": entry.traceback})

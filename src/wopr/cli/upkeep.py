@@ -27,14 +27,14 @@ _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 COUNT_ENDED = f"select count(*) from tasks where status in ({_ENDED}) and completed_at <= ?"  # noqa: S608 - our own words
 
 
-def bars(*, hidden: bool) -> Progress:
+def bars(*, hidden: bool, counted: bool = True) -> Progress:
     """Return progress bars on standard error; hidden with --json and beside a terminal."""
     out = console(stderr=True)
+    counts = (BarColumn(), MofNCompleteColumn()) if counted else ()
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        *counts,
         console=out,
         transient=True,
         disable=hidden or not out.is_terminal,
@@ -87,7 +87,7 @@ def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
     from wopr.storage.duckdb.compact import compact as run
 
     require_file(database)
-    with bars(hidden=as_json) as progress:
+    with bars(hidden=as_json, counted=False) as progress:
         bar = progress.add_task("Compacting", total=None)
         before, after = run(
             database, lambda message: progress.update(bar, description=message.rstrip("."))
@@ -139,7 +139,7 @@ def _print_report(report: Report) -> None:
         (item.task_id, item.kind, item.text, repr(item.expected), repr(item.actual))
         for item in report.problems
     ]
-    table(("task", "problem", "where", "expected", "found"), rows, keep=("task",))
+    table(("task", "problem", "where", "expected", "found"), rows)
     count = len(report.problems) + report.unlisted
     say(f"{checked}: {count} {'problem' if count == 1 else 'problems'} found.")
     if report.unlisted:

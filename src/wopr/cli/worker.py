@@ -7,11 +7,9 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +20,8 @@ from wopr.cli.errors import NO, OK, UsageError
 from wopr.cli.output import clean, document
 from wopr.cli.target import load_queue
 from wopr.domain.clock import SystemClock
-from wopr.domain.errors import StorageOwnedError, WoprError
+from wopr.domain.errors import StorageOwnedError
+from wopr.engine.attempt import Attempt
 from wopr.queue import TaskQueue
 
 log = logging.getLogger("wopr.worker")
@@ -32,12 +31,6 @@ OWNED_SECONDS = 5.0
 """So long a worker waits for the process that has the file, before it gives up."""
 FORCED_SECONDS = 3.0
 """After a second signal the process ends within this time, whatever the tasks do."""
-
-_SETTLED = """
-select to_status, count(*) from transitions
-where from_status = 'started' and occurred_at >= ? and starts_with(worker, ?)
-group by to_status order by to_status
-"""
 
 
 def worker(
@@ -171,6 +164,7 @@ class _Run:
         self._clock = SystemClock()
         self._stop = asyncio.Event()
         self._signals = 0
+        self._draining: list[Attempt] | None = None
 
     @property
     def forced(self) -> bool:
@@ -181,32 +175,33 @@ class _Run:
         """Work until a signal comes, then drain; return a summary."""
         restore = self._listen()
         began = self._clock.monotonic()
-        started_at = self._clock.now().replace(tzinfo=None)
-        settled: dict[str, int] = {}
         try:
             if await self._start():
                 self._say_started()
                 await self._stop.wait()
-                settled = await self._settled(started_at)
         finally:
-            running = len(self._queue.running_tasks)
+            self._draining = [
+                slot.attempt
+                for slots in self._queue.workers.values()
+                for slot in slots
+                if slot.attempt is not None
+            ]
             await self._queue.shutdown(0 if self.forced else self._grace)
             restore()
-        seconds = self._clock.monotonic() - began
-        shown = ", ".join(f"{count} {status}" for status, count in settled.items()) or "no task"
-        log.info(
-            "Stopped after %.1f s%s. Until the signal: %s; then %d were still running.",
-            seconds,
-            " by force" if self.forced else "",
-            shown,
-            running,
-        )
-        return {
-            "seconds": seconds,
+        interrupted = sum(attempt.interrupted is not None for attempt in self._draining)
+        summary = {
+            "seconds": self._clock.monotonic() - began,
             "forced": self.forced,
-            "settled_before_signal": settled,
-            "running_at_signal": running,
+            "running_at_signal": len(self._draining),
+            "finished": len(self._draining) - interrupted,
+            "put_back": interrupted,
         }
+        log.info(
+            "Stopped after %(seconds).1f s. Of %(running_at_signal)d running tasks %(finished)d "
+            "finished and %(put_back)d were put back in their queue.",
+            summary,
+        )
+        return summary
 
     async def _start(self) -> bool:
         """Start the workers; wait a little for an owner that is about to go.
@@ -250,15 +245,6 @@ class _Run:
                 "No task is registered in category %r: its workers have nothing to do.", name
             )
 
-    async def _settled(self, since: datetime) -> dict[str, int]:
-        """Count what this process finished; a summary is not worth a late or failed shutdown."""
-        prefix = f"{socket.gethostname()}-{os.getpid()}-"
-        with contextlib.suppress(WoprError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                rows = (await self._queue.sql(_SETTLED, since, prefix)).rows
-                return {str(status): int(count) for status, count in rows}
-        return {}
-
     # -- signals -------------------------------------------------------------
 
     def _listen(self) -> Callable[[], None]:
@@ -292,12 +278,10 @@ class _Run:
             self._force()
 
     def _force(self) -> None:
-        """Interrupt what runs, so that the shutdown under way ends; its rows go back to PENDING."""
+        """Interrupt what runs, so that the shutdown ends; the rows go back to PENDING."""
         log.warning("Second signal: interrupting what runs.")
-        for slots in self._queue.workers.values():
-            for slot in slots:
-                if slot.attempt is not None:
-                    slot.attempt.stop(interrupted="shutdown")
+        for attempt in self._draining or ():  # None: the shutdown comes, and gives no grace time
+            attempt.stop(interrupted="shutdown")
         if self._signals == 2:
             loop = asyncio.get_running_loop()
             loop.call_later(FORCED_SECONDS, os._exit, NO)

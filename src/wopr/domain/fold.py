@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -32,6 +35,7 @@ def apply(record: TaskRecord, transition: Transition) -> None:
         record.error = None
         record.error_type = None
         record.progress = 100.0
+        record.progress_message = ""
     else:
         _apply_rare(record, transition)
     if transition.data:
@@ -42,6 +46,9 @@ def apply(record: TaskRecord, transition: Transition) -> None:
 
 def _apply_rare(record: TaskRecord, transition: Transition) -> None:
     status = transition.to_status
+    if transition.from_status is TaskStatus.STARTED or status is TaskStatus.PENDING:
+        record.progress = 0.0  # unless the data says how far the attempt came
+        record.progress_message = ""
     if status is TaskStatus.PENDING:
         record.started_at = None
         record.worker = None
@@ -64,3 +71,17 @@ def _renew(record: TaskRecord) -> None:
     record.result = None
     record.error = None
     record.error_type = None
+
+
+def first_start(history: Iterable[Transition]) -> datetime | None:
+    """Return when the first attempt of the current budget of retries started.
+
+    A retry by hand begins a new budget.
+    """
+    first: datetime | None = None
+    for transition in history:
+        if transition.to_status is TaskStatus.STARTED and first is None:
+            first = transition.occurred_at
+        elif transition.from_status is TaskStatus.FAILED:
+            first = None
+    return first

@@ -213,6 +213,14 @@ def safe_text(error: BaseException) -> str:
         return type_name(error)
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """Return ``repr(value)``, cut, for an error; even when that itself raises."""
+    try:
+        return repr(value)[:limit]
+    except Exception:
+        return f"an unprintable {type_name(value)}"
+
+
 def untag(value: object) -> object:
     """Turn parsed JSON back into builtin values. What is no tag of ours stays as it is."""
     if type(value) is list:

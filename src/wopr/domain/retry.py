@@ -133,12 +133,15 @@ class RetryPolicy:
 
 
 def _exception_types(value: object) -> tuple[type[BaseException], ...]:
-    kinds = value if isinstance(value, (tuple, list)) else (value,)
+    try:
+        kinds = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    except Exception:  # a list of someone's own making
+        kinds = (None,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
         raise InvalidCallError(
             "dont_retry must be a tuple of exception types, like (ValueError, KeyError)."
         )
-    return tuple(kinds)
+    return kinds
 
 
 def _part_name(part: object) -> str:

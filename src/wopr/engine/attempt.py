@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from wopr.crashpoint import crashpoint
 from wopr.domain.codec import clip
-from wopr.domain.errors import PayloadError
+from wopr.domain.errors import PayloadError, StorageError
+from wopr.domain.fold import first_start
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
 from wopr.domain.retry import RetryPolicy, decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.engine.context import CurrentTask, set_current_task
 from wopr.engine.registry import TaskDefinition
 from wopr.engine.services import Services, naive_now
+
+log = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -97,9 +101,31 @@ class Attempt:
                 return Interrupted(self.interrupted)
             if current is not None and current.cancelling():
                 return Interrupted("event loop closed")
-            return self._failed(error, "the function raised CancelledError itself")
+            return self._failed(error, 0.0, "the function raised CancelledError itself")
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
-            return self._failed(error)
+            failure = error
+        try:
+            return self._failed(failure, await self._age())
+        except asyncio.CancelledError:  # stopped while its history was read
+            return Interrupted(self.interrupted or "event loop closed")
+        finally:
+            del failure  # it holds this frame, and this frame would hold it
+
+    async def _age(self) -> float:
+        """Return the seconds since the first start of this budget of retries.
+
+        A row holds its last start only. The others are in the history, which is
+        read just for a policy that can stop by time.
+        """
+        record = self.record
+        first = record.started_at
+        if record.retry_count and self.policy.stop is not None:
+            try:
+                first = first_start(await self._services.storage.history(record.id)) or first
+            except StorageError as error:
+                log.warning("The first start of task %s can't be read: %s", record.id, error)
+        assert first is not None, "a running task was started"
+        return (naive_now(self._services.clock) - first).total_seconds()
 
     async def _call_limited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         definition = self.definition
@@ -130,13 +156,13 @@ class Attempt:
             )
         return value
 
-    def _failed(self, error: BaseException, reason: str | None = None) -> Failed:
+    def _failed(self, error: BaseException, age: float, reason: str | None = None) -> Failed:
         """Describe the failure and ask the policy whether to try again."""
         kind = type(error)
         text = _text_of(error)
         delay: float | None = None
         if isinstance(error, Exception) and not isinstance(error, PayloadError):
-            delay, note = self._delay(error)
+            delay, note = self._delay(error, age)
             reason = note or reason
         return Failed(
             clip(f"{kind.__qualname__}: {text}" if text else kind.__qualname__, 65_536),
@@ -146,9 +172,8 @@ class Attempt:
             None if reason is None else clip(reason, 1_000),
         )
 
-    def _delay(self, error: Exception) -> tuple[float | None, str | None]:
+    def _delay(self, error: Exception, age: float) -> tuple[float | None, str | None]:
         record = self.record
-        age = naive_now(self._services.clock) - record.created_at
         limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
         decision = decide_retry(
             self.policy,
@@ -156,7 +181,7 @@ class Attempt:
             max_retries=limit,
             exception=error,
             attempt=self.number,
-            seconds_since_first_start=age.total_seconds(),
+            seconds_since_first_start=max(age, 0.0),
             rng=self._services.rng,
         )
         return decision.delay, None if decision.delay is not None else decision.reason

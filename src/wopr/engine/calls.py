@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import InvalidCallError, QueryError
+from wopr.domain.jsontext import safe_text, shown, type_name, weigh
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
@@ -16,6 +17,15 @@ from wopr.engine.options import encode_options
 from wopr.engine.registry import TaskDefinition, retry_budget
 
 LONGEST_NAME = 200
+LONGEST_SECONDS = 3.2e9
+"""A hundred years."""
+MOST_PARTS = 10_000_000
+MOST_LEVELS = 32
+"""How big and how deep a parameter of a query may be."""
+OPTIONS = frozenset(
+    {"category", "priority", "max_retries", "retry", "timeout", "delay", "run_at"}
+    | {"unique_key", "on_conflict", "tags"}
+)
 RIGHT_CALL = (
     'add_task("name", "category", TaskPriority.HIGH, 3, …) takes the category, the priority and '
     "max_retries before the function's own positional arguments; "
@@ -27,18 +37,30 @@ def check_label(value: object, what: str, *, longest: int = LONGEST_NAME) -> str
     """Return a name, a category or a key, if it can be one."""
     if not isinstance(value, str):
         raise InvalidCallError(
-            f"{what} must be a str, not {type(value).__name__} {value!r:.80}. {RIGHT_CALL}"
+            f"{what} must be a str, not {type_name(value)} {shown(value)}. {RIGHT_CALL}"
         )
-    if not value.strip() or len(value) > longest or "\x00" in value:
+    text = str.__str__(value)  # what a subclass makes of itself is not stored
+    if not text.strip() or len(text) > longest or "\x00" in text:
         raise InvalidCallError(
-            f"{what} must have 1 to {longest} characters, without NUL; this one has {len(value)}: "
-            f"{value!r:.80}"
+            f"{what} must have 1 to {longest} characters, without NUL; this one has {len(text)}: "
+            f"{shown(text)}"
         )
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidCallError(f"{what} is not valid Unicode: {value!r:.80}") from error
-    return value
+        raise InvalidCallError(f"{what} is not valid Unicode: {shown(text)}") from error
+    return text
+
+
+def check_id(task_id: object) -> str:
+    """Return a task's id in its canonical form; a text that is no id is one nobody has."""
+    if not isinstance(task_id, str):
+        raise InvalidCallError(f"A task id is a str, not {type_name(task_id)} {shown(task_id)}.")
+    text = str.__str__(task_id)
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text
 
 
 def check_priority(value: object) -> int:
@@ -46,50 +68,99 @@ def check_priority(value: object) -> int:
     if not isinstance(value, TaskPriority):
         raise InvalidCallError(
             f"priority must be a TaskPriority (LOW, NORMAL, HIGH or CRITICAL), not "
-            f"{type(value).__name__} {value!r:.80}. {RIGHT_CALL}"
+            f"{type_name(value)} {shown(value)}. {RIGHT_CALL}"
         )
     return int(value)
 
 
 def check_count(value: object, what: str, *, least: int = 0, most: int = 2**31 - 2) -> int:
     """Return a whole number within its limits."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise InvalidCallError(
-            f"{what} must be a whole number from {least} to {most}, not {value!r:.80}. {RIGHT_CALL}"
-            if what == "max_retries"
-            else f"{what} must be a whole number from {least} to {most}, not {value!r:.80}."
-        )
-    return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int.__int__(value)
+        if least <= number <= most:
+            return number
+    hint = f" {RIGHT_CALL}" if what == "max_retries" else ""
+    raise InvalidCallError(
+        f"{what} must be a whole number from {least} to {most}, not {shown(value)}.{hint}"
+    )
 
 
 def check_seconds(value: object, what: str, *, zero: str) -> float:
     """Return a duration in seconds, given as a number or a timedelta."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    good = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not good or not math.isfinite(seconds) or seconds < 0 or seconds > 3.2e9:  # type: ignore[arg-type,operator]
+    seconds = -1.0
+    if isinstance(value, timedelta):
+        seconds = timedelta.total_seconds(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = float(min(max(int.__int__(value), -1), 10**12))
+    elif isinstance(value, float):
+        seconds = float.__float__(value)
+    if not 0.0 <= seconds <= LONGEST_SECONDS:  # NaN is neither
         raise InvalidCallError(
-            f"{what} must be a number of seconds or a timedelta, not negative, not {value!r:.80}."
+            f"{what} must be a number of seconds from 0 to {LONGEST_SECONDS:,.0f} or a timedelta, "
+            f"not negative, not {shown(value)}."
         )
     if not seconds and zero == "refuse":
         raise InvalidCallError(f"{what} must be more than 0 seconds.")
-    return float(seconds)  # type: ignore[arg-type]
+    return seconds
 
 
 def check_moment(value: object) -> datetime:
     """Return an aware moment as naive UTC."""
     if not isinstance(value, datetime):
-        raise InvalidCallError(
-            f"run_at must be a datetime, not {type(value).__name__} {value!r:.80}."
-        )
-    if value.tzinfo is None:
-        raise InvalidCallError(
-            f"run_at={value!r} has no time zone, so it could mean any of 30 moments. Use e.g. "
-            "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
-        )
+        raise InvalidCallError(f"run_at must be a datetime, not {type_name(value)} {shown(value)}.")
     try:
-        return value.astimezone(UTC).replace(tzinfo=None)
-    except (OverflowError, ValueError) as error:
-        raise InvalidCallError(f"run_at={value!r} is out of range: {error}") from error
+        if value.utcoffset() is not None:
+            return value.astimezone(UTC).replace(tzinfo=None)
+    except Exception as error:
+        raise InvalidCallError(
+            f"run_at={shown(value)} is out of range or has a broken time zone: {safe_text(error)}"
+        ) from error
+    raise InvalidCallError(
+        f"run_at={shown(value)} has no time zone, so it could mean any of 30 moments. Use e.g. "
+        "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
+    )
+
+
+def check_tags(value: object) -> tuple[str, ...]:
+    """Return the tags of a call."""
+    try:
+        if isinstance(value, list | tuple | set | frozenset):
+            return tuple(check_label(tag, "a tag") for tag in value)
+    except InvalidCallError:
+        raise
+    except Exception as error:
+        raise InvalidCallError(f"tags can't be read: {safe_text(error)}") from error
+    raise InvalidCallError(f"tags must be a sequence of str, not {shown(value)}.")
+
+
+def check_query(query: object, params: Sequence[object]) -> str:
+    """Return the text of a query, if it and its parameters can be handed to a database.
+
+    Raises:
+        QueryError: They can't. A list that contains itself would take the process down.
+    """
+    if not isinstance(query, str):
+        raise QueryError(f"A query is a text, not {type_name(query)} {shown(query)}.")
+    text = str.__str__(query)
+    try:
+        text.encode()
+        for value in params:
+            weigh(value, MOST_PARTS, MOST_LEVELS)
+    except UnicodeEncodeError as error:
+        raise QueryError(f"The query is not valid Unicode: {shown(text)}") from error
+    except Exception as error:
+        raise QueryError(f"A parameter of the query can't be used: {safe_text(error)}") from error
+    return text
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that don't exist."""
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        raise InvalidCallError(
+            f"There is no option {', '.join(map(repr, unknown))}; there are "
+            f"{', '.join(sorted(OPTIONS))}."
+        )
 
 
 def due_at(
@@ -137,6 +208,7 @@ def new_task(
             args=encoded_args,
             kwargs=encoded_kwargs,
         )
+    check_options(options)
     return _with_options(definition, args, kwargs, clock, **options)
 
 
@@ -158,17 +230,16 @@ def _with_options(
     tags: Sequence[str] = (),
 ) -> NewTask:
     if not isinstance(on_conflict, OnConflict):
-        raise InvalidCallError(f"on_conflict must be an OnConflict, not {on_conflict!r:.80}.")
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
-        raise InvalidCallError(f"tags must be a sequence of str, not {tags!r:.80}.")
+        raise InvalidCallError(f"on_conflict must be an OnConflict, not {shown(on_conflict)}.")
+    labels = check_tags(tags)
     policy = None if retry is None else RetryPolicy.of(retry)
     encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
     options = None
-    if timeout is not None or policy is not None or tags:
+    if timeout is not None or policy is not None or labels:
         options = encode_options(
             timeout=None if timeout is None else check_seconds(timeout, "timeout", zero="refuse"),
             retry=policy,
-            tags=tuple(check_label(tag, "a tag") for tag in tags),
+            tags=labels,
         )
     return NewTask(
         name=definition.name,

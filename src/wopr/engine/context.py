@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.codec import clip
 from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.domain.jsontext import shown
 
 logger = logging.getLogger("wopr.task")
 
@@ -63,8 +63,11 @@ class CurrentTask:
         Raises:
             InvalidCallError: ``percent`` is not a number from 0 to 100.
         """
-        if not isinstance(percent, int | float) or not 0 <= percent <= 100 or math.isnan(percent):
-            raise InvalidCallError(f"progress() takes a percentage from 0 to 100, not {percent!r}")
+        number = isinstance(percent, int | float) and not isinstance(percent, bool)
+        if not number or not 0 <= percent <= 100:  # NaN is neither
+            raise InvalidCallError(
+                f"progress() takes a percentage from 0 to 100, not {shown(percent)}"
+            )
         self._report(float(percent), clip(str(message)[:1_000], 4_000))
 
 

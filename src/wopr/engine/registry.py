@@ -9,6 +9,7 @@ from typing import Any
 from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
+from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
 
@@ -56,7 +57,7 @@ class Registry:
         """
         if not callable(function):
             raise InvalidCallError(
-                f"Task {name!r} can't be registered: {function!r:.100} can't be called."
+                f"Task {name!r} can't be registered: {shown(function)} can't be called."
             )
         known = self.definitions.get(name)
         if known is not None and not _same(known.function, function):
@@ -120,4 +121,4 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 def _where(function: Callable[..., Any]) -> str:
     module = getattr(function, "__module__", "?")
-    return f"{module}.{getattr(function, '__qualname__', repr(function))}"
+    return f"{module}.{getattr(function, '__qualname__', None) or shown(function)}"

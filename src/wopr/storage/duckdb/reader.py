@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
+from wopr.domain.jsontext import safe_text, shown
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.opening import OpenedDatabase
 
@@ -67,7 +68,7 @@ def run_query(
     filter is there for what is no data: settings, attached files, other statements.
     """
     if not isinstance(sql, str) or "\x00" in sql:
-        raise QueryError(f"A query is a text without NUL characters, not {sql!r:.80}.")
+        raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
     _refuse_all_but_one_read(cursor, sql)
     late = threading.Event()
 
@@ -92,8 +93,8 @@ def run_query(
                 "allow more with WOPR_TASKS_QUERY_SECONDS."
             ) from error
         raise QueryError(f"The query failed: {error}") from error
-    except (ValueError, TypeError) as error:
-        raise QueryError(f"The query's parameters can't be used: {error}") from error
+    except Exception as error:
+        raise QueryError(f"The query's parameters can't be used: {safe_text(error)}") from error
     finally:
         timer.cancel()
 
@@ -105,7 +106,10 @@ def _refuse_all_but_one_read(cursor: duckdb.DuckDBPyConnection, sql: str) -> Non
         raise QueryError(f"The query can't be parsed: {error}") from error
     if len(statements) != 1:
         raise QueryError(f"One statement at a time, please: this text has {len(statements)}.")
-    kind = statements[0].type.name
+    try:
+        kind = statements[0].type.name
+    except ValueError:  # a kind that the client has no name for, such as UPDATE EXTENSIONS
+        kind = "no query"
     if kind not in _READABLE or (kind == "EXPLAIN" and "analyze" in sql.lower()):
         raise QueryError(
             f"Only SELECT and EXPLAIN can be run here; this is {kind}. Tasks are changed with "
