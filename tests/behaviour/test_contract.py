@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from wopr import (
     InvalidCallError,
     NoopStorage,
     QueueDisabledError,
+    StorageError,
     TaskInfo,
     TaskNotRegisteredError,
     TaskPriority,
@@ -200,7 +202,7 @@ def test_a_name_belongs_to_one_function(home: Home) -> None:
     queue = home.queue()
     queue.register_task("double")(double)
     queue.register_task("double")(double)  # the same one again is no harm
-    with pytest.raises(DuplicateTaskError, match="'double' is taken by .*double"):
+    with pytest.raises(DuplicateTaskError, match=r"'double' is taken by .*double"):
         queue.register_task("double", "elsewhere")(lambda n: n)
     assert {"double": double} == queue.task_functions
 
@@ -269,9 +271,9 @@ async def test_unknown_names_are_refused_and_nothing_is_written(home: Home) -> N
     queue = home.queue()
     queue.register_task("double")(double)
     async with queue:
-        with pytest.raises(ValueError, match="^Task 'send' not registered$"):
+        with pytest.raises(ValueError, match=r"^Task 'send' not registered$"):
             await queue.add_task("send")
-        with pytest.raises(TaskNotRegisteredError, match="Did you mean 'double'"):
+        with pytest.raises(TaskNotRegisteredError, match=r"Did you mean 'double'"):
             await queue.enqueue("duoble")
         assert EMPTY_STATS == await queue.get_task_stats()
 
@@ -342,3 +344,33 @@ async def test_a_read_makes_no_file(tmp_path: Path) -> None:
     assert [] == await queue.get_tasks()
     await queue.shutdown()
     assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_storage_offers_the_four_calls_of_the_first_version(home: Home) -> None:
+    async def answer(value: Any) -> Any:
+        return await value if inspect.isawaitable(value) else value
+
+    queue = home.queue()
+    queue.register_task("double", "math")(double)
+    async with queue:
+        task_id = await queue.add_task("double", n=4)
+        storage = queue.storage
+        found = await answer(storage.get_task(task_id))
+        listed = await answer(storage.get_tasks(category="math", limit=10))
+        assert (task_id, [task_id]) == (found.id, [info.id for info in listed])
+        assert [] == list(await answer(storage.get_tasks(category="other")))
+        assert None is await answer(storage.get_task(str(UUID(int=7))))
+        assert 0 == await answer(storage.cleanup_old_tasks(days=0))
+
+
+async def test_a_failing_storage_is_a_storage_error_and_the_row_is_not_there() -> None:
+    storage = Mock()
+    storage.save_task.side_effect = OSError("no space left on device")
+    queue = TaskQueue(enabled=True, storage_factory=lambda: storage)
+    queue.register_task("double")(double)
+    async with queue:
+        with pytest.raises(StorageError, match="OSError: no space left on device"):
+            await queue.add_task("double", n=1)
+        storage.save_task.side_effect = None
+        assert await queue.add_task("double", n=1)
+        assert 1 == (await queue.get_task_stats())["total"]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support.queues import NOON, PATIENCE, Home, SteppableClock, ended, running
+from support.queues import NOON, PATIENCE, Gate, Home, SteppableClock, ended, running
 from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
 
 
@@ -110,9 +110,7 @@ async def test_a_delayed_task_can_be_cancelled(home: Home, clock: SteppableClock
     assert [2] == started
 
 
-async def test_many_tasks_due_at_the_same_moment_all_run(
-    home: Home, clock: SteppableClock
-) -> None:
+async def test_many_tasks_due_at_the_same_moment_all_run(home: Home, clock: SteppableClock) -> None:
     queue = home.queue(clock=clock, settings=Settings(window=10))
     started = recorder(queue)
     async with running(queue):
@@ -156,3 +154,30 @@ async def test_times_are_aware_and_in_utc(home: Home, clock: SteppableClock) -> 
         [info] = await ended(queue, handle.id)
     times = [info.created_at, info.run_at, info.started_at, info.completed_at]
     assert [UTC] * 4 == [moment.tzinfo for moment in times if moment is not None]
+
+
+@pytest.mark.parametrize("spread", [0, 1], ids=["same moment", "one by one"])
+async def test_memory_stays_bounded_when_very_many_tasks_become_due(
+    home: Home, clock: SteppableClock, spread: int
+) -> None:
+    queue = home.queue(clock=clock, settings=Settings(window=10))
+    started = recorder(queue)
+    gate = Gate()
+    queue.register_task("hold", "c")(gate.wait)
+    async with running(queue):
+        ids = [
+            (await queue.enqueue("note", (n,), run_at=NOON + timedelta(seconds=60 + n * spread))).id
+            for n in range(200)
+        ]
+        await queue.start_workers("c")
+        await queue.add_task("hold")
+        await gate.arrivals()
+        most = 0
+        for _ in range(100):
+            clock.advance(3, queue)
+            await queue.get_task_stats()
+            most = max(most, queue.queues["c"].qsize())
+        gate.open()
+        await ended(queue, *ids)
+    assert list(range(200)) == started
+    assert most <= 4 * 10

@@ -38,7 +38,9 @@ async def until_failed(queue: TaskQueue, task_id: str, attempt: int) -> TaskInfo
     """Return the task once that attempt has failed."""
     info = await until(
         lambda: queue.get_task_info(task_id),
-        lambda seen: seen is not None and seen.status in {RETRY, FAILED} and seen.attempt >= attempt,
+        lambda seen: (
+            seen is not None and seen.status in {RETRY, FAILED} and seen.attempt >= attempt
+        ),
     )
     assert info is not None
     return info

@@ -64,9 +64,7 @@ async def test_a_conflict_can_replace_the_first(
         if state == "running":
             await queue.start_workers("c", 1)
             await gate.arrivals()
-        second = await queue.enqueue(
-            "work", (2,), unique_key="k", on_conflict=OnConflict.REPLACE
-        )
+        second = await queue.enqueue("work", (2,), unique_key="k", on_conflict=OnConflict.REPLACE)
         gate.open()
         if state != "running":
             await queue.start_workers("c", 1)

@@ -80,7 +80,9 @@ async def test_s4_13_arguments_of_python_s_types_are_kept_and_others_refused(
     ]
     async with running(queue, c=1):
         await ended(queue, *[await queue.add_task("keep", value=value) for value in values])
-        with pytest.raises(PayloadError, match=r"'value' of task 'keep' \(object\) can't be stored"):
+        with pytest.raises(
+            PayloadError, match=r"'value' of task 'keep' \(object\) can't be stored"
+        ):
             await queue.add_task("keep", value=object())
         assert len(values) == (await queue.get_task_stats())["total"]
     assert values == seen
@@ -247,7 +249,7 @@ async def test_s4_31_a_unique_key_is_about_live_tasks_of_any_name(home: DuckDBHo
 def test_s4_32_enabled_without_duckdb_is_an_error_and_not_a_silent_loss(
     home: DuckDBHome,
 ) -> None:
-    """duckdb missing but enabled: add_task returned an id, the task was never run."""
+    """Enabled without duckdb: add_task returned an id, the task was never run."""
     program = """
 import asyncio, sys
 sys.modules["duckdb"] = None
@@ -304,7 +306,9 @@ async def test_s4_35_the_commands_do_what_they_say(home: DuckDBHome) -> None:
     )
     printed = run_ok([BIN / "wopr", "worker", "jobs:queue", "-c", "later:1"], folder)
     assert "ran" in printed
-    shown = json.loads(run_ok([BIN / "wopr", "tasks", "show", waiting, "--json", *database], folder))
+    shown = json.loads(
+        run_ok([BIN / "wopr", "tasks", "show", waiting, "--json", *database], folder)
+    )
     assert "success" == shown["status"]
     run_ok([BIN / "wopr", "cleanup", "--days", "0", "--json", *database], folder)
     async with running(home.queue()) as later:
@@ -335,7 +339,7 @@ async def test_s4_36_a_function_knows_its_id_and_reports_progress(home: DuckDBHo
 async def test_s4_12_a_result_that_is_no_json_fails_the_task(home: DuckDBHome) -> None:
     """An exception in ``finally``: the row stayed STARTED for ever, the id leaked as running."""
     queue = home.queue()
-    queue.register_task("odd", "c")(lambda: object())
+    queue.register_task("odd", "c")(object)
     queue.register_task("good", "c")(lambda: "ran")
     async with running(queue, c=1):
         with pytest.raises(TaskFailedError, match="The result of task 'odd'"):

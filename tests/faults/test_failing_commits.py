@@ -274,17 +274,17 @@ async def test_a_fold_that_fails_is_repeated_and_loses_nothing(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     double, _ = _counted(queue)
-    write = Folder._write
+    write = Folder._flush
     left = 1
 
-    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+    def failing(appender: Any, rows: Any) -> None:
         nonlocal left
         if left:
             left -= 1
             raise error
-        write(folder, inserts, updates)
+        write(appender, rows)
 
-    monkeypatch.setattr(Folder, "_write", failing)
+    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
     handles = await double.enqueue_many([(n,) for n in range(50)])
 
     async def readable() -> bool:
@@ -303,17 +303,17 @@ async def test_a_fold_that_fails_after_its_commit_is_not_written_twice(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     double, _ = _counted(queue)
-    write = Folder._write
+    write = Folder._flush
     left = 2
 
-    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+    def failing(appender: Any, rows: Any) -> None:
         nonlocal left
-        write(folder, inserts, updates)
+        write(appender, rows)
         if left:
             left -= 1
             raise error
 
-    monkeypatch.setattr(Folder, "_write", failing)
+    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
     await queue.start_workers("c", 2)
     handles = await double.enqueue_many([(n,) for n in range(50)])
     for handle in handles:
@@ -381,19 +381,19 @@ async def test_a_fold_that_keeps_failing_is_tried_once_a_second(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     double, _ = _counted(queue)
-    write, tried = Folder._write, 0
+    write, tried = Folder._flush, 0
 
-    def failing(folder: Folder, inserts: list[Any], updates: list[Any]) -> None:
+    def failing(appender: Any, rows: Any) -> None:
         nonlocal tried
         tried += 1
         raise FULL
 
-    monkeypatch.setattr(Folder, "_write", failing)
+    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
     handles = await double.enqueue_many([(n,) for n in range(20)])
     await until(lambda: tried > 0)
     await asyncio.sleep(1.5)  # the span in which a busy loop would show
     assert tried <= 3
-    monkeypatch.setattr(Folder, "_write", write)
+    monkeypatch.setattr(Folder, "_flush", staticmethod(write))
     await queue.start_workers("c", 2)
 
     for handle in handles:
@@ -456,3 +456,25 @@ async def test_a_read_that_finds_the_database_invalid_has_it_opened_again(
 
     await until(lambda: reopened == 1)  # nobody writes or reads
     assert [handle.id] == [info.id for info in await queue.get_tasks()]
+
+
+async def test_a_shutdown_gives_the_file_free_although_nothing_can_be_written(
+    path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = TaskQueue(enabled=True, database=path)
+    double, _ = _counted(queue)
+    handle = await double.enqueue(1)
+
+    def out_of_reach(opened: OpenedDatabase) -> None:
+        opened.disconnect()
+        raise duckdb.IOException("IO Error: the disk is not there")
+
+    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
+    fault.arm(1, before=FATAL)
+    with pytest.raises(StorageError):
+        await double.enqueue(2)
+    await queue.shutdown()
+
+    monkeypatch.undo()
+    async with TaskQueue(enabled=True, database=path) as again:
+        assert [handle.id] == [info.id for info in await again.get_tasks()]

@@ -281,7 +281,13 @@ ATTACKS = [
     ),
     *cases(
         "sql-parameter",
-        {"object": object(), "surrogate": SURROGATE, "evil": Evil(), "huge": HUGE, "itself": itself()},
+        {
+            "object": object(),
+            "surrogate": SURROGATE,
+            "evil": Evil(),
+            "huge": HUGE,
+            "itself": itself(),
+        },
         lambda t, v: t.queue.sql("select ?", v),
     ),
 ]
@@ -322,7 +328,13 @@ REGISTRATIONS = [
     *cases("jitter", BAD_SECONDS, lambda t, v: RetryPolicy(jitter=v)),
     *cases(
         "dont_retry",
-        {"text": "x", "instance": ValueError(), "class": int, "evil": Evil(), "evil list": EvilList()},
+        {
+            "text": "x",
+            "instance": ValueError(),
+            "class": int,
+            "evil": Evil(),
+            "evil list": EvilList(),
+        },
         lambda t, v: RetryPolicy(dont_retry=v),
     ),
 ]

@@ -97,9 +97,7 @@ def _check_chain(found: Audit, task_id: str, transitions: list[Transition]) -> N
         found.say(f"task {task_id} succeeded {sum(ends.values())} times")
 
 
-def _check_row(
-    found: Audit, task_id: str, transitions: list[Transition], *, whole: bool
-) -> None:
+def _check_row(found: Audit, task_id: str, transitions: list[Transition], *, whole: bool) -> None:
     row = found.rows.get(task_id)
     record = record_from_add(transitions[0])
     same = row is not None and row.version == record.version

@@ -208,7 +208,8 @@ async def until(
 async def until_status(queue: TaskQueue, task_id: str, *statuses: TaskStatus) -> TaskInfo:
     """Return the task's snapshot once it is in one of ``statuses``."""
     info = await until(
-        lambda: queue.get_task_info(task_id), lambda seen: seen is not None and seen.status in statuses
+        lambda: queue.get_task_info(task_id),
+        lambda seen: seen is not None and seen.status in statuses,
     )
     assert info is not None
     return info

@@ -38,7 +38,7 @@ def demo(
             metavar="FOLDER",
             file_okay=False,
             exists=True,
-            help="Process the Python files of this folder. [default: the standard library]",
+            help="Process the Python files of this folder. Default: the standard library.",
         ),
     ] = None,
     files: Annotated[

@@ -20,7 +20,7 @@ app = typer.Typer(
     help="A persistent job queue on DuckDB.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -14,6 +14,7 @@ from wopr.domain import decide
 from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.errors import (
     QueueClosedError,
+    StorageError,
     TaskNotFoundError,
     UniqueKeyConflictError,
 )
@@ -76,7 +77,10 @@ class Engine:
         """Let running attempts finish within ``grace`` seconds, interrupt the rest, close."""
         self.open = False
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
-        await self.services.storage.flush()
+        try:
+            await self.services.storage.flush()
+        except StorageError as error:  # what it could not write was not acknowledged
+            log.error("The storage fails while the queue is shut down: %s", error)
         await self.services.storage.close()
         for futures in self.services.waiters.values():
             for future in futures:

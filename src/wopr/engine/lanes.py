@@ -9,13 +9,14 @@ not, and they are paged in before memory runs dry.
 from __future__ import annotations
 
 import heapq
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.ports.storage import LaneCount
 
 WINDOW = 10_000
+_TICK = timedelta.resolution
 
 
 class Lane:
@@ -29,6 +30,11 @@ class Lane:
         self.beyond: int | None = None  # tasks with a greater seq may be in the storage only
         self.paging = False
         self.missed: int | None = None  # least seq sent to the storage while a page was being read
+
+    def leave(self, seq: int) -> None:
+        """Note that a due task with this seq, or a greater one, is in the storage only."""
+        self.beyond = seq - 1 if self.beyond is None else min(self.beyond, seq - 1)
+        self.missed = seq if self.missed is None else min(self.missed, seq)
 
 
 class Lanes:
@@ -103,12 +109,31 @@ class Lanes:
     # -- out ----------------------------------------------------------------
 
     def promote(self, now: datetime) -> None:
-        """Move tasks that have become due into their lane."""
+        """Move tasks that have become due into their lane.
+
+        What became due in the storage only is from now on the lanes' to page in: they do
+        it in the order of enqueueing, a window at a time.
+        """
         later = self._later
         while later and later[0][0] <= now:
             _, seq, record = heapq.heappop(later)
             if record.status in CLAIMABLE:
                 heapq.heappush(self._lanes[record.priority].heap, (seq, record))
+        if self.later_beyond is not None and self.later_beyond <= now and not self.later_paging:
+            for lane in self._lanes.values():
+                lane.leave(1)
+            self.later_beyond = now + _TICK
+
+    def trim(self) -> list[TaskRecord]:
+        """Leave to the storage again what is more than memory may hold; return it."""
+        left: list[TaskRecord] = []
+        for lane in self._lanes.values():
+            if len(lane.heap) > 3 * self._window:
+                lane.heap.sort()
+                lane.leave(lane.heap[2 * self._window][0])
+                left += [record for _, record in lane.heap[2 * self._window :]]
+                del lane.heap[2 * self._window :]
+        return [record for record in left if record.status in CLAIMABLE]
 
     def pop(self) -> TaskRecord | None:
         """Take the next due task; ``None`` when there is none or one must be paged in first.

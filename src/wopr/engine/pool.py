@@ -123,6 +123,7 @@ class Pool:
             return
         now = naive_now(self._services.clock)
         self.lanes.promote(now)
+        self._trim()
         entries: list[Entry] = []
         claimed: list[tuple[TaskRecord, Worker]] = []
         while self._free:
@@ -368,6 +369,10 @@ class Pool:
         log.error("Reading waiting tasks of %r failed: %s", self.category, error)
         self.back_off()
 
+    def _trim(self) -> None:
+        for record in self.lanes.trim():
+            self._services.live.pop(record.id, None)
+
     def _drop_touched(self, changed: set[str]) -> None:
         self._touched = [one for one in self._touched if one is not changed]
 
@@ -379,6 +384,7 @@ class Pool:
             if record.id not in live and record.id not in changed:
                 live[record.id] = record
                 self.lanes.add_paged(record, now)
+        self._trim()
         self.wake()
 
     def _set_timer(self, now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,15 @@ class Folder:
 
     def _connect(self) -> None:
         connection = self._opened.connection
-        self._fresh = connection.appender("tasks", columns=list(FRESH_COLUMNS))
-        self._insert = connection.appender("tasks", columns=list(COLUMNS))
-        self._update = connection.appender(
+        self._fresh: Any = connection.appender("tasks", columns=list(FRESH_COLUMNS))
+        self._insert: Any = connection.appender("tasks", columns=list(COLUMNS))
+        self._update: Any = connection.appender(
             "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
         )
+
+    def let_go(self) -> None:
+        """Drop the appenders, which keep their database alive."""
+        self._fresh = self._insert = self._update = None
 
     def reconnected(self) -> None:
         """Make new appenders on the new connection."""
@@ -164,14 +168,18 @@ class Folder:
         if not rows:
             return
         try:
-            appender.append_rows(rows if values is None else map(values, rows))
-            appender.flush()
+            self._flush(appender, rows if values is None else map(values, rows))
         except BaseException:
             self._suspect = True  # the commit may have landed all the same
             appender.clear()
             raise
         for row in rows:
             del self.dirty[row[0]]
+
+    @staticmethod
+    def _flush(appender: Any, rows: Iterable[Row]) -> None:
+        appender.append_rows(rows)
+        appender.flush()
 
     def _find_landed(self) -> None:
         """After a failed fold: what is in ``tasks`` already must not be inserted again."""

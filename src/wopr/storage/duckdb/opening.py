@@ -204,7 +204,11 @@ class OpenedDatabase:
             connection.close()
             raise
         if state.revision == migrate.head() and not state.missing:
-            connection.execute("CHECKPOINT")
+            try:
+                connection.execute("CHECKPOINT")
+            except BaseException:
+                connection.close()  # as above: a reopening needs this instance gone
+                raise
             return connection
         connection.close()  # nothing was written yet, and nothing is by closing
         self._bring_up(state)
@@ -286,13 +290,17 @@ class OpenedDatabase:
 def connect(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     """Connect with wopr's settings; closing the connection never writes by itself."""
     connection = duckdb.connect(str(path), config=settings(path, memory_limit))
-    connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-    # Not in the configuration: DuckDB applies that in no fixed order, and then refuses
-    # temp_directory about every second time.
-    connection.execute("SET enable_external_access = false")
-    # Times in the file are UTC without a zone. With the zone of the machine, now() and aware
-    # parameters of a query would be compared with them off by that zone.
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    try:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        # Not in the configuration: DuckDB applies that in no fixed order, and then refuses
+        # temp_directory about every second time.
+        connection.execute("SET enable_external_access = false")
+        # Times in the file are UTC without a zone. With the zone of the machine, now() and aware
+        # parameters of a query would be compared with them off by that zone.
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    except BaseException:
+        connection.close()  # else the error's traceback keeps a broken database alive
+        raise
     return connection
 
 

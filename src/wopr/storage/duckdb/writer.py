@@ -91,7 +91,7 @@ class Writer:
         self.pending_bytes = 0
         self.committed_seq = last_seq
         self.folder = Folder(opened, last_seq)
-        self._log = opened.connection.appender("transitions")
+        self._log: Any = opened.connection.appender("transitions")
         self._thread = threading.Thread(target=self._run, name="wopr-writer", daemon=True)
 
     def start(self) -> None:
@@ -237,7 +237,8 @@ class Writer:
     ) -> list[tuple[Write, BaseException | None]]:
         """Treat the commit as unknown: re-read what landed, and retry the rest in halves."""
         log.error("A commit of %d writes failed: %s", len(batch), error)
-        self._guarded(self._log.clear)
+        if self._log is not None:
+            self._guarded(self._log.clear)
         if is_fatal(error):
             self._reopen = True
         try:
@@ -273,6 +274,8 @@ class Writer:
 
     def _reconnect(self) -> None:
         """Open the file again after an error that invalidated the database."""
+        self._log = None  # an appender keeps the broken database alive
+        self.folder.let_go()
         self._opened.reopen()
         self._log = self._opened.connection.appender("transitions")
         self.folder.reconnected()
