@@ -7,7 +7,14 @@ import asyncio
 import pytest
 
 from support.queues import Gate, Home, SteppableClock, ended, running, until_status
-from wopr import OnConflict, Settings, TaskQueue, TaskStatus, UniqueKeyConflictError
+from wopr import (
+    OnConflict,
+    Settings,
+    TaskQueue,
+    TaskStatus,
+    UniqueKeyConflictError,
+    current_task,
+)
 
 
 def work(queue: TaskQueue) -> Gate:
@@ -146,7 +153,14 @@ async def test_a_task_whose_key_was_taken_meanwhile_can_not_be_retried_by_hand(
     home: Home,
 ) -> None:
     queue = home.queue()
-    queue.register_task("fail", "c")(lambda: 1 / 0)
+    gate = asyncio.Event()
+
+    @queue.register_task("fail", "c")
+    async def fail() -> None:
+        if (await queue.require_task_info(current_task().id)).attempt > 1:
+            await gate.wait()
+        raise ValueError("no")
+
     async with running(queue):
         await queue.start_workers("c")
         first = await queue.enqueue("fail", unique_key="k")
@@ -158,6 +172,7 @@ async def test_a_task_whose_key_was_taken_meanwhile_can_not_be_retried_by_hand(
         assert True is await queue.retry_task(first.id)
         third = await queue.enqueue("fail", unique_key="k")
         assert first.id == third.id
+        gate.set()
 
 
 async def test_in_bulk_equal_keys_are_one_task(home: Home) -> None:

@@ -123,10 +123,14 @@ class Scenario:
             name = self.rng.choice(["fast", "fast", "fast", "slow", "thread"])
             number = self.rng.randrange(1_000_000)
             waits = turn % 4 == 0
-            handle = await self.tasks[name].options(
-                delay=self.rng.choice([None, None, None, 0.005]),
-                priority=TaskPriority.CRITICAL if waits else None,
-            ).enqueue(number)
+            handle = (
+                await self.tasks[name]
+                .options(
+                    delay=self.rng.choice([None, None, None, 0.005]),
+                    priority=TaskPriority.CRITICAL if waits else None,
+                )
+                .enqueue(number)
+            )
             self.journal.say("ack", handle.id, name, number)
             if waits:
                 await self._result(handle, number)

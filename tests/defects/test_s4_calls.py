@@ -26,6 +26,7 @@ from wopr import (
     DuplicateTaskError,
     InvalidCallError,
     NoopStorage,
+    OnConflict,
     PayloadError,
     TaskFailedError,
     TaskPriority,
@@ -34,7 +35,6 @@ from wopr import (
     UniqueKeyConflictError,
     current_task,
 )
-from wopr.engine.engine import OnConflict
 
 
 async def test_s4_01_the_queue_works_with_its_own_storage(home: DuckDBHome) -> None:

@@ -150,7 +150,9 @@ async def test_a_row_that_cannot_be_stored_does_not_take_its_neighbours_along(
         return text
 
     monkeypatch.setattr(module, "encode_added", spoiled)
-    gate = queue.storage.in_writer(lambda connection: time.sleep(0.1))  # so that they share a commit
+    gate = queue.storage.in_writer(
+        lambda connection: time.sleep(0.1)
+    )  # so that they share a commit
     results = await asyncio.gather(
         *(double.enqueue(n) for n in range(10, 20)), return_exceptions=True
     )

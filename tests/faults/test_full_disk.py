@@ -14,7 +14,9 @@ import pytest
 from support.audit import clean, doctor
 
 CHILD = Path(__file__).with_name("full_disk.py")
-MOUNTED = 'mount -t tmpfs -o size=6m tmpfs "$1" && "$2" "$3" "$1" ballast "$4" && cp "$1"/tasks* "$5"'
+MOUNTED = (
+    'mount -t tmpfs -o size=6m tmpfs "$1" && "$2" "$3" "$1" ballast "$4" && cp "$1"/tasks* "$5"'
+)
 
 
 def _unshare() -> list[str] | None:

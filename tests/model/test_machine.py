@@ -21,7 +21,14 @@ from tenacity import wait_fixed
 from model.reference import MAX_CRASHES, RETRY_AFTER, WORKERS, Model, ModelTask
 from support.audit import clean, doctor
 from support.queues import SteppableClock
-from wopr import OnConflict, TaskPriority, TaskQueue, TaskStatus, UniqueKeyConflictError, current_task
+from wopr import (
+    OnConflict,
+    TaskPriority,
+    TaskQueue,
+    TaskStatus,
+    UniqueKeyConflictError,
+    current_task,
+)
 from wopr.config import Settings
 
 T = TypeVar("T")

@@ -29,6 +29,7 @@ def move(
     after = TRANSITIONS.get((record.status, name))
     if after is None:
         return None
+    now = _not_back(record, now)
     if name is Move.CANCEL and record.status is TaskStatus.STARTED:
         data = {**(data or {}), **_progress(record)} or None
     return Transition(
@@ -51,11 +52,17 @@ def _progress(record: TaskRecord) -> dict[str, Any]:
     return {"progress": record.progress, "progress_message": record.progress_message}
 
 
+def _not_back(record: TaskRecord, now: datetime) -> datetime:
+    """Return ``now``, or when the task last began should the system clock have stepped back."""
+    return max(now, record.started_at or record.created_at)
+
+
 def claim(record: TaskRecord, worker: str, now: datetime) -> Transition | None:
     """Give the task to a worker slot: the attempt number goes up by one."""
     after = TRANSITIONS.get((record.status, Move.CLAIM))
     if after is None:
         return None
+    now = _not_back(record, now)
     return Transition(record.id, Move.CLAIM, record.status, after, record.attempt + 1, now, worker)
 
 

@@ -16,15 +16,15 @@ from wopr.domain.errors import (
     QueueClosedError,
     StorageError,
     TaskNotFoundError,
-    UniqueKeyConflictError,
 )
-from wopr.domain.newtask import NewTask, OnConflict
+from wopr.domain.newtask import NewTask
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
 from wopr.engine.pool import Pool, Worker
 from wopr.engine.registry import Registry
 from wopr.engine.services import Services, naive_now
+from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry, Storage, TaskFilter
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Engine:
         self._ids = IdFactory()
         self._max_crashes = max_crashes
         self._window = window
-        self._unique: dict[str, str] = {}
+        self._keys = UniqueKeys()
         self._recovering = asyncio.Lock()
         self.open = False
 
@@ -64,7 +64,7 @@ class Engine:
         await storage.open()
         try:
             await self.recover(None)
-            self._unique = await storage.unique_keys()
+            self._keys.load(await storage.unique_keys())
             now = naive_now(self.services.clock)
             for lane in await storage.lanes(now):
                 self.pool(lane.category).lanes.expect(lane, now)
@@ -113,7 +113,7 @@ class Engine:
         if self.services.storage.full:
             await self.services.storage.room()
         if new.unique_key is not None:
-            known = await self._unique_conflict(new)
+            known = await self._conflict(new)
             if known is not None:
                 return known
         now = naive_now(self.services.clock)
@@ -163,7 +163,9 @@ class Engine:
         try:
             for new in chunk:
                 if new.unique_key is not None:
-                    known = await self._unique_conflict(new)
+                    known = await self._keys.conflict(
+                        new, self.services.storage.flush, self._replace
+                    )
                     if known is not None:
                         ids.append(known)
                         continue
@@ -191,8 +193,7 @@ class Engine:
             new.unique_key,
             new.options,
         )
-        if new.unique_key is not None:
-            self._unique[new.unique_key] = record.id
+        self._keys.take(record)
         return record
 
     async def _write(
@@ -227,7 +228,7 @@ class Engine:
         pool = self.pool(record.category)
         if error is not None:
             self.services.live.pop(record.id, None)
-            self._free_key(record)
+            self._keys.free(record)
             if worker is not None:
                 pool.release(worker)
         elif worker is not None:
@@ -235,37 +236,17 @@ class Engine:
         else:
             pool.push(record, now)
 
-    # -- unique keys --------------------------------------------------------
-
-    async def _unique_conflict(self, new: NewTask) -> str | None:
-        """Return the id of the live task with this key, if it is to be kept."""
-        if new.unique_key is None:
-            return None
-        while (known := self._unique.get(new.unique_key)) is not None:
-            if new.on_conflict is OnConflict.SKIP:
-                await self.services.storage.flush()
-                if self._unique.get(new.unique_key) == known:
-                    return known
-                continue  # its write failed, or it ended
-            if new.on_conflict is OnConflict.RAISE:
-                raise UniqueKeyConflictError(
-                    f"Task {known} is live and has the unique key {new.unique_key!r}. Wait for "
-                    "it, cancel it, or use on_conflict=OnConflict.SKIP or REPLACE."
-                )
-            if not await self.cancel(known, reason="replaced"):
-                await self.services.storage.flush()
-        return None
-
-    def _free_key(self, record: TaskRecord) -> None:
-        key = record.unique_key
-        if key is not None and self._unique.get(key) == record.id:
-            del self._unique[key]
-
     # -- change -------------------------------------------------------------
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
         return await self._change(task_id, Move.CANCEL, reason)
+
+    async def _conflict(self, new: NewTask) -> str | None:
+        return await self._keys.conflict(new, self.services.storage.flush, self._replace)
+
+    async def _replace(self, task_id: str) -> bool:
+        return await self.cancel(task_id, reason="replaced")
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in the queue with a new budget; ``False`` for any other."""
@@ -275,17 +256,12 @@ class Engine:
         record = await self._settled_record(task_id)
         if record is None:
             return False
-        if name is Move.RENEW and record.unique_key is not None:
-            if self._unique.get(record.unique_key, record.id) != record.id:
-                raise UniqueKeyConflictError(
-                    f"Task {task_id} can't be retried: task {self._unique[record.unique_key]} is "
-                    f"live and has the same unique key {record.unique_key!r}."
-                )
-            self._unique[record.unique_key] = record.id
+        if name is Move.RENEW:
+            self._keys.retake(record)
         transition = decide.move(record, name, naive_now(self.services.clock), reason=reason)
         if transition is None:
             if name is Move.RENEW and record.status in TERMINAL:
-                self._free_key(record)
+                self._keys.free(record)
             return False
 
         def done(error: BaseException | None) -> None:
@@ -295,7 +271,7 @@ class Engine:
                 self._unchanged(record)
 
         self.services.live[record.id] = record  # others that change it now find this very record
-        self.pool(record.category).touched(record.id)
+        self.pool(record.category).pager.touched(record.id)
         await self._write([(record, transition)], done)
         return True
 
@@ -305,7 +281,7 @@ class Engine:
             self.pool(record.category).restore(record)
         elif record.status in TERMINAL:
             self.services.live.pop(record.id, None)
-            self._free_key(record)
+            self._keys.free(record)
 
     def _changed(self, record: TaskRecord) -> None:
         pool = self.pool(record.category)
@@ -380,8 +356,8 @@ class Engine:
     def _ended(self, record: TaskRecord) -> None:
         """Forget a task that ended, now that this is on disk, and tell who waits for it."""
         self.services.live.pop(record.id, None)
-        self.pool(record.category).touched(record.id)  # a page read before may still show it
-        self._free_key(record)
+        self.pool(record.category).pager.touched(record.id)  # a page read before may still show it
+        self._keys.free(record)
         for future in self.services.waiters.pop(record.id, ()):
             if not future.done():
                 future.set_result(record)
@@ -389,14 +365,17 @@ class Engine:
     # -- recovery -----------------------------------------------------------
 
     async def recover(self, category: str | None) -> int:
-        """Decide about STARTED tasks that nobody runs; return how many there were."""
+        """Decide about STARTED tasks that nobody runs; return how many there were.
+
+        At opening that is every one of them. Later, whose worker is none of this
+        process: one of ours may have ended while the storage was read.
+        """
         async with self._recovering:
-            storage = self.services.storage
-            running = self.services.live
+            own = {worker.name for pool in self.pools.values() for worker in pool.workers}
             found = [
                 record
-                for record in await storage.orphans()
-                if record.id not in running and category in (None, record.category)
+                for record in await self.services.storage.orphans()
+                if record.worker not in own and category in (None, record.category)
             ]
             now = naive_now(self.services.clock)
             entries: list[Entry] = []

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from wopr.domain import decide
 from wopr.domain.errors import StorageError
@@ -22,6 +21,7 @@ from wopr.domain.transition import Transition
 from wopr.engine.attempt import Attempt
 from wopr.engine.lanes import WINDOW, Lanes
 from wopr.engine.options import options_of
+from wopr.engine.pager import Pager
 from wopr.engine.services import Services, naive_now
 from wopr.ports.storage import Entry
 
@@ -58,12 +58,11 @@ class Pool:
         self.accepting = True
         self._free: list[Worker] = []
         self._services = services
-        self._window = window
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._back_off = 0.0
         self._next_back_off = FIRST_BACK_OFF
-        self._touched: list[set[str]] = []  # per page being read: what changed meanwhile
+        self.pager = Pager(self, services, window)
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: dict[str, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}
         self._closing = False
@@ -78,10 +77,6 @@ class Pool:
             self._free.append(worker)
         self.wake()
 
-    def has_free_slot(self) -> bool:
-        """Whether a task that is added now could start at once."""
-        return bool(self._free) and self.accepting and not self._back_off
-
     # -- waiting tasks ------------------------------------------------------
 
     def push(self, record: TaskRecord, now: datetime | None = None) -> None:
@@ -89,7 +84,7 @@ class Pool:
         if self.lanes.push(record, now or naive_now(self._services.clock)):
             self._services.live[record.id] = record
         elif self._services.live.pop(record.id, None) is not None:
-            self.touched(record.id)
+            self.pager.touched(record.id)
         self.wake()
 
     def restore(self, record: TaskRecord) -> None:
@@ -97,11 +92,6 @@ class Pool:
         if not self.lanes.holds(record):
             self.push(record)
         self.wake()
-
-    def touched(self, task_id: str) -> None:
-        """Note a change of a task that is not in memory, so that no stale page brings it back."""
-        for changed in self._touched:
-            changed.add(task_id)
 
     def wake(self) -> None:
         """Claim in the next turn of the loop."""
@@ -123,7 +113,7 @@ class Pool:
             return
         now = naive_now(self._services.clock)
         self.lanes.promote(now)
-        self._trim()
+        self.pager.trim()
         entries: list[Entry] = []
         claimed: list[tuple[TaskRecord, Worker]] = []
         while self._free:
@@ -139,7 +129,7 @@ class Pool:
             claimed.append((record, worker))
         if entries:
             self._services.storage.submit(entries, lambda error: self._claimed(claimed, error))
-        self._page_in(now)
+        self.pager.page_in(now)
         self._set_timer(now)
 
     def _claim_entry(self, record: TaskRecord, worker: Worker, now: datetime) -> Entry:
@@ -237,7 +227,9 @@ class Pool:
         record = attempt.record
         transition = decide.settle(record, attempt.number, outcome, elapsed)
         if transition is None and self._services.storage.in_flight(record):
-            self._spawn(self._settle_later(attempt, outcome, elapsed))
+            task = self._services.loop.create_task(self._settle_later(attempt, outcome, elapsed))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             return
         if transition is None:
             log.info(
@@ -314,78 +306,6 @@ class Pool:
             and record.status is TaskStatus.STARTED
             and record.attempt == attempt.number
         )
-
-    # -- paging -------------------------------------------------------------
-
-    def _page_in(self, now: datetime) -> None:
-        for priority, after in self.lanes.lanes_to_page():
-            self.lanes.page_started(priority)
-            self._spawn(self._page_lane(priority, after, now))
-        if self.lanes.wants_later(now):
-            self.lanes.later_started()
-            self._spawn(self._page_later())
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._services.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
-        skip = sorted(self.lanes.unregistered)
-        changed: set[str] = set()
-        self._touched.append(changed)
-        try:
-            found = await self._services.storage.ready(
-                self.category, priority, after, now, skip, self._window
-            )
-        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-            self.lanes.page_failed(priority)
-            self._page_failed(error)
-            return
-        finally:
-            self._drop_touched(changed)
-        full = len(found) == self._window
-        self.lanes.page_ended(priority, found[-1].seq if found else None, full=full)
-        self._take(found, changed)
-
-    async def _page_later(self) -> None:
-        bound = self.lanes.later_beyond or naive_now(self._services.clock)
-        skip = sorted(self.lanes.unregistered)
-        changed: set[str] = set()
-        self._touched.append(changed)
-        try:
-            found = await self._services.storage.delayed(self.category, bound, skip, self._window)
-        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-            self.lanes.later_paging = False
-            self._page_failed(error)
-            return
-        finally:
-            self._drop_touched(changed)
-        full = len(found) == self._window
-        self.lanes.later_ended(found[-1].run_at if found else None, full=full)
-        self._take(found, changed)
-
-    def _page_failed(self, error: Exception) -> None:
-        log.error("Reading waiting tasks of %r failed: %s", self.category, error)
-        self.back_off()
-
-    def _trim(self) -> None:
-        for record in self.lanes.trim():
-            self._services.live.pop(record.id, None)
-
-    def _drop_touched(self, changed: set[str]) -> None:
-        self._touched = [one for one in self._touched if one is not changed]
-
-    def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
-        """Take a page, without what is in memory already or changed while it was read."""
-        now = naive_now(self._services.clock)
-        live = self._services.live
-        for record in found:
-            if record.id not in live and record.id not in changed:
-                live[record.id] = record
-                self.lanes.add_paged(record, now)
-        self._trim()
-        self.wake()
 
     def _set_timer(self, now: datetime) -> None:
         """Wake up when the next task becomes due; look at the clock again now and then."""

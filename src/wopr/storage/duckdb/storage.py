@@ -31,6 +31,7 @@ from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.cleanup import Cleanup
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
+from wopr.storage.duckdb.repair import explain
 from wopr.storage.duckdb.replay import replay
 from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
 from wopr.storage.duckdb.writer import Write, Writer
@@ -73,6 +74,9 @@ class DuckDBStorage(SeedCalls):
         opened = open_database(self.path, memory_limit=self.memory_limit)
         try:
             self._seq = replay(opened.connection)
+        except duckdb.Error as error:
+            opened.close(checkpoint=False)
+            raise explain(opened.path, error) from error
         except BaseException:
             opened.close(checkpoint=False)
             raise
