@@ -26,6 +26,10 @@ PATIENCE = 30.0
 """Seconds after which a child that should have died counts as stuck."""
 
 
+PROMISED = {"got": TaskStatus.SUCCESS, "cancelled": TaskStatus.CANCELLED}
+"""What a child has said of a task: how it has to end."""
+
+
 class Zygote:
     """One process that forks children; see ``zygote.py``."""
 
@@ -185,18 +189,21 @@ class Series:
                 runs[task_id, more[0]] += 1
                 if int(more[0]) > record.attempt:
                     found.say(f"task {task_id} ran as {more[0]}, recorded are {record.attempt}")
-            elif kind == "got" and record.status is not TaskStatus.SUCCESS:
-                found.say(f"the result of {task_id} was handed out, but it is {record.status}")
-            elif kind == "cancelled" and record.status is not TaskStatus.CANCELLED:
-                found.say(f"task {task_id} was cancelled, but it is {record.status}")
+            expected = PROMISED.get(kind, record.status)
+            if expected is not record.status:
+                found.say(f"task {task_id} was told {kind}, but it is {record.status}")
         for (task_id, attempt), count in runs.items():
             if count > 1:
                 found.say(f"attempt {attempt} of task {task_id} ran {count} times")
-        for record in found.folded.values():
-            if record.status is TaskStatus.SUCCESS and record.result is None:
-                found.say(f"task {record.id} succeeded without a result")
-            if record.status is TaskStatus.FAILED and not record.error:
-                found.say(f"task {record.id} failed without an error")
+        _check_terminal(found)
+
+
+def _check_terminal(found: Audit) -> None:
+    for record in found.folded.values():
+        if record.status is TaskStatus.SUCCESS and record.result is None:
+            found.say(f"task {record.id} succeeded without a result")
+        if record.status is TaskStatus.FAILED and not record.error:
+            found.say(f"task {record.id} failed without an error")
 
 
 def _check_end(record: Any, number: int) -> None:

@@ -69,7 +69,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def failures() -> list[str]:
-    """What went wrong on the event loop without anybody to tell."""
+    """Return what went wrong on the event loop without anybody to tell."""
     return []
 
 

@@ -303,20 +303,21 @@ class Machine(RuleBasedStateMachine):
         The log of the database stays beside it. A copy of the open file would not do:
         closing it would give away the lock that DuckDB has on it.
         """
-        backend = self.queue._opening
-        pools = list(backend.pools.values())
+        opening = self.queue._opening
+        pools = list(opening.pools.values())
         storage = self.queue.storage
+        self.do(opening._server.close())  # the kernel does that to a killed process
         for pool in pools:
             pool.accepting = False
             pool._settle = lambda *_: None
-        tasks = [task for pool in pools for task in pool._tasks]
-        for task in tasks:
-            task.cancel()
 
         async def gone() -> None:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            others = asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
-        self.do(gone())
+        self.loop.run_until_complete(gone())
         storage._writer._settle_down = lambda: 0.0
         storage._writer.stop()
         storage._reader.close()
