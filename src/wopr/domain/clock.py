@@ -46,6 +46,8 @@ class IdFactory:
     def __init__(self) -> None:
         self._now: datetime | None = None
         self._tick = 0  # milliseconds << 12 | counter
+        self._millis = 0
+        self._head = ""
 
     def new(self, now: datetime) -> str:
         """Return a new id in its canonical text form; ``now`` is naive UTC."""
@@ -55,11 +57,11 @@ class IdFactory:
             millis = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
             self._tick = max(self._tick, (millis << 12) - 1)
         self._tick = tick = self._tick + 1
-        bits = random.getrandbits(62)
-        return (
-            f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7{tick & 0xFFF:03x}-"
-            f"{bits >> 48 | 0x8000:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
-        )
+        if tick >> 12 != self._millis:
+            self._millis = tick >> 12
+            self._head = f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7"
+        tail = f"{random.getrandbits(62) | 1 << 63:x}"
+        return f"{self._head}{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
 
 
 def boot_id() -> str:

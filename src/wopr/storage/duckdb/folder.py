@@ -84,12 +84,12 @@ class Folder:
         """Note what a commit wrote."""
         dirty = self.dirty
         for write in batch:
-            for row, new in write.rows:
+            for row, before in zip(write.rows, write.before, strict=True):
                 known = dirty.get(row[0])
                 if known is None:
-                    dirty[row[0]] = (row, new, row[_VERSION])
+                    dirty[row[0]] = (row, not before, row[_VERSION])
                 else:
-                    dirty[row[0]] = (row, known[1] or new, known[2])
+                    dirty[row[0]] = (row, known[1], known[2])
         self._committed_seq = committed_seq
 
     def keep_up(self) -> None:

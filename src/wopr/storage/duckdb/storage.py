@@ -120,30 +120,38 @@ class DuckDBStorage(SeedCalls):
             self._submit(entries, done, urgent=urgent)
 
     def _submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool) -> None:
+        """Give the transitions their numbers, apply them, and hand the rows over.
+
+        Entries of one record stand together, so its row is made once, after the last.
+        """
         seq = self._seq
-        logs = []
-        touched: dict[str, tuple[TaskRecord, bool]] = {}
         size = 0
+        logs: list[tuple[Any, ...]] = []
+        records: list[TaskRecord] = []
+        before_rows: list[tuple[Any, ...]] = []
+        last: TaskRecord | None = None
         for record, transition in entries:
             seq += 1
             transition.seq = seq
+            if record is not last:
+                records.append(record)
+                before_rows.append(record.stored)
+                last = record
             if transition.move is Move.ADD:
                 record.seq = record.version = seq
                 data: str | None = encode_added(record)
-                size += len(data or "")
-                touched[record.id] = (record, True)
             else:
                 apply(record, transition)
                 data = encode_data(transition.data)
-                if record.id not in touched:
-                    touched[record.id] = (record, False)
+            if data is not None:
+                size += len(data)
             before = transition.from_status
             logs.append(
                 (
                     seq,
                     transition.task_id,
                     transition.attempt,
-                    before._value_ if before is not None else None,
+                    None if before is None else before._value_,
                     transition.to_status._value_,
                     transition.occurred_at,
                     transition.worker,
@@ -154,12 +162,10 @@ class DuckDBStorage(SeedCalls):
             )
         self._seq = seq
         rows = []
-        undo = []
-        for record, new in touched.values():
-            undo.append((record, record.stored))
+        for record in records:
             record.stored = row = record.row()
-            rows.append((row, new))
-        self._writer.submit(Write(logs, rows, done, urgent, undo, size))
+            rows.append(row)
+        self._writer.submit(Write(logs, records, rows, before_rows, done, urgent, size))
 
     def _deliver(self, results: list[tuple[Write, BaseException | None]]) -> None:
         """Tell the callers of one commit, with one call into the loop."""
@@ -199,7 +205,7 @@ class DuckDBStorage(SeedCalls):
     def touch(self, record: TaskRecord) -> None:
         """Store the record's progress with the next fold."""
         record.stored = row = record.row()
-        self._writer.submit(Write([], [(row, False)], _nothing, False, []))
+        self._writer.submit(Write([], [], [row], [row], _nothing, urgent=False))
 
     # -- reads --------------------------------------------------------------
 
@@ -372,7 +378,7 @@ def _nothing(error: BaseException | None) -> None:
 def _finish(results: list[tuple[Write, BaseException | None]]) -> None:
     for write, error in results:
         if error is not None:
-            for record, row in write.undo:
+            for record, row in zip(write.records, write.before, strict=True):
                 if row:
                     record.load(row)
         write.done(error)

@@ -25,6 +25,8 @@ from typing import Any
 
 from wopr.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
+from wopr.domain.task import TaskRecord
+from wopr.storage.duckdb.brisk import brisk
 from wopr.storage.duckdb.folder import Folder
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal
 
@@ -58,10 +60,11 @@ class Write:
     """
 
     logs: list[Row]
-    rows: list[tuple[Row, bool]]  # (row, whether the task is new)
+    records: list[TaskRecord]
+    rows: list[Row]  # per record, after the write
+    before: list[Row]  # per record, to go back to if it fails; empty for a new task
     done: Callable[[BaseException | None], None]
     urgent: bool
-    undo: list[tuple[Any, Row]]
     size: int = 0
 
 
@@ -152,9 +155,10 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._sleep()
-            while self._queue:
-                self._commit_next()
-            self._run_jobs()
+            with brisk():
+                while self._queue:
+                    self._commit_next()
+                self._run_jobs()
             if self._stopping and not self._queue and not self._jobs:
                 break
         self._guarded(self._settle_down)
