@@ -163,9 +163,7 @@ class Engine:
         try:
             for new in chunk:
                 if new.unique_key is not None:
-                    known = await self._keys.conflict(
-                        new, self.services.storage.flush, self._replace
-                    )
+                    known = await self._conflict(new)
                     if known is not None:
                         ids.append(known)
                         continue
@@ -271,7 +269,7 @@ class Engine:
                 self._unchanged(record)
 
         self.services.live[record.id] = record  # others that change it now find this very record
-        self.pool(record.category).pager.touched(record.id)
+        self.services.left_memory(record.id)  # a page read before may still show it as it was
         await self._write([(record, transition)], done)
         return True
 
@@ -299,9 +297,12 @@ class Engine:
         while True:
             record = self.services.live.get(task_id)
             if record is None:
-                found = await storage.get(task_id)
+                with self.services.reading() as changed:
+                    found = await storage.get(task_id)
                 record = self.services.live.get(task_id)
                 if record is None:
+                    if task_id in changed:  # it was paged in, ran and ended meanwhile
+                        continue
                     return found
             if not storage.in_flight(record):
                 return record
@@ -356,7 +357,7 @@ class Engine:
     def _ended(self, record: TaskRecord) -> None:
         """Forget a task that ended, now that this is on disk, and tell who waits for it."""
         self.services.live.pop(record.id, None)
-        self.pool(record.category).pager.touched(record.id)  # a page read before may still show it
+        self.services.left_memory(record.id)
         self._keys.free(record)
         for future in self.services.waiters.pop(record.id, ()):
             if not future.done():

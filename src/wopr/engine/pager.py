@@ -25,13 +25,7 @@ class Pager:
         self._lanes = pool.lanes
         self._services = services
         self._window = window
-        self._touched: list[set[str]] = []  # per page being read: what changed meanwhile
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def touched(self, task_id: str) -> None:
-        """Note a change of a task that is not in memory, so that no stale page brings it back."""
-        for changed in self._touched:
-            changed.add(task_id)
 
     def page_in(self, now: datetime) -> None:
         """Start reading for the lanes that run low."""
@@ -54,18 +48,15 @@ class Pager:
 
     async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
         skip = sorted(self._lanes.unregistered)
-        changed: set[str] = set()
-        self._touched.append(changed)
-        try:
-            found = await self._services.storage.ready(
-                self._pool.category, priority, after, now, skip, self._window
-            )
-        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-            self._lanes.page_failed(priority)
-            self._failed(error)
-            return
-        finally:
-            self._forget(changed)
+        with self._services.reading() as changed:
+            try:
+                found = await self._services.storage.ready(
+                    self._pool.category, priority, after, now, skip, self._window
+                )
+            except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+                self._lanes.page_failed(priority)
+                self._failed(error)
+                return
         full = len(found) == self._window
         self._lanes.page_ended(priority, found[-1].seq if found else None, full=full)
         self._take(found, changed)
@@ -73,18 +64,15 @@ class Pager:
     async def _page_later(self) -> None:
         bound = self._lanes.later_beyond or naive_now(self._services.clock)
         skip = sorted(self._lanes.unregistered)
-        changed: set[str] = set()
-        self._touched.append(changed)
-        try:
-            found = await self._services.storage.delayed(
-                self._pool.category, bound, skip, self._window
-            )
-        except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-            self._lanes.later_paging = False
-            self._failed(error)
-            return
-        finally:
-            self._forget(changed)
+        with self._services.reading() as changed:
+            try:
+                found = await self._services.storage.delayed(
+                    self._pool.category, bound, skip, self._window
+                )
+            except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+                self._lanes.later_paging = False
+                self._failed(error)
+                return
         full = len(found) == self._window
         self._lanes.later_ended(found[-1].run_at if found else None, full=full)
         self._take(found, changed)
@@ -92,9 +80,6 @@ class Pager:
     def _failed(self, error: Exception) -> None:
         log.error("Reading waiting tasks of %r failed: %s", self._pool.category, error)
         self._pool.back_off()
-
-    def _forget(self, changed: set[str]) -> None:
-        self._touched = [one for one in self._touched if one is not changed]
 
     def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
         """Take a page, without what is in memory already or changed while it was read."""

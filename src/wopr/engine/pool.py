@@ -84,7 +84,7 @@ class Pool:
         if self.lanes.push(record, now or naive_now(self._services.clock)):
             self._services.live[record.id] = record
         elif self._services.live.pop(record.id, None) is not None:
-            self.pager.touched(record.id)
+            self._services.left_memory(record.id)
         self.wake()
 
     def restore(self, record: TaskRecord) -> None:

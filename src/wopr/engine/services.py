@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +29,25 @@ class Services:
     threads: Threads = field(default_factory=Threads)
     live: dict[str, TaskRecord] = field(default_factory=dict)
     waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)
+    _reads: list[set[str]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[set[str]]:
+        """Give the set of tasks that leave memory while the storage is read.
+
+        What was read of those may be stale: they have changed since.
+        """
+        changed: set[str] = set()
+        self._reads.append(changed)
+        try:
+            yield changed
+        finally:
+            self._reads = [one for one in self._reads if one is not changed]
+
+    def left_memory(self, task_id: str) -> None:
+        """Note a task whose newest state only the storage has from now on."""
+        for changed in self._reads:
+            changed.add(task_id)
 
 
 def naive_now(clock: Clock) -> datetime:
