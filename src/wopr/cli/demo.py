@@ -105,7 +105,8 @@ class _Lines(_Silent):
         if now >= self._next:
             self._next = now + LINE_SECONDS
             parts = [
-                f"{category} {progress.done(category)}/{progress.files} ({_details(counts)})"
+                f"{category} {progress.done(category)}/{progress.total(category)} "
+                f"({_details(counts)})"
                 for category, counts in sorted(progress.counts.items(), reverse=True)
             ]
             say(f"{progress.fraction:4.0%}  {', '.join(parts)}")
@@ -129,7 +130,7 @@ class _Bars(_Silent):
                 self._rows[category] = self._bars.add_task(category, total=progress.files)
             self._bars.update(
                 self._rows[category],
-                total=max(progress.files, sum(counts.values())),
+                total=progress.total(category),
                 completed=progress.done(category),
                 description=f"{category:6} {_details(counts)}",
             )

@@ -37,6 +37,10 @@ class Progress:
         """Return how many tasks of the category have ended."""
         return sum(self.counts.get(category, {}).get(status, 0) for status in _ENDED)
 
+    def total(self, category: str) -> int:
+        """Return how many tasks the category has, or will have: one a file, and the report."""
+        return max(self.files, sum(self.counts.get(category, {}).values()))
+
     @property
     def fraction(self) -> float:
         """How much of all work is done, from 0 to 1: each file is scanned and parsed."""

@@ -87,7 +87,9 @@ class Folder:
             for row, before in zip(write.rows, write.before, strict=True):
                 known = dirty.get(row[0])
                 if known is None:
-                    dirty[row[0]] = (row, not before, row[_VERSION])
+                    # a new task's first transition is its add, though a claim may share the commit
+                    first = row[_VERSION] if before else row[_SEQ]
+                    dirty[row[0]] = (row, not before, first)
                 else:
                     dirty[row[0]] = (row, known[1], known[2])
         self._committed_seq = committed_seq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from wopr.storage.duckdb.repair import explain
 from wopr.storage.duckdb.replay import replay
 from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
 from wopr.storage.duckdb.writer import Write, Writer
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -205,7 +208,8 @@ class DuckDBStorage(SeedCalls):
     def touch(self, record: TaskRecord) -> None:
         """Store the record's progress with the next fold."""
         record.stored = row = record.row()
-        self._writer.submit(Write([], [], [row], [row], _nothing, urgent=False))
+        with self._order:
+            self._writer.submit(Write([], [], [row], [row], _nothing, urgent=False))
 
     # -- reads --------------------------------------------------------------
 
@@ -378,7 +382,11 @@ def _nothing(error: BaseException | None) -> None:
 def _finish(results: list[tuple[Write, BaseException | None]]) -> None:
     for write, error in results:
         if error is not None:
-            for record, row in zip(write.records, write.before, strict=True):
+            for record, row in zip(write.records, write.before, strict=False):  # progress has none
                 if row:
                     record.load(row)
-        write.done(error)
+        try:
+            write.done(error)
+        except Exception:
+            # The others of this commit have to hear of it all the same.
+            log.exception("What follows a commit failed")
