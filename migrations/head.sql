@@ -12,7 +12,7 @@ CREATE TABLE tasks (
     seq BIGINT NOT NULL,
     name VARCHAR NOT NULL,
     category VARCHAR NOT NULL,
-    priority SMALLINT NOT NULL,
+    priority INTEGER NOT NULL,
     status VARCHAR DEFAULT 'pending' NOT NULL,
     attempt INTEGER DEFAULT 0 NOT NULL,
     retry_count INTEGER DEFAULT 0 NOT NULL,

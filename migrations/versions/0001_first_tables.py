@@ -197,7 +197,7 @@ def create_tasks() -> None:
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("name", sa.String, nullable=False),
         sa.Column("category", sa.String, nullable=False),
-        sa.Column("priority", sa.SmallInteger, nullable=False),
+        sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("status", sa.String, nullable=False, server_default=sa.text("'pending'")),
         sa.Column("attempt", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("retry_count", sa.Integer, nullable=False, server_default=sa.text("0")),

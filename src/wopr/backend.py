@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -78,13 +79,13 @@ class EngineBackend:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine
         self._insights = Insights(engine, settings)
+        self._deleting = asyncio.Lock()
         self.add = engine.add
         self.add_many = engine.add_many
         self.get = engine.get
         self.find = engine.find
         self.wait = engine.wait
         self.cancel = engine.cancel
-        self.retry = engine.retry
         self.recover = engine.recover
         self.stats = self._insights.stats
         self.history = self._insights.history
@@ -92,7 +93,13 @@ class EngineBackend:
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
-        return await self.engine.services.storage.cleanup(before, keep_history=keep_history)
+        async with self._deleting:
+            return await self.engine.services.storage.cleanup(before, keep_history=keep_history)
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue; not while its row may just be deleted."""
+        async with self._deleting:
+            return await self.engine.retry(task_id)
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands."""

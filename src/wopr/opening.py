@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import socket
@@ -22,6 +23,8 @@ from wopr.engine.registry import Registry
 from wopr.remote.client import RemoteBackend
 from wopr.remote.server import Server
 from wopr.storage import open_storage
+
+log = logging.getLogger(__name__)
 
 
 class Opening:
@@ -49,7 +52,7 @@ class Opening:
         self._backend: Backend | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
-        self._stopped = asyncio.Event()
+        self._stopping: asyncio.Task[None] | None = None
         self._workers = 0
 
     @property
@@ -122,7 +125,7 @@ class Opening:
             window=self._settings.window,
         )
         try:
-            await engine.start()
+            await self._whole_start(engine)
         except StorageOwnedError:
             if self._factory is not None:
                 raise
@@ -135,8 +138,32 @@ class Opening:
         backend = EngineBackend(engine, self._settings)
         if self._factory is None and hasattr(socket, "AF_UNIX"):
             self._server = Server(backend, self._database)
-            await self._server.start()
+            try:
+                await self._server.start()
+            except OSError as error:
+                self._server = None
+                log.warning(
+                    "Other processes can't use %s while this one has it: no socket can be made "
+                    "beside it (%s).",
+                    self._database,
+                    error,
+                )
         return backend
+
+    @staticmethod
+    async def _whole_start(engine: Engine) -> None:
+        """Start the engine; if the caller gives up meanwhile, end the start and close again.
+
+        The file is opened in a thread, which nobody can call back.
+        """
+        starting = asyncio.ensure_future(engine.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])
+            if engine.open:
+                await engine.close()
+            raise
 
     async def add_workers(self, category: str, count: int) -> None:
         """Add worker slots with names that no other slot ever had.
@@ -145,6 +172,8 @@ class Opening:
             StorageOwnedError: another process owns the file: only the owner has workers.
         """
         await self.backend()
+        if self._engine is not None and self._engine.stopping:
+            raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
         if self._engine is None:
             pid = self._remote.owner_pid if self._remote is not None else None
             raise StorageOwnedError(
@@ -166,20 +195,23 @@ class Opening:
         engine = self._engine
         if engine is None:
             return
-        if not engine.open:  # another call is at it
-            await self._stopped.wait()
-            return
-        self._stopped = asyncio.Event()
+        if self._stopping is None:  # else another call is at it
+            self._stopping = asyncio.ensure_future(self._stop(engine, grace))
+        await asyncio.shield(self._stopping)  # a caller that gives up leaves nothing half closed
+
+    async def _stop(self, engine: Engine, grace: float) -> None:
         try:
+            await engine.drain(grace)
             if self._server is not None:
                 server, self._server = self._server, None
                 await server.close()
-            await engine.stop(grace)
         finally:
-            self._engine = self._backend = self._lock = None
-            if self._factory is None:
-                self._storage = None
-            self._stopped.set()
+            try:
+                await engine.close()
+            finally:
+                self._engine = self._backend = self._stopping = None
+                if self._factory is None:
+                    self._storage = None
 
 
 def _adapted(storage: Any, registry: Registry, clock: Clock) -> Any:

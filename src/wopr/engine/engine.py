@@ -13,7 +13,6 @@ from wopr.crashpoint import crashpoint
 from wopr.domain import decide
 from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.errors import (
-    QueueClosedError,
     StorageError,
     TaskNotFoundError,
 )
@@ -55,6 +54,7 @@ class Engine:
         self._keys = UniqueKeys()
         self._recovering = asyncio.Lock()
         self.open = False
+        self.stopping = False
 
     # -- life ---------------------------------------------------------------
 
@@ -73,25 +73,24 @@ class Engine:
             raise
         self.open = True
 
-    async def stop(self, grace: float) -> None:
-        """Let running attempts finish within ``grace`` seconds, interrupt the rest, close."""
-        self.open = False
+    async def drain(self, grace: float) -> None:
+        """Let running attempts finish within ``grace`` seconds, interrupt the rest.
+
+        Until then they can use the queue as ever, which their work may need.
+        """
+        self.stopping = True
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+        self.open = False
+
+    async def close(self) -> None:
+        """Write what is left and close the storage; whoever still waits gets an error."""
+        self.open = False
         try:
             await self.services.storage.flush()
         except StorageError as error:  # what it could not write was not acknowledged
             log.error("The storage fails while the queue is shut down: %s", error)
         await self.services.storage.close()
-        for futures in self.services.waiters.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(
-                        QueueClosedError(
-                            "The queue was shut down while this call waited for a task."
-                        )
-                    )
-                    future.exception()  # seen, should nobody await it any more
-        self.services.waiters.clear()
+        self.services.send_away()
 
     def pool(self, category: str) -> Pool:
         """Return the pool of a category, new if need be."""
@@ -205,13 +204,11 @@ class Engine:
         future: asyncio.Future[None] = self.services.loop.create_future()
 
         def done(error: BaseException | None) -> None:
-            after(error)
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+            try:
+                after(error)
+            finally:
+                if not future.cancelled():
+                    future.set_result(None) if error is None else future.set_exception(error)
 
         self.services.storage.submit(entries, done)
         await future

@@ -47,7 +47,12 @@ class Lanes:
         self.later_beyond: datetime | None = None
         self.later_paging = False
         self.later_missed: datetime | None = None  # as in a lane
+        self.latest = datetime.min  # noqa: DTZ901 - naive UTC, as the records hold times
+        """The latest time ever seen here. The system clock may step back; what was due by then
+        and is in the storage is still a lane's to page in."""
         self.unregistered: set[str] = set()
+        self._passed = False  # delayed tasks of the storage became due: when is the next one?
+        self._fresh = False  # a page was read, and nothing of it could start yet
 
     def qsize(self) -> int:
         """Return how many tasks wait in memory."""
@@ -66,6 +71,7 @@ class Lanes:
 
     def expect(self, count: LaneCount, now: datetime) -> None:
         """Note at opening what one lane has in the storage."""
+        self.latest = max(self.latest, now)
         if count.due:
             self._lanes[count.priority].beyond = 0
         if count.later:
@@ -75,6 +81,7 @@ class Lanes:
 
     def push(self, record: TaskRecord, now: datetime) -> bool:
         """Take a waiting task; return whether it is kept in memory."""
+        self.latest = max(self.latest, now)
         if record.run_at is not None and record.run_at > now:
             return self._push_later(record, record.run_at)
         lane = self._lanes[record.priority]
@@ -112,17 +119,25 @@ class Lanes:
         """Move tasks that have become due into their lane.
 
         What became due in the storage only is from now on the lanes' to page in: they do
-        it in the order of enqueueing, a window at a time.
+        it in the order of enqueueing, a window at a time. Not before a page that was just
+        read had its turn: while there is always something becoming due, nothing would start.
         """
+        self.latest = max(self.latest, now)
         later = self._later
         while later and later[0][0] <= now:
             _, seq, record = heapq.heappop(later)
             if record.status in CLAIMABLE:
                 heapq.heappush(self._lanes[record.priority].heap, (seq, record))
-        if self.later_beyond is not None and self.later_beyond <= now and not self.later_paging:
-            for lane in self._lanes.values():
-                lane.leave(1)
-            self.later_beyond = now + _TICK
+        fresh, self._fresh = self._fresh, False
+        if fresh or self.later_beyond is None or self.later_beyond > now or self._paging():
+            return
+        for lane in self._lanes.values():
+            lane.leave(1)
+        self.later_beyond = now + _TICK
+        self._passed = True
+
+    def _paging(self) -> bool:
+        return self.later_paging or any(lane.paging for lane in self._lanes.values())
 
     def trim(self) -> list[TaskRecord]:
         """Leave to the storage again what is more than memory may hold; return it."""
@@ -133,7 +148,18 @@ class Lanes:
                 lane.leave(lane.heap[2 * self._window][0])
                 left += [record for _, record in lane.heap[2 * self._window :]]
                 del lane.heap[2 * self._window :]
+        if len(self._later) > 3 * self._window:
+            self._later.sort()
+            self._leave_later(self._later[2 * self._window][0])
+            left += [record for _, _, record in self._later[2 * self._window :]]
+            del self._later[2 * self._window :]
         return [record for record in left if record.status in CLAIMABLE]
+
+    def _leave_later(self, run_at: datetime) -> None:
+        """Note that a task due then, or later, is in the storage only."""
+        beyond, missed = self.later_beyond, self.later_missed
+        self.later_beyond = run_at if beyond is None else min(beyond, run_at)
+        self.later_missed = run_at if missed is None else min(missed, run_at)
 
     def pop(self) -> TaskRecord | None:
         """Take the next due task; ``None`` when there is none or one must be paged in first.
@@ -165,7 +191,7 @@ class Lanes:
         while self._later and self._later[0][2].status not in CLAIMABLE:
             heapq.heappop(self._later)
         known = self._later[0][0] if self._later else None
-        if self.later_beyond is None or self.later_paging:
+        if self.later_beyond is None or self._paging():  # the end of a page wakes the pool up
             return known
         return self.later_beyond if known is None else min(known, self.later_beyond)
 
@@ -186,7 +212,7 @@ class Lanes:
         return (
             self.later_beyond is not None
             and not self.later_paging
-            and (self.later_beyond <= now or len(self._later) <= self._window // 4)
+            and (self._passed or self.later_beyond <= now or len(self._later) <= self._window // 4)
         )
 
     def page_started(self, priority: int) -> None:
@@ -197,7 +223,7 @@ class Lanes:
     def page_ended(self, priority: int, last_seq: int | None, *, full: bool) -> None:
         """Note what a page brought: ``last_seq`` of it, and whether there may be more."""
         lane = self._lanes[priority]
-        lane.paging = False
+        lane.paging, self._fresh = False, True
         if last_seq is not None and lane.beyond is not None:
             lane.beyond = max(lane.beyond, last_seq)
         if lane.missed is not None:  # the page may have been read before its commit
@@ -218,7 +244,7 @@ class Lanes:
 
     def later_started(self) -> None:
         """Note that delayed tasks are being read."""
-        self.later_paging, self.later_missed = True, None
+        self.later_paging, self.later_missed, self._passed = True, None, False
 
     def later_ended(self, last: datetime | None, *, full: bool) -> None:
         """Note what a page of delayed tasks brought."""

@@ -31,7 +31,7 @@ class Pager:
         """Start reading for the lanes that run low."""
         for priority, after in self._lanes.lanes_to_page():
             self._lanes.page_started(priority)
-            self._spawn(self._page_lane(priority, after, now))
+            self._spawn(self._page_lane(priority, after, self._lanes.latest))
         if self._lanes.wants_later(now):
             self._lanes.later_started()
             self._spawn(self._page_later())

@@ -31,6 +31,8 @@ FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 5.0
 LONGEST_SLEEP = 30.0
 PROGRESS_EVERY = 0.25
+LONG_RUN_SECONDS = 0.003
+SMALL_BATCH = 12
 
 
 class Worker:
@@ -66,6 +68,8 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: dict[str, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}
         self._closing = False
+        self._claiming = 0  # commits of claims under way
+        self._usual_run = 2 * LONG_RUN_SECONDS  # a moving average; long, until it is known
 
     # -- workers ------------------------------------------------------------
 
@@ -116,7 +120,8 @@ class Pool:
         self.pager.trim()
         entries: list[Entry] = []
         claimed: list[tuple[TaskRecord, Worker]] = []
-        while self._free:
+        most = self._batch_size()
+        while self._free and len(claimed) < most:
             record = self.lanes.pop()
             if record is None:
                 break
@@ -128,9 +133,22 @@ class Pool:
             entries.append(self._claim_entry(record, worker, now))
             claimed.append((record, worker))
         if entries:
+            self._claiming += 1
             self._services.storage.submit(entries, lambda error: self._claimed(claimed, error))
         self.pager.page_in(now)
         self._set_timer(now)
+
+    def _batch_size(self) -> int:
+        """Return how many tasks to claim now.
+
+        Tasks that take no time are claimed as many as there are slots: fewer commits.
+        Those that run longer than a commit takes are claimed a few at a time, one
+        commit after the other: then slots that fell free together do not wait for
+        one large commit, and from then on commits and runs overlap.
+        """
+        if self._usual_run < LONG_RUN_SECONDS:
+            return len(self._free)
+        return 0 if self._claiming else SMALL_BATCH
 
     def _claim_entry(self, record: TaskRecord, worker: Worker, now: datetime) -> Entry:
         transition = decide.claim(record, worker.name, now)
@@ -162,8 +180,10 @@ class Pool:
     def _claimed(
         self, claimed: list[tuple[TaskRecord, Worker]], error: BaseException | None
     ) -> None:
+        self._claiming -= 1
         if error is None:
             self._next_back_off = FIRST_BACK_OFF
+            self.wake()
             for record, worker in claimed:
                 self.start(record, worker)
             return
@@ -216,6 +236,7 @@ class Pool:
         began = self._services.clock.monotonic()
         outcome = await attempt.run()
         elapsed = self._services.clock.monotonic() - began
+        self._usual_run += (elapsed - self._usual_run) / 16
         if self.running.get(attempt.record.id) is attempt:
             del self.running[attempt.record.id]
         worker.attempt = None

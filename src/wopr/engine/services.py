@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from wopr.domain.clock import Clock
+from wopr.domain.errors import QueueClosedError
 from wopr.domain.task import TaskRecord
 from wopr.engine.registry import Registry
 from wopr.engine.threads import Threads
@@ -48,6 +49,19 @@ class Services:
         """Note a task whose newest state only the storage has from now on."""
         for changed in self._reads:
             changed.add(task_id)
+
+    def send_away(self) -> None:
+        """End the waiting of all who wait for a task: the queue is closed."""
+        for futures in self.waiters.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(
+                        QueueClosedError(
+                            "The queue was shut down while this call waited for a task."
+                        )
+                    )
+                    future.exception()  # seen, should nobody await it any more
+        self.waiters.clear()
 
 
 def naive_now(clock: Clock) -> datetime:

@@ -22,7 +22,7 @@ from wopr.domain import errors
 from wopr.domain.codec import decode_plain, encode_plain
 from wopr.domain.errors import StorageError, WoprError
 from wopr.domain.newtask import NewTask, OnConflict
-from wopr.domain.status import TaskStatus
+from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry
 
@@ -96,7 +96,9 @@ def new_task_to_plain(new: NewTask) -> dict[str, Any]:
 
 def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
     """Return a new task that a client sent."""
-    return NewTask(**{**plain, "on_conflict": OnConflict(plain["on_conflict"])})
+    priority = int(TaskPriority(plain["priority"]))
+    conflict = OnConflict(plain["on_conflict"])
+    return NewTask(**{**plain, "priority": priority, "on_conflict": conflict})
 
 
 def filter_to_plain(query: TaskFilter) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -29,6 +30,21 @@ def is_id(text: str) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def _one_moment(cursor: Connection) -> Iterator[None]:
+    """Let the statements within see the same state of the tables.
+
+    Else a page may lack tasks that were claimed between its two statements, and look
+    like the last one.
+    """
+    cursor.execute("begin transaction read only")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
+            cursor.execute("rollback")
+
+
 def get(cursor: Connection, task_id: str) -> TaskRecord | None:
     """Return one task by id."""
     if not is_id(task_id):
@@ -53,12 +69,14 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
         conditions.append("seq < ?")
         params.append(query.before_seq)
     where = " and ".join(conditions)
-    [(first, last)] = cursor.execute(
-        f"select min(seq), max(seq) from (select seq from tasks where {where} "
-        "order by seq desc limit ? offset ?)",
-        [*params, query.limit, query.offset],
-    ).fetchall()
-    return _between(cursor, f"{where} and seq between ? and ?", [*params, first, last], "seq desc")
+    with _one_moment(cursor):
+        [(first, last)] = cursor.execute(
+            f"select min(seq), max(seq) from (select seq from tasks where {where} "
+            "order by seq desc limit ? offset ?)",
+            [*params, query.limit, query.offset],
+        ).fetchall()
+        params += [first, last]
+        return _between(cursor, f"{where} and seq between ? and ?", params, "seq desc")
 
 
 def ready(
@@ -77,13 +95,14 @@ def ready(
     )
     params: list[object] = [category, priority, now]
     where += _without(skip, params)
-    [(last,)] = cursor.execute(
-        f"select max(seq) from (select seq from tasks where {where} and seq > ? "
-        "order by seq limit ?)",
-        [*params, after_seq, limit],
-    ).fetchall()
-    params += [after_seq, last]
-    return _between(cursor, f"{where} and seq > ? and seq <= ?", params, "seq")
+    with _one_moment(cursor):
+        [(last,)] = cursor.execute(
+            f"select max(seq) from (select seq from tasks where {where} and seq > ? "
+            "order by seq limit ?)",
+            [*params, after_seq, limit],
+        ).fetchall()
+        params += [after_seq, last]
+        return _between(cursor, f"{where} and seq > ? and seq <= ?", params, "seq")
 
 
 def delayed(
@@ -93,13 +112,14 @@ def delayed(
     where = f"status in ({_WAITING}) and category = ?"
     params: list[object] = [category]
     where += _without(skip, params)
-    [(last,)] = cursor.execute(
-        f"select max(run_at) from (select run_at from tasks where {where} and run_at >= ? "
-        "order by run_at limit ?)",
-        [*params, not_before, limit],
-    ).fetchall()
-    params += [not_before, last]
-    found = _between(cursor, f"{where} and run_at between ? and ?", params, "run_at, seq")
+    with _one_moment(cursor):
+        [(last,)] = cursor.execute(
+            f"select max(run_at) from (select run_at from tasks where {where} and run_at >= ? "
+            "order by run_at limit ?)",
+            [*params, not_before, limit],
+        ).fetchall()
+        params += [not_before, last]
+        found = _between(cursor, f"{where} and run_at between ? and ?", params, "run_at, seq")
     return found[:limit]
 
 

@@ -101,7 +101,8 @@ class DuckDBStorage(SeedCalls):
 
     def close_sync(self) -> None:
         """Close without an event loop."""
-        opened, self._opened = self._opened, None
+        with self._order:  # from here on nothing more is handed over
+            opened, self._opened = self._opened, None
         if opened is None or self._pid != os.getpid():
             return
         self._writer.stop()
@@ -118,8 +119,8 @@ class DuckDBStorage(SeedCalls):
 
     def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
         """Apply the transitions and commit them; see the port."""
-        self._check()
         with self._order:
+            self._check()
             self._submit(entries, done, urgent=urgent)
 
     def _submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool) -> None:
@@ -313,7 +314,7 @@ class DuckDBStorage(SeedCalls):
     def read_now(self, read: Callable[[Connection], T]) -> T:
         """Read in the calling thread's time; opens the file if need be."""
         self._open_now()
-        self._writer.call(self._writer.folder.fold_all).result()
+        self._call(self._writer.folder.fold_all).result()
         return self._reader.submit(read).result()
 
     def cleanup_now(self, before: datetime) -> int:
@@ -321,7 +322,7 @@ class DuckDBStorage(SeedCalls):
         self._open_now()
         cleanup = Cleanup(self._writer.folder, self._opened_or_raise(), before, keep_history=False)
         total = 0
-        while deleted := self._writer.call(cleanup.batch).result():
+        while deleted := self._call(cleanup.batch).result():
             total += deleted
         return total
 
@@ -348,13 +349,17 @@ class DuckDBStorage(SeedCalls):
         await self._in_writer(self._writer.folder.fold_all)
 
     async def _in_writer(self, run: Callable[[], T]) -> T:
-        self._check()
-        return await asyncio.wrap_future(self._writer.call(run))
+        return await asyncio.wrap_future(self._call(run))
+
+    def _call(self, run: Callable[[], T]) -> Future[T]:
+        with self._order:
+            self._check()
+            return self._writer.call(run)
 
     def in_writer(self, run: Callable[[Connection], T]) -> Future[T]:
         """Run something on the read-write connection, for tools such as ``doctor``."""
         opened = self._opened_or_raise()
-        return self._writer.call(lambda: run(opened.connection))
+        return self._call(lambda: run(opened.connection))
 
     def _opened_or_raise(self) -> OpenedDatabase:
         self._check()

@@ -73,6 +73,7 @@ class Job:
     """Something else that has to happen in the writer's thread."""
 
     run: Callable[[], Any]
+    after: int  # so many writes were handed over before it
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -90,8 +91,9 @@ class Writer:
         self._stopping = False
         self._reopen = False
         self._purge = False
-        self.pending_rows = 0
-        self.pending_bytes = 0
+        # Each is counted by one side only: "+=" of two threads on one number loses some.
+        self._writes_in = self._rows_in = self._bytes_in = 0
+        self._writes_out = self._rows_out = self._bytes_out = 0
         self.committed_seq = last_seq
         self.folder = Folder(opened, last_seq)
         self._log: Any = opened.connection.appender("transitions")
@@ -102,10 +104,14 @@ class Writer:
         self._thread.start()
 
     def submit(self, write: Write) -> None:
-        """Hand over a write; its ``done`` is delivered after the commit."""
-        self.pending_rows += len(write.logs)
-        self.pending_bytes += write.size
+        """Hand over a write; its ``done`` is delivered after the commit.
+
+        Never by two threads at once.
+        """
+        self._rows_in += len(write.logs)
+        self._bytes_in += write.size
         self._queue.append(write)
+        self._writes_in += 1
         if write.urgent:
             self._urgent = True
             self._notify()
@@ -114,7 +120,7 @@ class Writer:
 
     def call(self, run: Callable[[], Any]) -> Future[Any]:
         """Run something in the writer's thread after all writes handed over so far."""
-        job = Job(run)
+        job = Job(run, self._writes_in)
         if self._stopping:
             job.future.set_exception(StorageError("The storage is closed."))
             return job.future
@@ -141,9 +147,17 @@ class Writer:
             self._thread.join()
 
     @property
+    def pending_rows(self) -> int:
+        """How many log rows were handed over and not committed yet."""
+        return self._rows_in - self._rows_out
+
+    @property
     def full(self) -> bool:
         """Whether callers should wait before they hand over more."""
-        return self.pending_rows > MAX_PENDING_ROWS or self.pending_bytes > MAX_PENDING_BYTES
+        return (
+            self.pending_rows > MAX_PENDING_ROWS
+            or self._bytes_in - self._bytes_out > MAX_PENDING_BYTES
+        )
 
     def _notify(self) -> None:
         if self._asleep is not AWAKE:
@@ -156,9 +170,12 @@ class Writer:
         while True:
             self._sleep()
             with brisk():
-                while self._queue:
-                    self._commit_next()
-                self._run_jobs()
+                while self._queue or self._jobs:
+                    # A job waits for what was handed over before it, and for no more than that.
+                    if self._jobs and self._jobs[0].after <= self._writes_out:
+                        self._run_job(self._jobs.popleft())
+                    else:
+                        self._commit_next()
             if self._stopping and not self._queue and not self._jobs:
                 break
         self._guarded(self._settle_down)
@@ -201,9 +218,9 @@ class Writer:
             rows += len(write.logs)
         results = self._commit(batch)
         crashpoint("writer.before_deliver")
-        for write in batch:
-            self.pending_rows -= len(write.logs)
-            self.pending_bytes -= write.size
+        self._writes_out += len(batch)
+        self._rows_out += rows
+        self._bytes_out += sum(write.size for write in batch)
         self._deliver(results)
         self._guarded(self.folder.keep_up)
 
@@ -286,19 +303,17 @@ class Writer:
         self._reopen = False
         log.warning("The database was closed and opened again after a fatal error.")
 
-    def _run_jobs(self) -> None:
-        while self._jobs:
-            job = self._jobs.popleft()
-            if not job.future.set_running_or_notify_cancel():
-                continue  # the caller gave up; a future once running can't be cancelled any more
-            try:
-                if self._reopen:
-                    self._reconnect()
-                job.future.set_result(job.run())
-            except Exception as error:  # noqa: BLE001 - the caller gets it
-                if is_fatal(error):
-                    self._reopen = True
-                job.future.set_exception(_storage_error(error))
+    def _run_job(self, job: Job) -> None:
+        if not job.future.set_running_or_notify_cancel():
+            return  # the caller gave up; a future once running can't be cancelled any more
+        try:
+            if self._reopen:
+                self._reconnect()
+            job.future.set_result(job.run())
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            if is_fatal(error):
+                self._reopen = True
+            job.future.set_exception(_storage_error(error))
 
     def _settle_down(self) -> float:
         self.folder.fold_all()
