@@ -5,7 +5,9 @@
 #
 # A second call with nothing changed costs a few milliseconds: .venv/.wopr-* remembers
 # the checksum of what was installed. Set PYTHON to choose the interpreter of a new .venv.
+# $called_from is the directory of the caller.
 
+called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # pyright: no network call just to say that there is a newer version.

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     enabled: Annotated[bool, BeforeValidator(_is_on)] = False
     """Whether the queue does anything."""
     database: Path = Path("wopr_tasks.duckdb")
-    """The DuckDB file; created on the first write."""
+    """The DuckDB file; made when the queue is opened. Looking up tasks does not make one."""
     memory_limit: str = Field(default="200MB", pattern=r"^[0-9.]+ ?[KMGT]i?B$")
     """DuckDB's memory limit."""
     max_crashes: int = Field(default=3, ge=1)

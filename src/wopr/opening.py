@@ -94,6 +94,12 @@ class Opening:
         """
         if self._backend is not None and self._open():
             if self._loop is not asyncio.get_running_loop():
+                if self._loop is None or self._loop.is_closed():
+                    raise QueueClosedError(
+                        "The event loop that this queue was used on has ended without "
+                        "`await queue.shutdown()`. Write `async with queue:` around its use; in "
+                        "this process build a new queue."
+                    )
                 raise QueueClosedError(
                     "This queue is open on another event loop. Use it from other threads through "
                     "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
@@ -161,7 +167,7 @@ class Opening:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.wait([starting])
-            if engine.open:
+            if not starting.cancelled() and starting.exception() is None:
                 await engine.close()
             raise
 
@@ -195,6 +201,7 @@ class Opening:
         engine = self._engine
         if engine is None:
             return
+        engine.stopping = True
         if self._stopping is None:  # else another call is at it
             self._stopping = asyncio.ensure_future(self._stop(engine, grace))
         await asyncio.shield(self._stopping)  # a caller that gives up leaves nothing half closed

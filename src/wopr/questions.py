@@ -56,7 +56,9 @@ class Questions:
             raise QueueDisabledError
         task_id = check_id(task_id)
         patience = None if timeout is None else check_seconds(timeout, "timeout", zero="allow")
-        backend = await self._opening.backend()
+        backend = await self._reading()
+        if backend is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
         return self._opening.info(await backend.wait(task_id, patience))
 
     async def get_tasks(

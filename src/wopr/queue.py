@@ -298,11 +298,10 @@ class TaskQueue(Registration, Questions):
 
         Opening the queue does it by itself; calling it again runs nothing twice.
         """
-        if not self.enabled:
-            return 0
         if category is not None:
             category = check_label(category, "category")
-        return await (await self._opening.backend()).recover(category)
+        backend = await self._reading()
+        return await backend.recover(category) if backend else 0
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Stop: claim nothing more, let running tasks finish, put the rest back, close.

@@ -64,6 +64,7 @@ class Registration:
             DuplicateTaskError: the name belongs to another function.
             InvalidCallError: a value can't be what it has to be.
         """
+        check_label(name, "a task's name")  # @register_task without a name would end up here
 
         def register(function: F) -> F:
             self._register(function, name, category, priority, max_retries, retry, timeout)
@@ -133,7 +134,10 @@ class Registration:
             if label is None:
                 label = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
                 if not label:
-                    raise InvalidCallError(f"{shown(function)} has no name: use task(name=…).")
+                    raise InvalidCallError(
+                        f"{shown(function)} has no name of its own. Give the task one: "
+                        "@queue.task(name=…)."
+                    )
             self._register(function, label, category, priority, max_retries, retry, timeout)
             kind = AsyncTask if is_async_callable(function) else SyncTask
             return kind(cast("TaskQueue", self), label, function)

@@ -69,11 +69,21 @@ class SyncQueue:
         if loop is None:
             return
         try:
-            asyncio.run_coroutine_threadsafe(self._queue.shutdown(), loop).result()
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
         finally:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
             loop.close()
+
+    async def _end(self) -> None:
+        """Shut down, and let no thread wait for ever for a call that is still under way."""
+        try:
+            await self._queue.shutdown()
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def __enter__(self) -> Self:
         self._running()

@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -286,11 +287,12 @@ async def test_unknown_names_are_refused_and_nothing_is_written(home: Home) -> N
         (("mail", TaskPriority.LOW, "x"), "max_retries must be a whole number .* not 'x'"),
     ],
 )
+@pytest.mark.parametrize("function", [lambda *args: None, lambda a, b: None])
 async def test_a_positional_argument_in_an_options_place_shows_the_right_call(
-    home: Home, args: tuple[object, ...], says: str
+    home: Home, args: tuple[object, ...], says: str, function: Callable[..., None]
 ) -> None:
     queue = home.queue()
-    queue.register_task("call")(lambda *args: None)
+    queue.register_task("call")(function)
     async with queue:
         with pytest.raises(InvalidCallError, match=says) as raised:
             await queue.add_task("call", *args)  # type: ignore[arg-type]

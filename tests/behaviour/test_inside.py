@@ -12,6 +12,7 @@ from support.queues import (
     DuckDBHome,
     Gate,
     Home,
+    SteppableClock,
     ended,
     running,
     until_status,
@@ -152,3 +153,34 @@ async def test_starting_is_seen_before_the_end(home: Home) -> None:
         assert "running" == (await queue.explain(task_id)).reason
         gate.open()
         await ended(queue, task_id)
+
+
+async def test_progress_is_stored_a_few_times_a_second_however_often_it_is_told(
+    durable_home: DuckDBHome, clock: SteppableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = durable_home.queue(clock=clock)
+    stored: list[float] = []
+    turns: list[int] = []
+
+    @queue.task(name="work", category="c")
+    async def work() -> None:
+        for second in range(2):
+            for percent in range(50):
+                current_task().progress(50 * second + percent)
+                await asyncio.sleep(0)
+            turns.append(second)
+            clock.advance(1)
+
+    async with running(queue) as open_queue:
+        touch = open_queue.storage.touch
+
+        def counted(record: Any) -> None:
+            stored.append(record.progress)
+            touch(record)
+
+        monkeypatch.setattr(open_queue.storage, "touch", counted)
+        handle = await work.enqueue()
+        await queue.start_workers("c", 1)
+        await ended(queue, handle.id)
+    assert [0, 1] == turns
+    assert 2 == len(stored)

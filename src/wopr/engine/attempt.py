@@ -33,6 +33,7 @@ class Attempt:
         "interrupted",
         "number",
         "policy",
+        "progress_waits",
         "record",
         "task",
         "timeout",
@@ -61,6 +62,7 @@ class Attempt:
         self.interrupted: str | None = None
         self._services = services
         self._progress_stored = -1e9
+        self.progress_waits = False
 
     def stop(self, interrupted: str | None = None) -> None:
         """Cancel the coroutine, or let go of the thread; a function may also look for itself."""

@@ -231,8 +231,12 @@ def _with_options(
 ) -> NewTask:
     if not isinstance(on_conflict, OnConflict):
         raise InvalidCallError(f"on_conflict must be an OnConflict, not {shown(on_conflict)}.")
+    # Before the arguments: add_task("name", 1, 2) is a mistake about these, not about the function.
+    chosen = definition.category if category is None else check_label(category, "category")
+    urgency = definition.priority if priority is None else check_priority(priority)
     labels = check_tags(tags)
     policy = None if retry is None else RetryPolicy.of(retry)
+    budget = retries_of(definition, policy, max_retries)
     encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
     options = None
     if timeout is not None or policy is not None or labels:
@@ -243,9 +247,9 @@ def _with_options(
         )
     return NewTask(
         name=definition.name,
-        category=definition.category if category is None else check_label(category, "category"),
-        priority=definition.priority if priority is None else check_priority(priority),
-        max_retries=retries_of(definition, policy, max_retries),
+        category=chosen,
+        priority=urgency,
+        max_retries=budget,
         args=encoded_args,
         kwargs=encoded_kwargs,
         run_at=due_at(clock, delay, run_at) if delay is not None or run_at is not None else None,

@@ -54,7 +54,7 @@ class Engine:
         self._keys = UniqueKeys()
         self._recovering = asyncio.Lock()
         self.open = False
-        self.stopping = False
+        self.stopping = False  # set when a shutdown was asked for: no new workers
 
     # -- life ---------------------------------------------------------------
 
@@ -78,7 +78,6 @@ class Engine:
 
         Until then they can use the queue as ever, which their work may need.
         """
-        self.stopping = True
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         self.open = False
 

@@ -204,7 +204,7 @@ class Lanes:
             for priority, lane in self._lanes.items()
             if lane.beyond is not None
             and not lane.paging
-            and (len(lane.heap) <= self._window // 2 or lane.heap[0][0] > lane.beyond)
+            and (len(lane.heap) <= self._window // 4 or lane.heap[0][0] > lane.beyond)
         ]
 
     def wants_later(self, now: datetime) -> bool:

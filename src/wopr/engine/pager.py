@@ -24,7 +24,7 @@ class Pager:
         self._pool = pool
         self._lanes = pool.lanes
         self._services = services
-        self._window = window
+        self._page = max(window // 4, min(window, 10))  # small: the first page starts the work
         self._tasks: set[asyncio.Task[None]] = set()
 
     def page_in(self, now: datetime) -> None:
@@ -51,13 +51,13 @@ class Pager:
         with self._services.reading() as changed:
             try:
                 found = await self._services.storage.ready(
-                    self._pool.category, priority, after, now, skip, self._window
+                    self._pool.category, priority, after, now, skip, self._page
                 )
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
                 self._lanes.page_failed(priority)
                 self._failed(error)
                 return
-        full = len(found) == self._window
+        full = len(found) == self._page
         self._lanes.page_ended(priority, found[-1].seq if found else None, full=full)
         self._take(found, changed)
 
@@ -67,13 +67,13 @@ class Pager:
         with self._services.reading() as changed:
             try:
                 found = await self._services.storage.delayed(
-                    self._pool.category, bound, skip, self._window
+                    self._pool.category, bound, skip, self._page
                 )
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
                 self._lanes.later_paging = False
                 self._failed(error)
                 return
-        full = len(found) == self._window
+        full = len(found) == self._page
         self._lanes.later_ended(found[-1].run_at if found else None, full=full)
         self._take(found, changed)
 

@@ -313,10 +313,17 @@ class Pool:
             return
         attempt.record.progress = percent
         attempt.record.progress_message = message
+        loop = self._services.loop
         if attempt.may_store_progress(PROGRESS_EVERY):
-            self._services.loop.call_soon_threadsafe(self._store_progress, attempt)
+            loop.call_soon_threadsafe(self._store_progress, attempt)
+        elif not attempt.progress_waits:  # the last report of a burst must not get lost
+            attempt.progress_waits = True
+            loop.call_soon_threadsafe(
+                loop.call_later, PROGRESS_EVERY, self._store_progress, attempt
+            )
 
     def _store_progress(self, attempt: Attempt) -> None:
+        attempt.progress_waits = False
         if self._is_current(attempt):
             self._services.storage.touch(attempt.record)
 

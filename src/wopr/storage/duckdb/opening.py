@@ -192,6 +192,7 @@ class OpenedDatabase:
         if hasattr(self, "connection"):
             with contextlib.suppress(duckdb.Error):
                 self.connection.close()
+            del self.connection
         with contextlib.suppress(OSError):
             os.rmdir(beside(self.path, ".tmp"))
         _remove_if_empty(Path(self._wal))

@@ -30,6 +30,7 @@ from wopr.ports.storage import (
 )
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.cleanup import Cleanup
+from wopr.storage.duckdb.exit import close_at_exit
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
 from wopr.storage.duckdb.repair import explain
@@ -90,6 +91,7 @@ class DuckDBStorage(SeedCalls):
         opened.before_reopen = self._let_readers_go
         self._writer = Writer(opened, self._deliver, self._seq)
         self._writer.start()
+        self._stay_open = close_at_exit(self)
 
     def _let_readers_go(self) -> None:
         self._reader.let_go()
@@ -105,6 +107,7 @@ class DuckDBStorage(SeedCalls):
             opened, self._opened = self._opened, None
         if opened is None or self._pid != os.getpid():
             return
+        self._stay_open()
         self._writer.stop()
         self._reader.close()
         self._people.close()

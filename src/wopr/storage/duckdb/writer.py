@@ -179,6 +179,8 @@ class Writer:
             if self._stopping and not self._queue and not self._jobs:
                 break
         self._guarded(self._settle_down)
+        self._log = None
+        self.folder.let_go()
 
     def _sleep(self) -> None:
         """Wait for work; use the time to fold and to checkpoint."""
