@@ -287,7 +287,7 @@ async def test_unknown_names_are_refused_and_nothing_is_written(home: Home) -> N
         (("mail", TaskPriority.LOW, "x"), "max_retries must be a whole number .* not 'x'"),
     ],
 )
-@pytest.mark.parametrize("function", [lambda *args: None, lambda a, b: None])
+@pytest.mark.parametrize("function", [lambda *args: None, lambda a, b: None], ids=["any", "two"])
 async def test_a_positional_argument_in_an_options_place_shows_the_right_call(
     home: Home, args: tuple[object, ...], says: str, function: Callable[..., None]
 ) -> None:

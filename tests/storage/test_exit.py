@@ -49,7 +49,12 @@ except QueueClosedError as error:
 @pytest.mark.parametrize("program", [ASYNC, SYNC, TWICE])
 def test_the_end_of_a_program_without_shutdown_says_one_line(tmp_path: Path, program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (0, "42\n") == (done.returncode, done.stdout)

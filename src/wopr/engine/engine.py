@@ -29,6 +29,7 @@ from wopr.ports.storage import Entry, Storage, TaskFilter
 log = logging.getLogger(__name__)
 
 BULK_ROWS = 5_000
+BULK_BYTES = 8 * 1024 * 1024
 
 
 class Engine:
@@ -130,19 +131,23 @@ class Engine:
         return record.id
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
-        """Add any number of tasks, :data:`BULK_ROWS` to a commit; return their ids in order.
+        """Add any number of tasks; return their ids in order.
 
-        If a commit fails the error is raised; the commits before it stand.
+        To a commit go :data:`BULK_ROWS`, or less where they make :data:`BULK_BYTES`.
+
+        If one fails the error is raised; the commits before it stand.
         """
         ids: list[str] = []
         chunk: list[NewTask] = []
         keys: set[str] = set()
+        size = 0
         for new in tasks:
-            if len(chunk) >= BULK_ROWS or new.unique_key in keys:
+            if len(chunk) >= BULK_ROWS or size > BULK_BYTES or new.unique_key in keys:
                 ids += await self._add_chunk(chunk)
-                chunk = []
+                chunk, size = [], 0
                 keys.clear()
             chunk.append(new)
+            size += len(new.args) + len(new.kwargs)
             if new.unique_key is not None:
                 keys.add(new.unique_key)
         return ids + await self._add_chunk(chunk)

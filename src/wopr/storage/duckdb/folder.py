@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wopr.crashpoint import crashpoint
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.portions import PORTION_BYTES, weight
 
 if TYPE_CHECKING:
     from wopr.storage.duckdb.writer import Write
@@ -20,6 +21,7 @@ Row = tuple[Any, ...]
 
 FOLD_AT = 4_000
 CHUNK = 1_000
+FOLD_AT_BYTES = 32 * 1024 * 1024
 IDLE_SECONDS = 0.05
 CHECKPOINT_IDLE_SECONDS = 2.0
 CHECKPOINT_WAL_BYTES = 1024 * 1024
@@ -58,6 +60,7 @@ class Folder:
         self._opened = opened
         self.dirty: dict[str, tuple[Row, bool, int]] = {}
         self._committed_seq = last_seq
+        self._bytes = 0  # of the log rows since everything was folded
         self._saved = last_seq
         self._not_before = 0.0
         self._suspect = False
@@ -84,6 +87,7 @@ class Folder:
         """Note what a commit wrote."""
         dirty = self.dirty
         for write in batch:
+            self._bytes += write.size
             for row, before in zip(write.rows, write.before, strict=True):
                 known = dirty.get(row[0])
                 if known is None:
@@ -96,7 +100,11 @@ class Folder:
 
     def keep_up(self) -> None:
         """Fold a part when so much has gathered that it can't wait for a quiet moment."""
-        if len(self.dirty) < FOLD_AT or time.monotonic() < self._not_before:
+        if time.monotonic() < self._not_before:
+            return
+        if self._bytes > FOLD_AT_BYTES:
+            self.fold_all()
+        if len(self.dirty) < FOLD_AT:
             return
         self.fold_some()
         while len(self.dirty) >= 2 * FOLD_AT:
@@ -134,6 +142,7 @@ class Folder:
         """Bring ``tasks`` up to the last commit."""
         while self.dirty:
             self.fold_some()
+        self._bytes = 0
 
     def fold_some(self) -> None:
         """Write up to :data:`CHUNK` dirty rows.
@@ -149,13 +158,17 @@ class Folder:
         fresh: list[Row] = []
         inserts: list[Row] = []
         updates: list[Row] = []
+        size = 0
         for row, new, _ in itertools.islice(dirty.values(), CHUNK):
+            size += weight(row)
             if not new:
                 updates.append(row)
             elif row[_VERSION] == row[_SEQ] and row[_STATUS] == "pending":
                 fresh.append(row)
             else:
                 inserts.append(row)
+            if size > PORTION_BYTES:
+                break
         crashpoint("fold.before")
         self._write(self._fresh, fresh, _fresh_values)
         crashpoint("fold.after_fresh")

@@ -11,6 +11,7 @@ from wopr.domain.fold import apply
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data
+from wopr.storage.duckdb.portions import portions
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,17 @@ def replay(connection: duckdb.DuckDBPyConnection) -> int:
     count = 0
     known: dict[str, TaskRecord | None] = {}
     fresh: set[str] = set()
-    for low in range(folded, last, _BATCH):
-        rows = connection.execute(
-            f"select {TRANSITION_COLUMNS} from transitions where seq > ? and seq <= ? order by seq",
-            [low, low + _BATCH],
-        ).fetchall()
-        _load(connection, low, low + _BATCH, known)
+    low, step = folded, _BATCH
+    while low < last:
+        try:
+            rows = _read(connection, low, low + step, known)
+        except duckdb.OutOfMemoryException:  # large payloads: fewer of them at a time
+            if step == 1:
+                raise
+            step = max(1, step // 8)
+            continue
         count += sum(_apply_row(row, known, fresh) for row in rows)
+        low += step
     if count:
         log.warning("Replayed %d transitions that a crash had left to fold.", count)
         _write(connection, known, fresh)
@@ -82,12 +87,17 @@ def replay(connection: duckdb.DuckDBPyConnection) -> int:
     return last
 
 
-def _load(
+def _read(
     connection: duckdb.DuckDBPyConnection,
     low: int,
     high: int,
     known: dict[str, TaskRecord | None],
-) -> None:
+) -> list[tuple[Any, ...]]:
+    """Return the transitions from ``low`` to ``high``; add the rows of their tasks to ``known``."""
+    found = connection.execute(
+        f"select {TRANSITION_COLUMNS} from transitions where seq > ? and seq <= ? order by seq",
+        [low, high],
+    ).fetchall()
     rows = connection.execute(
         f"select {', '.join(COLUMNS)} from tasks where id in "
         "(select task_id from transitions where seq > ? and seq <= ?)",
@@ -95,6 +105,7 @@ def _load(
     ).fetchall()
     for row in rows:
         known.setdefault(str(row[0]), TaskRecord.from_row(row))
+    return found
 
 
 def _apply_row(row: tuple[Any, ...], known: dict[str, TaskRecord | None], fresh: set[str]) -> bool:
@@ -119,17 +130,16 @@ def _write(
 ) -> None:
     records = [record for record in known.values() if record is not None]
     width = len(MUTABLE_COLUMNS)
+    insert = connection.appender("tasks", columns=list(COLUMNS))
+    update = connection.appender(
+        "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
+    )
     inserts = [record.row() for record in records if record.id in fresh]
-    updates = [record.row()[:width] for record in records if record.id not in fresh]
-    connection.execute("begin")
-    if inserts:
-        insert = connection.appender("tasks", columns=list(COLUMNS))
-        insert.append_rows(inserts)
+    updates = [record.row() for record in records if record.id not in fresh]
+    # No transaction around them: after a crash any part may be there, as after any fold.
+    for rows in portions(inserts):
+        insert.append_rows(rows)
         insert.flush()
-    if updates:
-        update = connection.appender(
-            "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
-        )
-        update.append_rows(updates)
+    for rows in portions(updates):
+        update.append_rows([row[:width] for row in rows])
         update.flush()
-    connection.execute("commit")

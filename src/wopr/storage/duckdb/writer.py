@@ -29,6 +29,7 @@ from wopr.domain.task import TaskRecord
 from wopr.storage.duckdb.brisk import brisk
 from wopr.storage.duckdb.folder import Folder
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal
+from wopr.storage.duckdb.portions import PORTION_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -213,16 +214,17 @@ class Writer:
 
     def _commit_next(self) -> None:
         batch: list[Write] = []
-        rows = 0
-        while self._queue and rows < MAX_COMMIT_ROWS:
+        rows = size = 0
+        while self._queue and rows < MAX_COMMIT_ROWS and size < PORTION_BYTES:
             write = self._queue.popleft()
             batch.append(write)
             rows += len(write.logs)
+            size += write.size
         results = self._commit(batch)
         crashpoint("writer.before_deliver")
         self._writes_out += len(batch)
         self._rows_out += rows
-        self._bytes_out += sum(write.size for write in batch)
+        self._bytes_out += size
         self._deliver(results)
         self._guarded(self.folder.keep_up)
 
