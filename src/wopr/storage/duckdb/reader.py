@@ -45,8 +45,15 @@ class Reader:
                     "repeated. If it goes on, run: wopr doctor"
                 ) from error
 
+    def interrupt(self) -> None:
+        """Stop what is being read: it ends in an error there."""
+        cursor = self._cursor
+        if cursor is not None:
+            cursor.interrupt()
+
     def let_go(self) -> None:
         """Close the cursor, so that the database can be closed and opened again."""
+        self.interrupt()
         with self._lock:
             if self._cursor is not None:
                 self._cursor.close()
@@ -54,6 +61,7 @@ class Reader:
 
     def close(self) -> None:
         """End the thread."""
+        self.interrupt()
         self._pool.shutdown(wait=True)
         self.let_go()
 

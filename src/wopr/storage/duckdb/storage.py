@@ -89,7 +89,7 @@ class DuckDBStorage(SeedCalls):
         self._reader = Reader(opened, "reader")
         self._people = Reader(opened, "sql")
         opened.before_reopen = self._let_readers_go
-        self._writer = Writer(opened, self._deliver, self._seq)
+        self._writer = Writer(opened, self._deliver, self._seq, self._people.interrupt)
         self._writer.start()
         self._stay_open = close_at_exit(self)
 

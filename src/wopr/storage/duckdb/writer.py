@@ -38,6 +38,8 @@ Deliver = Callable[[list["tuple[Write, BaseException | None]"]], None]
 
 LINGER_SECONDS = 0.003
 MAX_COMMIT_ROWS = 5_000
+MEMORY_TRIES = 20
+MEMORY_SECONDS = 0.05
 MAX_PENDING_ROWS = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
@@ -81,8 +83,15 @@ class Job:
 class Writer:
     """Own the read-write connection; commit what callers hand over, in order."""
 
-    def __init__(self, opened: OpenedDatabase, deliver: Deliver, last_seq: int) -> None:
+    def __init__(
+        self,
+        opened: OpenedDatabase,
+        deliver: Deliver,
+        last_seq: int,
+        make_room: Callable[[], None],
+    ) -> None:
         self._opened = opened
+        self._make_room = make_room
         self._deliver = deliver
         self._queue: deque[Write] = deque()
         self._jobs: deque[Job] = deque()
@@ -230,11 +239,26 @@ class Writer:
 
     def _commit(self, batch: list[Write]) -> list[tuple[Write, BaseException | None]]:
         """Commit the batch; when that fails, find out which of its writes are good."""
-        try:
-            self._append(batch)
-        except Exception as error:  # noqa: BLE001 - every failure of a commit has to reach its callers
-            return self._after_failure(batch, error)
+        for left in reversed(range(MEMORY_TRIES)):
+            try:
+                self._append(batch)
+                break
+            except Exception as error:  # noqa: BLE001 - every failure of a commit has to reach its callers
+                if not left or not _lacks_memory(error) or not self._stop_the_query(batch):
+                    return self._after_failure(batch, error)
         return self._committed(batch)
+
+    def _stop_the_query(self, batch: list[Write]) -> bool:
+        """Take the memory back that somebody's query has; return whether to try again."""
+        log.warning("A query left no memory for a commit, so it is stopped.")
+        try:
+            self._log.clear()
+            self._make_room()
+            time.sleep(MEMORY_SECONDS)
+            return not self._landed(batch)
+        except Exception as again:  # noqa: BLE001 - then it is treated as any other failure
+            log.error("The database can't be read either: %s", again)
+            return False
 
     def _committed(self, batch: list[Write]) -> list[tuple[Write, BaseException | None]]:
         for write in reversed(batch):
@@ -342,6 +366,11 @@ class Writer:
                 except Exception as again:  # noqa: BLE001
                     log.error("The database can't be opened again yet: %s", again)
             return 1.0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether the memory limit, which queries share, was the cause."""
+    return type(error).__name__ == "OutOfMemoryException" or "failed to pin block" in str(error)
 
 
 def _may_be_the_rows(error: Exception) -> bool:
