@@ -122,6 +122,9 @@ class Opening:
         return self._remote is not None and self._remote.open
 
     async def _start(self) -> Backend:
+        if self._remote is not None:  # its owner is gone
+            remote, self._remote = self._remote, None
+            await remote.close()
         engine = Engine(
             _adapted(self.storage, self._registry, self._clock),
             self._registry,
@@ -140,7 +143,7 @@ class Opening:
                 raise
             self._remote = remote
             return remote
-        self._engine, self._remote = engine, None
+        self._engine = engine
         backend = EngineBackend(engine, self._settings)
         if self._factory is None and hasattr(socket, "AF_UNIX"):
             self._server = Server(backend, self._database)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from wopr.domain import decide
-from wopr.domain.errors import StorageError
+from wopr.domain.errors import StorageError, WoprError
 from wopr.domain.outcome import Interrupted, Outcome
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
@@ -217,7 +217,13 @@ class Pool:
                 self.release(worker)
             return
         definition = services.registry.definitions[record.name]
-        policy, timeout = options_of(record, definition)
+        try:
+            policy, timeout = options_of(record, definition)
+        except (WoprError, ValueError, TypeError) as error:  # e.g. of a newer wopr
+            log.error(
+                "The options of task %s can't be read, so they don't count: %s", record.id, error
+            )
+            policy, timeout = definition.retry, definition.timeout
         attempt = Attempt(
             record,
             definition,
