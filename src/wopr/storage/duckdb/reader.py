@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,7 +50,8 @@ class Reader:
         """Stop what is being read: it ends in an error there."""
         cursor = self._cursor
         if cursor is not None:
-            cursor.interrupt()
+            with contextlib.suppress(duckdb.ConnectionException):  # closed with its connection
+                cursor.interrupt()
 
     def let_go(self) -> None:
         """Close the cursor, so that the database can be closed and opened again."""
