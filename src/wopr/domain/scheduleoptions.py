@@ -1,0 +1,149 @@
+"""The options of a schedule that say when it fires: exactly one of several forms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+
+from wopr.domain.crontab import Crontab
+from wopr.domain.errors import InvalidScheduleSpecificationError
+from wopr.domain.jsontext import safe_text, shown, type_name
+from wopr.domain.localtime import as_utc, from_wall, zone
+from wopr.domain.triggers import At, Cron, Interval, Once, Trigger
+
+Every = Mapping[str, float] | timedelta | float
+"""``{"minutes": 5}``, ``timedelta(minutes=5)`` or seconds."""
+
+EXACTLY_ONE_TASK_OPTION = "Task must specify exactly one of every / at / run_at schedule options"
+"""What ``TaskRegistry`` says when a task has none or several."""
+
+_EXACTLY_ONE = (
+    "Exactly one of 'interval', 'at', or 'crontab' must be provided "
+    "('every', 'cron' and 'run_at' count too)"
+)
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
+
+
+def parse_schedule_options(
+    *,
+    every: Every | None = None,
+    interval: timedelta | float | None = None,
+    at: str | time | None = None,
+    crontab: Crontab | str | None = None,
+    cron: str | None = None,
+    run_at: datetime | None = None,
+    tz: str | None = None,
+) -> Trigger:
+    """Return the trigger that a schedule's options mean.
+
+    Args:
+        every: ``{"minutes": 5}`` (the names of ``timedelta``), a timedelta, or seconds.
+        interval: A timedelta, or seconds.
+        at: Daily, ``"HH:MM"``, ``"HH:MM:SS"`` or a ``datetime.time``.
+        crontab: A ``Crontab``, or a cron expression.
+        cron: A cron expression of 5 or 6 fields.
+        run_at: Once. A naive one is a wall time in ``tz``.
+        tz: Name of the time zone, default UTC; for ``at``, ``crontab``, ``cron`` and ``run_at``.
+
+    Returns:
+        An ``Interval`` has no anchor yet: the schedule sets it.
+
+    Raises:
+        InvalidScheduleSpecificationError: None or several were given, or one is wrong.
+    """
+    options = {
+        "every": every,
+        "interval": interval,
+        "at": at,
+        "crontab": crontab,
+        "cron": cron,
+        "run_at": run_at,
+    }
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) != 1:
+        got = f"got {' and '.join(given)}" if given else "got none"
+        raise InvalidScheduleSpecificationError(
+            f"{_EXACTLY_ONE}; {got}. Example: at='14:30', tz='Europe/Berlin'."
+        )
+    if tz is not None:
+        zone(tz)
+    if every is not None or interval is not None:
+        return _interval(given[0], every if interval is None else interval, tz)
+    if at is not None:
+        return At(_time_of_day(at) if isinstance(at, str) else at, tz or "UTC")
+    if run_at is not None:
+        return Once(_moment(run_at, tz or "UTC"))
+    if isinstance(crontab, Crontab):
+        return Cron.of(crontab, tz or "UTC")
+    return Cron(cron if crontab is None else crontab, tz or "UTC")  # type: ignore[arg-type]
+
+
+def _interval(name: str, value: object, tz: str | None) -> Interval:
+    if tz is not None:
+        raise InvalidScheduleSpecificationError(
+            f"'{name}' counts real time and has no time zone, but tz={tz!r} was given. Leave tz "
+            f"out, or give a time of day: at='14:30', tz={tz!r}."
+        )
+    units: Mapping[str, float]
+    if isinstance(value, timedelta):
+        return Interval(value)
+    if isinstance(value, Mapping) and name == "every":
+        units = _checked(value)
+    elif type(value) in (int, float):
+        units = {"seconds": value}  # type: ignore[dict-item]
+    else:
+        raise InvalidScheduleSpecificationError(
+            f"'{name}' can't be {type_name(value)} {shown(value)}: give timedelta(minutes=5) "
+            f"or a number of seconds; every={{'minutes': 5}} works too."
+        )
+    try:
+        every = timedelta(**units)
+    except (OverflowError, ValueError) as error:  # inf, nan, and what no timedelta can hold
+        raise InvalidScheduleSpecificationError(
+            f"'{name}' can't be {shown(value)}: {safe_text(error)}. Example: timedelta(minutes=5)."
+        ) from error
+    return Interval(every)
+
+
+def _checked(every: Mapping[str, float]) -> Mapping[str, float]:
+    if not every:
+        raise InvalidScheduleSpecificationError(
+            "'every' field cannot be an empty dictionary. Example: {'minutes': 5}."
+        )
+    for unit, count in every.items():
+        if unit not in _UNITS:
+            raise InvalidScheduleSpecificationError(
+                f"Invalid key '{unit}' in 'every' field. Allowed keys are: {', '.join(_UNITS)}."
+            )
+        if type(count) not in (int, float):
+            raise InvalidScheduleSpecificationError(
+                f"'{unit}' in 'every' field must be a number, not {type_name(count)} "
+                f"{shown(count)}."
+            )
+    return every
+
+
+def _time_of_day(text: str) -> time:
+    found = _TIME_OF_DAY.fullmatch(text)
+    try:
+        if found is not None:
+            hour, minute, second = (int(part) for part in found.groups(default="0"))
+            return time.min.replace(hour=hour, minute=minute, second=second)
+    except ValueError:  # 25:00
+        pass
+    raise InvalidScheduleSpecificationError(
+        f"at field must be in HH:MM format (or HH:MM:SS), like '14:30', not {shown(text)}."
+    )
+
+
+def _moment(run_at: datetime, tz: str) -> datetime:
+    if not isinstance(run_at, datetime) or run_at.utcoffset() is not None:
+        return as_utc(run_at, "run_at")
+    try:
+        return from_wall(run_at, zone(tz))
+    except OverflowError as error:
+        raise InvalidScheduleSpecificationError(
+            f"run_at {run_at.isoformat()} in {tz} is outside of the years 1 to 9999 in UTC."
+        ) from error
