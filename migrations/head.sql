@@ -26,14 +26,14 @@ CREATE TABLE tasks (
     created_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
     started_at TIMESTAMP WITHOUT TIME ZONE,
     completed_at TIMESTAMP WITHOUT TIME ZONE,
+    elapsed_seconds DOUBLE PRECISION,
     worker VARCHAR,
     result VARCHAR,
     error VARCHAR,
     error_type VARCHAR,
     progress DOUBLE PRECISION DEFAULT 0 NOT NULL,
     progress_message VARCHAR DEFAULT '' NOT NULL,
-    version BIGINT NOT NULL,
-    elapsed_seconds DOUBLE PRECISION GENERATED ALWAYS AS (epoch(completed_at - started_at)) VIRTUAL
+    version BIGINT NOT NULL
 );
 
 CREATE TABLE transitions (
@@ -208,5 +208,224 @@ FROM prints
 GROUP BY name, error_type, fingerprint;
 
 INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
+
+-- Running upgrade 0001 -> 0002
+
+DROP VIEW latency;
+
+DROP VIEW task_times;
+
+DROP VIEW backlog;
+
+ALTER TABLE tasks ADD COLUMN waiting BOOLEAN DEFAULT false;
+
+ALTER TABLE tasks ADD COLUMN depends_on VARCHAR;
+
+ALTER TABLE tasks ADD COLUMN flow_id UUID;
+
+ALTER TABLE tasks ADD COLUMN schedule VARCHAR;
+
+ALTER TABLE tasks ADD COLUMN scheduled_for TIMESTAMP WITHOUT TIME ZONE;
+
+CREATE TABLE schedules (
+    name VARCHAR NOT NULL,
+    task VARCHAR NOT NULL,
+    category VARCHAR NOT NULL,
+    priority INTEGER NOT NULL,
+    max_retries INTEGER NOT NULL,
+    args VARCHAR NOT NULL,
+    kwargs VARCHAR NOT NULL,
+    options VARCHAR,
+    trigger VARCHAR NOT NULL,
+    misfire VARCHAR NOT NULL,
+    misfire_limit INTEGER NOT NULL,
+    misfire_grace DOUBLE PRECISION NOT NULL,
+    overlap VARCHAR NOT NULL,
+    jitter DOUBLE PRECISION NOT NULL,
+    start_at TIMESTAMP WITHOUT TIME ZONE,
+    end_at TIMESTAMP WITHOUT TIME ZONE,
+    run_on_start BOOLEAN NOT NULL,
+    depends_on VARCHAR,
+    run_as VARCHAR,
+    origin VARCHAR NOT NULL,
+    paused_at TIMESTAMP WITHOUT TIME ZONE,
+    paused_reason VARCHAR,
+    next_fire_at TIMESTAMP WITHOUT TIME ZONE,
+    last_fire_at TIMESTAMP WITHOUT TIME ZONE,
+    last_task_id UUID,
+    missed BIGINT NOT NULL,
+    skipped BIGINT NOT NULL,
+    created_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    updated_at TIMESTAMP WITHOUT TIME ZONE NOT NULL
+);
+
+CREATE VIEW task_times AS
+WITH attempts AS (
+    SELECT
+        task_id,
+        attempt,
+        min(occurred_at) FILTER (to_status = 'started') AS started_at,
+        max(occurred_at) FILTER (from_status = 'started' AND to_status <> 'started') AS ended_at
+    FROM transitions
+    WHERE to_status = 'started' OR from_status = 'started'
+    GROUP BY task_id, attempt
+),
+runs AS (
+    SELECT
+        task_id,
+        count(started_at) AS attempts,
+        min(started_at) AS first_started_at,
+        sum(epoch(ended_at - started_at)) AS run_seconds
+    FROM attempts
+    GROUP BY task_id
+),
+due AS (
+    SELECT task_id, CAST(data ->> '$.run_at' AS TIMESTAMP) AS run_at
+    FROM transitions
+    WHERE from_status IS NULL
+),
+edges AS (
+    SELECT id AS task_id, CAST(unnest(CAST(depends_on AS JSON[])) ->> '$' AS UUID) AS parent_id
+    FROM tasks
+    WHERE depends_on IS NOT NULL
+),
+freed AS (
+    SELECT edges.task_id, max(parents.completed_at) AS freed_at
+    FROM edges
+    JOIN tasks AS parents ON parents.id = edges.parent_id
+    GROUP BY edges.task_id
+),
+times AS (
+    SELECT
+        tasks.*,
+        greatest(
+            tasks.created_at,
+            due.run_at,
+            -- A parent may end after what depends on it: one that failed at once, or runs anyway.
+            CASE
+                WHEN freed.freed_at IS NOT NULL
+                THEN least(freed.freed_at, runs.first_started_at, tasks.completed_at)
+            END
+        ) AS due_at,
+        coalesce(runs.attempts, 0) AS attempts,
+        coalesce(runs.first_started_at, tasks.started_at) AS first_started_at,
+        coalesce(runs.run_seconds, tasks.elapsed_seconds) AS run_seconds
+    FROM tasks
+    LEFT JOIN runs ON runs.task_id = tasks.id
+    LEFT JOIN due ON due.task_id = tasks.id
+    LEFT JOIN freed ON freed.task_id = tasks.id
+)
+SELECT
+    id AS task_id,
+    name,
+    category,
+    priority,
+    status,
+    attempts,
+    created_at,
+    due_at,
+    first_started_at,
+    completed_at,
+    epoch(first_started_at - due_at) AS wait_seconds,
+    run_seconds,
+    epoch(completed_at - due_at) AS total_seconds
+FROM times;
+
+CREATE VIEW latency AS
+SELECT
+    category,
+    name,
+    date_trunc('hour', completed_at) AS hour,
+    count(*) AS tasks,
+    quantile_cont(wait_seconds, 0.50) AS wait_p50,
+    quantile_cont(wait_seconds, 0.95) AS wait_p95,
+    quantile_cont(wait_seconds, 0.99) AS wait_p99,
+    quantile_cont(run_seconds, 0.50) AS run_p50,
+    quantile_cont(run_seconds, 0.95) AS run_p95,
+    quantile_cont(run_seconds, 0.99) AS run_p99,
+    quantile_cont(total_seconds, 0.50) AS total_p50,
+    quantile_cont(total_seconds, 0.95) AS total_p95,
+    quantile_cont(total_seconds, 0.99) AS total_p99
+FROM task_times
+WHERE status IN ('success', 'failed')
+GROUP BY category, name, hour;
+
+CREATE VIEW backlog AS
+WITH clock AS (
+    SELECT make_timestamp(epoch_us(now())) AS utc
+)
+SELECT
+    category,
+    priority,
+    status,
+    count(*) AS tasks,
+    count(*) FILTER (coalesce(run_at, created_at) <= utc AND waiting IS NOT TRUE) AS due,
+    count(*) FILTER (waiting) AS waiting,
+    min(created_at) AS oldest_created_at,
+    epoch(max(utc) - min(created_at)) AS oldest_age_seconds
+FROM tasks
+CROSS JOIN clock
+WHERE status IN ('pending', 'started', 'retry')
+GROUP BY category, priority, status;
+
+CREATE VIEW dependencies AS
+WITH edges AS (
+    SELECT
+        id AS task_id,
+        name,
+        status,
+        waiting,
+        options ->> '$.on_parent_failure' AS on_parent_failure,
+        CAST(unnest(CAST(depends_on AS JSON[])) ->> '$' AS UUID) AS parent_id
+    FROM tasks
+    WHERE depends_on IS NOT NULL
+)
+SELECT
+    edges.task_id,
+    edges.name,
+    edges.status,
+    edges.waiting,
+    coalesce(edges.on_parent_failure, 'cancel') AS on_parent_failure,
+    edges.parent_id,
+    parents.name AS parent_name,
+    parents.status AS parent_status
+FROM edges
+LEFT JOIN tasks AS parents ON parents.id = edges.parent_id;
+
+CREATE VIEW flows AS
+SELECT
+    flow_id,
+    count(*) AS tasks,
+    count(*) FILTER (status IN ('success', 'failed', 'cancelled')) AS ended,
+    count(*) FILTER (status = 'success') AS succeeded,
+    count(*) FILTER (status = 'failed') AS failed,
+    count(*) FILTER (status = 'cancelled') AS cancelled,
+    count(*) FILTER (status = 'started') AS running,
+    count(*) FILTER (waiting) AS waiting,
+    min(created_at) AS created_at,
+    min(started_at) AS first_started_at,
+    CASE WHEN count(*) = count(completed_at) THEN max(completed_at) END AS completed_at
+FROM tasks
+WHERE flow_id IS NOT NULL
+GROUP BY flow_id;
+
+CREATE VIEW schedule_runs AS
+SELECT
+    schedule,
+    scheduled_for,
+    id AS task_id,
+    name,
+    category,
+    status,
+    created_at,
+    started_at,
+    completed_at,
+    epoch(created_at - scheduled_for) AS late_seconds,
+    elapsed_seconds AS run_seconds,
+    error
+FROM tasks
+WHERE schedule IS NOT NULL;
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
 
 COMMIT;

@@ -76,7 +76,7 @@ async def test_a_failure_without_retries_is_final(home: Home, clock: SteppableCl
     fail(queue)
     async with running(queue, c=1):
         handle = queue.handle(await queue.add_task("fail"))
-        with pytest.raises(TaskFailedError, match="failed after 1 attempts: OSError: disk on fire"):
+        with pytest.raises(TaskFailedError, match="failed after 1 attempt: OSError: disk on fire"):
             await handle.result(timeout=5)
         info = await handle.info()
     assert (FAILED, 0, clock.now()) == (info.status, info.retry_count, info.completed_at)

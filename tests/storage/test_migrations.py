@@ -18,6 +18,7 @@ import pytest
 from support.databases import bytes_of, child, child_ok, log_of, names_beside, seqs
 from support.paths import ROOT
 from support.programs import run, run_ok
+from wopr import ResultOf, TaskQueue, TaskStatus, doctor
 from wopr.domain.errors import SchemaError, StorageFileError, StorageOwnedError
 from wopr.domain.task import COLUMNS
 from wopr.storage import migrate
@@ -88,7 +89,7 @@ def test_a_stale_sql_of_new_files_is_completed_by_the_migrations(
 ) -> None:
     open_database(path).close()
 
-    assert "0002" == migrate.current(path)
+    assert "0003" == migrate.current(path)
 
 
 def test_check_tells_what_differs(path: Path) -> None:
@@ -111,15 +112,26 @@ def test_check_tells_what_differs(path: Path) -> None:
 
 def test_the_columns_of_a_task_are_those_of_its_table() -> None:
     table = metadata.tables["tasks"]
-    stored = {column.name for column in table.columns if column.computed is None}
+    stored = {column.name for column in table.columns}
 
     assert stored == set(COLUMNS)
 
 
-def test_the_elapsed_time_is_computed_and_not_stored(opened: OpenedDatabase) -> None:
-    task(opened, "a", started_at=NOON, completed_at=NOON + timedelta(seconds=2.5))
+def test_a_file_opens_after_a_crash_right_after_a_migration(path: Path) -> None:
+    open_database(path).close()
+    child(
+        "import duckdb\n"
+        "connection = duckdb.connect(str(path), config={'wal_autocheckpoint': '16GB'})\n"
+        "connection.execute('ALTER TABLE tasks ADD COLUMN team VARCHAR')\n"
+        "os._exit(0)",
+        path,
+    )
+    assert Path(f"{path}.wal").exists(), "the migration must be in the log only"
 
-    assert (2.5,) == opened.connection.execute("SELECT elapsed_seconds FROM tasks").fetchone()
+    database = open_database(path)
+
+    database.connection.execute("SELECT team FROM tasks").fetchall()
+    database.close()
 
 
 def test_the_newest_revision_is_the_one_alembic_knows() -> None:
@@ -149,7 +161,7 @@ def test_alembic_works_on_a_file_from_the_command_line(path: Path) -> None:
 
     said = run_ok([*ALEMBIC, "-x", f"database={path}", "current"], path.parent)
 
-    assert "0001 (head)" in said
+    assert "0002 (head)" in said
 
 
 def test_alembic_builds_a_file_from_the_command_line(path: Path) -> None:
@@ -182,10 +194,10 @@ def test_a_missing_file_is_not_made_by_asking_for_its_revision(path: Path) -> No
 
 def test_stamping_writes_the_revision_only(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
-        migrate.stamp(connection, "0001")
+        migrate.stamp(connection, "0002")
         tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
 
-    assert "0001" == migrate.current(path)
+    assert "0002" == migrate.current(path)
     assert [("alembic_version",)] == tables
 
 
@@ -199,9 +211,9 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
     run_ok([*command, "--autogenerate", "-m", "add a thing"], copy)
 
-    made = (copy / "migrations" / "versions" / "0002_add_a_thing.py").read_text()
-    assert "revision = '0002'" in made
-    assert "down_revision = '0001'" in made
+    made = (copy / "migrations" / "versions" / "0003_add_a_thing.py").read_text()
+    assert "revision = '0003'" in made
+    assert "down_revision = '0002'" in made
     assert "    pass" in made, "the schema and the metadata differ"
 
 
@@ -212,8 +224,8 @@ import os, signal
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 def point(name):
     if os.environ.get("DIE_AT") == name:
@@ -242,7 +254,7 @@ def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0002_teams.py").write_text(SECOND)
+    (folder / "versions" / "0003_teams.py").write_text(SECOND)
     return folder
 
 
@@ -251,14 +263,14 @@ def newer_wopr(newer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let this process be a wopr that has one more migration."""
     migrate.head.cache_clear()
     monkeypatch.setattr(migrate, "directory", lambda: newer)
-    yield "0002"
+    yield "0003"
     monkeypatch.undo()
     migrate.head.cache_clear()
 
 
 @pytest.fixture
 def older_file(path: Path) -> Path:
-    """Leave a file of revision 0001 with two commits in its log."""
+    """Leave a file of revision 0002 with two commits in its log."""
     child(AS_OLDER, path)
     assert log_of(path).exists()
     return path
@@ -284,7 +296,7 @@ def test_an_older_file_is_copied_as_it_was_before_it_is_upgraded(
     with caplog.at_level(logging.WARNING, logger="wopr"):
         open_database(older_file).close()
 
-    backup = older_file.with_name("queue.duckdb.backup-0001")
+    backup = older_file.with_name("queue.duckdb.backup-0002")
     assert list(before.values()) == list(bytes_of(backup).values())
     assert {0o600} == {file.stat().st_mode & 0o777 for file in (backup, log_of(backup))}
     assert str(backup) in caplog.text
@@ -297,7 +309,7 @@ def test_the_copy_opens_with_the_older_wopr(
     monkeypatch.undo()
     migrate.head.cache_clear()
 
-    database = open_database(older_file.with_name("queue.duckdb.backup-0001"))
+    database = open_database(older_file.with_name("queue.duckdb.backup-0002"))
 
     assert [1, 2] == seqs(database.connection)
     database.close()
@@ -315,7 +327,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
-        assert [("0001",)] == connection.execute("FROM alembic_version").fetchall()
+        assert [("0002",)] == connection.execute("FROM alembic_version").fetchall()
         assert 10 == len(connection.execute("FROM transitions").description or ())
     said = child_ok(
         AS_NEWER + "opened = open_database(path)\n"
@@ -331,10 +343,10 @@ def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
 ) -> None:
     monkeypatch.setenv("FAIL", "1")
 
-    with pytest.raises(SchemaError, match="from schema 0001 to 0002, and still has the old one"):
+    with pytest.raises(SchemaError, match="from schema 0002 to 0003, and still has the old one"):
         open_database(older_file)
 
-    assert "0001" == migrate.current(older_file)
+    assert "0002" == migrate.current(older_file)
     monkeypatch.delenv("FAIL")
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
@@ -345,7 +357,7 @@ def test_a_file_of_a_newer_wopr_is_refused_untouched(older_file: Path, newer: Pa
     child_ok(AS_NEWER + "open_database(path).close()", older_file, newer)
     before = bytes_of(older_file)
 
-    with pytest.raises(SchemaError, match="has schema 0002; this wopr knows 0001"):
+    with pytest.raises(SchemaError, match="has schema 0003; this wopr knows 0001, 0002"):
         open_database(older_file)
 
     assert before == bytes_of(older_file)
@@ -359,6 +371,93 @@ def test_there_is_no_way_back_but_the_copy(older_file: Path) -> None:
     for step in script.walk_revisions():
         with pytest.raises(NotImplementedError):
             step.module.downgrade()
+
+
+FIRST = """
+from wopr.storage import migrate
+
+def row(seq, task, attempt, before, after, reason, data=None):
+    # One of the log as the first wopr wrote it.
+    connection.execute(
+        "INSERT INTO transitions VALUES (?, ?, ?, ?, ?, TIMESTAMP '2026-03-01 12:00:00' + "
+        "to_seconds(?), ?, ?, NULL, ?)",
+        [seq, task, attempt, before, after, seq, "w" if attempt else None, reason, data],
+    )
+
+added = '{"name":"step","category":"c","priority":2,"max_retries":0,"args":[7],"kwargs":{}}'
+connection = duckdb.connect(path)
+migrate.upgrade(connection, "0001")
+ids = [f"00000000-0000-7000-8000-00000000000{n}" for n in range(4)]
+row(1, ids[0], 0, None, "pending", "add", added)
+row(2, ids[1], 0, None, "pending", "add", added)
+row(3, ids[0], 1, "pending", "started", "claim")
+row(4, ids[0], 1, "started", "success", "succeed", '{"result":7}')
+columns = "id, version, seq, name, category, priority, max_retries, args, kwargs, created_at"
+values = "?, ?, ?, 'step', 'c', 2, 0, '[7]', '{}', TIMESTAMP '2026-03-01 12:00:00' + to_seconds(?)"
+for seq, task in enumerate(ids[:2], 1):
+    connection.execute(
+        f"INSERT INTO tasks ({columns}) VALUES ({values})", [task, seq, seq, seq]
+    )
+connection.execute("UPDATE meta SET value = '2' WHERE key = 'folded'")
+connection.execute("CHECKPOINT")
+row(5, ids[2], 0, None, "pending", "add", added)  # none of these is folded, or in the file itself
+row(6, ids[1], 1, "pending", "started", "claim")
+row(7, ids[3], 0, None, "pending", "add", added)
+row(8, ids[3], 0, "pending", "cancelled", "cancel")
+die()
+"""
+
+
+@pytest.fixture
+def first_file(path: Path) -> Path:
+    """Leave a file of the first schema with rows, and a log that is not folded."""
+    done = child(FIRST, path)
+    assert -9 == done.returncode, done.stderr
+    assert log_of(path).exists()
+    return path
+
+
+def test_a_file_of_the_first_schema_keeps_every_task(first_file: Path) -> None:
+    before = bytes_of(first_file)
+
+    assert [] == doctor.check(first_file).problems
+
+    backup = first_file.with_name("queue.duckdb.backup-0001")
+    assert list(before.values()) == list(bytes_of(backup).values())
+    assert [] == migrate.check(first_file)
+    with duckdb.connect(str(first_file)) as connection:
+        found = connection.execute(
+            "SELECT status, result, waiting, depends_on, flow_id, schedule, scheduled_for "
+            "FROM tasks ORDER BY seq"
+        ).fetchall()
+        assert list(range(1, 9)) == seqs(connection)
+    rest = (False, None, None, None, None)
+    assert [
+        ("success", "7", *rest),
+        ("started", None, *rest),
+        ("pending", None, *rest),
+        ("cancelled", None, *rest),
+    ] == found
+
+
+async def test_a_queue_goes_on_with_a_file_of_the_first_schema(first_file: Path) -> None:
+    ran: list[int] = []
+    queue = TaskQueue(enabled=True, database=first_file)
+
+    @queue.register_task("step", "c")
+    async def step(value: int) -> int:
+        ran.append(value)
+        return value + 1
+
+    async with queue:
+        done, started, pending, cancelled = reversed(await queue.get_tasks())
+        await queue.start_workers("c", 1)
+        child_of_both = await queue.enqueue("step", (ResultOf(pending.id),), depends_on=[done.id])
+        assert 9 == await child_of_both.result(20)
+        assert (8, 1) == ((await queue.wait(started.id)).result, started.crashes)
+        assert TaskStatus.CANCELLED is cancelled.status
+    assert [7, 7, 8] == ran
+    assert [] == doctor.check(first_file).problems
 
 
 # --- compaction ---
@@ -401,8 +500,6 @@ def test_a_compacted_file_has_every_row_and_the_whole_schema(path: Path) -> None
     database = open_database(path)
     assert list(range(100)) == seqs(database.connection)
     assert expected == schema_of(database.connection)
-    task(database, "a", started_at=NOON, completed_at=NOON + timedelta(seconds=3))
-    assert (3.0,) == database.connection.execute("SELECT elapsed_seconds FROM tasks").fetchone()
     database.close()
     assert [] == migrate.check(path)
 

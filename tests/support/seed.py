@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wopr import TaskPriority, TaskQueue
+from wopr import TaskPriority, TaskQueue, chain, group
 
 
 class UnreachableError(Exception):
@@ -46,12 +46,15 @@ async def seed(database: Path) -> None:
         handles += [await tasks["scan"].enqueue(f"/srv/{n}") for n in range(10)]
         for category in ("mail", "reports", "scan"):
             await queue.start_workers(category, 2)
+        sums = chain(group(tasks["report"].s(1), tasks["report"].s(2)), tasks["mail"].si("a@b.c"))
+        await (await queue.enqueue_flow(sums)).wait(timeout=30)
         for handle in handles:
             await queue.wait(handle.id, timeout=30)
-        # These stay: a retry that waits out its back-off, one cancelled, some not yet due.
+        # These stay: a retry in its back-off, one cancelled, some not yet due and what waits for them.
         await tasks["mail"].enqueue("nobody@example.invalid")
         await tasks["scan"].enqueue("/srv/flaky")
         for n in range(3):
-            await tasks["report"].options(delay=86_400).enqueue(n + 1)
+            report = await tasks["report"].options(delay=86_400).enqueue(n + 1)
+        await tasks["mail"].options(depends_on=[report]).enqueue("boss@example.org")
         unwanted = await tasks["mail"].options(delay=3_600).enqueue("never@example.org")
         await unwanted.cancel()

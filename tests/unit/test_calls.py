@@ -18,14 +18,13 @@ from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.engine.calls import (
     OPTIONS,
     check_count,
-    check_id,
-    check_label,
     check_moment,
     check_priority,
     check_query,
     check_seconds,
     new_task,
 )
+from wopr.engine.labels import check_id, check_label
 from wopr.engine.registry import Registry, TaskDefinition
 from wopr.task import Options
 

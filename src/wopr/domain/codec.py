@@ -26,6 +26,7 @@ from wopr.domain.jsontext import (
     type_name,
 )
 from wopr.domain.parameters import Parameters
+from wopr.domain.resultof import HOLE
 from wopr.domain.slots import Slot
 
 __all__ = [
@@ -56,6 +57,13 @@ class PayloadLimits:
     result: int = 1_048_576
     error: int = 65_536
     depth: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A result as it stands in the file: the function that knows its type is not here."""
+
+    json: object
 
 
 class CallCodec:
@@ -179,7 +187,36 @@ class CallCodec:
                 f"The signature is {self.signature}."
             )
 
+    def accepts(self, keyword: str, given: int, *, exactly: bool = False) -> bool:
+        """Whether a call with ``given`` positional arguments can have this keyword as well."""
+        return self._parameters.accepts(keyword, given, exactly=exactly)
+
+    def fill(
+        self, args: str, kwargs: str, ordered: Mapping[int, object], named: Mapping[str, object]
+    ) -> tuple[str, str]:
+        """Return the texts of a call with values in the holes that it was encoded with.
+
+        Raises:
+            PayloadError: A value does not fit its parameter.
+        """
+
+        def fitted(slot: Slot, label: str, value: object) -> object:
+            if isinstance(value, Stored):
+                return value.json  # whether it fits is seen when the call is read
+            limit = self.limits.result  # of each: they are results
+            return from_json(self._encode_argument(slot, label, value, limit))
+
+        values, keywords = from_json(args), from_json(kwargs)
+        for at, value in ordered.items():
+            slot, label = self._parameters.positional(at), self._parameters.label(at)
+            values[at] = fitted(slot, label, value)
+        for key, value in named.items():
+            keywords[key] = fitted(self._parameters.keyword(key), key, value)
+        return to_json(values).decode(), to_json(keywords).decode()
+
     def _encode_argument(self, slot: Slot, label: str, value: object, left: int) -> bytes:
+        if value is HOLE:
+            return b"null"
         try:
             return slot.encode(value, max(left, 0))
         except OverBudgetError:

@@ -57,6 +57,35 @@ def _not_back(record: TaskRecord, now: datetime) -> datetime:
     return max(now, record.started_at or record.created_at)
 
 
+def release(
+    record: TaskRecord, now: datetime, failed: str | None, *, fail: bool
+) -> Transition | None:
+    """Let a waiting task go, because its parents have ended.
+
+    If ``failed`` is one that did not succeed the task is cancelled, or fails where
+    that was asked for.
+    """
+    if not record.waiting:
+        return None
+    if failed is None:
+        return move(record, Move.RELEASE, now, reason="parents ended")
+    if not fail:
+        return move(record, Move.CANCEL, now, reason=f"parent {failed} did not succeed")
+    transition = move(
+        record,
+        Move.FAIL,
+        now,
+        reason="parent did not succeed",
+        data={"error_type": "ParentFailed"},
+    )
+    if transition is not None:
+        transition.error = (
+            f"Task {failed}, which this one depends on, did not succeed. When it has: "
+            f"wopr tasks retry {record.id}"
+        )
+    return transition
+
+
 def claim(record: TaskRecord, worker: str, now: datetime) -> Transition | None:
     """Give the task to a worker slot: the attempt number goes up by one."""
     after = TRANSITIONS.get((record.status, Move.CLAIM))

@@ -6,12 +6,23 @@ WoprError
 ├── InvalidCallError          (ValueError, TypeError)
 │   ├── TaskNotRegisteredError
 │   ├── DuplicateTaskError
+│   ├── InvalidScheduleSpecificationError
+│   ├── DuplicateScheduleError
+│   ├── ConflictingAuthMetadataError
+│   ├── InvalidAuthContextValueError
+│   ├── AuthSnapshotUnavailableError
+│   ├── TaskAsyncInvocationRequiredError
 │   └── PayloadError
 │       └── PayloadTooLargeError
 ├── UniqueKeyConflictError    (ValueError)
 ├── TaskFailedError           what ``handle.result()`` raises for a FAILED task
 ├── TaskCancelledError        what ``handle.result()`` raises for a CANCELLED task
+├── TaskRefusedError          a task may not run, and why
 ├── TaskNotFoundError         (LookupError)
+├── ScheduleNotFoundError     (LookupError)
+├── TaskApplicationContextNotFoundError
+├── AuthContextNotFoundError  (LookupError)
+├── AuthRequirementDeniedError
 ├── QueryError                a refused or failed ``queue.sql``
 │   └── QueryTimeoutError     (TimeoutError)
 └── StorageError              (RuntimeError)
@@ -22,6 +33,8 @@ WoprError
 """
 
 from __future__ import annotations
+
+from wopr.domain.authorization import AuthorizationDecision
 
 
 class WoprError(Exception):
@@ -51,6 +64,30 @@ class DuplicateTaskError(InvalidCallError):
     """The name belongs to another function already."""
 
 
+class InvalidScheduleSpecificationError(InvalidCallError):
+    """It can't be read when a schedule fires."""
+
+
+class DuplicateScheduleError(InvalidCallError):
+    """A schedule has this name already."""
+
+
+class ConflictingAuthMetadataError(InvalidCallError):
+    """A task is marked as public and as protected at once."""
+
+
+class InvalidAuthContextValueError(InvalidCallError):
+    """An identity, or a part of one, can't be what it has to be."""
+
+
+class AuthSnapshotUnavailableError(InvalidCallError):
+    """A protected task can't be enqueued: snapshots are off, or no key can sign them."""
+
+
+class TaskAsyncInvocationRequiredError(InvalidCallError):
+    """A coroutine method was to be run directly by code that does not await."""
+
+
 class PayloadError(InvalidCallError):
     """Arguments or a result can't be stored as JSON."""
 
@@ -67,12 +104,41 @@ class TaskFailedError(WoprError):
     """The task ended FAILED; the message holds its last error."""
 
 
+class TaskRefusedError(WoprError):
+    """A task may not run; ``reason`` is the one of the transition that says so."""
+
+    def __init__(self, message: str, reason: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retryable = retryable
+
+
 class TaskCancelledError(WoprError):
     """The task ended CANCELLED, so it has no result."""
 
 
 class TaskNotFoundError(WoprError, LookupError):
-    """No task has this id."""
+    """No task has this id; or a handler class is not registered, or has no such task."""
+
+
+class TaskApplicationContextNotFoundError(WoprError):
+    """Something was to be run directly and no queue was given that knows it."""
+
+
+class ScheduleNotFoundError(WoprError, LookupError):
+    """No schedule has this name."""
+
+
+class AuthContextNotFoundError(WoprError, LookupError):
+    """Nobody is known where an identity is needed."""
+
+
+class AuthRequirementDeniedError(WoprError):
+    """A protected function may not be called; ``decision`` says why."""
+
+    def __init__(self, decision: AuthorizationDecision) -> None:
+        super().__init__(f"{decision}. {decision.reason}".rstrip())
+        self.decision = decision
 
 
 class QueryError(WoprError):

@@ -28,10 +28,13 @@ def apply(record: TaskRecord, transition: Transition) -> None:
         record.started_at = transition.occurred_at
         record.completed_at = None
         record.worker = transition.worker
+        record.waiting = False
         record.progress = 0.0
         record.progress_message = ""
     elif status is TaskStatus.SUCCESS:
         record.completed_at = transition.occurred_at
+        if record.started_at is not None:
+            record.elapsed_seconds = (transition.occurred_at - record.started_at).total_seconds()
         record.error = None
         record.error_type = None
         record.progress = 100.0
@@ -46,9 +49,18 @@ def apply(record: TaskRecord, transition: Transition) -> None:
 
 def _apply_rare(record: TaskRecord, transition: Transition) -> None:
     status = transition.to_status
+    if transition.from_status is not None:
+        record.waiting = False  # unless the data of a renewal says that it waits again
     if transition.from_status is TaskStatus.STARTED or status is TaskStatus.PENDING:
         record.progress = 0.0  # unless the data says how far the attempt came
         record.progress_message = ""
+    started = record.started_at
+    if (
+        transition.from_status is TaskStatus.STARTED
+        and started
+        and status is not TaskStatus.PENDING
+    ):
+        record.elapsed_seconds = (transition.occurred_at - started).total_seconds()
     if status is TaskStatus.PENDING:
         record.started_at = None
         record.worker = None
@@ -67,6 +79,7 @@ def _renew(record: TaskRecord) -> None:
     record.retry_count = 0
     record.crashes = 0
     record.completed_at = None
+    record.elapsed_seconds = None
     record.run_at = None
     record.result = None
     record.error = None

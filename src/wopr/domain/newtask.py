@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 
+class OnParentFailure(enum.Enum):
+    """What becomes of a task when one that it depends on failed or was cancelled."""
+
+    CANCEL = "cancel"
+    FAIL = "fail"
+    RUN = "run"
+
+
 class OnConflict(enum.Enum):
     """What to do when a live task has the unique key already."""
 
@@ -29,3 +37,8 @@ class NewTask:
     unique_key: str | None = None
     on_conflict: OnConflict = OnConflict.SKIP
     options: str | None = None
+    depends_on: tuple[str | int, ...] = ()
+    """Ids of tasks; a number stands for that task of the same flow, which comes before it."""
+    flow_id: str | None = None
+    schedule: str | None = None
+    scheduled_for: datetime | None = None  # naive UTC

@@ -92,6 +92,15 @@ class Parameters:
         unknown = [repr(key) for key in kwargs if key not in self._places]
         return f"missing or unknown keyword arguments: {', '.join(missing + unknown)}"
 
+    def accepts(self, keyword: str, given: int, *, exactly: bool) -> bool:
+        """Whether a call with ``given`` positional arguments can have this keyword as well.
+
+        ``exactly``: not by way of ``**kwargs``.
+        """
+        if keyword in self._places:
+            return self._places[keyword] >= given
+        return not exactly and self._other is not None
+
     def positional(self, index: int) -> Slot:
         """Return the slot of the positional argument ``index`` of a call that fits."""
         if index < len(self._ordered):

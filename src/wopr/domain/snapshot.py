@@ -22,6 +22,11 @@ def decode_options(text: str) -> dict[str, Any]:
     return options
 
 
+def parents_of(record: TaskRecord) -> tuple[str, ...]:
+    """Return the ids of the tasks that it depends on."""
+    return tuple(json.loads(record.depends_on)) if record.depends_on else ()
+
+
 def aware(moment: datetime | None) -> datetime | None:
     """Return a stored time as people see it: aware, in UTC."""
     return None if moment is None else moment.replace(tzinfo=UTC)
@@ -37,9 +42,6 @@ def snapshot(
 ) -> TaskInfo:
     """Return a snapshot of the record with payloads that the caller decoded."""
     options = decode_options(record.options) if record.options else {}
-    elapsed = 0.0
-    if record.started_at is not None and record.completed_at is not None:
-        elapsed = (record.completed_at - record.started_at).total_seconds()
     return TaskInfo(
         id=record.id,
         name=record.name,
@@ -49,7 +51,7 @@ def snapshot(
         created_at=record.created_at.replace(tzinfo=UTC),
         started_at=aware(record.started_at),
         completed_at=aware(record.completed_at),
-        elapsed_seconds=elapsed,
+        elapsed_seconds=record.elapsed_seconds or 0.0,
         result=result,
         error=record.error,
         error_type=record.error_type,
@@ -66,6 +68,12 @@ def snapshot(
         worker=record.worker,
         timeout=options.get("timeout"),
         tags=tuple(options.get("tags", ())),
+        depends_on=parents_of(record),
+        waiting=record.waiting,
+        flow_id=record.flow_id,
+        schedule=record.schedule,
+        scheduled_for=aware(record.scheduled_for),
+        options=dict(options),
     )
 
 
@@ -82,7 +90,7 @@ def record_of(info: TaskInfo) -> TaskRecord:
     Raises:
         PayloadError: a payload can't be stored.
     """
-    options: dict[str, Any] = {}
+    options = dict(info.options)
     if info.timeout is not None:
         options["timeout"] = info.timeout
     if info.tags:
@@ -101,6 +109,11 @@ def record_of(info: TaskInfo) -> TaskRecord:
         json.dumps(options) if options else None,
     )
     record.status = info.status
+    record.waiting = info.waiting
+    record.depends_on = json.dumps(info.depends_on) if info.depends_on else None
+    record.flow_id = info.flow_id
+    record.schedule = info.schedule
+    record.scheduled_for = naive(info.scheduled_for)
     record.attempt = info.attempt
     record.retry_count = info.retry_count
     record.crashes = info.crashes
@@ -108,6 +121,7 @@ def record_of(info: TaskInfo) -> TaskRecord:
     record.error = info.error
     record.error_type = info.error_type
     record.started_at = naive(info.started_at)
+    record.elapsed_seconds = info.elapsed_seconds or None
     record.completed_at = naive(info.completed_at)
     if info.result is not None:
         record.result = encode_plain(info.result, "result", _LARGEST, _DEEPEST)

@@ -39,6 +39,7 @@ class Move(str, Enum):
     INTERRUPT = "interrupt"
     RECOVER = "recover"
     RENEW = "renew"
+    RELEASE = "release"
     SAVE = "save_task"  # a storage's own call, outside of the state machine
 
     __str__ = str.__str__
@@ -49,10 +50,12 @@ _OK, _F, _C = TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED
 
 TRANSITIONS: dict[tuple[TaskStatus | None, Move], TaskStatus] = {
     (None, Move.ADD): _P,
+    (_P, Move.RELEASE): _P,  # what it depends on has ended
     (_P, Move.CLAIM): _S,
     (_R, Move.CLAIM): _S,
     (_S, Move.SUCCEED): _OK,
     (_S, Move.FAIL): _F,
+    (_P, Move.FAIL): _F,  # one that it depends on failed
     (_S, Move.RETRY): _R,
     (_P, Move.CANCEL): _C,
     (_R, Move.CANCEL): _C,

@@ -45,6 +45,15 @@ class TaskInfo:
     worker: str | None = None
     timeout: float | None = None
     tags: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    waiting: bool = False
+    """Whether it waits for tasks that it depends on."""
+    flow_id: str | None = None
+    schedule: str | None = None
+    scheduled_for: datetime | None = None
+    """The time for which the schedule planned it."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the call asked for beyond the task's own settings, as JSON values."""
 
     @property
     def is_running(self) -> bool:
@@ -72,8 +81,11 @@ class TaskRecord:
         "completed_at",
         "crashes",
         "created_at",
+        "depends_on",
+        "elapsed_seconds",
         "error",
         "error_type",
+        "flow_id",
         "id",
         "kwargs",
         "max_retries",
@@ -85,12 +97,15 @@ class TaskRecord:
         "result",
         "retry_count",
         "run_at",
+        "schedule",
+        "scheduled_for",
         "seq",
         "started_at",
         "status",
         "stored",
         "unique_key",
         "version",
+        "waiting",
         "worker",
     )
 
@@ -102,6 +117,7 @@ class TaskRecord:
     run_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
+    elapsed_seconds: float | None
     worker: str | None
     result: str | None
     error: str | None
@@ -109,6 +125,7 @@ class TaskRecord:
     progress: float
     progress_message: str
     version: int
+    waiting: bool
     seq: int
     name: str
     category: str
@@ -119,6 +136,10 @@ class TaskRecord:
     options: str | None
     unique_key: str | None
     created_at: datetime
+    depends_on: str | None
+    flow_id: str | None
+    schedule: str | None
+    scheduled_for: datetime | None
     stored: tuple[Any, ...]
 
     def __init__(
@@ -152,6 +173,7 @@ class TaskRecord:
         self.crashes = 0
         self.started_at = None
         self.completed_at = None
+        self.elapsed_seconds = None
         self.worker = None
         self.result = None
         self.error = None
@@ -159,6 +181,8 @@ class TaskRecord:
         self.progress = 0.0
         self.progress_message = ""
         self.version = 0
+        self.waiting = False
+        self.depends_on = self.flow_id = self.schedule = self.scheduled_for = None
         self.seq = 0
         self.stored = ()
 
@@ -173,6 +197,7 @@ class TaskRecord:
             self.run_at,
             self.started_at,
             self.completed_at,
+            self.elapsed_seconds,
             self.worker,
             self.result,
             self.error,
@@ -180,6 +205,7 @@ class TaskRecord:
             self.progress,
             self.progress_message,
             self.version,
+            self.waiting,
             self.seq,
             self.name,
             self.category,
@@ -190,6 +216,10 @@ class TaskRecord:
             self.options,
             self.unique_key,
             self.created_at,
+            self.depends_on,
+            self.flow_id,
+            self.schedule,
+            self.scheduled_for,
         )
 
     def load(self, row: tuple[Any, ...]) -> TaskRecord:
@@ -203,6 +233,7 @@ class TaskRecord:
             self.run_at,
             self.started_at,
             self.completed_at,
+            self.elapsed_seconds,
             self.worker,
             self.result,
             self.error,
@@ -210,6 +241,7 @@ class TaskRecord:
             self.progress,
             self.progress_message,
             self.version,
+            self.waiting,
             self.seq,
             self.name,
             self.category,
@@ -220,8 +252,13 @@ class TaskRecord:
             self.options,
             self.unique_key,
             self.created_at,
+            self.depends_on,
+            flow_id,
+            self.schedule,
+            self.scheduled_for,
         ) = row
         self.id = str(task_id)
+        self.flow_id = None if flow_id is None else str(flow_id)
         self.status = _STATUS[status]
         self.stored = row
         return self
@@ -243,6 +280,7 @@ MUTABLE_COLUMNS = (
     "run_at",
     "started_at",
     "completed_at",
+    "elapsed_seconds",
     "worker",
     "result",
     "error",
@@ -250,6 +288,7 @@ MUTABLE_COLUMNS = (
     "progress",
     "progress_message",
     "version",
+    "waiting",
 )
 """The key and the columns that change after a task was added."""
 
@@ -265,5 +304,9 @@ COLUMNS = (
     "options",
     "unique_key",
     "created_at",
+    "depends_on",
+    "flow_id",
+    "schedule",
+    "scheduled_for",
 )
 """All stored columns of a task, the changing ones first."""

@@ -10,8 +10,8 @@ from typing import Any
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 
-_RAW = ("args", "kwargs", "options", "result")  # already JSON text
-_TIMES = ("run_at", "created_at", "started_at", "completed_at")
+_RAW = ("args", "kwargs", "options", "result", "depends_on")  # already JSON text
+_TIMES = ("run_at", "created_at", "started_at", "completed_at", "scheduled_for")
 
 
 class Transition:
@@ -91,6 +91,15 @@ def encode_added(record: TaskRecord) -> str:
         text += f',"unique_key":{json.dumps(record.unique_key)}'
     if record.run_at is not None:
         text += f',"run_at":"{record.run_at.isoformat()}"'
+    if record.depends_on is not None:
+        waiting = "true" if record.waiting else "false"
+        text += f',"depends_on":{record.depends_on},"waiting":{waiting}'
+    if record.flow_id is not None:
+        text += f',"flow_id":"{record.flow_id}"'
+    if record.schedule is not None:
+        text += f',"schedule":{json.dumps(record.schedule)}'
+        if record.scheduled_for is not None:
+            text += f',"scheduled_for":"{record.scheduled_for.isoformat()}"'
     return text + "}"
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from wopr.crashpoint import crashpoint
 from wopr.domain.codec import clip
-from wopr.domain.errors import PayloadError, StorageError
+from wopr.domain.errors import PayloadError, StorageError, TaskRefusedError
 from wopr.domain.fold import first_start
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
 from wopr.domain.retry import RetryPolicy, decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.engine.context import CurrentTask, set_current_task
+from wopr.engine.inputs import unpack, with_results
 from wopr.engine.registry import TaskDefinition
 from wopr.engine.services import Services, naive_now
 
@@ -89,8 +90,13 @@ class Attempt:
         set_current_task(self.context)
         try:
             crashpoint("attempt.before_run")
-            definition = self.definition
-            args, kwargs = definition.codec.decode_call(self.record.args, self.record.kwargs)
+            definition, record = self.definition, self.record
+            texts = record.args, record.kwargs
+            if definition.carriers:
+                await unpack(record, definition)
+            if record.depends_on is not None and record.options is not None:
+                texts = await with_results(record, definition, self._services)
+            args, kwargs = definition.codec.decode_call(*texts)
             if self.timeout is None and definition.is_async:
                 value = await definition.function(*args, **kwargs)
             else:
@@ -163,7 +169,9 @@ class Attempt:
         kind = type(error)
         text = _text_of(error)
         delay: float | None = None
-        if isinstance(error, Exception) and not isinstance(error, PayloadError):
+        if isinstance(error, TaskRefusedError):
+            reason = error.reason
+        if isinstance(error, Exception) and _may_retry(error):
             delay, note = self._delay(error, age)
             reason = note or reason
         return Failed(
@@ -189,6 +197,12 @@ class Attempt:
         return decision.delay, None if decision.delay is not None else decision.reason
 
 
+def _may_retry(error: Exception) -> bool:
+    if isinstance(error, TaskRefusedError):
+        return error.retryable
+    return not isinstance(error, PayloadError)
+
+
 def _name_of(kind: type[BaseException]) -> str:
     if kind.__module__ == "builtins":
         return kind.__qualname__
@@ -207,7 +221,7 @@ def _traceback_of(error: BaseException) -> str:
     try:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(
-            "wopr.engine."
+            ("wopr.engine.", "wopr.handlers.")
         ):
             frames = frames.tb_next
         return "".join(traceback.format_exception(type(error), error, frames))

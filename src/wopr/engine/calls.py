@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, QueryError
 from wopr.domain.jsontext import safe_text, shown, type_name, weigh
-from wopr.domain.newtask import NewTask, OnConflict
+from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
+from wopr.engine.labels import RIGHT_CALL, check_label
 from wopr.engine.options import encode_options
+from wopr.engine.parents import has_results, parents_of_call
 from wopr.engine.registry import TaskDefinition, retry_budget
 
-LONGEST_NAME = 200
 LONGEST_SECONDS = 3.2e9
 """A hundred years."""
 MOST_PARTS = 10_000_000
@@ -24,43 +25,8 @@ MOST_LEVELS = 32
 """How big and how deep a parameter of a query may be."""
 OPTIONS = frozenset(
     {"category", "priority", "max_retries", "retry", "timeout", "delay", "run_at"}
-    | {"unique_key", "on_conflict", "tags"}
+    | {"unique_key", "on_conflict", "tags", "depends_on", "on_parent_failure"}
 )
-RIGHT_CALL = (
-    'add_task("name", "category", TaskPriority.HIGH, 3, …) takes the category, the priority and '
-    "max_retries before the function's own positional arguments; "
-    'queue.enqueue("name", args=(…), kwargs={…}, priority=…) keeps them apart.'
-)
-
-
-def check_label(value: object, what: str, *, longest: int = LONGEST_NAME) -> str:
-    """Return a name, a category or a key, if it can be one."""
-    if not isinstance(value, str):
-        raise InvalidCallError(
-            f"{what} must be a str, not {type_name(value)} {shown(value)}. {RIGHT_CALL}"
-        )
-    text = str.__str__(value)  # what a subclass makes of itself is not stored
-    if not text.strip() or len(text) > longest or "\x00" in text:
-        raise InvalidCallError(
-            f"{what} must have 1 to {longest} characters, without NUL; this one has {len(text)}: "
-            f"{shown(text)}"
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidCallError(f"{what} is not valid Unicode: {shown(text)}") from error
-    return text
-
-
-def check_id(task_id: object) -> str:
-    """Return a task's id in its canonical form; a text that is no id is one nobody has."""
-    if not isinstance(task_id, str):
-        raise InvalidCallError(f"A task id is a str, not {type_name(task_id)} {shown(task_id)}.")
-    text = str.__str__(task_id)
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return text
 
 
 def check_priority(value: object) -> int:
@@ -153,6 +119,13 @@ def check_query(query: object, params: Sequence[object]) -> str:
     return text
 
 
+def check_member(value: object, what: str, kind: type[enum.Enum]) -> None:
+    """Refuse what is no member of an enum."""
+    if not isinstance(value, kind):
+        names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+        raise InvalidCallError(f"{what} must be one of {names}, not {shown(value)}.")
+
+
 def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options that don't exist."""
     unknown = sorted(options.keys() - OPTIONS)
@@ -198,16 +171,21 @@ def new_task(
     Raises:
         InvalidCallError: something about it is wrong; nothing was written.
     """
-    if not options:  # the usual call, on the fast path
-        encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
-        return NewTask(
-            name=definition.name,
-            category=definition.category,
-            priority=definition.priority,
-            max_retries=definition.retries,
-            args=encoded_args,
-            kwargs=encoded_kwargs,
-        )
+    if not options and not definition.carriers:  # the usual call, on the fast path
+        try:
+            encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
+        except InvalidCallError:
+            if not has_results(args, kwargs):
+                raise
+        else:
+            return NewTask(
+                name=definition.name,
+                category=definition.category,
+                priority=definition.priority,
+                max_retries=definition.retries,
+                args=encoded_args,
+                kwargs=encoded_kwargs,
+            )
     check_options(options)
     return _with_options(definition, args, kwargs, clock, **options)
 
@@ -228,32 +206,37 @@ def _with_options(
     unique_key: str | None = None,
     on_conflict: OnConflict = OnConflict.SKIP,
     tags: Sequence[str] = (),
+    depends_on: Any = None,
+    on_parent_failure: OnParentFailure = OnParentFailure.CANCEL,
 ) -> NewTask:
-    if not isinstance(on_conflict, OnConflict):
-        raise InvalidCallError(f"on_conflict must be an OnConflict, not {shown(on_conflict)}.")
+    check_member(on_conflict, "on_conflict", OnConflict)
+    check_member(on_parent_failure, "on_parent_failure", OnParentFailure)
     # Before the arguments: add_task("name", 1, 2) is a mistake about these, not about the function.
     chosen = definition.category if category is None else check_label(category, "category")
     urgency = definition.priority if priority is None else check_priority(priority)
     labels = check_tags(tags)
     policy = None if retry is None else RetryPolicy.of(retry)
     budget = retries_of(definition, policy, max_retries)
-    encoded_args, encoded_kwargs = definition.codec.encode_call(args, kwargs)
-    options = None
-    if timeout is not None or policy is not None or labels:
-        options = encode_options(
-            timeout=None if timeout is None else check_seconds(timeout, "timeout", zero="refuse"),
-            retry=policy,
-            tags=labels,
-        )
+    more: dict[str, Any] = {}
+    parents: tuple[str | int, ...] = ()
+    if depends_on is not None or has_results(args, kwargs):
+        args, kwargs, found = parents_of_call(definition.codec, args, kwargs, depends_on)
+        parents, more = found.stored(on_parent_failure)
+    encoded = definition.codec.encode_call(args, kwargs)
+    for carrier in definition.carriers:
+        more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
+    if timeout is not None:
+        more["timeout"] = check_seconds(timeout, "timeout", zero="refuse")
     return NewTask(
         name=definition.name,
         category=chosen,
         priority=urgency,
         max_retries=budget,
-        args=encoded_args,
-        kwargs=encoded_kwargs,
+        args=encoded[0],
+        kwargs=encoded[1],
         run_at=due_at(clock, delay, run_at) if delay is not None or run_at is not None else None,
         unique_key=None if unique_key is None else check_label(unique_key, "unique_key"),
         on_conflict=on_conflict,
-        options=options,
+        options=encode_options(retry=policy, tags=labels, **more),
+        depends_on=parents,
     )

@@ -5,31 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 
 from wopr.crashpoint import crashpoint
 from wopr.domain import decide
-from wopr.domain.clock import Clock, IdFactory
+from wopr.domain.clock import Clock
 from wopr.domain.errors import (
     StorageError,
     TaskNotFoundError,
 )
-from wopr.domain.newtask import NewTask
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import added
-from wopr.engine.pool import Pool, Worker
+from wopr.engine.adding import Adding
+from wopr.engine.dependents import Dependents
+from wopr.engine.pool import Pool
 from wopr.engine.registry import Registry
 from wopr.engine.services import Services, naive_now
 from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry, Storage, TaskFilter
 
 log = logging.getLogger(__name__)
-
-BULK_ROWS = 5_000
-BULK_BYTES = 8 * 1024 * 1024
 
 
 class Engine:
@@ -49,13 +45,21 @@ class Engine:
             storage, registry, clock, rng, asyncio.get_running_loop(), self._ended
         )
         self.pools: dict[str, Pool] = {}
-        self._ids = IdFactory()
         self._max_crashes = max_crashes
         self._window = window
         self._keys = UniqueKeys()
+        self.dependents = Dependents(self.services, self.pool, window)
+        self.services.follow = self.dependents.follow
+        self.services.release = self.dependents.release
+        self._adding = Adding(self.services, self.pool, self._keys, self.dependents, self.cancel)
+        self.add = self._adding.add
+        self.add_many = self._adding.add_many
+        self.add_flow = self._adding.add_flow
         self._recovering = asyncio.Lock()
         self.open = False
         self.stopping = False  # set when a shutdown was asked for: no new workers
+        self.on_scheduled: Callable[[TaskRecord], None] = _ignored
+        """Told when a task of a schedule has ended, or is put back in its queue by hand."""
 
     # -- life ---------------------------------------------------------------
 
@@ -69,6 +73,7 @@ class Engine:
             now = naive_now(self.services.clock)
             for lane in await storage.lanes(now):
                 self.pool(lane.category).lanes.expect(lane, now)
+            await self.dependents.load()
         except BaseException:
             await storage.close()
             raise
@@ -80,6 +85,7 @@ class Engine:
         Until then they can use the queue as ever, which their work may need.
         """
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+        await self.dependents.close()
         self.open = False
 
     async def close(self) -> None:
@@ -105,147 +111,11 @@ class Engine:
             if name in pool.lanes.unregistered:
                 pool.reread()
 
-    # -- add ----------------------------------------------------------------
-
-    async def add(self, new: NewTask) -> str:
-        """Add one task; return its id once it is on disk."""
-        if self.services.storage.full:
-            await self.services.storage.room()
-        if new.unique_key is not None:
-            known = await self._conflict(new)
-            if known is not None:
-                return known
-        now = naive_now(self.services.clock)
-        record = self._record(new, now)
-        entries: list[Entry] = [(record, added(record))]
-        worker: Worker | None = None
-        pool = self.pools.get(new.category)
-        due = new.run_at is None or new.run_at <= now
-        if pool is not None and due and new.name in self.services.registry.definitions:
-            claim = pool.claim_new(record, now)
-            if claim is not None:
-                entries.append((record, claim[0]))
-                worker = claim[1]
-                self.services.live[record.id] = record
-        await self._write(entries, lambda error: self._added(record, worker, error, now))
-        return record.id
-
-    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
-        """Add any number of tasks; return their ids in order.
-
-        To a commit go :data:`BULK_ROWS`, or less where they make :data:`BULK_BYTES`.
-
-        If one fails the error is raised; the commits before it stand.
-        """
-        ids: list[str] = []
-        chunk: list[NewTask] = []
-        keys: set[str] = set()
-        size = 0
-        for new in tasks:
-            if len(chunk) >= BULK_ROWS or size > BULK_BYTES or new.unique_key in keys:
-                ids += await self._add_chunk(chunk)
-                chunk, size = [], 0
-                keys.clear()
-            chunk.append(new)
-            size += len(new.args) + len(new.kwargs)
-            if new.unique_key is not None:
-                keys.add(new.unique_key)
-        return ids + await self._add_chunk(chunk)
-
-    async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
-        await self.services.storage.room()
-        ids: list[str] = []
-        records: list[TaskRecord] = []
-
-        def done(error: BaseException | None) -> None:
-            now = naive_now(self.services.clock)
-            for record in records:
-                self._added(record, None, error, now)
-
-        now = naive_now(self.services.clock)
-        try:
-            for new in chunk:
-                if new.unique_key is not None:
-                    known = await self._conflict(new)
-                    if known is not None:
-                        ids.append(known)
-                        continue
-                record = self._record(new, now)
-                records.append(record)
-                ids.append(record.id)
-        except BaseException as error:
-            done(error)
-            raise
-        if records:
-            await self._write([(record, added(record)) for record in records], done)
-        return ids
-
-    def _record(self, new: NewTask, now: datetime) -> TaskRecord:
-        record = TaskRecord(
-            self._ids.new(now),
-            new.name,
-            new.category,
-            new.priority,
-            new.max_retries,
-            new.args,
-            new.kwargs,
-            now,
-            new.run_at,
-            new.unique_key,
-            new.options,
-        )
-        self._keys.take(record)
-        return record
-
-    async def _write(
-        self, entries: Sequence[Entry], after: Callable[[BaseException | None], None]
-    ) -> None:
-        """Return when the entries are on disk and ``after`` has run; raise what went wrong.
-
-        ``after`` runs even if the caller is cancelled meanwhile: then the write
-        goes on, and its outcome is unknown to the caller.
-        """
-        future: asyncio.Future[None] = self.services.loop.create_future()
-
-        def done(error: BaseException | None) -> None:
-            try:
-                after(error)
-            finally:
-                if not future.cancelled():
-                    future.set_result(None) if error is None else future.set_exception(error)
-
-        self.services.storage.submit(entries, done)
-        await future
-
-    def _added(
-        self,
-        record: TaskRecord,
-        worker: Worker | None,
-        error: BaseException | None,
-        now: datetime,
-    ) -> None:
-        pool = self.pool(record.category)
-        if error is not None:
-            self.services.live.pop(record.id, None)
-            self._keys.free(record)
-            if worker is not None:
-                pool.release(worker)
-        elif worker is not None:
-            pool.start(record, worker)
-        else:
-            pool.push(record, now)
-
     # -- change -------------------------------------------------------------
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
         return await self._change(task_id, Move.CANCEL, reason)
-
-    async def _conflict(self, new: NewTask) -> str | None:
-        return await self._keys.conflict(new, self.services.storage.flush, self._replace)
-
-    async def _replace(self, task_id: str) -> bool:
-        return await self.cancel(task_id, reason="replaced")
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in the queue with a new budget; ``False`` for any other."""
@@ -257,35 +127,46 @@ class Engine:
             return False
         if name is Move.RENEW:
             self._keys.retake(record)
-        transition = decide.move(record, name, naive_now(self.services.clock), reason=reason)
+        again = name is Move.RENEW and record.depends_on is not None
+        now = naive_now(self.services.clock)
+        data = {"waiting": True} if again else None  # its parents are looked at once more
+        transition = decide.move(record, name, now, reason=reason, data=data)
         if transition is None:
             if name is Move.RENEW and record.status in TERMINAL:
                 self._keys.free(record)
             return False
 
         def done(error: BaseException | None) -> None:
-            if error is None:
-                self._changed(record)
-            else:
+            if error is not None:
                 self._unchanged(record)
+            elif record.version == transition.seq:
+                self._changed(record)
+            elif again:  # it is being cancelled, which may fail
+                self.dependents.adopt(record)
 
         self.services.live[record.id] = record  # others that change it now find this very record
         self.services.left_memory(record.id)  # a page read before may still show it as it was
-        await self._write([(record, transition)], done)
+        await self.services.write([(record, transition)], done)
         return True
 
     def _unchanged(self, record: TaskRecord) -> None:
         """Go back to where the record stands when its change could not be written."""
-        if record.status in CLAIMABLE:
+        if record.status in TERMINAL:
+            self._ended(record)
+        elif record.id in self.dependents:
+            self.dependents.unchanged(record)
+        elif record.status in CLAIMABLE:
             self.pool(record.category).restore(record)
-        elif record.status in TERMINAL:
-            self.services.live.pop(record.id, None)
-            self._keys.free(record)
 
     def _changed(self, record: TaskRecord) -> None:
         pool = self.pool(record.category)
         if record.status in CLAIMABLE:
-            pool.push(record)
+            if record.schedule is not None:
+                self.on_scheduled(record)
+            if record.waiting:
+                self.dependents.adopt(record)
+            else:
+                pool.push(record)
             return
         attempt = pool.running.pop(record.id, None)
         if attempt is not None:
@@ -360,6 +241,9 @@ class Engine:
         self.services.live.pop(record.id, None)
         self.services.left_memory(record.id)
         self._keys.free(record)
+        self.dependents.ended(record)
+        if record.schedule is not None:
+            self.on_scheduled(record)
         for future in self.services.waiters.pop(record.id, ()):
             if not future.done():
                 future.set_result(record)
@@ -388,7 +272,7 @@ class Engine:
             if not entries:
                 return 0
             crashpoint("recovery.before_write")
-            await self._write(entries, lambda error: None)
+            await self.services.write(entries, lambda error: None)
             crashpoint("recovery.after_write")
             for record, _ in entries:
                 if record.status in CLAIMABLE and self.open:
@@ -397,3 +281,7 @@ class Engine:
                     self._ended(record)
             log.warning("Recovered %d tasks that a dead process had left running.", len(entries))
             return len(entries)
+
+
+def _ignored(record: TaskRecord) -> None:
+    """Nobody asks about the tasks of schedules yet."""

@@ -43,6 +43,7 @@ class Lanes:
     def __init__(self, window: int = WINDOW) -> None:
         self._window = window
         self._lanes = {int(priority): Lane() for priority in sorted(TaskPriority, reverse=True)}
+        self._heaps = [lane.heap for lane in self._lanes.values()]
         self._later: list[tuple[datetime, int, TaskRecord]] = []
         self.later_beyond: datetime | None = None
         self.later_paging = False
@@ -177,6 +178,10 @@ class Lanes:
             if lane.beyond is not None:
                 return None
         return None
+
+    def has_due(self) -> bool:
+        """Whether a due task waits in memory."""
+        return any(self._heaps)
 
     def idle(self, now: datetime) -> bool:
         """Whether no due task waits anywhere, so that a new one may start before any other."""

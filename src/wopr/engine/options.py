@@ -13,15 +13,10 @@ from wopr.engine.registry import TaskDefinition
 
 
 def encode_options(
-    *,
-    timeout: float | None = None,
-    retry: RetryPolicy | None = None,
-    tags: tuple[str, ...] = (),
+    *, retry: RetryPolicy | None = None, tags: tuple[str, ...] = (), **more: Any
 ) -> str | None:
     """Return what a call asked for beyond the task's own settings; ``None`` if nothing."""
-    options: dict[str, Any] = {}
-    if timeout is not None:
-        options["timeout"] = timeout
+    options = {key: value for key, value in more.items() if value is not None}
     if retry is not None:
         options["retry"] = json.loads(retry.to_json())
     if tags:

@@ -39,7 +39,12 @@ class Pager:
     def trim(self) -> None:
         """Leave to the storage what is over the window."""
         for record in self._lanes.trim():
-            self._services.live.pop(record.id, None)
+            if record.waiting:  # the storage would not give it back
+                self._services.release([record])
+            elif self._services.storage.in_flight(record):  # nor would it yet
+                self._lanes.add_paged(record, self._lanes.latest)
+            else:
+                self._services.live.pop(record.id, None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._services.loop.create_task(work)

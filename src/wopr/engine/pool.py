@@ -8,6 +8,8 @@ due together shares one commit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -87,9 +89,17 @@ class Pool:
         """Take a waiting task that is on disk."""
         if self.lanes.push(record, now or naive_now(self._services.clock)):
             self._services.live[record.id] = record
+        else:
+            self._leave(record)
+        self.wake()
+
+    def _leave(self, record: TaskRecord) -> None:
+        """Leave a waiting task to the storage."""
+        if record.waiting:  # it would not give it back
+            self._services.live[record.id] = record
+            self._services.release([record])
         elif self._services.live.pop(record.id, None) is not None:
             self._services.left_memory(record.id)
-        self.wake()
 
     def restore(self, record: TaskRecord) -> None:
         """Take a waiting task back that may have been passed over while a change was tried."""
@@ -120,18 +130,26 @@ class Pool:
         self.pager.trim()
         entries: list[Entry] = []
         claimed: list[tuple[TaskRecord, Worker]] = []
+        held: list[TaskRecord] = []
         most = self._batch_size()
         while self._free and len(claimed) < most:
             record = self.lanes.pop()
             if record is None:
                 break
+            if record.depends_on is not None and self._services.storage.in_flight(record):
+                held.append(record)  # its release is being written, which wakes us up
+                continue
             if record.name not in self._services.registry.definitions:
                 self.lanes.unregistered.add(record.name)
-                self._services.live.pop(record.id, None)
+                self._leave(record)
                 continue
             worker = self._free.pop()
-            entries.append(self._claim_entry(record, worker, now))
+            transition = decide.claim(record, worker.name, now)
+            assert transition is not None, "lanes give claimable tasks only"
+            entries.append((record, transition))
             claimed.append((record, worker))
+        for record in held:
+            self.lanes.add_paged(record, now)
         if entries:
             self._claiming += 1
             self._services.storage.submit(entries, lambda error: self._claimed(claimed, error))
@@ -150,25 +168,18 @@ class Pool:
             return len(self._free)
         return 0 if self._claiming else SMALL_BATCH
 
-    def _claim_entry(self, record: TaskRecord, worker: Worker, now: datetime) -> Entry:
-        transition = decide.claim(record, worker.name, now)
-        assert transition is not None, "lanes give claimable tasks only"
-        return record, transition
+    @property
+    def starved(self) -> bool:
+        """Whether a worker is free and nothing is due that memory knows of."""
+        return self.accepting and bool(self._free) and not self.lanes.has_due()
 
     def claim_new(self, record: TaskRecord, now: datetime) -> tuple[Transition, Worker] | None:
         """Claim a task in the very commit that adds it, when nothing stands before it."""
         if not (self._free and self.accepting and not self._back_off and self.lanes.idle(now)):
             return None
         worker = self._free.pop()
-        transition = Transition(
-            record.id,
-            Move.CLAIM,
-            TaskStatus.PENDING,
-            TaskStatus.STARTED,
-            1,
-            now,
-            worker.name,
-        )
+        pending, started, number = TaskStatus.PENDING, TaskStatus.STARTED, record.attempt + 1
+        transition = Transition(record.id, Move.CLAIM, pending, started, number, now, worker.name)
         return transition, worker
 
     def release(self, worker: Worker) -> None:
@@ -213,6 +224,8 @@ class Pool:
         if record.status is not TaskStatus.STARTED or not self.accepting:
             if record.status is TaskStatus.STARTED:  # the shutdown came between claim and start
                 self._give_back(record, worker)
+            elif services.storage.in_flight(record):  # being cancelled, which may fail
+                self._once_known(lambda: self.start(record, worker))
             else:  # cancelled meanwhile
                 self.release(worker)
             return
@@ -236,7 +249,8 @@ class Pool:
         worker.attempt = attempt
         self.running[record.id] = attempt
         services.live[record.id] = record
-        attempt.task = services.loop.create_task(self._run(attempt, worker))
+        run = self._run(attempt, worker)  # in a context of its own, not in that of a caller
+        attempt.task = services.loop.create_task(run, context=contextvars.Context())
 
     async def _run(self, attempt: Attempt, worker: Worker) -> None:
         began = self._services.clock.monotonic()
@@ -254,27 +268,32 @@ class Pool:
         record = attempt.record
         transition = decide.settle(record, attempt.number, outcome, elapsed)
         if transition is None and self._services.storage.in_flight(record):
-            task = self._services.loop.create_task(self._settle_later(attempt, outcome, elapsed))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._once_known(lambda: self._settle(attempt, outcome, elapsed))
             return
         if transition is None:
+            said = attempt.number, record.id, record.name, record.status.value
             log.info(
                 "Attempt %d of task %s (%s) ended after it had been %s; its outcome is ignored.",
-                attempt.number,
-                record.id,
-                record.name,
-                record.status.value,
+                *said,
             )
             return
+
+        entries: list[Entry] = [(record, transition)]
+        succeeded = transition.to_status is TaskStatus.SUCCESS
+        following = self._services.follow(record) if succeeded and self.starved else None
+        if following is not None:
+            entries += following.entries
 
         def again() -> None:
             self._unsettled.pop(record.id, None)
             self._settle(attempt, outcome, elapsed)
 
         def settled(error: BaseException | None) -> None:
+            if following is not None:
+                following.done(error)
             if error is None:
-                self._settled(record)
+                if record.version == transition.seq:  # else it was changed again already
+                    self._settled(record)
                 return
             log.error("Storing the outcome of task %s failed: %s", record.id, error)
             self.back_off()
@@ -284,17 +303,22 @@ class Pool:
                     again,
                 )
 
-        urgent = record.id in self._services.waiters or isinstance(outcome, Interrupted)
-        self._services.storage.submit([(record, transition)], settled, urgent=urgent)
+        hurry = following is not None or isinstance(outcome, Interrupted)
+        urgent = hurry or record.id in self._services.waiters
+        self._services.storage.submit(entries, settled, urgent=urgent)
 
-    async def _settle_later(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
-        """Settle once it is known whether the change came to anything that is in flight now."""
-        try:
-            await self._services.storage.flush()
-        except StorageError:  # closed; the next opening decides
-            return
-        await asyncio.sleep(0)
-        self._settle(attempt, outcome, elapsed)
+    def _once_known(self, go_on: Callable[[], None]) -> None:
+        """Go on once it is known whether the change that is in flight now came to anything."""
+
+        async def wait() -> None:
+            with contextlib.suppress(StorageError):  # closed; the next opening decides
+                await self._services.storage.flush()
+                await asyncio.sleep(0)
+                go_on()
+
+        task = self._services.loop.create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _settled(self, record: TaskRecord) -> None:
         if record.status in TERMINAL:

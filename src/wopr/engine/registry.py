@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegi
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
+from wopr.engine.carrier import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class TaskDefinition:
     is_async: bool
     retries: int
     """The retry budget of a call that says nothing else."""
+    carriers: list[Carrier]
+    """What goes along with its calls; the list of the registry, unless it has more."""
 
 
 class Registry:
@@ -37,6 +40,8 @@ class Registry:
     def __init__(self, limits: PayloadLimits) -> None:
         self._limits = limits
         self.definitions: dict[str, TaskDefinition] = {}
+        self.carriers: list[Carrier] = []
+        """What goes along with every call of every task."""
 
     def add(
         self,
@@ -48,6 +53,7 @@ class Registry:
         max_retries: int | None,
         retry: RetryPolicy,
         timeout: float | None,
+        carriers: Sequence[Carrier] = (),
     ) -> TaskDefinition:
         """Register a function.
 
@@ -76,9 +82,17 @@ class Registry:
             CallCodec(function, name, self._limits),
             is_async_callable(function),
             retry_budget(max_retries, retry),
+            [*self.carriers, *carriers] if carriers else self.carriers,
         )
         self.definitions[name] = definition
         return definition
+
+    def carry(self, carrier: Carrier) -> None:
+        """Take something along with every call of every task from now on."""
+        own = [item.carriers for item in self.definitions.values()]
+        for carriers in (self.carriers, *own):
+            if carrier not in carriers:  # most tasks share the registry's list
+                carriers.append(carrier)
 
     def get(self, name: str) -> TaskDefinition:
         """Return a definition.

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueClosedError
 from wopr.domain.task import TaskRecord
 from wopr.engine.registry import Registry
 from wopr.engine.threads import Threads
-from wopr.ports.storage import Storage
+from wopr.ports.storage import Entry, Storage
+
+
+class Following(Protocol):
+    """What is written together with the end of a task, because it waited for that."""
+
+    entries: list[Entry]
+
+    def done(self, error: BaseException | None) -> None:
+        """Go on once the commit is known."""
+        ...
 
 
 @dataclass(slots=True)
@@ -27,6 +38,8 @@ class Services:
     rng: random.Random
     loop: asyncio.AbstractEventLoop
     ended: Callable[[TaskRecord], None]
+    follow: Callable[[TaskRecord], Following | None] = lambda record: None
+    release: Callable[[list[TaskRecord]], None] = lambda records: None
     threads: Threads = field(default_factory=Threads)
     live: dict[str, TaskRecord] = field(default_factory=dict)
     waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)
@@ -49,6 +62,26 @@ class Services:
         """Note a task whose newest state only the storage has from now on."""
         for changed in self._reads:
             changed.add(task_id)
+
+    async def write(
+        self, entries: Sequence[Entry], after: Callable[[BaseException | None], None]
+    ) -> None:
+        """Return when the entries are on disk and ``after`` has run; raise what went wrong.
+
+        ``after`` runs even if the caller is cancelled meanwhile: then the write
+        goes on, and its outcome is unknown to the caller.
+        """
+        future: asyncio.Future[None] = self.loop.create_future()
+
+        def done(error: BaseException | None) -> None:
+            try:
+                after(error)
+            finally:
+                if not future.cancelled():
+                    future.set_result(None) if error is None else future.set_exception(error)
+
+        self.storage.submit(entries, done)
+        await future
 
     def send_away(self) -> None:
         """End the waiting of all who wait for a task: the queue is closed."""

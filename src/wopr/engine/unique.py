@@ -19,6 +19,9 @@ class UniqueKeys:
         """Take over the keys of the live tasks in the storage."""
         self._owners = owners
 
+    def __contains__(self, key: str | None) -> bool:
+        return key in self._owners
+
     def take(self, record: TaskRecord) -> None:
         """Give a new task its key; :meth:`conflict` has found it free."""
         if record.unique_key is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from wopr.domain.schedule import Schedule
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
@@ -27,6 +28,8 @@ class TaskFilter:
     category: str | None = None
     status: TaskStatus | None = None
     name: str | None = None
+    flow_id: str | None = None
+    schedule: str | None = None
     limit: int = 100
     offset: int = 0
     before_seq: int | None = None
@@ -65,6 +68,20 @@ class Counts:
 
     by_status: dict[str, int] = field(default_factory=dict)
     by_category: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleProgress:
+    """What the tasks of one schedule say about it."""
+
+    newest: datetime | None = None
+    """The newest planned time (UTC) that was enqueued under its present rule."""
+    newest_id: str | None = None
+    """Of that task."""
+    live: tuple[str, ...] = ()
+    """Ids of its tasks that have not ended, in enqueue order."""
+    succeeded: str | None = None
+    """Id of the task that succeeded last."""
 
 
 class SeedStorage(Protocol):
@@ -132,6 +149,18 @@ class Storage(Protocol):
         """Return the task as it is on disk."""
         ...
 
+    async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Return those of the tasks that there are, as they are on disk."""
+        ...
+
+    async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
+        """Return the status on disk of those of the tasks that there are."""
+        ...
+
+    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
+        """Return tasks that wait for others, in enqueue order."""
+        ...
+
     async def find(self, query: TaskFilter) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
         ...
@@ -184,4 +213,20 @@ class Storage(Protocol):
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment; return how many."""
+        ...
+
+    async def schedules(self) -> list[Schedule]:
+        """Return all schedules, by name."""
+        ...
+
+    async def schedule_progress(self) -> dict[str, ScheduleProgress]:
+        """Return what the tasks say about each schedule that has any."""
+        ...
+
+    async def save_schedules(self, schedules: Sequence[Schedule]) -> None:
+        """Make new and changed schedules durable, all or none."""
+        ...
+
+    async def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; its tasks stay."""
         ...

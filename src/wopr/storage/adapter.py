@@ -12,7 +12,7 @@ from typing import Any
 from wopr.domain.clock import Clock
 from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
-from wopr.domain.snapshot import record_of
+from wopr.domain.snapshot import parents_of, record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
@@ -26,9 +26,10 @@ from wopr.ports.storage import (
     SeedStorage,
     TaskFilter,
 )
+from wopr.storage.scheduletable import ScheduleTable
 
 
-class SeedStorageAdapter:
+class SeedStorageAdapter(ScheduleTable):
     """Keeps what the four calls can't answer in memory, for the life of the process.
 
     As durable as the storage beneath; history lasts as long as the process.
@@ -37,10 +38,10 @@ class SeedStorageAdapter:
     def __init__(
         self, storage: SeedStorage, info: Callable[[TaskRecord], TaskInfo], clock: Clock
     ) -> None:
+        super().__init__()
         self._storage = storage
         self._info = info
         self._clock = clock
-        self._records: dict[str, TaskRecord] = {}
         self._log: list[Transition] = []
         self._seq = 0
         self._writes: asyncio.Queue[tuple[list[TaskInfo], list[Any], Done]] = asyncio.Queue()
@@ -147,6 +148,24 @@ class SeedStorageAdapter:
             return self._remember(info) if isinstance(info, TaskInfo) else None
         return TaskRecord.from_row(record.stored)
 
+    async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Return those of the tasks that there are, as they are saved."""
+        found = [await self.get(task_id) for task_id in task_ids]
+        return {record.id: record for record in found if record is not None}
+
+    async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
+        """Return the saved status of those of the tasks that there are."""
+        return {one: record.status for one, record in (await self.get_many(task_ids)).items()}
+
+    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
+        """Return tasks that wait for others, in enqueue order."""
+        found = [
+            record
+            for record in self._records.values()
+            if record.waiting and record.seq > after_seq and record.status is TaskStatus.PENDING
+        ]
+        return sorted(found, key=lambda item: item.seq)[:limit]
+
     async def find(self, query: TaskFilter) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
         await self.flush()
@@ -156,6 +175,8 @@ class SeedStorageAdapter:
             if query.category in (None, record.category)
             and query.status in (None, record.status)
             and query.name in (None, record.name)
+            and query.flow_id in (None, record.flow_id)
+            and query.schedule in (None, record.schedule)
             and (query.before_seq is None or record.seq < query.before_seq)
         ]
         return found[query.offset : query.offset + query.limit]
@@ -195,6 +216,7 @@ class SeedStorageAdapter:
             record
             for record in self._records.values()
             if record.status in CLAIMABLE
+            and not record.waiting
             and record.category == category
             and record.name not in skip
             and not self.in_flight(record)
@@ -205,7 +227,7 @@ class SeedStorageAdapter:
         due: Counter[tuple[str, int]] = Counter()
         later: Counter[tuple[str, int]] = Counter()
         for record in self._records.values():
-            if record.status in CLAIMABLE:
+            if record.status in CLAIMABLE and not record.waiting:
                 waits = record.run_at is not None and record.run_at > now
                 (later if waits else due)[record.category, record.priority] += 1
         lanes = sorted(due.keys() | later.keys())
@@ -255,10 +277,15 @@ class SeedStorageAdapter:
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
         await self.flush()
+        live = [item for item in self._records.values() if item.status in LIVE]
+        needed = {parent for item in live for parent in parents_of(item)}
         doomed = [
             item
             for item in self._records.values()
-            if item.status not in LIVE and item.completed_at and item.completed_at <= before
+            if item.status not in LIVE
+            and item.completed_at
+            and item.completed_at <= before
+            and item.id not in needed
         ]
         for record in doomed:
             del self._records[record.id]

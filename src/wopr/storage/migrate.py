@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(\d{4})_\w+\.py")
-TABLES = ("tasks", "transitions", "meta")
+TABLES = ("tasks", "transitions", "schedules", "meta")
 VERSION_TABLE = "alembic_version"
 
 
@@ -265,13 +265,7 @@ def _run(connection: duckdb.DuckDBPyConnection, action: Callable[[Config], None]
 
 
 def include_object(item: Any, name: str | None, kind: str, reflected: Any, other: Any) -> bool:
-    """Tell alembic's comparison what to compare.
-
-    Not its own table, nor how a column is computed: the dialect reads that back
-    as a default and not as what it is.
-    """
-    if kind == "column":
-        return item.computed is None or other is None
+    """Tell alembic's comparison what to compare: all but its own table."""
     return not (kind == "table" and name == VERSION_TABLE)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
-    Computed,
     DateTime,
     Double,
     Integer,
@@ -39,6 +39,7 @@ tasks = Table(
     Column("created_at", DateTime, nullable=False),
     Column("started_at", DateTime),
     Column("completed_at", DateTime),
+    Column("elapsed_seconds", Double),
     Column("worker", String),
     Column("result", String),
     Column("error", String),
@@ -46,9 +47,11 @@ tasks = Table(
     Column("progress", Double, nullable=False, server_default=text("0")),
     Column("progress_message", String, nullable=False, server_default=text("''")),
     Column("version", BigInteger, nullable=False),
-    Column(
-        "elapsed_seconds", Double, Computed("epoch(completed_at - started_at)", persisted=False)
-    ),
+    Column("waiting", Boolean, server_default=text("false")),
+    Column("depends_on", String),
+    Column("flow_id", Uuid),
+    Column("schedule", String),
+    Column("scheduled_for", DateTime),
 )
 """One row per task: the fold of its transitions up to ``version``."""
 
@@ -68,6 +71,41 @@ transitions = Table(
 )
 """The log: append-only, written before anything is acknowledged."""
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String, nullable=False),
+    Column("task", String, nullable=False),
+    Column("category", String, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("max_retries", Integer, nullable=False),
+    Column("args", String, nullable=False),
+    Column("kwargs", String, nullable=False),
+    Column("options", String),
+    Column("trigger", String, nullable=False),
+    Column("misfire", String, nullable=False),
+    Column("misfire_limit", Integer, nullable=False),
+    Column("misfire_grace", Double, nullable=False),
+    Column("overlap", String, nullable=False),
+    Column("jitter", Double, nullable=False),
+    Column("start_at", DateTime),
+    Column("end_at", DateTime),
+    Column("run_on_start", Boolean, nullable=False),
+    Column("depends_on", String),
+    Column("run_as", String),
+    Column("origin", String, nullable=False),
+    Column("paused_at", DateTime),
+    Column("paused_reason", String),
+    Column("next_fire_at", DateTime),
+    Column("last_fire_at", DateTime),
+    Column("last_task_id", Uuid),
+    Column("missed", BigInteger, nullable=False),
+    Column("skipped", BigInteger, nullable=False),
+    Column("created_at", DateTime, nullable=False),
+    Column("updated_at", DateTime, nullable=False),
+)
+"""One row per schedule: the rule, and where it stands."""
+
 meta = Table(
     "meta",
     metadata,
@@ -81,6 +119,9 @@ VIEWS: dict[str, str] = {
     "task_times": "per task: how long it waited, ran and took in all, from when it was due",
     "latency": "p50, p95 and p99 of those times by category, name and hour of completion",
     "backlog": "the live tasks by category, priority and status, with the age of the oldest",
+    "dependencies": "one row per task and task that it depends on, with the state of both",
+    "flows": "per flow: how many tasks it has, how many ended and how, and when",
+    "schedule_runs": "the tasks that schedules enqueued: planned, due, started and ended",
     "failures": "failed attempts grouped by name, type and text of the error without its numbers",
 }
 """The views for people, created by the migrations: names and columns are stable."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from wopr.domain.status import TERMINAL
+from wopr.domain.status import LIVE, TERMINAL
 from wopr.storage.duckdb.folder import Folder
 from wopr.storage.duckdb.opening import OpenedDatabase
 
 BATCH = 5_000
 _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
+
+_ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
+_NOT_NEEDED = (
+    "id not in (select cast(unnest(cast(depends_on as json[])) ->> '$' as uuid) "
+    f"from tasks where depends_on is not null and status in ({_ALIVE}))"
+)
+"""The result of a task is kept while another one that depends on it is live."""
 
 
 class Cleanup:
@@ -36,7 +43,8 @@ class Cleanup:
         try:
             connection.execute(
                 "create or replace temp table doomed as select id, seq from tasks "
-                f"where status in ({_ENDED}) and completed_at <= ? order by seq limit {BATCH}",
+                f"where status in ({_ENDED}) and completed_at <= ? and {_NOT_NEEDED} "
+                f"order by seq limit {BATCH}",
                 [self._before],
             ).fetchall()
             [(count, first)] = connection.execute(

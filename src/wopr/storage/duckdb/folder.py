@@ -29,6 +29,10 @@ WATERMARK_EVERY = 20_000
 _VERSION = MUTABLE_COLUMNS.index("version")
 _SEQ = COLUMNS.index("seq")
 _STATUS = COLUMNS.index("status")
+_ORIGIN: Callable[[Row], Row] = itemgetter(
+    *map(COLUMNS.index, ("depends_on", "flow_id", "schedule"))
+)
+_NO_ORIGIN = (None, None, None)
 FRESH_COLUMNS = (
     "id",
     "version",
@@ -45,7 +49,12 @@ FRESH_COLUMNS = (
     "created_at",
 )
 """What a task has to which nothing happened yet; its other columns have their defaults."""
-_fresh_values: Callable[[Row], Row] = itemgetter(*(COLUMNS.index(c) for c in FRESH_COLUMNS))
+ORIGIN_COLUMNS = ("waiting", "depends_on", "flow_id", "schedule", "scheduled_for")
+"""What only tasks of a flow or a schedule have, or such that depend on others."""
+_fresh_values: Callable[[Row], Row] = itemgetter(*map(COLUMNS.index, FRESH_COLUMNS))
+_composed_values: Callable[[Row], Row] = itemgetter(
+    *map(COLUMNS.index, FRESH_COLUMNS + ORIGIN_COLUMNS)
+)
 _mutable_values: Callable[[Row], Row] = itemgetter(slice(len(MUTABLE_COLUMNS)))
 
 
@@ -70,6 +79,9 @@ class Folder:
     def _connect(self) -> None:
         connection = self._opened.connection
         self._fresh: Any = connection.appender("tasks", columns=list(FRESH_COLUMNS))
+        self._composed: Any = connection.appender(
+            "tasks", columns=list(FRESH_COLUMNS + ORIGIN_COLUMNS)
+        )
         self._insert: Any = connection.appender("tasks", columns=list(COLUMNS))
         self._update: Any = connection.appender(
             "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
@@ -77,7 +89,7 @@ class Folder:
 
     def let_go(self) -> None:
         """Drop the appenders, which keep their database alive."""
-        self._fresh = self._insert = self._update = None
+        self._fresh = self._composed = self._insert = self._update = None
 
     def reconnected(self) -> None:
         """Make new appenders on the new connection."""
@@ -156,6 +168,7 @@ class Folder:
             self._find_landed()
         dirty = self.dirty
         fresh: list[Row] = []
+        composed: list[Row] = []
         inserts: list[Row] = []
         updates: list[Row] = []
         size = 0
@@ -164,13 +177,14 @@ class Folder:
             if not new:
                 updates.append(row)
             elif row[_VERSION] == row[_SEQ] and row[_STATUS] == "pending":
-                fresh.append(row)
+                (fresh if _ORIGIN(row) == _NO_ORIGIN else composed).append(row)
             else:
                 inserts.append(row)
             if size > PORTION_BYTES:
                 break
         crashpoint("fold.before")
         self._write(self._fresh, fresh, _fresh_values)
+        self._write(self._composed, composed, _composed_values)
         crashpoint("fold.after_fresh")
         self._write(self._insert, inserts, None)
         crashpoint("fold.after_insert")

@@ -18,7 +18,9 @@ from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, transition_from_row
 Connection = duckdb.DuckDBPyConnection
 
 _TASKS = f"select id::varchar, {', '.join(COLUMNS[1:])} from tasks"
+_AMONG = "id in (select unnest(?::uuid[])) and id between ?::uuid and ?::uuid"
 _WAITING = ", ".join(f"'{status.value}'" for status in sorted(CLAIMABLE))
+_FREE = "waiting is not true"  # of other tasks
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 
 
@@ -53,6 +55,36 @@ def get(cursor: Connection, task_id: str) -> TaskRecord | None:
     return TaskRecord.from_row(row) if row else None
 
 
+def get_many(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+    """Return those of the tasks that there are."""
+    ids = [task_id for task_id in task_ids if is_id(task_id)]
+    if not ids:
+        return {}
+    rows = cursor.execute(f"{_TASKS} where {_AMONG}", [ids, min(ids), max(ids)]).fetchall()
+    records = [TaskRecord.from_row(row) for row in rows]
+    return {record.id: record for record in records}
+
+
+def statuses(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
+    """Return the status of those of the tasks that there are."""
+    ids = [task_id for task_id in task_ids if is_id(task_id)]
+    if not ids:
+        return {}
+    rows = cursor.execute(
+        f"select id::varchar, status from tasks where {_AMONG}", [ids, min(ids), max(ids)]
+    ).fetchall()
+    return {task_id: TaskStatus(status) for task_id, status in rows}
+
+
+def waiting(cursor: Connection, after_seq: int, limit: int) -> list[TaskRecord]:
+    """Return tasks that wait for others, in enqueue order."""
+    rows = cursor.execute(
+        f"{_TASKS} where waiting and status = 'pending' and seq > ? order by seq limit ?",
+        [after_seq, limit],
+    ).fetchall()
+    return [TaskRecord.from_row(row) for row in rows]
+
+
 def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
     """Return matching tasks, newest first."""
     conditions = ["true"]
@@ -61,6 +93,8 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
         ("category", query.category),
         ("status", query.status.value if query.status else None),
         ("name", query.name),
+        ("flow_id", query.flow_id),
+        ("schedule", query.schedule),
     ):
         if value is not None:
             conditions.append(f"{column} = ?")
@@ -68,6 +102,8 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
     if query.before_seq is not None:
         conditions.append("seq < ?")
         params.append(query.before_seq)
+    if query.flow_id is not None and not is_id(query.flow_id):
+        return []
     where = " and ".join(conditions)
     with _one_moment(cursor):
         [(first, last)] = cursor.execute(
@@ -90,7 +126,7 @@ def ready(
 ) -> list[TaskRecord]:
     """Return one lane's due tasks in enqueue order."""
     where = (
-        f"status in ({_WAITING}) and category = ? and priority = ? "
+        f"status in ({_WAITING}) and {_FREE} and category = ? and priority = ? "
         "and (run_at is null or run_at <= ?)"
     )
     params: list[object] = [category, priority, now]
@@ -116,7 +152,7 @@ def delayed(
     cursor: Connection, category: str, not_before: datetime, skip: Sequence[str], limit: int
 ) -> list[TaskRecord]:
     """Return a category's tasks that become due, the earliest first."""
-    where = f"status in ({_WAITING}) and category = ?"
+    where = f"status in ({_WAITING}) and {_FREE} and category = ?"
     params: list[object] = [category]
     where += _without(skip, params)
     with _one_moment(cursor):
@@ -154,7 +190,7 @@ def lanes(cursor: Connection, now: datetime) -> list[LaneCount]:
     rows = cursor.execute(
         "select category, priority, count(*) filter (run_at is null or run_at <= ?), "
         f"count(*) filter (run_at > ?) from tasks where status in ({_WAITING}) "
-        "group by all order by all",
+        f"and {_FREE} group by all order by all",
         [now, now],
     ).fetchall()
     return [LaneCount(*row) for row in rows]
@@ -190,7 +226,7 @@ def counts(cursor: Connection) -> Counts:
 def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
     """Return how many due tasks stand before this one."""
     row = cursor.execute(
-        f"select count(*) from tasks where status in ({_WAITING}) and category = ? "
+        f"select count(*) from tasks where status in ({_WAITING}) and {_FREE} and category = ? "
         "and (run_at is null or run_at <= ?) and (priority > ? or (priority = ? and seq < ?))",
         [record.category, now, record.priority, record.priority, record.seq],
     ).fetchone()

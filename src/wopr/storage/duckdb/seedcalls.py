@@ -32,12 +32,14 @@ _STATE = (
     "run_at",
     "started_at",
     "completed_at",
+    "elapsed_seconds",
     "worker",
     "result",
     "error",
     "error_type",
     "progress",
     "progress_message",
+    "waiting",
 )
 
 

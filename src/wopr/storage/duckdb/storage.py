@@ -18,23 +18,22 @@ from wopr.domain.errors import QueryError, StorageError, StorageForkedError
 from wopr.domain.fold import apply
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import Transition, encode_added, encode_data
+from wopr.domain.transition import encode_added, encode_data
 from wopr.ports.storage import (
-    Counts,
     Done,
     Entry,
-    LaneCount,
     QueryLimits,
     QueryRows,
-    TaskFilter,
 )
 from wopr.storage.duckdb import reads
+from wopr.storage.duckdb.answers import Answers
 from wopr.storage.duckdb.cleanup import Cleanup
 from wopr.storage.duckdb.exit import close_at_exit
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
 from wopr.storage.duckdb.repair import explain
 from wopr.storage.duckdb.replay import replay
+from wopr.storage.duckdb.schedules import ScheduleCalls
 from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
 from wopr.storage.duckdb.writer import Write, Writer
 
@@ -45,7 +44,7 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 
-class DuckDBStorage(SeedCalls):
+class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:
@@ -224,56 +223,6 @@ class DuckDBStorage(SeedCalls):
         if known is not None:
             return TaskRecord.from_row(known[0])
         return await self._ask(self._reader, lambda cursor: reads.get(cursor, task_id))
-
-    async def find(self, query: TaskFilter) -> list[TaskRecord]:
-        """Return matching tasks, newest first."""
-        return await self._read(lambda cursor: reads.find(cursor, query))
-
-    async def ready(
-        self,
-        category: str,
-        priority: int,
-        after_seq: int,
-        now: datetime,
-        skip: Sequence[str],
-        limit: int,
-    ) -> list[TaskRecord]:
-        """Return waiting tasks due at ``now``, in enqueue order."""
-        return await self._read(
-            lambda cursor: reads.ready(cursor, category, priority, after_seq, now, skip, limit)
-        )
-
-    async def delayed(
-        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
-    ) -> list[TaskRecord]:
-        """Return waiting tasks due at or after ``not_before``, the earliest first."""
-        return await self._read(
-            lambda cursor: reads.delayed(cursor, category, not_before, skip, limit)
-        )
-
-    async def lanes(self, now: datetime) -> list[LaneCount]:
-        """Return the lanes that have waiting tasks."""
-        return await self._read(lambda cursor: reads.lanes(cursor, now))
-
-    async def orphans(self) -> list[TaskRecord]:
-        """Return the STARTED tasks; at opening, their owner is dead."""
-        return await self._read(reads.orphans)
-
-    async def unique_keys(self) -> dict[str, str]:
-        """Return key -> task id of all live tasks that have a key."""
-        return await self._read(reads.unique_keys)
-
-    async def counts(self) -> Counts:
-        """Return exact counts of all tasks."""
-        return await self._read(reads.counts)
-
-    async def position(self, record: TaskRecord, now: datetime) -> int:
-        """Return how many waiting tasks of its category start before this one."""
-        return await self._read(lambda cursor: reads.position(cursor, record, now))
-
-    async def history(self, task_id: str) -> list[Transition]:
-        """Return the transitions of a task in order."""
-        return await self._read(lambda cursor: reads.history(cursor, task_id))
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""

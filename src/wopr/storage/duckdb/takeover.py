@@ -216,6 +216,7 @@ def _transition(row: dict[str, Any]) -> Transition:
         "run_at": _utc(row.get("next_attempt_at") or row.get("not_before")) if live else None,
         "started_at": _utc(row["started_at"]),
         "completed_at": None if live else _utc(row["completed_at"] or row["created_at"]),
+        "elapsed_seconds": None if live else row["elapsed_seconds"],
         "error": row["error"],
         "progress": row["progress"] or 0.0,
         "progress_message": row["progress_message"] or "",

@@ -1,0 +1,252 @@
+"""New tasks: one, many, or a flow whose tasks depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from wopr.domain.clock import IdFactory
+from wopr.domain.errors import InvalidCallError, TaskNotFoundError
+from wopr.domain.newtask import NewTask
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import added
+from wopr.engine.dependents import Dependents
+from wopr.engine.pool import Pool, Worker
+from wopr.engine.services import Services, naive_now
+from wopr.engine.unique import UniqueKeys
+from wopr.ports.storage import Entry
+
+BULK_ROWS = 5_000
+BULK_BYTES = 8 * 1024 * 1024
+MOST_IN_A_FLOW = 100_000
+"""The tasks of a flow are one commit, which has to fit in memory."""
+
+
+class Cancel(Protocol):
+    """Cancels a task for a reason."""
+
+    def __call__(self, task_id: str, reason: str | None = None) -> Awaitable[bool]:
+        """Return whether it was live."""
+        ...
+
+
+class Adding:
+    """Adds tasks to one engine."""
+
+    def __init__(
+        self,
+        services: Services,
+        pool: Callable[[str], Pool],
+        keys: UniqueKeys,
+        dependents: Dependents,
+        cancel: Cancel,
+    ) -> None:
+        self._services = services
+        self._pool = pool
+        self._keys = keys
+        self._dependents = dependents
+        self._cancel = cancel
+        self._ids = IdFactory()
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is on disk."""
+        if new.depends_on:
+            return (await self.add_flow([new]))[0]
+        services = self._services
+        if services.storage.full:
+            await services.storage.room()
+        if new.unique_key is not None:
+            known = await self._conflict(new)
+            if known is not None:
+                return known
+        now = naive_now(services.clock)
+        record = self._record(new, now)
+        entries: list[Entry] = [(record, added(record))]
+        worker: Worker | None = None
+        due = new.run_at is None or new.run_at <= now
+        if due and new.name in services.registry.definitions:
+            claim = self._pool(new.category).claim_new(record, now)
+            if claim is not None:
+                entries.append((record, claim[0]))
+                worker = claim[1]
+        services.live[record.id] = record  # who cancels it as soon as it is on disk finds this one
+        await services.write(entries, lambda error: self._added(record, worker, error, now))
+        return record.id
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add any number of tasks; return their ids in order.
+
+        To a commit go :data:`BULK_ROWS`, or less where they make :data:`BULK_BYTES`.
+
+        If one fails the error is raised; the commits before it stand.
+        """
+        ids: list[str] = []
+        chunk: list[NewTask] = []
+        keys: set[str] = set()
+        size = 0
+        for new in tasks:
+            if len(chunk) >= BULK_ROWS or size > BULK_BYTES or new.unique_key in keys:
+                ids += await self._add_chunk(chunk)
+                chunk, size = [], 0
+                keys.clear()
+            if new.depends_on:
+                ids += await self._add_chunk(chunk)
+                chunk, size = [], 0
+                ids.append(await self.add(new))
+                continue
+            chunk.append(new)
+            size += len(new.args) + len(new.kwargs)
+            if new.unique_key is not None:
+                keys.add(new.unique_key)
+        return ids + await self._add_chunk(chunk)
+
+    async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
+        await self._services.storage.room()
+        ids: list[str] = []
+        records: list[TaskRecord] = []
+
+        def done(error: BaseException | None) -> None:
+            now = naive_now(self._services.clock)
+            for record in records:
+                self._added(record, None, error, now)
+
+        now = naive_now(self._services.clock)
+        try:
+            for new in chunk:
+                if new.unique_key is not None:
+                    known = await self._conflict(new)
+                    if known is not None:
+                        ids.append(known)
+                        continue
+                record = self._record(new, now)
+                self._services.live[record.id] = record
+                records.append(record)
+                ids.append(record.id)
+        except BaseException as error:
+            done(error)
+            raise
+        if records:
+            await self._services.write([(record, added(record)) for record in records], done)
+        return ids
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on others, in one commit; return their ids in order.
+
+        Raises:
+            TaskNotFoundError: one depends on a task that nobody knows.
+            InvalidCallError: one depends on itself or a later one, or they are too many.
+        """
+        self._check_flow(tasks)
+        await self._services.storage.room()
+        statuses = await self._outside(tasks)
+        while len(tasks) == 1 and tasks[0].unique_key in self._keys:
+            known = await self._conflict(tasks[0])
+            if known is not None:
+                return [known]
+            statuses = await self._outside(tasks)  # meanwhile they, or the key, may have changed
+        now = naive_now(self._services.clock)  # nothing is awaited between here and the write
+        entries: list[Entry] = []
+        records: list[TaskRecord] = []
+        for new in tasks:
+            record = self._record(new, now)
+            records.append(record)
+            parents: dict[str, TaskStatus] = {}
+            if new.depends_on:
+                ids = [one if isinstance(one, str) else records[one].id for one in new.depends_on]
+                parents = {one: statuses.get(one, TaskStatus.PENDING) for one in ids}
+                record.depends_on = '["' + '","'.join(parents) + '"]'  # ids need no escapes
+                record.waiting = any(one is not TaskStatus.SUCCESS for one in parents.values())
+            if record.waiting:
+                self._dependents.watch(record, parents)
+            else:
+                self._services.live[record.id] = record
+            entries.append((record, added(record)))
+
+        def done(error: BaseException | None) -> None:
+            for record in records:
+                self._added(record, None, error, now)
+
+        await self._services.write(entries, done)
+        return [record.id for record in records]
+
+    async def _outside(self, tasks: Sequence[NewTask]) -> dict[str, TaskStatus]:
+        """Return where the parents stand that are not of the flow."""
+        outside = {one for new in tasks for one in new.depends_on if isinstance(one, str)}
+        statuses = await self._dependents.statuses(outside)
+        if missing := sorted(outside - statuses.keys()):
+            raise TaskNotFoundError(
+                f"{len(missing)} tasks to depend on are unknown to this queue, so nothing was "
+                f"enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are they of another "
+                "database?"
+            )
+        return statuses
+
+    @staticmethod
+    def _check_flow(tasks: Sequence[NewTask]) -> None:
+        """Refuse what can't be a flow."""
+        if len(tasks) > MOST_IN_A_FLOW:
+            raise InvalidCallError(
+                f"A flow can have {MOST_IN_A_FLOW:,} tasks, this one has {len(tasks):,}. Split it: "
+                "enqueue the first part, then let the second depend on its ids."
+            )
+        for at, new in enumerate(tasks):
+            if any(not isinstance(one, str) and not 0 <= one < at for one in new.depends_on):
+                raise InvalidCallError(
+                    f"Task number {at} of the flow, {new.name!r}, depends on {new.depends_on}: "
+                    "numbers must be those of earlier tasks, else they wait in a circle."
+                )
+            if new.unique_key is not None and len(tasks) > 1:
+                raise InvalidCallError(
+                    f"Task {new.name!r} of a flow has the unique key {new.unique_key!r}: tasks of "
+                    "a flow can't have one, because the flow could not go on without the task."
+                )
+
+    def _record(self, new: NewTask, now: datetime) -> TaskRecord:
+        record = TaskRecord(
+            self._ids.new(now),
+            new.name,
+            new.category,
+            new.priority,
+            new.max_retries,
+            new.args,
+            new.kwargs,
+            now,
+            new.run_at,
+            new.unique_key,
+            new.options,
+        )
+        if new.flow_id is not None:
+            record.flow_id = new.flow_id
+        if new.schedule is not None:
+            record.schedule, record.scheduled_for = new.schedule, new.scheduled_for
+        self._keys.take(record)
+        return record
+
+    def _added(
+        self,
+        record: TaskRecord,
+        worker: Worker | None,
+        error: BaseException | None,
+        now: datetime,
+    ) -> None:
+        pool = self._pool(record.category)
+        if error is not None:
+            self._services.live.pop(record.id, None)
+            self._dependents.forget(record.id)
+            self._keys.free(record)
+            if worker is not None:
+                pool.release(worker)
+        elif record.waiting:
+            self._dependents.stored(record)
+        elif worker is not None:
+            pool.start(record, worker)
+        elif record.status is TaskStatus.PENDING:  # else it was cancelled already
+            pool.push(record, now)
+
+    async def _conflict(self, new: NewTask) -> str | None:
+        return await self._keys.conflict(new, self._services.storage.flush, self._replace)
+
+    async def _replace(self, task_id: str) -> bool:
+        return await self._cancel(task_id, reason="replaced")
