@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 
 import bench_large
+import bench_schedules
 import duckdb
+from bench_flows import FLOWS
 from bench_workloads import WORKLOADS, fresh, peak_rss
 
 BARS = {
@@ -33,6 +35,10 @@ BARS = {
     "1,000 sleeps of 10 ms, 50 at once (x ideal)": ("<=", 1.3),
     "2,000 tasks that fail once": (">=", 4_000),
     "loop pause during 10,000 enqueues (ms)": ("<=", 20.0),
+    "flow: graph against its tasks without edges (x)": (">=", 0.85),
+    "tick of 10,000 schedules, deciding, p99 (ms)": ("<=", 20.0),
+    "1,000 schedules due at once, enqueued (s)": ("<=", 1.0),
+    "growth in 2,000 such decisions (MB)": ("<=", 2.0),
     "enqueue with 2,000,000 tasks (x of small)": (">=", 0.8),
     "drain with 2,000,000 tasks (x of small)": (">=", 0.8),
     "open 1,000,000 pending until first run (s)": ("<=", 2.0),
@@ -67,7 +73,7 @@ def floors() -> dict[str, float]:
 def measure(runs: int, only: str) -> dict[str, float]:
     """Run every workload ``runs`` times; return medians."""
     result: dict[str, float] = {}
-    for name, run in WORKLOADS.items():
+    for name, run in {**WORKLOADS, **FLOWS}.items():
         if only not in name:
             continue
         values = [asyncio.run(fresh(run)) for _ in range(runs)]
@@ -95,6 +101,8 @@ def main() -> int:
         **floors(),
     }
     result = measure(options.runs, options.only)
+    if options.only in "schedules":
+        asyncio.run(bench_schedules.measure(result))
     result["peak RSS (MB)"] = peak_rss()
     if not options.no_large and not options.only:
         asyncio.run(bench_large.measure(result, 1_000_000))

@@ -1,0 +1,183 @@
+"""Calls that are put together before they are enqueued: ``chain``, ``group`` and ``chord``.
+
+Each of them copies the steps that it is made of into one flat list, so that nesting costs
+no stack, whatever its depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, overload
+
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown, type_name
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, eq=False)  # slots and Generic don't go together
+class Signature(Generic[R_co]):
+    """One call of a task that is not enqueued yet; made by ``task.s(…)`` or ``task.si(…)``.
+
+    Args:
+        name: of a registered task.
+        args: positional arguments; may hold :class:`ResultOf`.
+        kwargs: keyword arguments; likewise.
+        options: as in :meth:`Task.options`; ``unique_key`` has no place in a flow.
+        immutable: in a chain, take no result of the step before, only wait for it.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    immutable: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One task of a composition: its call, and by number those whose results it takes."""
+
+    signature: Signature[Any]
+    parents: tuple[int, ...] = ()
+    listed: bool = False
+    """Whether the results come as a list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Composition(Generic[R_co]):
+    """What ``chain``, ``group``, ``chord`` and ``task.map`` give; may be a step of another one."""
+
+    parts: tuple[Part, ...]
+    """The tasks; each comes after those that it depends on."""
+    lasts: tuple[int, ...]
+    """The numbers of the tasks whose results are the result of the whole."""
+    listed: bool
+    """Whether the result is a list."""
+
+
+Step = Signature[R] | Composition[R]
+
+
+def chain(*steps: Step[Any]) -> Composition[Any]:
+    """Return steps that run one after the other.
+
+    Each gets the result of the one before it as its first positional argument, unless it
+    was made with ``task.si``. After a group that is the list of the results of its members.
+    A group that comes after a step gets that step's result in each of its members.
+
+    Raises:
+        InvalidCallError: there is no step, or one is none.
+    """
+    if not steps:
+        raise InvalidCallError(_nothing("chain", "step"))
+    parts: list[Part] = []
+    lasts: tuple[int, ...] = ()
+    listed = False
+    for step in steps:
+        whole = composition(step, "chain")
+        parts, lasts = _joined(parts, whole, lasts, listed=listed)
+        listed = whole.listed
+    return Composition(tuple(parts), lasts, listed)
+
+
+@overload
+def group(*members: Signature[R]) -> Composition[list[R]]: ...
+@overload
+def group(*members: Step[Any]) -> Composition[list[Any]]: ...
+def group(*members: Step[Any]) -> Composition[list[Any]]:
+    """Return members that run side by side; the result is the list of theirs, in order.
+
+    The list is flat: a group in a group adds its results one by one.
+
+    Raises:
+        InvalidCallError: there is no member, or one is none.
+    """
+    return _group(members, "group", "member")
+
+
+def chord(header: Composition[list[Any]], callback: Step[R]) -> Composition[R]:
+    """Return a group and what follows on it: the same as ``chain(header, callback)``.
+
+    Args:
+        header: a group, or anything else whose result is a list.
+        callback: gets the list of results as its first positional argument.
+
+    Raises:
+        InvalidCallError: the header is none.
+    """
+    if not composition(header, "chord").listed:
+        raise InvalidCallError(
+            "chord() takes a group and a callback, and this header gives one result, not a list. "
+            "Write chord(group(…), callback), or chain(step, callback)."
+        )
+    return chain(header, callback)
+
+
+def mapped(signature: Signature[R], items: Iterable[Any]) -> Composition[list[R]]:
+    """Return a group with one call per item, which is its last positional argument."""
+    try:
+        members = [replace(signature, args=(*signature.args, item)) for item in items]
+    except TypeError as error:
+        raise InvalidCallError(
+            f"map() takes the arguments of the calls, one each, not {shown(items)}: {error}"
+        ) from error
+    return _group(members, "map", "item")
+
+
+def composition(step: object, where: str) -> Composition[Any]:
+    """Return a step as what it is made of.
+
+    Raises:
+        InvalidCallError: it is no step; ``where`` names the function that it was given to.
+    """
+    if isinstance(step, Composition):
+        return step
+    if isinstance(step, Signature):
+        return Composition((Part(step),), (0,), listed=False)
+    hint = f"Write {where}(*steps). " if isinstance(step, list | tuple) else ""
+    raise InvalidCallError(
+        f"{where}() is made of task.s(…), task.si(…), chain(…), group(…), chord(…) and "
+        f"task.map(…), not of {type_name(step)} {shown(step)}. {hint}"
+        'For a task without decorator there is Signature("name", (…)).'
+    )
+
+
+def _group(members: Iterable[Step[Any]], where: str, word: str) -> Composition[list[Any]]:
+    parts: list[Part] = []
+    lasts: list[int] = []
+    for member in members:
+        whole = composition(member, where)
+        parts, last = _joined(parts, whole, (), listed=False)
+        lasts += last
+    if not parts:
+        raise InvalidCallError(_nothing(where, word))
+    return Composition(tuple(parts), tuple(lasts), listed=True)
+
+
+def _joined(
+    parts: list[Part], whole: Composition[Any], inputs: tuple[int, ...], *, listed: bool
+) -> tuple[list[Part], tuple[int, ...]]:
+    """Add a composition to the parts; return them, and what the last ones of it are now.
+
+    Its first tasks, those without parents, get the ``inputs``.
+    """
+    base = len(parts)
+    if not base:
+        return list(whole.parts), whole.lasts
+    for part in whole.parts:
+        if part.parents:
+            moved = tuple([parent + base for parent in part.parents])
+            parts.append(Part(part.signature, moved, part.listed))
+        else:
+            parts.append(Part(part.signature, inputs, listed))
+    return parts, tuple([last + base for last in whole.lasts])
+
+
+def _nothing(where: str, word: str) -> str:
+    return (
+        f"{where}() of nothing would never give a result. Give it at least one {word}; where "
+        f"there may be none, ask before: `if items: await queue.enqueue_flow(…)`."
+    )

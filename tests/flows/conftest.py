@@ -1,0 +1,36 @@
+"""What the tests of flows share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.queues import (
+    AsyncMemoryStorage,
+    DuckDBHome,
+    Home,
+    MemoryStorage,
+    SeedHome,
+    SteppableClock,
+)
+
+
+@pytest.fixture(params=["duckdb", "four-calls", "four-coroutines"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """Return a place that queues can be opened on, one after the other."""
+    if request.param == "duckdb":
+        return DuckDBHome(tmp_path / "tasks.duckdb")
+    return SeedHome(MemoryStorage() if request.param == "four-calls" else AsyncMemoryStorage())
+
+
+@pytest.fixture
+def durable_home(tmp_path: Path) -> DuckDBHome:
+    """Return a home whose history and SQL outlive the process."""
+    return DuckDBHome(tmp_path / "tasks.duckdb")
+
+
+@pytest.fixture
+def clock() -> SteppableClock:
+    """Return a clock that only the test moves."""
+    return SteppableClock()
