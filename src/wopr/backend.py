@@ -10,15 +10,66 @@ from typing import Any, Protocol
 from wopr.config import Settings
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.newtask import NewTask
+from wopr.domain.schedule import Schedule
 from wopr.domain.task import TaskRecord
 from wopr.engine.engine import Engine
+from wopr.engine.scheduler import Scheduler, View
 from wopr.insights import Insights
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry, QueryResult
 
 
+class ScheduleBackend(Protocol):
+    """Carries out what a queue is asked about its schedules; see the engine's scheduler."""
+
+    async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
+        """Bring the rows up to what the code declares."""
+        ...
+
+    async def add(self, new: Schedule) -> View:
+        """Add a schedule."""
+        ...
+
+    async def replace(self, new: Schedule) -> View:
+        """Give a schedule another rule."""
+        ...
+
+    async def pause(self, name: str, reason: str) -> View:
+        """Fire it no more until it is resumed."""
+        ...
+
+    async def resume(self, name: str) -> View:
+        """Go on with the next occurrence after now."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete a schedule."""
+        ...
+
+    async def run_now(self, name: str) -> str:
+        """Enqueue one task at once; return its id."""
+        ...
+
+    async def all(self) -> list[View]:
+        """Return all schedules by name."""
+        ...
+
+    async def get(self, name: str) -> View:
+        """Return a schedule and what it is doing."""
+        ...
+
+    async def tick(self) -> list[str]:
+        """Fire what is due; return the ids of the tasks."""
+        ...
+
+
 class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked."""
+
+    @property
+    def schedules(self) -> ScheduleBackend:
+        """What is asked about schedules."""
+        ...
 
     async def add(self, new: NewTask) -> str:
         """Add one task; return its id once it is on disk."""
@@ -26,6 +77,10 @@ class Backend(Protocol):
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
+        ...
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other in one commit; return their ids in order."""
         ...
 
     async def get(self, task_id: str) -> TaskRecord | None:
@@ -78,10 +133,12 @@ class EngineBackend:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine
+        self.schedules = Scheduler(engine)
         self._insights = Insights(engine, settings)
         self._deleting = asyncio.Lock()
         self.add = engine.add
         self.add_many = engine.add_many
+        self.add_flow = engine.add_flow
         self.get = engine.get
         self.find = engine.find
         self.wait = engine.wait

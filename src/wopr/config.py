@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Whether the queue does anything."""
     database: Path = Path("wopr_tasks.duckdb")
     """The DuckDB file; made when the queue is opened. Looking up tasks does not make one."""
+    scheduler: Annotated[bool, BeforeValidator(_is_on)] = True
+    """Whether the first workers of a process that owns the file start the scheduler too."""
     memory_limit: str = Field(default="200MB", pattern=r"^[0-9.]+ ?[KMGT]i?B$")
     """DuckDB's memory limit."""
     max_crashes: int = Field(default=3, ge=1)

@@ -24,6 +24,8 @@ POINTS = (
     "attempt.after_run",
     "recovery.before_write",
     "recovery.after_write",
+    "schedule.after_enqueue",
+    "schedule.after_save",
 )
 
 

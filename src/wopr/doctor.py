@@ -291,7 +291,7 @@ class _Check:
 
     def _compare(self, record: TaskRecord, row: Row) -> None:
         expected = record.row()
-        actual = (str(row[0]), *row[1:])
+        actual = TaskRecord.from_row(row).row()  # ids as texts
         if expected == actual:
             return
         for column, wanted, found in zip(COLUMNS, expected, actual, strict=True):

@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wopr.config import Settings
+from wopr.domain.snapshot import parents_of
 from wopr.domain.status import CLAIMABLE, TERMINAL
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
 from wopr.engine.services import naive_now
 from wopr.ports.storage import QueryLimits
-from wopr.results import Explanation, HistoryEntry, QueryResult
+from wopr.results import Explanation, HistoryEntry, QueryResult, attempts
+
+_NAMED = 5
+"""How many of the tasks that it waits for an explanation names."""
 
 
 class Insights:
@@ -65,6 +69,8 @@ class Insights:
         def because(reason: str, text: str, ahead: int = 0) -> Explanation:
             return Explanation(record.id, record.status, reason, text, ahead)
 
+        if record.id in self._engine.dependents:
+            return because("waiting for parents", await self._parents(record))
         if record.name not in self._engine.services.registry.definitions:
             return because(
                 "unregistered",
@@ -101,10 +107,25 @@ class Insights:
             ahead,
         )
 
+    async def _parents(self, record: TaskRecord) -> str:
+        """Name the parents that a task waits for."""
+        parents = parents_of(record)
+        storage = self._engine.services.storage
+        statuses = await storage.statuses(parents)
+        left = [one for one in parents if statuses.get(one) not in TERMINAL]
+        if not left:
+            return f"Its {len(parents)} parents have ended; it is about to be released."
+        known = await storage.get_many(left[:_NAMED])
+        names = [
+            f"{one} ({known[one].name}, {known[one].status.value})" for one in left if one in known
+        ]
+        more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
+        return f"It waits for {len(left)} of its {len(parents)} parents: {', '.join(names)}{more}."
+
 
 def _ended(record: TaskRecord) -> Explanation:
     at = record.completed_at.replace(tzinfo=UTC).isoformat() if record.completed_at else "?"
-    text = f"It ended {record.status.value} at {at} after {record.attempt} attempts."
+    text = f"It ended {record.status.value} at {at} after {attempts(record.attempt)}."
     if record.error:
         text += f" The last error: {record.error}"
     return Explanation(record.id, record.status, "ended", text)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.backend import Backend, EngineBackend
+from wopr.clockwork import Clockwork
 from wopr.config import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueClosedError, StorageOwnedError
@@ -54,6 +55,7 @@ class Opening:
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._workers = 0
+        self.clockwork = Clockwork(self.backend)
 
     @property
     def storage(self) -> Any:
@@ -181,6 +183,8 @@ class Opening:
             StorageOwnedError: another process owns the file: only the owner has workers.
         """
         await self.backend()
+        if self._settings.scheduler and self._engine is not None and not self._engine.stopping:
+            await self.clockwork.start()
         if self._engine is not None and self._engine.stopping:
             raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
         if self._engine is None:
@@ -198,6 +202,8 @@ class Opening:
 
     async def stop(self, grace: float) -> None:
         """Close what is open; does nothing when nothing is."""
+        if self._engine is None:
+            await self.clockwork.stop()
         if self._remote is not None:
             remote, self._remote, self._backend = self._remote, None, None
             await remote.close()
@@ -211,6 +217,7 @@ class Opening:
 
     async def _stop(self, engine: Engine, grace: float) -> None:
         try:
+            await self.clockwork.stop()
             await engine.drain(grace)
             if self._server is not None:
                 server, self._server = self._server, None

@@ -10,7 +10,8 @@ from wopr.domain.errors import InvalidCallError, QueueDisabledError, TaskNotFoun
 from wopr.domain.jsontext import shown
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count, check_id, check_label, check_query, check_seconds
+from wopr.engine.calls import check_count, check_query, check_seconds
+from wopr.engine.labels import check_id, check_label
 from wopr.opening import Opening
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry, QueryResult
@@ -69,6 +70,9 @@ class Questions:
         limit: int = 100,
         offset: int = 0,
         cursor: str | None = None,
+        *,
+        flow_id: str | None = None,
+        schedule: str | None = None,
     ) -> list[TaskInfo]:
         """Return tasks, newest first.
 
@@ -79,6 +83,8 @@ class Questions:
             limit: at most so many.
             offset: leave out so many of the newest.
             cursor: the id of the last task of the page before; cheaper than ``offset``.
+            flow_id: only of this flow.
+            schedule: only those that this schedule enqueued.
 
         Raises:
             InvalidCallError: a value can't be what it has to be.
@@ -87,6 +93,8 @@ class Questions:
             category=None if category is None else check_label(category, "category"),
             status=None if status is None else _status(status),
             name=None if name is None else check_label(name, "name"),
+            flow_id=None if flow_id is None else check_id(flow_id),
+            schedule=None if schedule is None else check_label(schedule, "schedule"),
             limit=check_count(limit, "limit", most=1_000_000),
             offset=check_count(offset, "offset"),
         )

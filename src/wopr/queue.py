@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from wopr.auth.config import Auth
 from wopr.config import Settings
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.codec import PayloadLimits
@@ -18,15 +19,18 @@ from wopr.domain.errors import (
     QueueDisabledError,
 )
 from wopr.domain.jsontext import safe_text, shown
-from wopr.domain.newtask import NewTask
+from wopr.domain.newtask import NewTask, OnParentFailure
 from wopr.domain.status import TaskPriority
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count, check_id, check_label, check_seconds, new_task
+from wopr.engine.calls import check_count, check_seconds, new_task
+from wopr.engine.labels import check_id, check_label
 from wopr.engine.lanes import Lanes
 from wopr.engine.pool import Worker
+from wopr.flows.calls import FlowCalls
 from wopr.opening import Opening
 from wopr.questions import Questions
 from wopr.registration import Registration
+from wopr.scheduling import Scheduling
 from wopr.storage.noop import NoopStorage
 from wopr.sync import SyncQueue
 from wopr.task import Options, Task, TaskHandle
@@ -38,7 +42,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class TaskQueue(Registration, Questions):
+class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
     """A durable queue of tasks in one DuckDB file.
 
     Args:
@@ -48,6 +52,7 @@ class TaskQueue(Registration, Questions):
         settings: all other settings; ``None`` reads the environment now.
         clock: source of time.
         rng: source of randomness, for jitter.
+        auth: how protected tasks are checked; ``None`` refuses to enqueue and to run them.
 
     A queue that is switched off makes no file, no thread and no import of duckdb:
     reads answer empty, and ``add_task`` raises :class:`QueueDisabledError`.
@@ -64,13 +69,15 @@ class TaskQueue(Registration, Questions):
         settings: Settings | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        auth: Auth | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.enabled = self.settings.enabled if enabled is None else bool(enabled)
         self.database = Path(database) if database is not None else self.settings.database
         self._clock = clock or SystemClock()
         super().__init__(
-            PayloadLimits(args=self.settings.max_args_bytes, result=self.settings.max_result_bytes)
+            PayloadLimits(args=self.settings.max_args_bytes, result=self.settings.max_result_bytes),
+            auth,
         )
         self._opening = Opening(
             self.settings,
@@ -80,6 +87,7 @@ class TaskQueue(Registration, Questions):
             self._clock,
             rng or random.Random(),
         )
+        self._opening.clockwork.as_service = None if auth is None else auth.as_service
 
     # -- what there is -------------------------------------------------------
 
@@ -161,6 +169,8 @@ class TaskQueue(Registration, Questions):
         unique_key: str | None = None,
         on_conflict: Any = None,
         tags: Sequence[str] = (),
+        depends_on: Any = None,
+        on_parent_failure: OnParentFailure = OnParentFailure.CANCEL,
     ) -> TaskHandle[R]:
         """Enqueue a task by name or object, its arguments apart from the options.
 
@@ -176,7 +186,10 @@ class TaskQueue(Registration, Questions):
             "run_at": run_at,
             "unique_key": unique_key,
             "tags": tags,
+            "on_parent_failure": on_parent_failure,
         }
+        if depends_on is not None:
+            options["depends_on"] = depends_on
         if on_conflict is not None:
             options["on_conflict"] = on_conflict
         name = task.name if isinstance(task, Task) else task

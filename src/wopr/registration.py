@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
+from wopr.auth.carrier import AuthCarrier
+from wopr.auth.config import Auth
+from wopr.auth.metadata import close_marks, requirements_of
 from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import PayloadLimits
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
-from wopr.engine.calls import check_count, check_label, check_priority, check_seconds
+from wopr.engine.calls import check_count, check_priority, check_seconds
+from wopr.engine.labels import check_label
 from wopr.engine.registry import Registry
+from wopr.engine.variables import ContextVariables
+from wopr.handlers.registered import RegisteredHandler
 from wopr.task import AsyncTask, SyncTask, Task, TaskDecorator
 
 if TYPE_CHECKING:
@@ -22,13 +29,24 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H")
 
 
 class Registration:
     """Registers functions under their names."""
 
-    def __init__(self, limits: PayloadLimits) -> None:
+    def __init__(self, limits: PayloadLimits, auth: Auth | None = None) -> None:
+        self.auth = auth
         self._registry = Registry(limits)
+        self._variables = ContextVariables(limits)
+        self._handlers: dict[type, RegisteredHandler[Any]] = {}
+        self.provider: Callable[[type[Any]], Any] | None = None
+        """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
+
+    @property
+    def handlers(self) -> dict[type, RegisteredHandler[Any]]:
+        """A copy of the registered handlers, by class."""
+        return dict(self._handlers)
 
     @property
     def categories(self) -> list[str]:
@@ -37,6 +55,47 @@ class Registration:
 
     def _registered(self, name: str) -> None:
         """Be told of a new name."""
+
+    def register_handler(
+        self, handler_type: type[H], factory: Callable[[], H] | None = None
+    ) -> RegisteredHandler[H]:
+        """Register the decorated methods of a ``@TaskHandler()`` class as tasks.
+
+        Args:
+            handler_type: the class; a method's task is called ``module.Class.method``.
+            factory: makes its one instance in this queue, when a task first needs it and in
+                that task's thread; a failure is that attempt's. ``None`` leaves it to
+                :attr:`provider`, or without one to the class itself.
+
+        Raises:
+            DuplicateTaskError: the class is registered, or a name belongs to another function.
+            InvalidCallError: the class can't be registered.
+        """
+        if handler_type in self._handlers:
+            raise DuplicateTaskError(
+                f"{handler_type.__qualname__} is registered with this queue already. Use what "
+                f"register_handler() returned, or queue.handlers[{handler_type.__qualname__}]."
+            )
+        handler = RegisteredHandler(cast("TaskQueue", self), self._registry, handler_type, factory)
+        self._handlers[handler_type] = handler
+        return handler
+
+    def propagate(self, variable: ContextVar[Any], name: str | None = None) -> None:
+        """Carry a context variable from the code that enqueues to the run of the task.
+
+        Its value at the time of the ``enqueue`` is stored with the task, as JSON, and set before
+        the function is called; where it is not set, it is not set in the run either. A program
+        that enqueues or runs tasks of the same file has to declare it too.
+
+        Args:
+            variable: holds builtin values, nested as you like.
+            name: what the value is stored as; the variable's own name unless given.
+
+        Raises:
+            InvalidCallError: it is no context variable, or the name belongs to another one.
+        """
+        self._variables.declare(variable, name)
+        self._registry.carry(self._variables)  # not before: without any, calls cost nothing more
 
     def register_task(
         self,
@@ -63,6 +122,7 @@ class Registration:
         Raises:
             DuplicateTaskError: the name belongs to another function.
             InvalidCallError: a value can't be what it has to be.
+            ConflictingAuthMetadataError: the function is public and protected at once.
         """
         check_label(name, "a task's name")  # @register_task without a name would end up here
 
@@ -82,6 +142,7 @@ class Registration:
         retry: Any,
         timeout: float | timedelta | None,
     ) -> None:
+        metadata = requirements_of(function)
         self._registry.add(
             function,
             name=check_label(name, "a task's name"),
@@ -90,7 +151,9 @@ class Registration:
             max_retries=None if max_retries is None else check_count(max_retries, "max_retries"),
             retry=RetryPolicy.of(retry),
             timeout=None if timeout is None else check_seconds(timeout, "timeout", zero="refuse"),
+            carriers=[AuthCarrier(name, metadata, self.auth)] if metadata.protected else (),
         )
+        close_marks(function)
         self._registered(name)
 
     @overload

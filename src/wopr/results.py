@@ -114,8 +114,8 @@ class HistoryEntry:
 class Explanation:
     """Why a task stands where it stands.
 
-    ``reason`` is one of: ended, running, unregistered, no workers, shutting down,
-    delayed, retrying, queued, starting.
+    ``reason`` is one of: ended, running, waiting for parents, unregistered, no workers,
+    shutting down, delayed, retrying, queued, starting.
     """
 
     task_id: str
@@ -127,3 +127,8 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.text
+
+
+def attempts(number: int) -> str:
+    """Return a number of attempts as people read it."""
+    return "1 attempt" if number == 1 else f"{number} attempts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
@@ -14,13 +15,16 @@ from typing import (
     TypedDict,
     TypeVar,
     Unpack,
+    cast,
     overload,
 )
 
 from wopr.domain.errors import TaskCancelledError, TaskFailedError
-from wopr.domain.newtask import OnConflict
+from wopr.domain.newtask import OnConflict, OnParentFailure
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
+from wopr.flows.signature import Composition, Signature, mapped
+from wopr.results import attempts
 
 if TYPE_CHECKING:
     from wopr.queue import TaskQueue
@@ -43,6 +47,8 @@ class Options(TypedDict, total=False):
     unique_key: str | None
     on_conflict: OnConflict
     tags: Sequence[str]
+    depends_on: Sequence[str | TaskHandle[Any]] | Mapping[str, str | TaskHandle[Any]]
+    on_parent_failure: OnParentFailure
 
 
 class TaskHandle(Generic[R_co]):
@@ -72,7 +78,7 @@ class TaskHandle(Generic[R_co]):
         info = await self._queue.wait(self.id, timeout=timeout)
         if info.status is TaskStatus.FAILED:
             raise TaskFailedError(
-                f"Task {self.id} ({info.name}) failed after {info.attempt} attempts: {info.error}"
+                f"Task {self.id} ({info.name}) failed after {attempts(info.attempt)}: {info.error}"
             )
         if info.status is TaskStatus.CANCELLED:
             raise TaskCancelledError(f"Task {self.id} ({info.name}) was cancelled.")
@@ -145,13 +151,26 @@ class Task(Generic[P, R]):
         ids = await self._queue.enqueue_ids(self.name, calls, {})
         return [TaskHandle(self._queue, task_id) for task_id in ids]
 
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """Return a call for a flow; see :meth:`BoundTask.s`."""
+        return BoundTask(self, {}).s(*args, **kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """Return a whole call for a flow; see :meth:`BoundTask.si`."""
+        return BoundTask(self, {}).si(*args, **kwargs)
+
+    def map(self, items: Iterable[Any]) -> Composition[list[R]]:
+        """Return a group with one call per item; see :meth:`BoundTask.map`."""
+        return BoundTask(self, {}).map(items)
+
     def options(self, **options: Unpack[Options]) -> BoundTask[P, R]:
         """Return the task with other options for the calls that follow.
 
         Args:
             **options: ``category``, ``priority``, ``max_retries``, ``retry``,
                 ``timeout`` and ``delay`` (seconds or timedelta), ``run_at`` (aware
-                datetime), ``unique_key``, ``on_conflict``, ``tags``.
+                datetime), ``unique_key``, ``on_conflict``, ``tags``, ``depends_on``
+                (handles or ids, or a dict of names to them) and ``on_parent_failure``.
         """
         return BoundTask(self, options)
 
@@ -179,6 +198,29 @@ class BoundTask(Generic[P, R]):
         queue = self.task._queue  # noqa: SLF001 - the two are one thing
         ids = await queue.enqueue_ids(self.task.name, calls, self._options)
         return [TaskHandle(queue, task_id) for task_id in ids]
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """Return a call for a flow, with these options.
+
+        In a chain the result of the step before comes before the ``args``, so they can't
+        be checked by a type checker; they are when the flow is enqueued.
+        """
+        return Signature(self.task.name, args, kwargs, cast("Mapping[str, Any]", self._options))
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """Return a whole call for a flow, with these options.
+
+        In a chain it waits for the step before, and takes no result of it.
+        """
+        return replace(self.s(*args, **kwargs), immutable=True)
+
+    def map(self, items: Iterable[Any]) -> Composition[list[R]]:
+        """Return a group with one call per item, each with the item as its argument.
+
+        Raises:
+            InvalidCallError: there is no item.
+        """
+        return mapped(self.s(), items)
 
 
 class AsyncTask(Task[P, R]):

@@ -29,6 +29,24 @@ PUBLIC = {
     "current_task",
     "RetryPolicy",
     "OnConflict",
+    # dependencies
+    "OnParentFailure",
+    "ResultOf",
+    # flows
+    "Flow",
+    "FlowHandle",
+    "FlowProgress",
+    "Signature",
+    "chain",
+    "chord",
+    "group",
+    # schedules
+    "Crontab",
+    "Misfire",
+    "Month",
+    "Overlap",
+    "ScheduleInfo",
+    "Weekday",
     # words and answers
     "TaskInfo",
     "TaskStatus",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,7 @@ class Totals:
     acknowledged: int = 0
     runs: int = 0
     results: int = 0
+    occurrences: int = 0
 
 
 class Series:
@@ -157,10 +160,20 @@ class Series:
         for words in said:
             if words[0] == "ack":
                 _check_end(found.folded[words[1]], int(words[3]))
+        self._check_schedule(found)
         kinds = Counter(words[0] for words in said)
         self.totals.acknowledged = kinds["ack"]
         self.totals.runs = kinds["run"]
         self.totals.results = kinds["got"]
+
+    def _check_schedule(self, found: Audit) -> None:
+        """Check that the plan was kept: each occurrence enqueued, and once."""
+        planned = [one.scheduled_for for one in found.folded.values() if one.schedule is not None]
+        assert len(planned) == len(set(planned)), "an occurrence was enqueued twice"
+        ordered = sorted(planned)
+        steps = {after - before for before, after in itertools.pairwise(ordered)}
+        assert steps <= {timedelta(milliseconds=30)}, f"occurrences are missing: {steps}"
+        self.totals.occurrences = len(planned)
 
     def said(self) -> list[list[str]]:
         """Return what the children have said so far."""

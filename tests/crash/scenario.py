@@ -17,7 +17,7 @@ from typing import Any
 
 from tenacity import wait_none
 
-from wopr import TaskPriority, TaskQueue, crashpoint, current_task
+from wopr import Misfire, Overlap, TaskPriority, TaskQueue, crashpoint, current_task
 from wopr.config import Settings
 from wopr.storage.duckdb import folder
 
@@ -86,6 +86,16 @@ def _define(queue: TaskQueue, journal: Journal) -> dict[str, Any]:
         me = begin()
         return finish(number, *me)
 
+    @queue.schedule(
+        every={"milliseconds": 30},
+        overlap=Overlap.ALLOW,
+        misfire=Misfire.RUN_ALL,
+        misfire_limit=10_000,
+    )
+    @queue.task(name="beat", category="fast")
+    async def beat() -> int:
+        return finish(0, *begin())
+
     return {"fast": fast, "slow": slow, "thread": thread}
 
 
@@ -99,7 +109,7 @@ class Scenario:
         self.queue = TaskQueue(
             enabled=True,
             database=orders.database,
-            settings=Settings(max_crashes=1_000_000, window=20),
+            settings=Settings(max_crashes=1_000_000, window=20, scheduler=not orders.drain),
         )
         self.tasks = _define(self.queue, self.journal)
 

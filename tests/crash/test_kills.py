@@ -43,7 +43,7 @@ def zygotes() -> Iterator[tuple[Zygote, Zygote]]:
 def _report(series: list[Series]) -> Totals:
     totals = Totals()
     for one in series:
-        for name in ("kills", "acknowledged", "runs", "results"):
+        for name in ("kills", "acknowledged", "runs", "results", "occurrences"):
             setattr(totals, name, getattr(totals, name) + getattr(one.totals, name))
     print(totals)
     return totals
@@ -74,6 +74,7 @@ def test_kills_at_random_moments_lose_nothing_and_run_nothing_twice(
     assert totals.acknowledged > 10 * totals.kills
     assert totals.runs > 10 * totals.kills
     assert totals.results > RANDOM_SERIES
+    assert totals.occurrences > totals.kills
 
 
 @pytest.mark.parametrize("point", POINTS)

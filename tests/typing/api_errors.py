@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wopr import TaskPriority, TaskQueue
+from wopr.handlers import TaskHandler, schedule, task
 
 queue = TaskQueue()
 
@@ -65,3 +66,36 @@ async def wrong_queue_calls() -> None:
     await queue.add_task("send", "mail", "high", 3, "a")  # error
     await queue.add_task("send", "mail", TaskPriority.HIGH, "3", "a")  # error
     TaskQueue(enable=True)  # error
+
+
+@TaskHandler(category="reports")
+class Reports:
+    @task(max_retries="3")  # error
+    def retried(self) -> None: ...
+
+    @schedule(evry=5)  # error
+    def misspelt(self) -> None: ...
+
+    @task
+    async def send(self, to: str) -> int:
+        return len(to)
+
+
+@TaskHandler(colour="red")  # error
+class Wrong: ...
+
+
+class Other:
+    def send(self, to: str) -> int:
+        return len(to)
+
+
+reports = queue.register_handler(Reports)
+
+
+async def wrong_handler_calls() -> None:
+    await reports.task(Reports.send).enqueue(1)  # error
+    await reports.task(Reports.send).enqueue()  # error
+    await reports.task(Other.send).enqueue("a")  # error
+    text: str = await (await reports.task(Reports.send).enqueue("a")).result()  # error
+    print(text)

@@ -6,10 +6,20 @@ Never run: mypy --strict and pyright read it (test_typing.py), and neither may o
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from wopr import Task, TaskHandle, TaskInfo, TaskPriority, TaskQueue, TaskStatus
+from wopr.flows import Composition, Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
+from wopr.handlers import (
+    DirectTaskExecutor,
+    DirectTaskInvocation,
+    RegisteredHandler,
+    TaskHandler,
+    schedule,
+    task,
+)
 
 queue = TaskQueue()
 other = TaskQueue(enabled=True, database="tasks.duckdb")
@@ -88,3 +98,75 @@ def without_a_loop() -> None:
         handle = sync(send.enqueue, "a", n=2)
         assert_type(handle, TaskHandle[int])
         assert_type(sync(handle.result, timeout=5), int)
+
+
+@TaskHandler(category="reports")
+class Reports:
+    def __init__(self, months: int = 12) -> None:
+        self.months = months
+
+    @task
+    def build(self, month: int, *, draft: bool = False) -> str:
+        return f"{month} of {self.months}, {draft}"
+
+    @task(name="reports.send", max_retries=3)
+    @schedule(every={"minutes": 5}, args=("ada",), name="mail")
+    async def send(self, to: str) -> int:
+        return len(to)
+
+
+reports = queue.register_handler(Reports, factory=lambda: Reports(6))
+assert_type(reports, RegisteredHandler[Reports])
+assert_type(queue.register_handler(Reports), RegisteredHandler[Reports])
+
+
+async def handlers() -> None:
+    assert_type(Reports().build(3, draft=True), str)
+    assert_type(await Reports().send("a"), int)
+    assert_type(await reports.task(Reports.build).enqueue(3, draft=True), TaskHandle[str])
+    assert_type(await reports.task(Reports.send).enqueue("a"), TaskHandle[int])
+    assert_type(await reports.task(Reports.send).options(delay=5).enqueue("a"), TaskHandle[int])
+    assert_type(reports.task(Reports.build)(3), str)
+    assert_type(reports.task("build"), Task[..., Any])
+
+
+async def direct() -> None:
+    executor = DirectTaskExecutor(queue)
+    executor.set_application_context(other)
+    call = DirectTaskInvocation(handler_type=Reports, method_name="build", args=(3,))
+    assert_type(executor.execute(call), Any)
+    assert_type(await executor.execute_async(call), Any)
+
+
+def propagated() -> None:
+    tenant: ContextVar[str] = ContextVar("tenant")
+    queue.propagate(tenant, name="tenant-id")
+    queue.provider = lambda wanted: wanted()
+
+
+@queue.task
+def summed(numbers: list[int]) -> str:
+    return str(numbers)
+
+
+@queue.task(name="letters")
+async def letters(to: str, n: int = 1) -> int:
+    return len(to) * n
+
+
+async def flows() -> None:
+    assert_type(letters.s("a"), Signature[int])
+    assert_type(letters.options(max_retries=1).si("a", n=2), Signature[int])
+    assert_type(letters.map(["a"]), Composition[list[int]])
+    assert_type(group(letters.s("a"), letters.s("b")), Composition[list[int]])
+    assert_type(chord(letters.map(["a"]), summed.s()), Composition[str])
+    handle = await queue.enqueue_flow(chord(group(letters.s("a")), summed.s()))
+    assert_type(handle, FlowHandle[str])
+    assert_type(await handle.result(timeout=1), str)
+    assert_type(await queue.enqueue_flow(letters.map(["a"])), FlowHandle[list[int]])
+    assert_type(await queue.enqueue_flow(letters.s("a")), FlowHandle[int])
+    assert_type(await handle.progress(), FlowProgress)
+    assert_type(await handle.cancel(), int)
+    await queue.enqueue_flow(chain(letters.s("a"), group(chain(letters.si("a")), letters.s("b"))))
+    graph = await queue.enqueue_flow(Flow())
+    assert_type(await graph.results(), dict[str, Any])

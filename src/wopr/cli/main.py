@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wopr import __version__
-from wopr.cli import demo, questions, tasks, upkeep, worker
+from wopr.cli import demo, flows, questions, schedules, tasks, upkeep, worker
 from wopr.cli.errors import EXIT_CODES, Commands
 from wopr.cli.output import say
 
@@ -45,6 +45,8 @@ def root(
 app.command()(demo.demo)
 app.command()(worker.worker)
 app.add_typer(tasks.app)
+app.add_typer(schedules.app)
+app.add_typer(flows.app)
 app.command()(questions.stats)
 app.command()(questions.sql)
 app.command()(upkeep.cleanup)

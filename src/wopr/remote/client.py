@@ -15,6 +15,7 @@ from wopr.domain.newtask import NewTask
 from wopr.domain.task import TaskRecord
 from wopr.ports.storage import QueryRows, TaskFilter
 from wopr.remote import protocol
+from wopr.remote.schedules import RemoteSchedules
 from wopr.results import Explanation, HistoryEntry, QueryResult
 
 CONNECT_SECONDS = 5.0
@@ -31,6 +32,7 @@ class RemoteBackend:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._receiving: asyncio.Task[None] | None = None
+        self.schedules = RemoteSchedules(self._call)
         self.owner_pid: int | None = None
         self.open = False
 
@@ -125,6 +127,11 @@ class RemoteBackend:
         for first in range(0, len(plain), BULK):
             ids += await self._call("add_many", plain[first : first + BULK])
         return ids
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other in one commit; return their ids in order."""
+        plain = [protocol.new_task_to_plain(new) for new in tasks]
+        return list(await self._call("add_flow", plain))
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return a task as it is on disk."""

@@ -98,7 +98,10 @@ def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
     """Return a new task that a client sent."""
     priority = int(TaskPriority(plain["priority"]))
     conflict = OnConflict(plain["on_conflict"])
-    return NewTask(**{**plain, "priority": priority, "on_conflict": conflict})
+    parents = tuple(plain["depends_on"])
+    return NewTask(
+        **{**plain, "priority": priority, "on_conflict": conflict, "depends_on": parents}
+    )
 
 
 def filter_to_plain(query: TaskFilter) -> dict[str, Any]:

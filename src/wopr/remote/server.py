@@ -19,6 +19,7 @@ from wopr.backend import Backend
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.task import TaskRecord
 from wopr.remote import protocol
+from wopr.remote.schedules import ScheduleVerbs
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,8 @@ def _same_user(writer: asyncio.StreamWriter) -> bool:
     return struct.unpack("3i", raw)[1] in (0, os.getuid())
 
 
-class Verbs:
-    """What a client may call: the public methods of this class and nothing else."""
+class Verbs(ScheduleVerbs):
+    """What a client may call: the public methods of this class, its base, and nothing else."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -130,6 +131,9 @@ class Verbs:
 
     async def add_many(self, tasks: list[dict[str, Any]]) -> list[str]:
         return await self._backend.add_many([protocol.new_task_from_plain(new) for new in tasks])
+
+    async def add_flow(self, tasks: list[dict[str, Any]]) -> list[str]:
+        return await self._backend.add_flow([protocol.new_task_from_plain(new) for new in tasks])
 
     async def get(self, task_id: str) -> Any:
         return _row(await self._backend.get(task_id))
@@ -167,7 +171,11 @@ class Verbs:
         return [answer.columns, answer.rows, answer.truncated]
 
 
-VERBS = tuple(name for name in vars(Verbs) if not name.startswith("_") and name != "get_verb")
+VERBS = tuple(
+    name
+    for name in (*vars(Verbs), *vars(ScheduleVerbs))
+    if not name.startswith("_") and name != "get_verb"
+)
 
 
 def _row(record: TaskRecord | None) -> tuple[Any, ...] | None:

@@ -1,0 +1,181 @@
+"""``wopr schedules``: look at schedules and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.output import age, document, pairs, say, table, utc
+from wopr.queue import TaskQueue
+from wopr.schedules import ScheduleInfo
+
+app = typer.Typer(name="schedules", help="Look at schedules and change them.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
+
+
+def _corrected(queue: TaskQueue, info: ScheduleInfo) -> ScheduleInfo:
+    """Correct an answer that is true only of this command: it has no scheduler, no functions."""
+    if info.reason not in {"no scheduler", "unregistered"} or not queue.storage.is_open:
+        return info
+    when = f"It is planned for {utc(info.next_fire_at)}"
+    text = (
+        f"{when}, but no process has the database open, so nothing fires. Start one: wopr worker "
+        "module:queue"
+    )
+    return replace(info, reason="no worker process", text=text)
+
+
+@app.command("list")
+def list_schedules(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """List all schedules by name. Times are UTC."""
+
+    async def ask(queue: TaskQueue) -> list[ScheduleInfo]:
+        return [_corrected(queue, info) for info in await queue.schedules.list()]
+
+    found = with_queue(database, ask)
+    if as_json:
+        document({"schedules": found})
+        return
+    if not found:
+        say("There are no schedules.")
+        return
+    columns = ("name", "task", "when", "state", "next", "last", "missed", "skipped")
+    table(columns, [_row(info) for info in found])
+
+
+def _row(info: ScheduleInfo) -> tuple[object, ...]:
+    return (
+        info.name,
+        info.task,
+        info.description,
+        info.reason,
+        utc(info.next_fire_at),
+        utc(info.last_fire_at),
+        info.missed,
+        info.skipped,
+    )
+
+
+@app.command()
+def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show all that is known of a schedule, and why it is not firing. Times are UTC."""
+
+    async def ask(queue: TaskQueue) -> ScheduleInfo:
+        return _corrected(queue, await queue.schedules.get(name))
+
+    info = with_queue(database, ask)
+    if as_json:
+        document(info)
+        return
+    values: dict[str, object] = {
+        "name": info.name,
+        "state": info.reason,
+        "why": info.text,
+        "task": info.task,
+        "when": info.description,
+        "next": info.next_fire_at,
+        "last": info.last_fire_at,
+        "last task": info.last_task_id,
+        "live tasks": ", ".join(info.live) or None,
+        "starts": info.start_at,
+        "ends": info.end_at,
+        "runs on start": info.run_on_start or None,
+        "depends on": ", ".join(info.depends_on) or None,
+        "runs as": info.run_as,
+        "missed": f"{info.missed} times, {info.misfire.value} after {age(info.misfire_grace)}",
+        "skipped": f"{info.skipped} times, overlap {info.overlap.value}",
+        "jitter": age(info.jitter) if info.jitter else None,
+        "category": info.category,
+        "priority": info.priority.name,
+        "retries": info.max_retries,
+        "tags": ", ".join(info.tags) or None,
+        "args": list(info.args) or None,
+        "kwargs": info.kwargs or None,
+        "declared by": info.origin,
+        "created": info.created_at,
+        "updated": info.updated_at,
+    }
+    pairs({key: value for key, value in values.items() if value is not None})
+
+
+@app.command()
+def pause(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="For those who look later.")] = (
+        "paused by hand"
+    ),
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Fire a schedule no more until it is resumed."""
+    _change(database, lambda queue: queue.schedules.pause(name, reason), as_json=as_json)
+
+
+@app.command()
+def resume(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Go on with the next occurrence after now."""
+    _change(database, lambda queue: queue.schedules.resume(name), as_json=as_json)
+
+
+def _change(
+    database: Path,
+    work: Callable[[TaskQueue], Coroutine[Any, Any, ScheduleInfo]],
+    *,
+    as_json: bool,
+) -> None:
+    async def change(queue: TaskQueue) -> ScheduleInfo:
+        return _corrected(queue, await work(queue))
+
+    info = with_queue(database, change)
+    if as_json:
+        document(info)
+    else:
+        say(info)
+
+
+@app.command()
+def run(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Enqueue one task of a schedule at once, paused or not."""
+
+    async def ask(queue: TaskQueue) -> str:
+        return (await queue.schedules.run_now(name)).id
+
+    task_id = with_queue(database, ask)
+    if as_json:
+        document({"task_id": task_id})
+    else:
+        say(f"{task_id} enqueued")
+
+
+@app.command()
+def remove(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Delete a schedule; its tasks stay. One that the code declares comes back with its start."""
+    with_queue(database, lambda queue: queue.schedules.remove(name))
+    if as_json:
+        document({"removed": name})
+    else:
+        say(f"{name} removed")
+
+
+@app.command()
+def preview(
+    name: Name,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many.")] = 5,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Show when a schedule would fire next. Times are UTC."""
+    times = with_queue(database, lambda queue: queue.schedules.preview(name, count))
+    if as_json:
+        document({"name": name, "times": times})
+        return
+    for moment in times:
+        say(utc(moment))
+    if not times:
+        say("It never fires again.")
