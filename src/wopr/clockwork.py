@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from wopr.backend import Backend, EngineBackend
 from wopr.domain.errors import DuplicateScheduleError, WoprError
 from wopr.domain.schedule import Schedule, same_rule
-from wopr.engine.firing import AsService
 from wopr.engine.scheduler import INTERVAL, Scheduler
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,6 @@ class Clockwork:
         self._late: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
-        self.as_service: AsService | None = None
-        """Makes a declared service identity the current one, for a ``with`` block."""
 
     def declare(self, schedule: Schedule) -> None:
         """Take a schedule of the code; if the scheduler runs, it learns of it at once.
@@ -108,7 +105,6 @@ class Clockwork:
 
     async def _have(self, backend: EngineBackend, *, complete: bool) -> None:
         self._scheduler = backend.schedules
-        self._scheduler.firing.as_service = self.as_service
         declared = list(self._declared.values())
         await self._scheduler.start(declared, self._interval, complete=complete)
 

@@ -18,6 +18,7 @@ from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueClosedError, StorageOwnedError
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.engine.engine import Engine
+from wopr.engine.firing import AsService
 from wopr.engine.infos import info_of
 from wopr.engine.pool import Pool
 from wopr.engine.registry import Registry
@@ -56,6 +57,8 @@ class Opening:
         self._stopping: asyncio.Task[None] | None = None
         self._workers = 0
         self.clockwork = Clockwork(self.backend)
+        self.as_service: AsService | None = None
+        """Makes a declared service identity the current one, for a ``with`` block."""
 
     @property
     def storage(self) -> Any:
@@ -147,6 +150,7 @@ class Opening:
             return remote
         self._engine = engine
         backend = EngineBackend(engine, self._settings)
+        backend.schedules.firing.as_service = self.as_service
         if self._factory is None and hasattr(socket, "AF_UNIX"):
             self._server = Server(backend, self._database)
             try:

@@ -25,7 +25,7 @@ from wopr.domain.task import TaskInfo
 from wopr.engine.calls import check_count, check_seconds, new_task
 from wopr.engine.labels import check_id, check_label
 from wopr.engine.lanes import Lanes
-from wopr.engine.pool import Worker
+from wopr.engine.worker import Worker
 from wopr.flows.calls import FlowCalls
 from wopr.opening import Opening
 from wopr.questions import Questions
@@ -87,7 +87,7 @@ class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
             self._clock,
             rng or random.Random(),
         )
-        self._opening.clockwork.as_service = None if auth is None else auth.as_service
+        self._opening.as_service = None if auth is None else auth.as_service
 
     # -- what there is -------------------------------------------------------
 

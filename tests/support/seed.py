@@ -50,7 +50,7 @@ async def seed(database: Path) -> None:
         await (await queue.enqueue_flow(sums)).wait(timeout=30)
         for handle in handles:
             await queue.wait(handle.id, timeout=30)
-        # These stay: a retry in its back-off, one cancelled, some not yet due and what waits for them.
+        # These stay: a retry in its back-off, one cancelled, some not due, what waits for them.
         await tasks["mail"].enqueue("nobody@example.invalid")
         await tasks["scan"].enqueue("/srv/flaky")
         for n in range(3):

@@ -11,6 +11,7 @@ from support.records import NOW, claimed, failed, follow, random_moves, record, 
 from wopr import TaskStatus
 from wopr.domain import decide
 from wopr.domain.fold import IN_LOG_ONLY, apply
+from wopr.domain.outcome import Succeeded
 from wopr.domain.status import Move
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data, encode_data
@@ -118,3 +119,11 @@ def test_the_version_is_the_seq_of_the_last_transition() -> None:
     for transition in log[1:]:
         apply(again, transition)
         assert transition.seq == again.version
+
+
+def test_the_result_of_a_function_that_returns_nothing_is_kept() -> None:
+    one = claimed(record())
+    done = decide.settle(one, one.attempt, Succeeded("null"), 1.0)
+    assert done is not None
+    apply(one, as_stored(done))
+    assert "null" == one.result

@@ -128,7 +128,7 @@ def decode_data(text: str | None) -> dict[str, Any] | None:
         return None
     data: dict[str, Any] = json.loads(text)
     for column in _RAW:
-        if data.get(column) is not None:
+        if column in data:  # also a null: the result of a function that returns nothing
             data[column] = json.dumps(data[column], separators=(",", ":"))
     for column in _TIMES:
         if data.get(column) is not None:

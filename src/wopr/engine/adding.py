@@ -13,9 +13,10 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
 from wopr.engine.dependents import Dependents
-from wopr.engine.pool import Pool, Worker
+from wopr.engine.pool import Pool
 from wopr.engine.services import Services, naive_now
 from wopr.engine.unique import UniqueKeys
+from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
 
 BULK_ROWS = 5_000
@@ -152,15 +153,9 @@ class Adding:
         for new in tasks:
             record = self._record(new, now)
             records.append(record)
-            parents: dict[str, TaskStatus] = {}
             if new.depends_on:
-                ids = [one if isinstance(one, str) else records[one].id for one in new.depends_on]
-                parents = {one: statuses.get(one, TaskStatus.PENDING) for one in ids}
-                record.depends_on = '["' + '","'.join(parents) + '"]'  # ids need no escapes
-                record.waiting = any(one is not TaskStatus.SUCCESS for one in parents.values())
-            if record.waiting:
-                self._dependents.watch(record, parents)
-            else:
+                self._depend(record, new.depends_on, records, statuses)
+            if not record.waiting:
                 self._services.live[record.id] = record
             entries.append((record, added(record)))
 
@@ -170,6 +165,27 @@ class Adding:
 
         await self._services.write(entries, done)
         return [record.id for record in records]
+
+    def _depend(
+        self,
+        record: TaskRecord,
+        depends_on: Sequence[str | int],
+        records: Sequence[TaskRecord],
+        statuses: dict[str, TaskStatus],
+    ) -> None:
+        """Note what a new task depends on, and let it wait if need be."""
+        parents: dict[str, TaskStatus] = {}
+        for one in depends_on:
+            if isinstance(one, str):
+                parents[one] = statuses[one]
+            else:
+                parents[records[one].id] = TaskStatus.PENDING
+        record.depends_on = '["' + '","'.join(parents) + '"]'  # ids need no escapes
+        for status in parents.values():
+            if status is not TaskStatus.SUCCESS:
+                record.waiting = True
+                self._dependents.watch(record, parents)
+                return
 
     async def _outside(self, tasks: Sequence[NewTask]) -> dict[str, TaskStatus]:
         """Return where the parents stand that are not of the flow."""
@@ -192,11 +208,12 @@ class Adding:
                 "enqueue the first part, then let the second depend on its ids."
             )
         for at, new in enumerate(tasks):
-            if any(not isinstance(one, str) and not 0 <= one < at for one in new.depends_on):
-                raise InvalidCallError(
-                    f"Task number {at} of the flow, {new.name!r}, depends on {new.depends_on}: "
-                    "numbers must be those of earlier tasks, else they wait in a circle."
-                )
+            for one in new.depends_on:
+                if not isinstance(one, str) and not 0 <= one < at:
+                    raise InvalidCallError(
+                        f"Task number {at} of the flow, {new.name!r}, depends on {one}: numbers "
+                        "must be those of earlier tasks, else they wait in a circle."
+                    )
             if new.unique_key is not None and len(tasks) > 1:
                 raise InvalidCallError(
                     f"Task {new.name!r} of a flow has the unique key {new.unique_key!r}: tasks of "

@@ -5,8 +5,7 @@ records of as many waiting tasks as a window has; the others are read when they
 are due.
 
 A task that is free and starts soon needs no transition for that: its claim says it.
-One that a worker has not taken after a moment gets one, so that the file tells
-what waits for others and what for a worker; and one that leaves memory.
+One that no worker took after a moment, or that leaves memory, gets one.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from wopr.domain.snapshot import parents_of
 from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.pool import Pool, Worker
+from wopr.engine.pool import Pool
 from wopr.engine.services import Services, naive_now
 from wopr.engine.waits import Wait, parents_at, rule_of
+from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Dependents:
             self._kept += 1
             wait.record = self._services.live[record.id] = record
         for parent, status in parents.items():
-            if status not in TERMINAL:
+            if status is TaskStatus.PENDING or status not in TERMINAL:
                 wait.open += 1
                 self._children.setdefault(parent, []).append(wait)
             elif status is not TaskStatus.SUCCESS and rule is not OnParentFailure.RUN:

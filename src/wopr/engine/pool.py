@@ -25,6 +25,7 @@ from wopr.engine.lanes import WINDOW, Lanes
 from wopr.engine.options import options_of
 from wopr.engine.pager import Pager
 from wopr.engine.services import Services, naive_now
+from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
 
 log = logging.getLogger(__name__)
@@ -35,20 +36,6 @@ LONGEST_SLEEP = 30.0
 PROGRESS_EVERY = 0.25
 LONG_RUN_SECONDS = 0.003
 SMALL_BATCH = 12
-
-
-class Worker:
-    """A slot that runs one task at a time."""
-
-    __slots__ = ("attempt", "name")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.attempt: Attempt | None = None
-
-    def __repr__(self) -> str:
-        doing = f"running {self.attempt.record.id}" if self.attempt else "idle"
-        return f"<Worker {self.name} {doing}>"
 
 
 class Pool:
@@ -87,7 +74,10 @@ class Pool:
 
     def push(self, record: TaskRecord, now: datetime | None = None) -> None:
         """Take a waiting task that is on disk."""
-        if self.lanes.push(record, now or naive_now(self._services.clock)):
+        if now is None:  # that of one which is due does not matter
+            due = record.run_at is None
+            now = self.lanes.latest if due else naive_now(self._services.clock)
+        if self.lanes.push(record, now):
             self._services.live[record.id] = record
         else:
             self._leave(record)
@@ -102,7 +92,7 @@ class Pool:
             self._services.left_memory(record.id)
 
     def restore(self, record: TaskRecord) -> None:
-        """Take a waiting task back that may have been passed over while a change was tried."""
+        """Take a task back that may have been passed over while a change was tried."""
         if not self.lanes.holds(record):
             self.push(record)
         self.wake()

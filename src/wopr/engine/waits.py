@@ -47,8 +47,10 @@ def parents_at(record: TaskRecord, known: dict[str, TaskStatus]) -> dict[str, Ta
 
 def rule_of(record: TaskRecord) -> OnParentFailure:
     """Return what a task does when a parent fails; one that can't be read is the usual one."""
+    if record.options is None:
+        return OnParentFailure.CANCEL
     try:
-        options = decode_options(record.options) if record.options else {}
+        options = decode_options(record.options)
         return OnParentFailure(options.get("on_parent_failure", OnParentFailure.CANCEL.value))
     except (ValueError, TypeError, AttributeError) as error:  # e.g. of a newer wopr
         log.error("The on_parent_failure of task %s can't be read: %s", record.id, error)

@@ -1,0 +1,22 @@
+"""A worker: one slot of a category."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wopr.engine.attempt import Attempt
+
+
+class Worker:
+    """A slot that runs one task at a time."""
+
+    __slots__ = ("attempt", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attempt: Attempt | None = None
+
+    def __repr__(self) -> str:
+        doing = f"running {self.attempt.record.id}" if self.attempt else "idle"
+        return f"<Worker {self.name} {doing}>"
