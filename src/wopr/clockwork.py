@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from wopr.backend import Backend, EngineBackend
-from wopr.domain.errors import DuplicateScheduleError, WoprError
+from wopr.domain.errors import DuplicateScheduleError, StorageError, WoprError
 from wopr.domain.schedule import Schedule, same_rule
 from wopr.engine.scheduler import INTERVAL, Scheduler
 
@@ -78,10 +78,23 @@ class Clockwork:
             await self._have(backend, complete=True)
         elif self._asking is None:
             await backend.schedules.sync(list(self._declared.values()), complete=False)
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = asyncio.create_task(self._ask(complete=False))
         self._loop = asyncio.get_running_loop()
         if self._ended is None:
             self._ended = asyncio.Event()
+
+    async def start_beside_workers(self) -> None:
+        """Start; while the storage fails, workers start without it and it is tried again.
+
+        Raises:
+            InvalidCallError: a declared schedule depends on one that there is not.
+        """
+        try:
+            await self.start()
+        except StorageError as error:
+            log.error("No schedule is fired, because the schedules can't be read: %s", error)
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask(complete=True))
 
     async def ended(self) -> None:
         """Return when it is stopped."""
@@ -108,14 +121,16 @@ class Clockwork:
         declared = list(self._declared.values())
         await self._scheduler.start(declared, self._interval, complete=complete)
 
-    async def _ask(self) -> None:
-        """Ask the owner to look at the clock, until this process is the owner."""
+    async def _ask(self, *, complete: bool) -> None:
+        """Ask the owner to look at the clock, until this process is the owner.
+
+        Not ``complete``: an owner that died may have declared what is not known here.
+        """
         while True:
             try:
                 backend = await self._backend()
                 if isinstance(backend, EngineBackend):
-                    # Not complete: the owner that died may have declared what is not known here.
-                    await self._have(backend, complete=False)
+                    await self._have(backend, complete=complete)
                     log.info("This process owns the file now and fires the schedules.")
                     self._asking = None
                     return

@@ -188,7 +188,7 @@ class Opening:
         """
         await self.backend()
         if self._settings.scheduler and self._engine is not None and not self._engine.stopping:
-            await self.clockwork.start()
+            await self.clockwork.start_beside_workers()
         if self._engine is not None and self._engine.stopping:
             raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
         if self._engine is None:
