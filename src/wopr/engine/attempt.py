@@ -49,7 +49,7 @@ class Attempt:
         *,
         policy: RetryPolicy,
         timeout: float | None,
-        report: Callable[[float, str], None],
+        report: Callable[[CurrentTask, float, str], None],
         services: Services,
     ) -> None:
         self.record = record

@@ -25,7 +25,7 @@ class CurrentTask:
         name: str,
         category: str,
         attempt: int,
-        report: Callable[[float, str], None],
+        report: Callable[[CurrentTask, float, str], None],
     ) -> None:
         self.id = id
         self.name = name
@@ -68,7 +68,7 @@ class CurrentTask:
             raise InvalidCallError(
                 f"progress() takes a percentage from 0 to 100, not {shown(percent)}"
             )
-        self._report(float(percent), clip(str(message)[:1_000], 4_000))
+        self._report(self, float(percent), clip(str(message)[:1_000], 4_000))
 
 
 _current: contextvars.ContextVar[CurrentTask] = contextvars.ContextVar("wopr_current_task")

@@ -21,10 +21,12 @@ from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.attempt import Attempt
+from wopr.engine.context import CurrentTask
 from wopr.engine.lanes import WINDOW, Lanes
 from wopr.engine.options import options_of
 from wopr.engine.pager import Pager
 from wopr.engine.services import Services, naive_now
+from wopr.engine.settling import Settling
 from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
 
@@ -54,6 +56,7 @@ class Pool:
         self._back_off = 0.0
         self._next_back_off = FIRST_BACK_OFF
         self.pager = Pager(self, services, window)
+        self._report = self._progress  # bound once
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: dict[str, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}
         self._closing = False
@@ -233,7 +236,7 @@ class Pool:
             worker.name,
             policy=policy,
             timeout=timeout,
-            report=lambda percent, message: self._progress(attempt, percent, message),
+            report=self._report,
             services=services,
         )
         worker.attempt = attempt
@@ -274,28 +277,30 @@ class Pool:
         if following is not None:
             entries += following.entries
 
-        def again() -> None:
-            self._unsettled.pop(record.id, None)
-            self._settle(attempt, outcome, elapsed)
-
-        def settled(error: BaseException | None) -> None:
-            if following is not None:
-                following.done(error)
-            if error is None:
-                if record.version == transition.seq:  # else it was changed again already
-                    self._settled(record)
-                return
-            log.error("Storing the outcome of task %s failed: %s", record.id, error)
-            self.back_off()
-            if not self._closing:  # else the next opening finds it STARTED and recovers it
-                self._unsettled[record.id] = (
-                    self._services.loop.call_later(self._back_off or FIRST_BACK_OFF, again),
-                    again,
-                )
-
         hurry = following is not None or isinstance(outcome, Interrupted)
         urgent = hurry or record.id in self._services.waiters
-        self._services.storage.submit(entries, settled, urgent=urgent)
+        done = Settling(self, attempt, outcome, elapsed, transition, following)
+        self._services.storage.submit(entries, done, urgent=urgent)
+
+    def settled(self, settling: Settling, error: BaseException | None) -> None:
+        """Go on once it is known whether an outcome is on disk."""
+        record = settling.attempt.record
+        if settling.following is not None:
+            settling.following.done(error)
+        if error is None:
+            if record.version == settling.transition.seq:  # else it was changed again already
+                self._settled(record)
+            return
+        log.error("Storing the outcome of task %s failed: %s", record.id, error)
+        self.back_off()
+
+        def again() -> None:
+            self._unsettled.pop(record.id, None)
+            self._settle(settling.attempt, settling.outcome, settling.elapsed)
+
+        if not self._closing:  # else the next opening finds it STARTED and recovers it
+            timer = self._services.loop.call_later(self._back_off or FIRST_BACK_OFF, again)
+            self._unsettled[record.id] = timer, again
 
     def _once_known(self, go_on: Callable[[], None]) -> None:
         """Go on once it is known whether the change that is in flight now came to anything."""
@@ -324,12 +329,13 @@ class Pool:
         if transition is not None:
             self._services.storage.submit([(record, transition)], lambda error: None)
 
-    def _progress(self, attempt: Attempt, percent: float, message: str) -> None:
+    def _progress(self, context: CurrentTask, percent: float, message: str) -> None:
         """Show progress now; store it at most every :data:`PROGRESS_EVERY` seconds.
 
         A thread that outlived its attempt has nothing to say any more.
         """
-        if not self._is_current(attempt):
+        attempt = self.running.get(context.id)
+        if attempt is None or attempt.context is not context or not self._is_current(attempt):
             return
         attempt.record.progress = percent
         attempt.record.progress_message = message

@@ -28,6 +28,29 @@ class Following(Protocol):
         ...
 
 
+class Written:
+    """The ``done`` of a write that somebody awaits. One object, because there are many."""
+
+    __slots__ = ("after", "future")
+
+    def __init__(
+        self, future: asyncio.Future[None], after: Callable[[BaseException | None], None]
+    ) -> None:
+        self.future = future
+        self.after = after
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Go on, and tell who waits."""
+        try:
+            self.after(error)
+        finally:
+            if not self.future.cancelled():
+                if error is None:
+                    self.future.set_result(None)
+                else:
+                    self.future.set_exception(error)
+
+
 @dataclass(slots=True)
 class Services:
     """One engine's storage, clock and shared state; used on its event loop only."""
@@ -71,17 +94,9 @@ class Services:
         ``after`` runs even if the caller is cancelled meanwhile: then the write
         goes on, and its outcome is unknown to the caller.
         """
-        future: asyncio.Future[None] = self.loop.create_future()
-
-        def done(error: BaseException | None) -> None:
-            try:
-                after(error)
-            finally:
-                if not future.cancelled():
-                    future.set_result(None) if error is None else future.set_exception(error)
-
-        self.storage.submit(entries, done)
-        await future
+        written = Written(self.loop.create_future(), after)
+        self.storage.submit(entries, written)
+        await written.future
 
     def send_away(self) -> None:
         """End the waiting of all who wait for a task: the queue is closed."""
