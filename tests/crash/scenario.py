@@ -106,10 +106,11 @@ class Scenario:
         self.orders = orders
         self.rng = random.Random(orders.seed)
         self.journal = Journal(orders.journal)
+        beats = not orders.drain and not orders.point.startswith("checkpoint")  # that wants quiet
         self.queue = TaskQueue(
             enabled=True,
             database=orders.database,
-            settings=Settings(max_crashes=1_000_000, window=20, scheduler=not orders.drain),
+            settings=Settings(max_crashes=1_000_000, window=20, scheduler=beats),
         )
         self.tasks = _define(self.queue, self.journal)
 
