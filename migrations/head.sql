@@ -428,4 +428,25 @@ WHERE schedule IS NOT NULL;
 
 UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
 
+-- Running upgrade 0002 -> 0003
+
+CREATE TABLE rules (
+    kind VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    updated_at TIMESTAMP WITHOUT TIME ZONE NOT NULL
+);
+
+CREATE TABLE task_logs (
+    task_id UUID NOT NULL,
+    attempt INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    logged_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    level VARCHAR NOT NULL,
+    logger VARCHAR NOT NULL,
+    message VARCHAR NOT NULL
+);
+
+UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+
 COMMIT;

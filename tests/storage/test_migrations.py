@@ -89,7 +89,7 @@ def test_a_stale_sql_of_new_files_is_completed_by_the_migrations(
 ) -> None:
     open_database(path).close()
 
-    assert "0003" == migrate.current(path)
+    assert "0004" == migrate.current(path)
 
 
 def test_check_tells_what_differs(path: Path) -> None:
@@ -161,7 +161,7 @@ def test_alembic_works_on_a_file_from_the_command_line(path: Path) -> None:
 
     said = run_ok([*ALEMBIC, "-x", f"database={path}", "current"], path.parent)
 
-    assert "0002 (head)" in said
+    assert "0003 (head)" in said
 
 
 def test_alembic_builds_a_file_from_the_command_line(path: Path) -> None:
@@ -194,10 +194,10 @@ def test_a_missing_file_is_not_made_by_asking_for_its_revision(path: Path) -> No
 
 def test_stamping_writes_the_revision_only(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
-        migrate.stamp(connection, "0002")
+        migrate.stamp(connection, "0003")
         tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
 
-    assert "0002" == migrate.current(path)
+    assert "0003" == migrate.current(path)
     assert [("alembic_version",)] == tables
 
 
@@ -211,9 +211,9 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
     run_ok([*command, "--autogenerate", "-m", "add a thing"], copy)
 
-    made = (copy / "migrations" / "versions" / "0003_add_a_thing.py").read_text()
-    assert "revision = '0003'" in made
-    assert "down_revision = '0002'" in made
+    made = (copy / "migrations" / "versions" / "0004_add_a_thing.py").read_text()
+    assert "revision = '0004'" in made
+    assert "down_revision = '0003'" in made
     assert "    pass" in made, "the schema and the metadata differ"
 
 
@@ -224,8 +224,8 @@ import os, signal
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 def point(name):
     if os.environ.get("DIE_AT") == name:
@@ -254,7 +254,7 @@ def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0003_teams.py").write_text(SECOND)
+    (folder / "versions" / "0004_teams.py").write_text(SECOND)
     return folder
 
 
@@ -263,14 +263,14 @@ def newer_wopr(newer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let this process be a wopr that has one more migration."""
     migrate.head.cache_clear()
     monkeypatch.setattr(migrate, "directory", lambda: newer)
-    yield "0003"
+    yield "0004"
     monkeypatch.undo()
     migrate.head.cache_clear()
 
 
 @pytest.fixture
 def older_file(path: Path) -> Path:
-    """Leave a file of revision 0002 with two commits in its log."""
+    """Leave a file of revision 0003 with two commits in its log."""
     child(AS_OLDER, path)
     assert log_of(path).exists()
     return path
@@ -296,7 +296,7 @@ def test_an_older_file_is_copied_as_it_was_before_it_is_upgraded(
     with caplog.at_level(logging.WARNING, logger="wopr"):
         open_database(older_file).close()
 
-    backup = older_file.with_name("queue.duckdb.backup-0002")
+    backup = older_file.with_name("queue.duckdb.backup-0003")
     assert list(before.values()) == list(bytes_of(backup).values())
     assert {0o600} == {file.stat().st_mode & 0o777 for file in (backup, log_of(backup))}
     assert str(backup) in caplog.text
@@ -309,7 +309,7 @@ def test_the_copy_opens_with_the_older_wopr(
     monkeypatch.undo()
     migrate.head.cache_clear()
 
-    database = open_database(older_file.with_name("queue.duckdb.backup-0002"))
+    database = open_database(older_file.with_name("queue.duckdb.backup-0003"))
 
     assert [1, 2] == seqs(database.connection)
     database.close()
@@ -327,7 +327,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
-        assert [("0002",)] == connection.execute("FROM alembic_version").fetchall()
+        assert [("0003",)] == connection.execute("FROM alembic_version").fetchall()
         assert 10 == len(connection.execute("FROM transitions").description or ())
     said = child_ok(
         AS_NEWER + "opened = open_database(path)\n"
@@ -343,10 +343,10 @@ def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
 ) -> None:
     monkeypatch.setenv("FAIL", "1")
 
-    with pytest.raises(SchemaError, match="from schema 0002 to 0003, and still has the old one"):
+    with pytest.raises(SchemaError, match="from schema 0003 to 0004, and still has the old one"):
         open_database(older_file)
 
-    assert "0002" == migrate.current(older_file)
+    assert "0003" == migrate.current(older_file)
     monkeypatch.delenv("FAIL")
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
@@ -357,7 +357,7 @@ def test_a_file_of_a_newer_wopr_is_refused_untouched(older_file: Path, newer: Pa
     child_ok(AS_NEWER + "open_database(path).close()", older_file, newer)
     before = bytes_of(older_file)
 
-    with pytest.raises(SchemaError, match="has schema 0003; this wopr knows 0001, 0002"):
+    with pytest.raises(SchemaError, match="has schema 0004; this wopr knows 0001, 0002, 0003"):
         open_database(older_file)
 
     assert before == bytes_of(older_file)
@@ -373,11 +373,11 @@ def test_there_is_no_way_back_but_the_copy(older_file: Path) -> None:
             step.module.downgrade()
 
 
-FIRST = """
+EARLIER = """
 from wopr.storage import migrate
 
 def row(seq, task, attempt, before, after, reason, data=None):
-    # One of the log as the first wopr wrote it.
+    # One of the log as older versions of wopr wrote it.
     connection.execute(
         "INSERT INTO transitions VALUES (?, ?, ?, ?, ?, TIMESTAMP '2026-03-01 12:00:00' + "
         "to_seconds(?), ?, ?, NULL, ?)",
@@ -386,7 +386,7 @@ def row(seq, task, attempt, before, after, reason, data=None):
 
 added = '{"name":"step","category":"c","priority":2,"max_retries":0,"args":[7],"kwargs":{}}'
 connection = duckdb.connect(path)
-migrate.upgrade(connection, "0001")
+migrate.upgrade(connection, sys.argv[2])
 ids = [f"00000000-0000-7000-8000-00000000000{n}" for n in range(4)]
 row(1, ids[0], 0, None, "pending", "add", added)
 row(2, ids[1], 0, None, "pending", "add", added)
@@ -408,24 +408,30 @@ die()
 """
 
 
+@pytest.fixture(params=["0001", "0002"])
+def earlier(request: pytest.FixtureRequest) -> str:
+    """Return a schema that files in the world have."""
+    return str(request.param)
+
+
 @pytest.fixture
-def first_file(path: Path) -> Path:
-    """Leave a file of the first schema with rows, and a log that is not folded."""
-    done = child(FIRST, path)
+def earlier_file(path: Path, earlier: str) -> Path:
+    """Leave a file of an earlier schema with rows, and a log that is not folded."""
+    done = child(EARLIER, path, earlier)
     assert -9 == done.returncode, done.stderr
     assert log_of(path).exists()
     return path
 
 
-def test_a_file_of_the_first_schema_keeps_every_task(first_file: Path) -> None:
-    before = bytes_of(first_file)
+def test_a_file_of_an_earlier_schema_keeps_every_task(earlier_file: Path, earlier: str) -> None:
+    before = bytes_of(earlier_file)
 
-    assert [] == doctor.check(first_file).problems
+    assert [] == doctor.check(earlier_file).problems
 
-    backup = first_file.with_name("queue.duckdb.backup-0001")
+    backup = earlier_file.with_name(f"queue.duckdb.backup-{earlier}")
     assert list(before.values()) == list(bytes_of(backup).values())
-    assert [] == migrate.check(first_file)
-    with duckdb.connect(str(first_file)) as connection:
+    assert [] == migrate.check(earlier_file)
+    with duckdb.connect(str(earlier_file)) as connection:
         found = connection.execute(
             "SELECT status, result, waiting, depends_on, flow_id, schedule, scheduled_for "
             "FROM tasks ORDER BY seq"
@@ -440,9 +446,9 @@ def test_a_file_of_the_first_schema_keeps_every_task(first_file: Path) -> None:
     ] == found
 
 
-async def test_a_queue_goes_on_with_a_file_of_the_first_schema(first_file: Path) -> None:
+async def test_a_queue_goes_on_with_a_file_of_an_earlier_schema(earlier_file: Path) -> None:
     ran: list[int] = []
-    queue = TaskQueue(enabled=True, database=first_file)
+    queue = TaskQueue(enabled=True, database=earlier_file)
 
     @queue.register_task("step", "c")
     async def step(value: int) -> int:
@@ -457,7 +463,28 @@ async def test_a_queue_goes_on_with_a_file_of_the_first_schema(first_file: Path)
         assert (8, 1) == ((await queue.wait(started.id)).result, started.crashes)
         assert TaskStatus.CANCELLED is cancelled.status
     assert [7, 7, 8] == ran
-    assert [] == doctor.check(first_file).problems
+    assert [] == doctor.check(earlier_file).problems
+
+
+def test_a_file_of_the_second_schema_keeps_its_schedules_and_takes_rules_and_lines(
+    path: Path,
+) -> None:
+    with duckdb.connect(str(path)) as connection:
+        migrate.upgrade(connection, "0002")
+        connection.execute(
+            "INSERT INTO schedules SELECT 'nightly', 'step', 'c', 2, 0, '[]', '{}', NULL, '{}', "
+            "'skip', 1, 1, 'allow', 0, NULL, NULL, false, NULL, NULL, 'call', NULL, NULL, NULL, "
+            "NULL, NULL, 3, 4, TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02'"
+        )
+        before = connection.execute("FROM schedules").fetchall()
+
+    database = open_database(path)
+
+    assert before == database.connection.execute("FROM schedules").fetchall()
+    for table in ("rules", "task_logs"):
+        assert [] == database.connection.execute(f"FROM {table}").fetchall()
+    database.close()
+    assert "0003" == migrate.current(path)
 
 
 # --- compaction ---

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from wopr import TaskPriority, TaskQueue, chain, group
+from wopr.service.capture import keep_logs
+
+log = logging.getLogger("example.reports")
 
 
 class UnreachableError(Exception):
@@ -24,6 +28,7 @@ def _define(queue: TaskQueue) -> dict[str, Any]:
     @queue.task(name="build_report", category="reports", max_retries=0)
     def build_report(month: int) -> dict[str, int]:
         if not 1 <= month <= 12:
+            log.warning("There is no month %d", month)
             raise ValueError(f"month {month} is not between 1 and 12")
         return {"month": month, "rows": month * 100}
 
@@ -41,6 +46,7 @@ async def seed(database: Path) -> None:
     """Fill ``database`` with tasks in every status but STARTED, in three categories."""
     async with TaskQueue(enabled=True, database=database) as queue:
         tasks = _define(queue)
+        forget = keep_logs(queue)
         handles = [await tasks["mail"].enqueue(f"user{n}@example.org") for n in range(10)]
         handles += [await tasks["report"].enqueue(month) for month in range(1, 15)]
         handles += [await tasks["scan"].enqueue(f"/srv/{n}") for n in range(10)]
@@ -58,3 +64,6 @@ async def seed(database: Path) -> None:
         await tasks["mail"].options(depends_on=[report]).enqueue("boss@example.org")
         unwanted = await tasks["mail"].options(delay=3_600).enqueue("never@example.org")
         await unwanted.cancel()
+        await queue.set_limit("reports", concurrency=2)
+        await queue.pause("imports", reason="until the new schema is out")
+        forget()

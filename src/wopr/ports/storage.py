@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from wopr.domain.logline import LogLine
+from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
@@ -229,4 +231,32 @@ class Storage(Protocol):
 
     async def delete_schedule(self, name: str) -> None:
         """Delete a schedule; its tasks stay."""
+        ...
+
+    async def rules(self) -> list[Rule]:
+        """Return all rules, by kind and name."""
+        ...
+
+    async def save_rules(self, rules: Sequence[Rule]) -> None:
+        """Make new and changed rules durable, all or none."""
+        ...
+
+    async def delete_rules(self, keys: Sequence[tuple[RuleKind, str]]) -> None:
+        """Delete rules by kind and name; those that there are not are no error."""
+        ...
+
+    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+        """Return when tasks of a category were claimed since a moment (naive UTC), in order."""
+        ...
+
+    async def backlog(self, category: str) -> int:
+        """Return how many tasks of a category are PENDING or RETRY, for whatever reason."""
+        ...
+
+    def save_logs(self, lines: Sequence[LogLine]) -> None:
+        """Store lines that tasks logged, soon; they are no transitions."""
+        ...
+
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines of a task, in order of attempt and number."""
         ...

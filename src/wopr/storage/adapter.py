@@ -26,10 +26,10 @@ from wopr.ports.storage import (
     SeedStorage,
     TaskFilter,
 )
-from wopr.storage.scheduletable import ScheduleTable
+from wopr.storage.ruletable import RuleTable
 
 
-class SeedStorageAdapter(ScheduleTable):
+class SeedStorageAdapter(RuleTable):
     """Keeps what the four calls can't answer in memory, for the life of the process.
 
     As durable as the storage beneath; history lasts as long as the process.
@@ -42,7 +42,6 @@ class SeedStorageAdapter(ScheduleTable):
         self._storage = storage
         self._info = info
         self._clock = clock
-        self._log: list[Transition] = []
         self._seq = 0
         self._writes: asyncio.Queue[tuple[list[TaskInfo], list[Any], Done]] = asyncio.Queue()
         self._writing: asyncio.Task[None] | None = None
@@ -289,8 +288,9 @@ class SeedStorageAdapter(ScheduleTable):
         ]
         for record in doomed:
             del self._records[record.id]
+        ids = {record.id for record in doomed}
+        self._forget_lines(ids)
         if not keep_history:
-            ids = {record.id for record in doomed}
             self._log = [item for item in self._log if item.task_id not in ids]
         age = self._clock.now().replace(tzinfo=None) - before
         await _awaited(self._storage.cleanup_old_tasks(days=max(0, age // timedelta(days=1))))

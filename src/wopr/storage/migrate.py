@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(\d{4})_\w+\.py")
-TABLES = ("tasks", "transitions", "schedules", "meta")
+TABLES = ("tasks", "transitions", "schedules", "rules", "task_logs", "meta")
 VERSION_TABLE = "alembic_version"
 
 

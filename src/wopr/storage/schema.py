@@ -106,6 +106,29 @@ schedules = Table(
 )
 """One row per schedule: the rule, and where it stands."""
 
+rules = Table(
+    "rules",
+    metadata,
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("updated_at", DateTime, nullable=False),
+)
+"""One row per limit, pause, revocation and alert that was set at run time."""
+
+task_logs = Table(
+    "task_logs",
+    metadata,
+    Column("task_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("logged_at", DateTime, nullable=False),
+    Column("level", String, nullable=False),
+    Column("logger", String, nullable=False),
+    Column("message", String, nullable=False),
+)
+"""The lines that tasks logged; they go with their task."""
+
 meta = Table(
     "meta",
     metadata,

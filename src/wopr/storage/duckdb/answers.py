@@ -92,6 +92,14 @@ class Answers:
         """Return how many waiting tasks of its category start before this one."""
         return await self._read(lambda cursor: reads.position(cursor, record, now))
 
+    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+        """Return when tasks of a category were claimed since a moment, in order."""
+        return await self._read(lambda cursor: reads.starts(cursor, category, since))
+
+    async def backlog(self, category: str) -> int:
+        """Return how many tasks of a category are PENDING or RETRY."""
+        return await self._read(lambda cursor: reads.backlog(cursor, category))
+
     async def history(self, task_id: str) -> list[Transition]:
         """Return the transitions of a task in order."""
         return await self._read(lambda cursor: reads.history(cursor, task_id))

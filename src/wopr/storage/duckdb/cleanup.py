@@ -36,7 +36,7 @@ class Cleanup:
         The watermark goes first: a task whose log is not known to be folded would
         be built anew from its log after a crash.
         """
-        self._folder.fold_all()
+        self._folder.complete()
         self._folder.save_watermark()
         connection = self._opened.connection
         connection.execute("begin")
@@ -47,12 +47,17 @@ class Cleanup:
                 f"order by seq limit {BATCH}",
                 [self._before],
             ).fetchall()
-            [(count, first)] = connection.execute(
-                "select count(*), min(seq) from doomed"
+            [(count, first, *ids)] = connection.execute(
+                "select count(*), min(seq), min(id), max(id) from doomed"
             ).fetchall()
             if count:
                 connection.execute(
                     "delete from tasks where id in (select id from doomed)"
+                ).fetchall()
+                connection.execute(
+                    "delete from task_logs where task_id between ? and ? "
+                    "and task_id in (select id from doomed)",
+                    ids,
                 ).fetchall()
                 if not self._keep_history:
                     connection.execute(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wopr.crashpoint import crashpoint
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
+from wopr.storage.duckdb.lines import Lines
 from wopr.storage.duckdb.opening import OpenedDatabase
 from wopr.storage.duckdb.portions import PORTION_BYTES, weight
 
@@ -67,6 +68,7 @@ class Folder:
 
     def __init__(self, opened: OpenedDatabase, last_seq: int) -> None:
         self._opened = opened
+        self.lines = Lines(opened)
         self.dirty: dict[str, tuple[Row, bool, int]] = {}
         self._committed_seq = last_seq
         self._bytes = 0  # of the log rows since everything was folded
@@ -116,11 +118,11 @@ class Folder:
             return
         if self._bytes > FOLD_AT_BYTES:
             self.fold_all()
-        if len(self.dirty) < FOLD_AT:
-            return
-        self.fold_some()
-        while len(self.dirty) >= 2 * FOLD_AT:
+        if len(self.dirty) >= FOLD_AT:
             self.fold_some()
+            while len(self.dirty) >= 2 * FOLD_AT:
+                self.fold_some()
+        self.lines.keep_up()
 
     def back_off(self) -> None:
         """Leave the database alone for a second; a commit that failed may have landed."""
@@ -137,18 +139,27 @@ class Folder:
         wait = self._not_before - time.monotonic()
         if wait > 0:
             return wait
-        if self.dirty:
+        self.lines.keep_up()  # jobs without commits, one after the other, are no quiet moment
+        if self.dirty or self.lines:
             if idle < IDLE_SECONDS:
                 return IDLE_SECONDS - idle
-            self.fold_some()
-            return 0.0 if self.dirty else CHECKPOINT_IDLE_SECONDS
-        if self._checkpointed == self._committed_seq:
+            if self.dirty:
+                self.fold_some()
+            else:
+                self.lines.write_some()
+            return 0.0 if self.dirty or self.lines else CHECKPOINT_IDLE_SECONDS
+        if self._checkpointed == self._written:
             return None
         if idle < CHECKPOINT_IDLE_SECONDS:
             return CHECKPOINT_IDLE_SECONDS - idle
         self.save_watermark()
         self._checkpoint()
         return None
+
+    def complete(self) -> None:
+        """Bring all tables up to what was handed over: what people read, and an end, needs that."""
+        self.fold_all()
+        self.lines.write_all()
 
     def fold_all(self) -> None:
         """Bring ``tasks`` up to the last commit."""
@@ -223,6 +234,11 @@ class Folder:
                     self.dirty[str(task_id)] = (row, False, first)
         self._suspect = False
 
+    @property
+    def _written(self) -> int:
+        """A number that grows with whatever fills DuckDB's log."""
+        return self._committed_seq + self.lines.written
+
     def _folded(self) -> int:
         """Return a seq up to which ``tasks`` surely holds everything."""
         for _, _, first in self.dirty.values():
@@ -240,7 +256,7 @@ class Folder:
 
     def _checkpoint(self) -> None:
         """Move the log of DuckDB itself into the file while nobody waits."""
-        self._checkpointed = self._committed_seq
+        self._checkpointed = self._written
         try:
             size = os.stat(f"{self._opened.path}.wal").st_size
         except OSError:

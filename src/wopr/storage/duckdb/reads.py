@@ -233,6 +233,30 @@ def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
     return int(row[0]) if row else 0
 
 
+def starts(cursor: Connection, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+    """Return when tasks of a category were claimed since a moment, in order."""
+    started = "to_status = 'started' and occurred_at >= ?"
+    with _one_moment(cursor):
+        [ids] = cursor.execute(
+            f"select min(task_id), max(task_id) from transitions where {started}", [since]
+        ).fetchall()
+        rows = cursor.execute(
+            f"select occurred_at, id::varchar, {', '.join(f'tasks.{one}' for one in COLUMNS[1:])} "
+            f"from transitions join tasks on id = task_id where {started} and category = ? "
+            "and id between ? and ? order by occurred_at, transitions.seq",
+            [since, category, *ids],
+        ).fetchall()
+    return [(row[0], TaskRecord.from_row(row[1:])) for row in rows]
+
+
+def backlog(cursor: Connection, category: str) -> int:
+    """Return how many tasks of a category are PENDING or RETRY."""
+    [(count,)] = cursor.execute(
+        f"select count(*) from tasks where status in ({_WAITING}) and category = ?", [category]
+    ).fetchall()
+    return int(count)
+
+
 def history(cursor: Connection, task_id: str) -> list[Transition]:
     """Return a task's transitions in order."""
     if not is_id(task_id):

@@ -16,6 +16,7 @@ import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
 from wopr.domain.fold import apply
+from wopr.domain.logline import LogLine
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import encode_added, encode_data
@@ -29,10 +30,12 @@ from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.answers import Answers
 from wopr.storage.duckdb.cleanup import Cleanup
 from wopr.storage.duckdb.exit import close_at_exit
+from wopr.storage.duckdb.logs import LogReads
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
 from wopr.storage.duckdb.reader import Reader, run_query
 from wopr.storage.duckdb.repair import explain
 from wopr.storage.duckdb.replay import replay
+from wopr.storage.duckdb.rules import RuleCalls
 from wopr.storage.duckdb.schedules import ScheduleCalls
 from wopr.storage.duckdb.seedcalls import SeedCalls, Waiter
 from wopr.storage.duckdb.writer import Write, Writer
@@ -44,7 +47,7 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 
-class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
+class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:
@@ -98,7 +101,12 @@ class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
 
     async def close(self) -> None:
         """Write what is left, fold, checkpoint, close the file. Idempotent."""
-        await asyncio.to_thread(self.close_sync)
+        try:
+            closing = asyncio.get_running_loop().run_in_executor(None, self.close_sync)
+        except RuntimeError:  # the interpreter is exiting: executors take no more work
+            self.close_sync()
+        else:
+            await closing
 
     def close_sync(self) -> None:
         """Close without an event loop."""
@@ -192,7 +200,7 @@ class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
 
     async def flush(self) -> None:
         """Return when everything submitted so far was written or refused."""
-        await self._in_writer(lambda: None)
+        await self._in_writer(self._writer.folder.lines.write_all)
 
     @property
     def full(self) -> bool:
@@ -214,6 +222,16 @@ class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
         with self._order:
             self._writer.submit(Write([], [], [row], [row], _nothing, urgent=False))
 
+    def save_logs(self, lines: Sequence[LogLine]) -> None:
+        """Store lines that tasks logged when the writer has time; too many are dropped."""
+        with self._order:
+            if self._opened is None or self._pid != os.getpid():
+                return  # work that was abandoned can log after the end
+            pending = self._writer.folder.lines
+            if pending.add(lines):
+                self._writer.submit(Write([], [], [], [], _nothing, urgent=False))
+        pending.report()  # not under the lock: whoever handles the message may use the queue
+
     # -- reads --------------------------------------------------------------
 
     async def get(self, task_id: str) -> TaskRecord | None:
@@ -226,7 +244,7 @@ class DuckDBStorage(Answers, ScheduleCalls, SeedCalls):
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""
-        await self._fold()
+        await self._in_writer(self._writer.folder.complete)
         return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))
 
     async def cleanup(

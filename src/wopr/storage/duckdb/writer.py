@@ -27,6 +27,7 @@ from wopr.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
 from wopr.domain.task import TaskRecord
 from wopr.storage.duckdb.brisk import brisk
+from wopr.storage.duckdb.failures import lacks_memory, may_be_the_rows
 from wopr.storage.duckdb.folder import Folder
 from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal
 from wopr.storage.duckdb.portions import PORTION_BYTES
@@ -244,7 +245,7 @@ class Writer:
                 self._append(batch)
                 break
             except Exception as error:  # noqa: BLE001 - every failure of a commit has to reach its callers
-                if not left or not _lacks_memory(error) or not self._stop_the_query(batch):
+                if not left or not lacks_memory(error) or not self._stop_the_query(batch):
                     return self._after_failure(batch, error)
         return self._committed(batch)
 
@@ -299,7 +300,7 @@ class Writer:
             return [(write, _storage_error(again)) for write in batch]
         if landed:
             return self._committed(batch)
-        if len(batch) == 1 or not _may_be_the_rows(error):
+        if len(batch) == 1 or not may_be_the_rows(error):
             return [(write, _storage_error(error)) for write in batch]
         half = len(batch) // 2
         return self._commit(batch[:half]) + self._commit(batch[half:])
@@ -344,7 +345,7 @@ class Writer:
             job.future.set_exception(_storage_error(error))
 
     def _settle_down(self) -> float:
-        self.folder.fold_all()
+        self.folder.complete()
         self.folder.save_watermark()
         return 0.0
 
@@ -366,21 +367,6 @@ class Writer:
                 except Exception as again:  # noqa: BLE001
                     log.error("The database can't be opened again yet: %s", again)
             return 1.0
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether the memory limit, which queries share, was the cause."""
-    return type(error).__name__ == "OutOfMemoryException" or "failed to pin block" in str(error)
-
-
-def _may_be_the_rows(error: Exception) -> bool:
-    """Whether one bad row of a batch can have caused the error, rather than the disk."""
-    name = type(error).__name__
-    return isinstance(error, TypeError | ValueError | OverflowError) or name in {
-        "ConversionException",
-        "InvalidInputException",
-        "ConstraintException",
-    }
 
 
 def _storage_error(error: BaseException) -> StorageError:
