@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from wopr.config import Settings
 from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
+from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
 from wopr.domain.task import TaskRecord
 from wopr.engine.engine import Engine
 from wopr.engine.scheduler import Scheduler, View
 from wopr.insights import Insights
 from wopr.ports.storage import TaskFilter
-from wopr.results import Explanation, HistoryEntry, QueryResult
+from wopr.results import Explanation, HistoryEntry, QueryResult, WorkerInfo
 
 
 class ScheduleBackend(Protocol):
@@ -63,6 +65,26 @@ class ScheduleBackend(Protocol):
         ...
 
 
+class RuleBackend(Protocol):
+    """Keeps the rules; see the engine's rule book."""
+
+    async def all(self, kind: RuleKind) -> list[Rule]:
+        """Return the rules of a kind, by name."""
+        ...
+
+    async def save(self, rules: Sequence[Rule]) -> None:
+        """Add or change rules."""
+        ...
+
+    async def merge(self, rule: Rule) -> Rule:
+        """Change those fields of a rule that its value has; null takes one away."""
+        ...
+
+    async def delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
+        """Delete rules; return those that there were."""
+        ...
+
+
 class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked."""
 
@@ -71,12 +93,21 @@ class Backend(Protocol):
         """What is asked about schedules."""
         ...
 
+    @property
+    def rules(self) -> RuleBackend:
+        """What is set at run time."""
+        ...
+
     async def add(self, new: NewTask) -> str:
         """Add one task; return its id once it is on disk."""
         ...
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
+        ...
+
+    async def check_room(self, counts: Mapping[str, int]) -> None:
+        """Refuse so many tasks by category, where a backlog is full and does so."""
         ...
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
@@ -95,8 +126,12 @@ class Backend(Protocol):
         """Return a task once it has ended."""
         ...
 
-    async def cancel(self, task_id: str) -> bool:
+    async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a live task."""
+        ...
+
+    async def revoke(self, rule: Rule) -> int:
+        """Cancel the live tasks that a revocation is about; return how many."""
         ...
 
     async def retry(self, task_id: str) -> bool:
@@ -123,6 +158,14 @@ class Backend(Protocol):
         """Return a task's transitions in order."""
         ...
 
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines that a task logged, in order."""
+        ...
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers by category and name."""
+        ...
+
     async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
         """Run one read-only query."""
         ...
@@ -138,11 +181,16 @@ class EngineBackend:
         self._deleting = asyncio.Lock()
         self.add = engine.add
         self.add_many = engine.add_many
+        self.check_room = engine.check_room
         self.add_flow = engine.add_flow
         self.get = engine.get
         self.find = engine.find
         self.wait = engine.wait
         self.cancel = engine.cancel
+        self.rules = engine.rules
+        self.revoke = engine.revoke
+        self.workers = self._insights.workers
+        self.logs = self._insights.logs
         self.recover = engine.recover
         self.stats = self._insights.stats
         self.history = self._insights.history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from wopr.backend import Backend, EngineBackend
+from wopr.beside import Beside
 from wopr.clockwork import Clockwork
 from wopr.config import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import QueueClosedError, StorageOwnedError
+from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.engine.engine import Engine
+from wopr.engine.events import Events
+from wopr.engine.executors.choice import Executors
 from wopr.engine.firing import AsService
+from wopr.engine.foreground import Foreground
 from wopr.engine.infos import info_of
 from wopr.engine.pool import Pool
 from wopr.engine.registry import Registry
@@ -57,6 +62,9 @@ class Opening:
         self._stopping: asyncio.Task[None] | None = None
         self._workers = 0
         self.clockwork = Clockwork(self.backend)
+        self.events = Events()
+        self.beside = Beside()
+        self.foreground = Foreground()
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
 
@@ -72,9 +80,20 @@ class Opening:
         return self._storage
 
     @property
+    def engine(self) -> Engine | None:
+        """The engine of this process; ``None`` while closed, or if another process has the file."""
+        return self._engine
+
+    @property
     def pools(self) -> dict[str, Pool]:
         """The pools by category; empty while closed."""
         return self._engine.pools if self._engine is not None else {}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it is open on, while that runs."""
+        loop = self._loop if self._backend is not None and self._open() else None
+        return loop if loop is not None and loop.is_running() else None
 
     def exists(self) -> bool:
         """Whether there is anything to read, so that a read makes no file."""
@@ -85,9 +104,16 @@ class Opening:
         return info_of(record, self._registry)
 
     def registered(self, name: str) -> None:
-        """Tell a running engine of a new name."""
+        """Tell a running engine of a new name; in any thread."""
         if self._engine is not None:
-            self._engine.registered(name)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop = self._engine.services.loop
+                loop.call_soon_threadsafe(self._engine.registered, name)
+
+    def categorised(self, category: str) -> None:
+        """Tell a running engine what the code says about a category now."""
+        if self._engine is not None and category in self._engine.pools:
+            self._engine.control.prepare(self._engine.pools[category])
 
     async def backend(self) -> Backend:
         """Return what carries the verbs out; open it if need be.
@@ -137,7 +163,15 @@ class Opening:
             self._rng,
             max_crashes=self._settings.max_crashes,
             window=self._settings.window,
+            executors=Executors(
+                self._settings.processes,
+                self._settings.process_max_tasks,
+                self._settings.process_memory_bytes,
+                self._clock,
+            ),
+            foreground=self.foreground,
         )
+        self.events.attach(engine.services)  # what recovery does is told too
         try:
             await self._whole_start(engine)
         except StorageOwnedError:
@@ -149,6 +183,7 @@ class Opening:
             self._remote = remote
             return remote
         self._engine = engine
+        self.foreground.on_release = engine.wake_background
         backend = EngineBackend(engine, self._settings)
         backend.schedules.firing.as_service = self.as_service
         if self._factory is None and hasattr(socket, "AF_UNIX"):
@@ -202,7 +237,9 @@ class Opening:
         prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
         names = [f"{prefix}-{self._workers + number}" for number in range(1, count + 1)]
         self._workers += count
+        self._engine.heartbeat.start()
         self._engine.pool(category).add_workers(names)
+        await self.beside.start()
 
     async def stop(self, grace: float) -> None:
         """Close what is open; does nothing when nothing is."""
@@ -213,24 +250,33 @@ class Opening:
             await remote.close()
         engine = self._engine
         if engine is None:
+            await self._registry.resources.close()  # tasks that were run directly opened them
             return
         engine.stopping = True
         if self._stopping is None:  # else another call is at it
             self._stopping = asyncio.ensure_future(self._stop(engine, grace))
+        elif not grace:
+            engine.services.hurry.set()
         await asyncio.shield(self._stopping)  # a caller that gives up leaves nothing half closed
 
     async def _stop(self, engine: Engine, grace: float) -> None:
         try:
+            await self.beside.stop()
             await self.clockwork.stop()
             await engine.drain(grace)
+            with contextlib.suppress(StorageError):  # closing says what became of it
+                await engine.services.storage.flush()
+            await self.events.detach()
             if self._server is not None:
                 server, self._server = self._server, None
                 await server.close()
         finally:
             try:
+                await self._registry.resources.close()
                 await engine.close()
             finally:
                 self._engine = self._backend = self._stopping = None
+                self.foreground.on_release = None
                 if self._factory is None:
                     self._storage = None
 

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from wopr.auth.config import Auth
 from wopr.config import Settings
+from wopr.controls import Controls
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
@@ -27,9 +28,11 @@ from wopr.engine.labels import check_id, check_label
 from wopr.engine.lanes import Lanes
 from wopr.engine.worker import Worker
 from wopr.flows.calls import FlowCalls
+from wopr.hooks import Hooks
 from wopr.opening import Opening
 from wopr.questions import Questions
 from wopr.registration import Registration
+from wopr.resources import Providing
 from wopr.scheduling import Scheduling
 from wopr.storage.noop import NoopStorage
 from wopr.sync import SyncQueue
@@ -42,7 +45,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
+class TaskQueue(Registration, Questions, FlowCalls, Scheduling, Hooks, Controls, Providing):
     """A durable queue of tasks in one DuckDB file.
 
     Args:
@@ -164,6 +167,7 @@ class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
         max_retries: int | None = None,
         retry: Any = None,
         timeout: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
         delay: float | timedelta | None = None,
         run_at: datetime | None = None,
         unique_key: str | None = None,
@@ -182,6 +186,7 @@ class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
             "max_retries": max_retries,
             "retry": retry,
             "timeout": timeout,
+            "soft_timeout": soft_timeout,
             "delay": delay,
             "run_at": run_at,
             "unique_key": unique_key,
@@ -323,8 +328,9 @@ class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
             timeout: grace time in seconds; ``None`` means ``WOPR_TASKS_SHUTDOWN_SECONDS``.
                 What still runs then is interrupted and goes back to PENDING at no cost.
 
-        May be called any number of times, also on a queue that was never used. The
-        queue opens again when it is used again.
+        May be called any number of times, also on a queue that was never used; with 0 it
+        ends the grace time of a call that is under way. The queue opens again when it is
+        used again.
         """
         grace = self.settings.shutdown_seconds
         if timeout is not None:
@@ -352,6 +358,9 @@ class TaskQueue(Registration, Questions, FlowCalls, Scheduling):
 
     def _registered(self, name: str) -> None:
         self._opening.registered(name)
+
+    def _categorised(self, category: str) -> None:
+        self._opening.categorised(category)
 
 
 def _call(call: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

@@ -17,8 +17,9 @@ from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.engine.calls import check_count, check_priority, check_seconds
+from wopr.engine.executors.choice import Executors
 from wopr.engine.labels import check_label
-from wopr.engine.registry import Registry
+from wopr.engine.registry import CategoryOptions, Executor, Registry
 from wopr.engine.variables import ContextVariables
 from wopr.handlers.registered import RegisteredHandler
 from wopr.task import AsyncTask, SyncTask, Task, TaskDecorator
@@ -106,6 +107,8 @@ class Registration:
         max_retries: int | None = None,
         retry: Any = None,
         timeout: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
+        executor: Executor = None,
     ) -> Callable[[F], F]:
         """Register a function under a name; returns it unchanged.
 
@@ -117,7 +120,13 @@ class Registration:
                 neither says, or as many as a policy's ``stop`` allows.
             retry: a :class:`RetryPolicy`, or tenacity ``wait_*``, ``stop_*`` and
                 ``retry_if_*`` objects.
-            timeout: seconds that one attempt may run.
+            timeout: seconds that one attempt may run. Then it is stopped for real: a coroutine is
+                cancelled, a process killed, a thread left to itself; and its worker is free.
+            soft_timeout: seconds after which :class:`SoftTimeoutError` is raised inside the
+                function, which may catch it to clean up or to return what it has.
+            executor: what runs the function: ``"thread"``, ``"process"``, or an executor of
+                :mod:`concurrent.futures`. ``None`` leaves it to the category, and then to the
+                event loop for coroutine functions and a thread for others.
 
         Raises:
             DuplicateTaskError: the name belongs to another function.
@@ -127,7 +136,17 @@ class Registration:
         check_label(name, "a task's name")  # @register_task without a name would end up here
 
         def register(function: F) -> F:
-            self._register(function, name, category, priority, max_retries, retry, timeout)
+            self._register(
+                function,
+                name,
+                category=category,
+                priority=priority,
+                max_retries=max_retries,
+                retry=retry,
+                timeout=timeout,
+                soft_timeout=soft_timeout,
+                executor=executor,
+            )
             return function
 
         return register
@@ -136,21 +155,33 @@ class Registration:
         self,
         function: Callable[..., Any],
         name: str,
+        *,
         category: str,
         priority: TaskPriority,
         max_retries: int | None,
         retry: Any,
         timeout: float | timedelta | None,
+        soft_timeout: float | timedelta | None,
+        executor: Executor,
     ) -> None:
         metadata = requirements_of(function)
+        hard = None if timeout is None else check_seconds(timeout, "timeout", zero="refuse")
+        soft = soft_timeout
+        if soft is not None:
+            soft = check_seconds(soft, "soft_timeout", zero="refuse")
+        label = check_label(category, "category")
+        used = executor if executor is not None else self._registry.category(label).executor
+        Executors.check(used, function, is_async_callable(function), soft)
         self._registry.add(
             function,
             name=check_label(name, "a task's name"),
-            category=check_label(category, "category"),
+            category=label,
             priority=check_priority(priority),
             max_retries=None if max_retries is None else check_count(max_retries, "max_retries"),
             retry=RetryPolicy.of(retry),
-            timeout=None if timeout is None else check_seconds(timeout, "timeout", zero="refuse"),
+            timeout=hard,
+            soft_timeout=soft,
+            executor=executor,
             carriers=[AuthCarrier(name, metadata, self.auth)] if metadata.protected else (),
         )
         close_marks(function)
@@ -172,6 +203,8 @@ class Registration:
         max_retries: int | None = None,
         retry: Any = None,
         timeout: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
+        executor: Executor = None,
     ) -> TaskDecorator: ...
     def task(self, *functions: Any, **options: Any) -> Any:
         """Make a function a :class:`Task`: still callable, and with ``enqueue``.
@@ -191,6 +224,8 @@ class Registration:
         max_retries: int | None = None,
         retry: Any = None,
         timeout: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
+        executor: Executor = None,
     ) -> Callable[[Callable[..., Any]], Task[..., Any]]:
         def decorate(function: Callable[..., Any]) -> Task[..., Any]:
             label = name
@@ -201,8 +236,42 @@ class Registration:
                         f"{shown(function)} has no name of its own. Give the task one: "
                         "@queue.task(name=…)."
                     )
-            self._register(function, label, category, priority, max_retries, retry, timeout)
+            register = self.register_task(
+                label,
+                category,
+                priority=priority,
+                max_retries=max_retries,
+                retry=retry,
+                timeout=timeout,
+                soft_timeout=soft_timeout,
+                executor=executor,
+            )
             kind = AsyncTask if is_async_callable(function) else SyncTask
-            return kind(cast("TaskQueue", self), label, function)
+            return kind(cast("TaskQueue", self), label, register(function))
 
         return decorate
+
+    def category(self, name: str, *, executor: Executor = None, background: bool = False) -> None:
+        """Say how the tasks of a category are run; may be said again.
+
+        Args:
+            name: of the category.
+            executor: what runs the functions of those tasks that say nothing else; see
+                :meth:`register_task`.
+            background: start none of them while ``async with queue.foreground():`` is held
+                anywhere in the process.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be, or a function that is
+                registered in the category can't be run so.
+        """
+        label = check_label(name, "category")
+        for item in self._registry.definitions.values():
+            if item.category == label and item.executor is None:
+                soft = item.run_options.soft_timeout
+                Executors.check(executor, item.function, item.is_async, soft)
+        self._registry.categories[label] = CategoryOptions(executor, bool(background))
+        self._categorised(label)
+
+    def _categorised(self, category: str) -> None:
+        """Be told that a category is declared."""

@@ -132,3 +132,21 @@ class Explanation:
 def attempts(number: int) -> str:
     """Return a number of attempts as people read it."""
     return "1 attempt" if number == 1 else f"{number} attempts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """What one worker slot is doing. Times are aware datetimes in UTC."""
+
+    name: str
+    category: str
+    task_id: str | None = None
+    """What it runs; ``None`` when it is idle."""
+    task_name: str | None = None
+    attempt: int | None = None
+    since: datetime | None = None
+    """Since when it runs that."""
+    last_claim_at: datetime | None = None
+    """When it last took a task."""
+    heartbeat_at: datetime
+    """When the event loop that runs it was last seen alive."""

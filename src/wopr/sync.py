@@ -27,7 +27,8 @@ class SyncQueue:
             print(sync(handle.result, timeout=10))
 
     The queue runs on an event loop in a thread of its own until ``close``; workers
-    started through it run there.
+    started through it run there. Where the queue is open on another thread's event loop,
+    as in a worker, calls run on that one.
     """
 
     def __init__(self, queue: TaskQueue) -> None:
@@ -44,7 +45,7 @@ class SyncQueue:
             QueueClosedError: called from the queue's own loop, which would wait for itself.
         """
         loop = self._running()
-        if threading.current_thread() is self._thread:
+        if _current_loop() is loop:
             raise QueueClosedError(
                 "A task that runs on the queue's own event loop can't wait for that loop: "
                 "in an async task write `await function(…)`."
@@ -54,6 +55,9 @@ class SyncQueue:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
+                shared = self._queue._opening.loop  # noqa: SLF001 - the two are one thing
+                if shared is not None:
+                    return shared
                 loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=loop.run_forever, name="wopr-loop", daemon=True
@@ -96,3 +100,10 @@ class SyncQueue:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     max_retries: int | None
     retry: Any
     timeout: float | timedelta | None
+    soft_timeout: float | timedelta | None
     delay: float | timedelta | None
     run_at: datetime | None
     unique_key: str | None

@@ -208,7 +208,7 @@ async def test_a_child_without_a_function_can_be_cancelled_and_stays_so(home: Ho
         await ended(queue, gate.id)
         await everything_claimed(queue)
         assert await queue.cancel_task(child.id)
-        dependents(queue)._write_down()
+        dependents(queue)._releasing._write_down()
         await everything_claimed(queue)
         assert TaskStatus.CANCELLED is await queue.handle(child.id).status()
         if isinstance(home, DuckDBHome):
@@ -467,7 +467,7 @@ async def test_a_released_task_is_shown_as_such_when_no_worker_takes_it(
         child = await queue.enqueue("other", depends_on=[parent])
         work.gate.open()
         await ended(queue, parent.id)
-        dependents(queue)._write_down()
+        dependents(queue)._releasing._write_down()
         await until(child.info, lambda info: not info.waiting)
         assert "no workers" == (await queue.explain(child.id)).reason
         await queue.start_workers("d", 1)

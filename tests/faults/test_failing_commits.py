@@ -480,3 +480,28 @@ async def test_a_shutdown_gives_the_file_free_although_nothing_can_be_written(
     monkeypatch.undo()
     async with TaskQueue(enabled=True, database=path) as again:
         assert [handle.id] == [info.id for info in await again.get_tasks()]
+
+
+async def test_a_revoked_task_whose_cancel_fails_is_cancelled_later_and_not_too_eagerly(
+    queue: TaskQueue, fault: Fault
+) -> None:
+    double, runs = _counted(queue)
+    await queue.revoke(task="double", standing=True)
+    handle = await double.enqueue(1)
+    backed_off = []
+    engine = queue._opening._engine
+    assert engine is not None
+    pool = engine.pool("c")
+    back_off = pool.back_off
+
+    def noted() -> float:
+        backed_off.append(fault.tried)
+        return back_off()
+
+    pool.back_off = noted  # type: ignore[method-assign]
+    fault.arm(3, before=FULL)
+    await queue.start_workers("c", 1)
+    info = await queue.wait(handle.id, timeout=PATIENCE)
+    assert info.status is TaskStatus.CANCELLED
+    assert len(backed_off) == 3
+    assert [] == runs

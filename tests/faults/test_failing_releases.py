@@ -238,7 +238,7 @@ async def test_a_task_is_not_claimed_before_its_release_is_known(
 
     picky.fails = reason_is("parents ended", times=2)
     picky.go.clear()
-    engine_of(queue).dependents._write_down()
+    engine_of(queue).dependents._releasing._write_down()
     engine_of(queue).pool("d").add_workers(["d-1"])
     await until(picky.entered.is_set)
     await asyncio.sleep(0)
@@ -407,7 +407,7 @@ async def test_a_released_task_that_memory_has_no_room_for_is_not_lost_when_that
         picky.fails = reason_is("parents ended", times=100)
         go_on.set()
         await queue.wait(parent.id, timeout=PATIENCE)
-        engine_of(queue).dependents._write_down()
+        engine_of(queue).dependents._releasing._write_down()
         pool.pager.trim()
         await queue.start_workers("d", 2)
         for child in children:
@@ -429,7 +429,7 @@ async def test_a_shutdown_while_releases_fail_leaves_everything_to_the_next_open
                 child = await freed(queue, steps)
                 picky.fails = reason_is("parents ended")
                 picky.go.clear()
-                engine_of(queue).dependents._write_down()
+                engine_of(queue).dependents._releasing._write_down()
                 await until(picky.entered.is_set)
                 picky.go.set()
             else:
@@ -483,3 +483,27 @@ async def test_a_task_that_is_put_back_and_whose_cancellation_fails_waits_for_it
     assert await retrying
     assert TaskStatus.FAILED is (await queue.wait(child.id, timeout=PATIENCE)).status
     assert ["held"] == steps.ran
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_task_that_memory_has_no_room_for_while_its_release_is_written_is_not_lost(
+    picky: Picky, queue: TaskQueue, fails: bool
+) -> None:
+    steps, ran = Steps(queue), list[str]()
+    other_category(queue, ran)
+    child = await freed(queue, steps)
+    engine = engine_of(queue)
+    record = engine.pool("d").lanes.pop()
+    assert record is not None
+
+    if fails:  # it is tried again as a row by itself before it is given up
+        picky.fails = reason_is("parents ended", times=2)
+    picky.holds = reason_is("parents ended", times=1)
+    engine.dependents._releasing._write_down()
+    assert engine.services.storage.in_flight(record)
+    engine.dependents.release([record])
+    picky.tell()
+
+    await queue.start_workers("d", 1)
+    await queue.wait(child.id, timeout=PATIENCE)
+    assert ["other"] == ran

@@ -140,6 +140,6 @@ def test_the_method_s_options_come_before_those_of_the_class() -> None:
         "now": ("urgent", TaskPriority.HIGH, 5),
         "weekly": ("reports", TaskPriority.LOW, 5),
     } == {
-        name.rpartition(".")[2]: (item.category, item.priority, item.timeout)
+        name.rpartition(".")[2]: (item.category, item.priority, item.run_options.timeout)
         for name, item in definitions.items()
     }

@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
         self.do(opening._server.close())  # the kernel does that to a killed process
         for pool in pools:
             pool.accepting = False
-            pool._settle = lambda *_: None
+            pool.runs._settle = lambda *_: None
 
         async def gone() -> None:
             others = asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from wopr import (
+    BacklogFullError,
     InvalidCallError,
+    OnFull,
     QueryError,
     StorageError,
     StorageOwnedError,
@@ -25,6 +28,7 @@ from wopr import (
     UniqueKeyConflictError,
 )
 from wopr.domain.newtask import OnConflict
+from wopr.remote import client as remote_client
 from wopr.remote.protocol import socket_path
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -219,8 +223,6 @@ async def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
 async def test_garbage_on_the_socket_harms_nobody(
     database: Path, owner: subprocess.Popen[str]
 ) -> None:
-    import asyncio
-
     for garbage in (
         b"\n",
         b"{}\n",
@@ -238,3 +240,60 @@ async def test_garbage_on_the_socket_harms_nobody(
     async with client(database) as queue:
         handle = await queue.enqueue("double", (5,))
         assert await handle.result(timeout=10) == 10
+
+
+async def test_limits_pauses_and_revocations_are_those_of_the_owner(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    queue = client(database)
+    async with queue:
+        limit = await queue.set_limit("default", key="number", concurrency=1)
+        assert await queue.limits() == [limit]
+        first, second = [await queue.add_task("hold", number=3) for _ in range(2)]
+        while (await queue.require_task_info(first)).status is not TaskStatus.STARTED:
+            pass
+        explained = await queue.explain(second)
+        assert explained.reason == "limited"
+        assert "1 of at most 1" in explained.text
+        assert await queue.remove_limit("default", "number")
+        await queue.pause("default", reason="for a while")
+        waits = await queue.add_task("double", number=1)
+        assert (await queue.explain(waits)).reason == "paused"
+        assert [pause.reason for pause in await queue.pauses()] == ["for a while"]
+        assert await queue.revoke(task="hold", where={"number": 3}) == 2
+        assert await queue.resume("default")
+        assert (await queue.wait(waits, timeout=20)).result == 2
+        with pytest.raises(InvalidCallError, match="not registered"):
+            await queue.add_task("elsewhere")
+        workers = await queue.worker_info()
+        assert [worker.category for worker in workers] == ["default"] * 4
+        assert all(worker.heartbeat_at.tzinfo is not None for worker in workers)
+        assert await queue.get_logs(waits) == []
+
+
+async def test_a_bulk_of_several_calls_is_refused_as_a_whole(
+    database: Path, owner: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_client, "BULK", 10)
+    async with client(database) as queue:
+        await queue.pause("default")
+        await queue.set_limit("default", backlog=25, on_full=OnFull.REFUSE)
+        with pytest.raises(BacklogFullError, match="30 more were refused; nothing was written"):
+            await queue.enqueue_ids("double", [(n,) for n in range(30)], {})
+        assert (await queue.get_task_stats())["total"] == 0
+        assert len(await queue.enqueue_ids("double", [(n,) for n in range(25)], {})) == 25
+
+
+async def test_changes_that_two_clients_make_to_one_limit_both_count(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    async with client(database) as one, client(database) as other:
+        await asyncio.gather(
+            one.set_limit("default", concurrency=3), other.set_limit("default", rate="1/s")
+        )
+        [limit] = await one.limits()
+        assert (limit.concurrency, limit.rate, limit.per) == (3, 1, 1.0)
+        await asyncio.gather(
+            one.set_limit("default", concurrency=None), other.set_limit("default", rate=None)
+        )
+        assert await other.limits() == []

@@ -5,12 +5,12 @@ Never run: mypy --strict and pyright read it (test_typing.py), and neither may o
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from wopr import Task, TaskHandle, TaskInfo, TaskPriority, TaskQueue, TaskStatus
+from wopr import Task, TaskHandle, TaskInfo, TaskPriority, TaskQueue, TaskStatus, provided
 from wopr.flows import Composition, Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.handlers import (
     DirectTaskExecutor,
@@ -37,6 +37,32 @@ def add(a: int, b: int) -> int:
 
 @queue.task()
 async def nothing() -> None: ...
+
+
+class Client: ...
+
+
+@queue.resource
+async def client() -> AsyncIterator[Client]:
+    yield Client()
+
+
+@queue.resource(provides=(Client,), timeout=3)
+def plain() -> Iterator[Client]:
+    yield Client()
+
+
+@queue.task
+async def clean(days: int, *, client: Client = provided) -> int:
+    return days
+
+
+async def resources() -> None:
+    assert_type(await clean.enqueue(days=3), TaskHandle[int])
+    assert_type(client(), AsyncIterator[Client])
+    assert_type(plain(), Iterator[Client])
+    with queue.override(client, Client()):
+        assert_type(await clean(3, client=Client()), int)
 
 
 any_int: Task[..., int] = send

@@ -168,3 +168,25 @@ def test_too_many_due_tasks_are_left_to_the_storage_again_the_newest_first() -> 
     assert [] == lanes.trim()
     assert [1, 2, 3, 4, 5, 6, 7, 8] == drained(lanes)
     assert [(2, 8)] == lanes.lanes_to_page()
+
+
+def test_a_page_under_way_is_not_the_last_if_a_task_before_it_was_left_to_the_storage() -> None:
+    lanes = Lanes(2)
+    for seq in (5, 6):
+        lanes.add_paged(record(seq), NOW)
+    lanes._lanes[2].beyond = 10  # pages up to there were read
+    lanes.page_started(2)  # from 10 on
+    assert False is lanes.push(record(7), NOW)  # its claim failed, and memory is full
+    lanes.page_ended(2, None, full=False)
+    assert [5, 6] == drained(lanes)
+    assert [(2, 6)] == lanes.lanes_to_page()
+
+
+def test_a_page_of_delayed_tasks_is_not_the_last_if_one_was_left_to_the_storage() -> None:
+    lanes = Lanes(1)
+    lanes.add_paged(record(1, run_at=SOON), NOW)
+    lanes.later_beyond = LATER
+    lanes.later_started()
+    assert False is lanes.push(record(2, run_at=SOON), NOW)
+    lanes.later_ended(None, full=False)
+    assert SOON == lanes.later_beyond

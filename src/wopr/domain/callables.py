@@ -39,11 +39,15 @@ def signature_of(function: Callable[..., object]) -> inspect.Signature:
         )
 
 
-def signature_text(function: Callable[..., object], name: str | None = None) -> str:
+def signature_text(
+    function: Callable[..., object],
+    name: str | None = None,
+    signature: inspect.Signature | None = None,
+) -> str:
     """Return the signature as it would be written, like ``send(to: str, n: int = 1) -> None``."""
     try:
         title = name or getattr(function, "__name__", None) or type(function).__name__
-        signature = signature_of(function)
+        signature = signature or signature_of(function)
         parameters = [
             parameter.replace(annotation=_unquoted(parameter.annotation))
             for parameter in signature.parameters.values()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -28,6 +29,7 @@ from wopr.domain.jsontext import (
 from wopr.domain.parameters import Parameters
 from wopr.domain.resultof import HOLE
 from wopr.domain.slots import Slot
+from wopr.domain.supplied import Supplied, split
 
 __all__ = [
     "CallCodec",
@@ -71,6 +73,9 @@ class CallCodec:
 
     Annotations are looked at on first use, so a function may be registered
     before the classes it names are defined.
+
+    Attributes:
+        supplied: The parameters that are no part of a call; known after first use.
     """
 
     def __init__(
@@ -78,28 +83,41 @@ class CallCodec:
         function: Callable[..., object],
         name: str,
         limits: PayloadLimits = PayloadLimits(),
+        provides: Callable[[Any], bool] = lambda hint: False,
     ) -> None:
-        """Make the codec of ``function``, which errors call ``name``."""
+        """Make the codec of ``function``, which errors call ``name``.
+
+        ``provides`` says whether there is a resource for an annotation.
+        """
         self.name = name
         self.limits = limits
         self._function = function
-        self._signature = signature_of(function)
+        self._provides = provides
+        self._quick_bytes = limits.args - 2
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at the parameters again: there are other resources than before."""
+        self._signature = signature_of(self._function)
+        self.supplied: tuple[Supplied, ...] = ()
         self._lazy_parameters: Parameters | None = None
         # Until the parameters are known, these make every call take the thorough path.
         self._fewest, self._most = 1, 0
         self._kinds: tuple[frozenset[type], ...] = ()
         self._result_is_int = False
-        self._quick_bytes = limits.args - 2
 
     @property
     def signature(self) -> str:
         """The function's signature as it would be written."""
-        return signature_text(self._function, self.name)
+        return signature_text(self._function, self.name, self._signature)
 
     @property
     def _parameters(self) -> Parameters:
         found = self._lazy_parameters
         if found is None:
+            self._signature, self.supplied = split(
+                self._function, signature_of(self._function), self._provides
+            )
             found = Parameters(self._function, self._signature, self.limits.depth)
             self._lazy_parameters = found
             self._result_is_int = int in found.result.kinds
@@ -182,10 +200,18 @@ class CallCodec:
     def _check_binding(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         problem = self._parameters.problem(args, kwargs)
         if problem is not None:
+            filled = ", ".join(repr(one.name) for one in self.supplied)
+            note = f" A resource fills {filled}: leave that out." if filled else ""
             raise InvalidCallError(
                 f"The call of task {self.name!r} doesn't fit: {problem}. "
-                f"The signature is {self.signature}."
+                f"The signature is {self.signature}.{note}"
             )
+
+    def arguments(self, args: str, kwargs: str) -> dict[str, object]:
+        """Return the stored arguments of a call by name, as JSON values, with plain defaults."""
+        label = self._parameters.label
+        given = {label(index): value for index, value in enumerate(from_json(args))}
+        return {**self._parameters.defaults, **given, **from_json(kwargs)}
 
     def accepts(self, keyword: str, given: int, *, exactly: bool = False) -> bool:
         """Whether a call with ``given`` positional arguments can have this keyword as well."""

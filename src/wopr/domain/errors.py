@@ -12,17 +12,23 @@ WoprError
 │   ├── InvalidAuthContextValueError
 │   ├── AuthSnapshotUnavailableError
 │   ├── TaskAsyncInvocationRequiredError
+│   ├── SettingsFileError         a file with settings can't be read
 │   └── PayloadError
 │       └── PayloadTooLargeError
 ├── UniqueKeyConflictError    (ValueError)
+├── BacklogFullError          a category has as many waiting tasks as it may have
 ├── TaskFailedError           what ``handle.result()`` raises for a FAILED task
 ├── TaskCancelledError        what ``handle.result()`` raises for a CANCELLED task
 ├── TaskRefusedError          a task may not run, and why
+├── SoftTimeoutError          (TimeoutError) raised inside of a task that runs too long
+├── ProcessDiedError          what ran a task died
 ├── TaskNotFoundError         (LookupError)
 ├── ScheduleNotFoundError     (LookupError)
 ├── TaskApplicationContextNotFoundError
 ├── AuthContextNotFoundError  (LookupError)
 ├── AuthRequirementDeniedError
+├── DeliveryFailedError       a notification did not arrive
+│   └── DeliveryRefusedError  and will not: its receiver refuses it
 ├── QueryError                a refused or failed ``queue.sql``
 │   └── QueryTimeoutError     (TimeoutError)
 └── StorageError              (RuntimeError)
@@ -39,6 +45,10 @@ from wopr.domain.authorization import AuthorizationDecision
 
 class WoprError(Exception):
     """Base of all errors of wopr."""
+
+
+class BacklogFullError(WoprError):
+    """The category has as many waiting tasks as it may have; nothing was written."""
 
 
 class QueueDisabledError(WoprError, RuntimeError):
@@ -85,11 +95,15 @@ class AuthSnapshotUnavailableError(InvalidCallError):
 
 
 class TaskAsyncInvocationRequiredError(InvalidCallError):
-    """A coroutine method was to be run directly by code that does not await."""
+    """A method that has to be awaited was to be run directly by code that does not await."""
+
+
+class SettingsFileError(InvalidCallError):
+    """A file with settings can't be read, or names a setting that there is not."""
 
 
 class PayloadError(InvalidCallError):
-    """Arguments or a result can't be stored as JSON."""
+    """Arguments or a result can't be stored as JSON, or can't be sent to another process."""
 
 
 class PayloadTooLargeError(PayloadError):
@@ -117,6 +131,18 @@ class TaskCancelledError(WoprError):
     """The task ended CANCELLED, so it has no result."""
 
 
+class SoftTimeoutError(WoprError, TimeoutError):
+    """Raised inside of a task's function once its soft timeout is over, at most once per attempt.
+
+    A function that catches it can clean up and return a result. One that lets it out fails,
+    and is retried like after any failure.
+    """
+
+
+class ProcessDiedError(WoprError):
+    """The worker process of a task, or the executor of somebody else that ran it, broke down."""
+
+
 class TaskNotFoundError(WoprError, LookupError):
     """No task has this id; or a handler class is not registered, or has no such task."""
 
@@ -139,6 +165,14 @@ class AuthRequirementDeniedError(WoprError):
     def __init__(self, decision: AuthorizationDecision) -> None:
         super().__init__(f"{decision}. {decision.reason}".rstrip())
         self.decision = decision
+
+
+class DeliveryFailedError(WoprError):
+    """A notification did not arrive; it is tried again."""
+
+
+class DeliveryRefusedError(DeliveryFailedError):
+    """The receiver of a notification refuses it, so it is not tried again."""
 
 
 class QueryError(WoprError):

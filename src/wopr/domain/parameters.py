@@ -11,6 +11,7 @@ from wopr.domain.callables import annotation_text, resolved_hints
 from wopr.domain.slots import Slot
 
 _Kind = inspect.Parameter
+_PLAIN = (str, int, float, bool)
 _NEVER = sys.maxsize  # the position of what only a keyword can give
 _STARRED = (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)
 
@@ -21,6 +22,7 @@ class Parameters:
     Attributes:
         fewest: Positional arguments a call without keywords needs at least.
         most: And at most, ``*args`` not counted; below ``fewest`` if keywords are required.
+        defaults: Those defaults that are JSON values themselves, by name.
         kinds: The exact builtin types that need no check, by position.
         result: The slot of the return annotation.
     """
@@ -47,6 +49,7 @@ class Parameters:
         self._places = {p.name: places.get(p.name, _NEVER) for p in by_keyword}
         self._extra = next((slot(p) for p in parameters if p.kind is _STARRED[0]), None)
         self._other = next((slot(p) for p in parameters if p.kind is _STARRED[1]), None)
+        self.defaults = {p.name: p.default for p in parameters if type(p.default) in _PLAIN}
         required = [p for p in parameters if p.default is _Kind.empty and p.kind not in _STARRED]
         self._required = [p.name for p in required if p.kind in _BY_KEYWORD]
         self._only_by_position = sum(p.kind is _Kind.POSITIONAL_ONLY for p in required)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from wopr.domain.clock import IdFactory
-from wopr.domain.errors import InvalidCallError, TaskNotFoundError
+from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
+from wopr.engine.backlog import Backlog
 from wopr.engine.dependents import Dependents
 from wopr.engine.pool import Pool
 from wopr.engine.services import Services, naive_now
 from wopr.engine.unique import UniqueKeys
 from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
+
+T = TypeVar("T")
 
 BULK_ROWS = 5_000
 BULK_BYTES = 8 * 1024 * 1024
@@ -43,18 +49,30 @@ class Adding:
         keys: UniqueKeys,
         dependents: Dependents,
         cancel: Cancel,
+        backlogs: Mapping[str, Backlog],
     ) -> None:
         self._services = services
+        self._backlogs = backlogs
         self._pool = pool
         self._keys = keys
         self._dependents = dependents
         self._cancel = cancel
         self._ids = IdFactory()
+        self._late: set[asyncio.Task[None]] = set()
 
     async def add(self, new: NewTask) -> str:
-        """Add one task; return its id once it is on disk."""
+        """Add one task; return its id once it is on disk.
+
+        Raises:
+            BacklogFullError: as many wait as may, and the call is not to wait.
+        """
         if new.depends_on:
             return (await self.add_flow([new]))[0]
+        if self._backlogs:
+            return await self._bounded([new], self._add(new))
+        return await self._add(new)
+
+    async def _add(self, new: NewTask) -> str:
         services = self._services
         if services.storage.full:
             await services.storage.room()
@@ -76,19 +94,63 @@ class Adding:
         await services.write(entries, lambda error: self._added(record, worker, error, now))
         return record.id
 
+    async def _bounded(self, tasks: Sequence[NewTask], add: Coroutine[Any, Any, T]) -> T:
+        """Add tasks once there is room for them in their backlogs."""
+        admitted: list[tuple[Backlog, int]] = []
+        try:
+            # In one order everywhere: two that wait for each other's room would wait for ever.
+            for category, number in sorted(Counter(new.category for new in tasks).items()):
+                backlog = self._backlogs.get(category)
+                if backlog is not None:
+                    await backlog.admit(number)
+                    admitted.append((backlog, number))
+            return await add
+        except asyncio.CancelledError:  # what was handed over is written all the same
+            if admitted:
+                going, admitted = admitted, []
+                self._spawn(self._came_later(going))
+            raise
+        finally:
+            add.close()  # if it was never awaited
+            for backlog, number in admitted:
+                backlog.came(number)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._services.loop.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _came_later(self, admitted: list[tuple[Backlog, int]]) -> None:
+        with contextlib.suppress(StorageError):
+            await self._services.storage.flush()
+            await asyncio.sleep(0)
+        for backlog, number in admitted:
+            backlog.came(number)
+
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add any number of tasks; return their ids in order.
 
-        To a commit go :data:`BULK_ROWS`, or less where they make :data:`BULK_BYTES`.
+        To a commit go :data:`BULK_ROWS`, or less where they make :data:`BULK_BYTES`, or
+        where a backlog has no room for so many.
 
         If one fails the error is raised; the commits before it stand.
+
+        Raises:
+            BacklogFullError: nothing was written, unless others filled the backlog meanwhile.
         """
+        most = BULK_ROWS
+        if self._backlogs:
+            tasks = list(tasks)
+            counts = Counter(new.category for new in tasks)
+            await self.check_room(counts)
+            bounds = [self._backlogs[one].limit.backlog for one in counts if one in self._backlogs]
+            most = min([most, *(bound for bound in bounds if bound is not None)])
         ids: list[str] = []
         chunk: list[NewTask] = []
         keys: set[str] = set()
         size = 0
         for new in tasks:
-            if len(chunk) >= BULK_ROWS or size > BULK_BYTES or new.unique_key in keys:
+            if len(chunk) >= most or size > BULK_BYTES or new.unique_key in keys:
                 ids += await self._add_chunk(chunk)
                 chunk, size = [], 0
                 keys.clear()
@@ -103,7 +165,22 @@ class Adding:
                 keys.add(new.unique_key)
         return ids + await self._add_chunk(chunk)
 
+    async def check_room(self, counts: Mapping[str, int]) -> None:
+        """Refuse so many tasks by category, where a backlog is full and does so.
+
+        Raises:
+            BacklogFullError: one is.
+        """
+        for category, number in sorted(counts.items()):
+            if (backlog := self._backlogs.get(category)) is not None:
+                await backlog.check(number)
+
     async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
+        if self._backlogs and chunk:
+            return await self._bounded(chunk, self._write_chunk(chunk))
+        return await self._write_chunk(chunk)
+
+    async def _write_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
         await self._services.storage.room()
         ids: list[str] = []
         records: list[TaskRecord] = []
@@ -138,8 +215,14 @@ class Adding:
         Raises:
             TaskNotFoundError: one depends on a task that nobody knows.
             InvalidCallError: one depends on itself or a later one, or they are too many.
+            BacklogFullError: there is no room for all of them.
         """
         self._check_flow(tasks)
+        if self._backlogs:
+            return await self._bounded(tasks, self._add_flow(tasks))
+        return await self._add_flow(tasks)
+
+    async def _add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         await self._services.storage.room()
         statuses = await self._outside(tasks)
         while len(tasks) == 1 and tasks[0].unique_key in self._keys:
@@ -254,7 +337,7 @@ class Adding:
             self._dependents.forget(record.id)
             self._keys.free(record)
             if worker is not None:
-                pool.release(worker)
+                pool.release(record, worker)
         elif record.waiting:
             self._dependents.stored(record)
         elif worker is not None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from wopr.crashpoint import crashpoint
 from wopr.domain.codec import clip
 from wopr.domain.errors import PayloadError, StorageError, TaskRefusedError
 from wopr.domain.fold import first_start
+from wopr.domain.limits import Meter
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
-from wopr.domain.retry import RetryPolicy, decide_retry
+from wopr.domain.retry import decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.engine.context import CurrentTask, set_current_task
+from wopr.engine.executors.call import Call
 from wopr.engine.inputs import unpack, with_results
-from wopr.engine.registry import TaskDefinition
+from wopr.engine.registry import RunOptions
+from wopr.engine.resources import check_in_process
 from wopr.engine.services import Services, naive_now
+from wopr.engine.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -31,36 +35,40 @@ class Attempt:
         "_services",
         "context",
         "definition",
+        "expired",
         "interrupted",
+        "meters",
         "number",
-        "policy",
+        "options",
+        "over",
         "progress_waits",
         "record",
+        "slot",
         "task",
-        "timeout",
-        "worker",
+        "timer",
     )
 
     def __init__(
         self,
         record: TaskRecord,
-        definition: TaskDefinition,
-        worker: str,
-        *,
-        policy: RetryPolicy,
-        timeout: float | None,
+        slot: Worker,
+        options: RunOptions,
         report: Callable[[CurrentTask, float, str], None],
         services: Services,
     ) -> None:
         self.record = record
-        self.definition = definition
-        self.worker = worker
+        self.slot: Worker | None = slot
+        self.options = options
+        self.definition = services.registry.definitions[record.name]
         self.number = record.attempt
-        self.policy = policy
-        self.timeout = timeout
         self.context = CurrentTask(record.id, record.name, record.category, record.attempt, report)
         self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.meters: Sequence[Meter] = ()
         self.interrupted: str | None = None
+        self.expired = False
+        self.over = False
+        """Whether its outcome is decided."""
         self._services = services
         self._progress_stored = -1e9
         self.progress_waits = False
@@ -71,6 +79,13 @@ class Attempt:
         self.context.cancel()
         if self.task is not None:
             self.task.cancel()
+
+    def expire(self) -> None:
+        """Stop it, because it ran longer than it may."""
+        self.expired = True
+        self.context.cancel()
+        if self.task is not None:
+            self.task.cancel("timeout")
 
     def may_store_progress(self, every: float) -> bool:
         """Whether the last stored progress is at least ``every`` seconds old."""
@@ -97,27 +112,36 @@ class Attempt:
             if record.depends_on is not None and record.options is not None:
                 texts = await with_results(record, definition, self._services)
             args, kwargs = definition.codec.decode_call(*texts)
-            if self.timeout is None and definition.is_async:
-                value = await definition.function(*args, **kwargs)
-            else:
-                value = await self._call_limited(args, kwargs)
+            if supplied := definition.codec.supplied:
+                resources = self._services.registry.resources
+                args, kwargs = await resources.fill(supplied, args, kwargs)
+            value = await self._call(args, kwargs)
             crashpoint("attempt.after_run")
             return Succeeded(definition.codec.encode_result(value))
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if self.interrupted is not None:
                 return Interrupted(self.interrupted)
-            if current is not None and current.cancelling():
-                return Interrupted("event loop closed")
-            return self._failed(error, 0.0, "the function raised CancelledError itself")
+            if not self.expired:
+                if current is not None and current.cancelling():
+                    return Interrupted("event loop closed")
+                return self._failed(error, 0.0, "the function raised CancelledError itself")
+            failure: BaseException = self._timeout_error(error)
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
             failure = error
         try:
-            return self._failed(failure, await self._age())
-        except asyncio.CancelledError:  # stopped while its history was read
-            return Interrupted(self.interrupted or "event loop closed")
+            return await self._after(failure)
         finally:
             del failure  # it holds this frame, and this frame would hold it
+
+    async def _after(self, failure: BaseException) -> Outcome:
+        """Return what a failure comes to."""
+        if self.timer is not None and not self.expired:  # reading the history may take its time
+            self.timer.cancel()
+        try:
+            return self._failed(failure, await self._age())
+        except asyncio.CancelledError:  # stopped meanwhile
+            return Interrupted(self.interrupted or "event loop closed")
 
     async def _age(self) -> float:
         """Return the seconds since the first start of this budget of retries.
@@ -127,42 +151,54 @@ class Attempt:
         """
         record = self.record
         first = record.started_at
-        if record.retry_count and self.policy.stop is not None:
+        if record.retry_count and self.options.retry.stop is not None:
             try:
                 first = first_start(await self._services.storage.history(record.id)) or first
             except StorageError as error:
                 log.warning("The first start of task %s can't be read: %s", record.id, error)
-        assert first is not None, "a running task was started"
+        if first is None:  # a shutdown gave it back while its function went on
+            return 0.0
         return (naive_now(self._services.clock) - first).total_seconds()
 
-    async def _call_limited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        definition = self.definition
-        if self.timeout is None:
-            return await self._in_thread(args, kwargs)
-        limit = asyncio.timeout(self.timeout)
-        try:
-            async with limit:
-                if definition.is_async:
-                    return await definition.function(*args, **kwargs)
-                return await self._in_thread(args, kwargs)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            self.context.cancel()
-            raise TimeoutError(
-                f"attempt {self.number} of task '{definition.name}' ran longer than its timeout "
-                f"of {self.timeout:g} s"
-            ) from error
+    async def timed_out(self) -> Outcome:
+        """Return what a timeout comes to, while the function still goes on."""
+        return self._failed(self._timeout_error(None), await self._age())
 
-    async def _in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        value = await self._services.threads.run(self.definition.function, args, kwargs)
-        if asyncio.iscoroutine(value):
-            value.close()
-            raise PayloadError(
-                f"Task '{self.definition.name}' returned a coroutine. Declare the function with "
-                "'async def', so that wopr awaits it."
-            )
-        return value
+    def _timeout_error(self, cause: BaseException | None) -> TimeoutError:
+        error = TimeoutError(
+            f"attempt {self.number} of task '{self.definition.name}' ran longer than its timeout "
+            f"of {self.options.timeout:g} s"
+        )
+        error.__cause__ = cause
+        return error
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        middlewares = self._services.registry.middlewares
+        if not middlewares:
+            return await self._execute(args, kwargs)
+
+        def after(number: int) -> Callable[[], Awaitable[Any]]:
+            if number == len(middlewares):
+                return lambda: self._execute(args, kwargs)
+            return lambda: middlewares[number](self.context, after(number + 1))
+
+        return await after(0)()
+
+    def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+        """Call the function by what runs it."""
+        definition, soft_timeout = self.definition, self.options.soft_timeout
+        executor = definition.executor
+        if executor is None:
+            executor = self._services.registry.category(self.record.category).executor
+        if executor is None and definition.is_async and soft_timeout is None:
+            answer: Awaitable[Any] = definition.function(*args, **kwargs)
+            return answer
+        if definition.codec.supplied:
+            check_in_process(executor, definition.name)
+        call = Call(
+            definition.function, args, kwargs, self.context, soft_timeout, definition.is_async
+        )
+        return self._services.executors.of(executor, definition.is_async).run(call)
 
     def _failed(self, error: BaseException, age: float, reason: str | None = None) -> Failed:
         """Describe the failure and ask the policy whether to try again."""
@@ -186,7 +222,7 @@ class Attempt:
         record = self.record
         limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
         decision = decide_retry(
-            self.policy,
+            self.options.retry,
             retry_count=record.retry_count,
             max_retries=limit,
             exception=error,

@@ -13,6 +13,7 @@ from wopr.domain.jsontext import safe_text, shown, type_name, weigh
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
+from wopr.engine.executors.choice import Executors
 from wopr.engine.labels import RIGHT_CALL, check_label
 from wopr.engine.options import encode_options
 from wopr.engine.parents import has_results, parents_of_call
@@ -24,7 +25,7 @@ MOST_PARTS = 10_000_000
 MOST_LEVELS = 32
 """How big and how deep a parameter of a query may be."""
 OPTIONS = frozenset(
-    {"category", "priority", "max_retries", "retry", "timeout", "delay", "run_at"}
+    {"category", "priority", "max_retries", "retry", "timeout", "soft_timeout", "delay", "run_at"}
     | {"unique_key", "on_conflict", "tags", "depends_on", "on_parent_failure"}
 )
 
@@ -190,6 +191,18 @@ def new_task(
     return _with_options(definition, args, kwargs, clock, **options)
 
 
+def _timeouts(definition: TaskDefinition, **given: float | timedelta | None) -> dict[str, float]:
+    found = {
+        what: check_seconds(value, what, zero="refuse")
+        for what, value in given.items()
+        if value is not None
+    }
+    if "soft_timeout" in found:  # not every executor can
+        executor, function = definition.executor, definition.function
+        Executors.check(executor, function, definition.is_async, found["soft_timeout"])
+    return found
+
+
 def _with_options(
     definition: TaskDefinition,
     args: tuple[Any, ...],
@@ -201,6 +214,7 @@ def _with_options(
     max_retries: int | None = None,
     retry: Any = None,
     timeout: float | timedelta | None = None,
+    soft_timeout: float | timedelta | None = None,
     delay: float | timedelta | None = None,
     run_at: datetime | None = None,
     unique_key: str | None = None,
@@ -211,7 +225,7 @@ def _with_options(
 ) -> NewTask:
     check_member(on_conflict, "on_conflict", OnConflict)
     check_member(on_parent_failure, "on_parent_failure", OnParentFailure)
-    # Before the arguments: add_task("name", 1, 2) is a mistake about these, not about the function.
+    # Before the arguments: in add_task("name", 1, 2) these are wrong, not the function's own.
     chosen = definition.category if category is None else check_label(category, "category")
     urgency = definition.priority if priority is None else check_priority(priority)
     labels = check_tags(tags)
@@ -225,8 +239,7 @@ def _with_options(
     encoded = definition.codec.encode_call(args, kwargs)
     for carrier in definition.carriers:
         more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
-    if timeout is not None:
-        more["timeout"] = check_seconds(timeout, "timeout", zero="refuse")
+    more |= _timeouts(definition, timeout=timeout, soft_timeout=soft_timeout)
     return NewTask(
         name=definition.name,
         category=chosen,

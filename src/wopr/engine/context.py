@@ -17,7 +17,7 @@ logger = logging.getLogger("wopr.task")
 class CurrentTask:
     """The attempt that this code runs in. Safe to use from the task's thread."""
 
-    __slots__ = ("_cancelled", "_report", "attempt", "category", "id", "name")
+    __slots__ = ("__weakref__", "_cancelled", "_report", "attempt", "category", "id", "name")
 
     def __init__(
         self,
@@ -87,6 +87,11 @@ def current_task() -> CurrentTask:
             "current_task() was called outside of a task. It works only inside a function that "
             "a wopr worker runs; in tests call the function with its own arguments instead."
         ) from None
+
+
+def running_task() -> CurrentTask | None:
+    """Return the task that the calling code runs in, ``None`` outside of any."""
+    return _current.get(None)
 
 
 def set_current_task(task: CurrentTask) -> contextvars.Token[CurrentTask]:

@@ -3,9 +3,6 @@
 All of it happens on the event loop. Memory holds two ids per dependency, and the
 records of as many waiting tasks as a window has; the others are read when they
 are due.
-
-A task that is free and starts soon needs no transition for that: its claim says it.
-One that no worker took after a moment, or that leaves memory, gets one.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.pool import Pool
+from wopr.engine.releasing import Releasing
 from wopr.engine.services import Services, naive_now
 from wopr.engine.waits import Wait, parents_at, rule_of
 from wopr.engine.worker import Worker
@@ -34,7 +32,6 @@ log = logging.getLogger(__name__)
 BATCH = 5_000
 MOST_AT_ONCE = 100
 BACK_OFF = 0.25
-UNWRITTEN_SECONDS = 1.0
 
 
 class Dependents:
@@ -50,8 +47,9 @@ class Dependents:
         self._due: deque[str] = deque()
         self._adopting: set[asyncio.Task[None]] = set()
         self._working: asyncio.Task[None] | None = None
-        self._unwritten: list[TaskRecord] = []
-        self._open = self._closed = False
+        self._open = False
+        self._releasing = Releasing(services, pool)
+        self.release = self._releasing.release
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._waits
@@ -76,7 +74,7 @@ class Dependents:
 
     async def close(self) -> None:
         """Stop looking at what is due; the next opening does."""
-        self._open, self._closed = False, True
+        self._open, self._releasing.closed = False, True
         tasks = [*self._adopting, *([self._working] if self._working is not None else [])]
         for task in tasks:
             task.cancel()
@@ -198,49 +196,8 @@ class Dependents:
     def _free(self, record: TaskRecord) -> None:
         """Let a task run whose parents have ended; that it may is written later, if need be."""
         self.forget(record.id)
-        if not self._unwritten:
-            self._services.loop.call_later(UNWRITTEN_SECONDS, self._write_down)
-        self._unwritten.append(record)
+        self._releasing.note(record)
         self._pool(record.category).push(record)
-
-    def _write_down(self) -> None:
-        """Release those on disk too that no worker has taken."""
-        records, self._unwritten = self._unwritten, []
-        for at in range(0, len(records), BATCH):
-            self._release(records[at : at + BATCH], in_lanes=True)
-
-    def release(self, records: Sequence[TaskRecord]) -> None:
-        """Write that tasks wait no longer which memory has no room for, then leave them to it."""
-        self._release(records, in_lanes=False)
-
-    def _release(self, records: Sequence[TaskRecord], *, in_lanes: bool) -> None:
-        if self._closed:  # the next opening looks at them
-            return
-        now = naive_now(self._services.clock)
-        live, in_flight = self._services.live, self._services.storage.in_flight
-        entries: list[Entry] = []
-        for record in records:
-            # Else it has left memory, or is claimed or cancelled now.
-            if live.get(record.id) is record and not in_flight(record):
-                transition = decide.release(record, now, None, fail=False)
-                if transition is not None:
-                    entries.append((record, transition))
-
-        def written(error: BaseException | None) -> None:
-            for record, _ in entries:
-                pool = self._pool(record.category)
-                pool.wake()  # it took none of them while they were written
-                if error is None and not in_lanes and record.status is TaskStatus.PENDING:
-                    pool.push(record)
-            if error is not None:
-                log.error("Storing that %d tasks may start failed: %s", len(entries), error)
-                again = [record for record, _ in entries]
-                self._services.loop.call_later(
-                    BACK_OFF, lambda: self._release(again, in_lanes=in_lanes)
-                )
-
-        if entries:
-            self._services.storage.submit(entries, written, urgent=not in_lanes)
 
     def _work(self) -> None:
         if self._due and self._open and self._working is None:
@@ -317,7 +274,7 @@ class Dependents:
             self._services.left_memory(record.id)
             entries.append((record, transition))
         if entries:
-            self._services.storage.submit(entries, lambda error: self._left(entries, error))
+            self._services.submit(entries, lambda error: self._left(entries, error))
         for record, _ in entries:  # those behind it go in the same commit
             self._parent_failing(record.id)
 
@@ -397,4 +354,4 @@ class Following:
                 self._dependents.forget(record.id)
                 pool.start(record, worker)
             else:
-                pool.release(worker)
+                pool.release(record, worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -18,9 +19,15 @@ from wopr.domain.errors import (
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
 from wopr.engine.adding import Adding
+from wopr.engine.control import Control
 from wopr.engine.dependents import Dependents
+from wopr.engine.executors.choice import Executors
+from wopr.engine.foreground import Foreground
+from wopr.engine.heartbeat import Heartbeat
+from wopr.engine.limits import Limits
 from wopr.engine.pool import Pool
 from wopr.engine.registry import Registry
+from wopr.engine.rulebook import RuleBook
 from wopr.engine.services import Services, naive_now
 from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry, Storage, TaskFilter
@@ -40,10 +47,16 @@ class Engine:
         *,
         max_crashes: int,
         window: int,
+        executors: Executors | None = None,
+        foreground: Foreground | None = None,
     ) -> None:
         self.services = Services(
             storage, registry, clock, rng, asyncio.get_running_loop(), self._ended
         )
+        if executors is not None:
+            self.services.executors = executors
+        if foreground is not None:
+            self.services.foreground = foreground
         self.pools: dict[str, Pool] = {}
         self._max_crashes = max_crashes
         self._window = window
@@ -51,9 +64,23 @@ class Engine:
         self.dependents = Dependents(self.services, self.pool, window)
         self.services.follow = self.dependents.follow
         self.services.release = self.dependents.release
-        self._adding = Adding(self.services, self.pool, self._keys, self.dependents, self.cancel)
+        self.heartbeat = Heartbeat(self.services)
+        self.rules = RuleBook(self.services)
+        self.control = Control(self.services, self.rules, self.pools, self.cancel)
+        self.services.revoke = self.control.revoke
+        self.revoke = self.control.revoke_live
+        self.limits = Limits(self.services, self.rules, self.pool, window, self.cancel)
+        self._adding = Adding(
+            self.services,
+            self.pool,
+            self._keys,
+            self.dependents,
+            self.cancel,
+            self.limits.backlogs,
+        )
         self.add = self._adding.add
         self.add_many = self._adding.add_many
+        self.check_room = self._adding.check_room
         self.add_flow = self._adding.add_flow
         self._recovering = asyncio.Lock()
         self.open = False
@@ -73,8 +100,11 @@ class Engine:
             now = naive_now(self.services.clock)
             for lane in await storage.lanes(now):
                 self.pool(lane.category).lanes.expect(lane, now)
+            await self.rules.load()
+            await self.limits.built()
             await self.dependents.load()
         except BaseException:
+            await self.limits.close()
             await storage.close()
             raise
         self.open = True
@@ -86,6 +116,9 @@ class Engine:
         """
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         await self.dependents.close()
+        await self.limits.close()
+        await self.control.close()
+        self.heartbeat.stop()
         self.open = False
 
     async def close(self) -> None:
@@ -95,6 +128,7 @@ class Engine:
             await self.services.storage.flush()
         except StorageError as error:  # what it could not write was not acknowledged
             log.error("The storage fails while the queue is shut down: %s", error)
+        await self.services.executors.close()
         await self.services.storage.close()
         self.services.send_away()
 
@@ -103,13 +137,26 @@ class Engine:
         pool = self.pools.get(category)
         if pool is None:
             pool = self.pools[category] = Pool(category, self.services, self._window)
+            self.control.prepare(pool)
         return pool
 
     def registered(self, name: str) -> None:
         """Look again for waiting tasks of a name that had no function until now."""
         for pool in self.pools.values():
+            pool.regroup()
             if name in pool.lanes.unregistered:
                 pool.reread()
+
+    def wake_background(self) -> None:
+        """Look again for tasks of the background; callable from any thread."""
+
+        def wake() -> None:
+            for pool in self.pools.values():
+                if pool.background:
+                    pool.wake()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.services.loop.call_soon_threadsafe(wake)
 
     # -- change -------------------------------------------------------------
 
@@ -168,9 +215,9 @@ class Engine:
             else:
                 pool.push(record)
             return
-        attempt = pool.running.pop(record.id, None)
+        attempt = pool.running.get(record.id)
         if attempt is not None:
-            attempt.stop()
+            pool.runs.let_go(attempt)
         self._ended(record)
 
     async def _settled_record(self, task_id: str) -> TaskRecord | None:

@@ -16,7 +16,17 @@ from wopr.domain.task import TaskRecord
 from wopr.ports.storage import LaneCount
 
 WINDOW = 10_000
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
 _TICK = timedelta.resolution
+
+
+def score(record: TaskRecord, aging: float) -> float:
+    """Return what orders tasks of all priorities by age; the least starts first.
+
+    It does not change with time: one level of priority is worth ``aging`` seconds of waiting.
+    """
+    due = record.run_at or record.created_at
+    return (due - _EPOCH).total_seconds() - record.priority * aging
 
 
 class Lane:
@@ -51,6 +61,8 @@ class Lanes:
         self.latest = datetime.min  # noqa: DTZ901 - naive UTC, as the records hold times
         """The latest time ever seen here. The system clock may step back; what was due by then
         and is in the storage is still a lane's to page in."""
+        self.aging: float | None = None
+        """A waiting task gains one level of priority per so many seconds; ``None``: never."""
         self.unregistered: set[str] = set()
         self._passed = False  # delayed tasks of the storage became due: when is the next one?
         self._fresh = False  # a page was read, and nothing of it could start yet
@@ -90,7 +102,7 @@ class Lanes:
             lane.missed = record.seq if lane.missed is None else min(lane.missed, record.seq)
             return False
         if len(lane.heap) >= self._window and record.seq > lane.newest:
-            lane.beyond = record.seq - 1
+            lane.leave(record.seq)  # a page that is being read may begin after it
             return False
         lane.newest = max(lane.newest, record.seq)
         heapq.heappush(lane.heap, (record.seq, record))
@@ -102,7 +114,7 @@ class Lanes:
             self.later_missed = run_at if missed is None else min(missed, run_at)
             return False
         if len(self._later) >= self._window:
-            self.later_beyond = run_at
+            self._leave_later(run_at)
             return False
         heapq.heappush(self._later, (run_at, record.seq, record))
         return True
@@ -168,6 +180,8 @@ class Lanes:
         A lower priority does not start while a higher one has tasks that are still
         in the storage only.
         """
+        if self.aging is not None:
+            return self._pop_aged(self.aging)
         for lane in self._lanes.values():
             while lane.heap:
                 if lane.beyond is not None and lane.heap[0][0] > lane.beyond:
@@ -178,6 +192,25 @@ class Lanes:
             if lane.beyond is not None:
                 return None
         return None
+
+    def _pop_aged(self, aging: float) -> TaskRecord | None:
+        best: tuple[float, int, Lane] | None = None
+        for lane in self._lanes.values():
+            while lane.heap and lane.heap[0][1].status not in CLAIMABLE:
+                heapq.heappop(lane.heap)
+            if lane.beyond is not None and (not lane.heap or lane.heap[0][0] > lane.beyond):
+                return None
+            if lane.heap:
+                seq, record = lane.heap[0]
+                found = score(record, aging), seq, lane
+                best = found if best is None else min(best, found, key=lambda item: item[:2])
+        return None if best is None else heapq.heappop(best[2].heap)[1]
+
+    def pages_above(self, priority: int) -> bool:
+        """Whether the storage may hold due tasks of a higher priority that memory does not."""
+        return any(
+            number > priority and lane.beyond is not None for number, lane in self._lanes.items()
+        )
 
     def has_due(self) -> bool:
         """Whether a due task waits in memory."""

@@ -9,7 +9,7 @@ from typing import Any
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.snapshot import decode_options
 from wopr.domain.task import TaskRecord
-from wopr.engine.registry import TaskDefinition
+from wopr.engine.registry import RunOptions, TaskDefinition
 
 
 def encode_options(
@@ -29,11 +29,15 @@ def _policy(text: str) -> RetryPolicy:
     return RetryPolicy.from_json(text)
 
 
-def options_of(record: TaskRecord, definition: TaskDefinition) -> tuple[RetryPolicy, float | None]:
-    """Return the retry policy and the timeout (seconds) of one task."""
+def options_of(record: TaskRecord, definition: TaskDefinition) -> RunOptions:
+    """Return how a task is to be run."""
+    own = definition.run_options
     if record.options is None:
-        return definition.retry, definition.timeout
+        return own
     options = decode_options(record.options)
     retry = options.get("retry")
-    policy = definition.retry if retry is None else _policy(json.dumps(retry))
-    return policy, options.get("timeout", definition.timeout)
+    return RunOptions(
+        own.retry if retry is None else _policy(json.dumps(retry)),
+        options.get("timeout", own.timeout),
+        options.get("soft_timeout", own.soft_timeout),
+    )

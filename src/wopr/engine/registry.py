@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent import futures
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
@@ -13,6 +14,32 @@ from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.engine.carrier import Carrier
+from wopr.engine.context import CurrentTask
+from wopr.engine.resources import Resource, Resources
+
+Middleware = Callable[[CurrentTask, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Runs around a task's function: it is given the task, and what to await for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How attempts of a task are run, unless a call says otherwise. Times in seconds."""
+
+    retry: RetryPolicy
+    timeout: float | None = None
+    soft_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryOptions:
+    """What the code says about a category."""
+
+    executor: Executor = None
+    background: bool = False
+
+
+Executor = Literal["thread", "process"] | futures.Executor | None
+"""What runs a function; ``None``: the event loop for coroutines, a thread for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +51,23 @@ class TaskDefinition:
     category: str
     priority: int
     max_retries: int | None
-    retry: RetryPolicy
-    timeout: float | None
+    run_options: RunOptions
     codec: CallCodec
     is_async: bool
     retries: int
     """The retry budget of a call that says nothing else."""
     carriers: list[Carrier]
     """What goes along with its calls; the list of the registry, unless it has more."""
+    executor: Executor = None
+    """What runs it; ``None`` leaves it to the category."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The retry policy of a call that says nothing else."""
+        return self.run_options.retry
+
+
+_PLAIN = CategoryOptions()
 
 
 class Registry:
@@ -40,8 +76,13 @@ class Registry:
     def __init__(self, limits: PayloadLimits) -> None:
         self._limits = limits
         self.definitions: dict[str, TaskDefinition] = {}
+        self.categories: dict[str, CategoryOptions] = {}
         self.carriers: list[Carrier] = []
         """What goes along with every call of every task."""
+        self.middlewares: list[Middleware] = []
+        """Around each run of each task, the outermost first."""
+        self.resources = Resources()
+        """What fills parameters of tasks that are no part of their calls."""
 
     def add(
         self,
@@ -53,6 +94,8 @@ class Registry:
         max_retries: int | None,
         retry: RetryPolicy,
         timeout: float | None,
+        soft_timeout: float | None = None,
+        executor: Executor = None,
         carriers: Sequence[Carrier] = (),
     ) -> TaskDefinition:
         """Register a function.
@@ -77,15 +120,19 @@ class Registry:
             category,
             priority,
             max_retries,
-            retry,
-            timeout,
-            CallCodec(function, name, self._limits),
+            RunOptions(retry, timeout, soft_timeout),
+            CallCodec(function, name, self._limits, self.resources.provides),
             is_async_callable(function),
             retry_budget(max_retries, retry),
             [*self.carriers, *carriers] if carriers else self.carriers,
+            executor,
         )
         self.definitions[name] = definition
         return definition
+
+    def category(self, name: str) -> CategoryOptions:
+        """Return what the code says about a category."""
+        return self.categories.get(name, _PLAIN)
 
     def carry(self, carrier: Carrier) -> None:
         """Take something along with every call of every task from now on."""
@@ -93,6 +140,16 @@ class Registry:
         for carriers in (self.carriers, *own):
             if carrier not in carriers:  # most tasks share the registry's list
                 carriers.append(carrier)
+
+    def add_resource(self, resource: Resource) -> None:
+        """Fill parameters of all tasks with it, also of those that are registered already.
+
+        Raises:
+            InvalidCallError: something else provides the same, or it depends on itself.
+        """
+        self.resources.add(resource)
+        for definition in self.definitions.values():
+            definition.codec.forget()
 
     def get(self, name: str) -> TaskDefinition:
         """Return a definition.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,16 @@ from datetime import datetime
 from typing import Protocol
 
 from wopr.domain.clock import Clock
+from wopr.domain.control import Pause, Revocation
 from wopr.domain.errors import QueueClosedError
 from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.engine.executors.choice import Executors
+from wopr.engine.foreground import Foreground
 from wopr.engine.registry import Registry
-from wopr.engine.threads import Threads
-from wopr.ports.storage import Entry, Storage
+from wopr.ports.storage import Done, Entry, Storage
+
+log = logging.getLogger(__name__)
 
 
 class Following(Protocol):
@@ -26,6 +32,30 @@ class Following(Protocol):
     def done(self, error: BaseException | None) -> None:
         """Go on once the commit is known."""
         ...
+
+
+_NEVER = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
+Observer = Callable[[TaskRecord, Transition], None]
+"""Told of a transition that is on disk; in order, on the event loop."""
+
+
+class Observed:
+    """The ``done`` of a write that observers are told of."""
+
+    __slots__ = ("done", "entries", "services")
+
+    def __init__(self, services: Services, entries: Sequence[Entry], done: Done) -> None:
+        self.services = services
+        self.entries = entries
+        self.done = done
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Go on, then tell the observers what is on disk now."""
+        try:
+            self.done(error)
+        finally:
+            if error is None:
+                self.services.tell(self.entries)
 
 
 class Written:
@@ -63,10 +93,40 @@ class Services:
     ended: Callable[[TaskRecord], None]
     follow: Callable[[TaskRecord], Following | None] = lambda record: None
     release: Callable[[list[TaskRecord]], None] = lambda records: None
-    threads: Threads = field(default_factory=Threads)
+    executors: Executors = field(default_factory=Executors)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a shutdown is to give no more grace time."""
+    foreground: Foreground = field(default_factory=Foreground)
+    paused: dict[str, Pause] = field(default_factory=dict)
+    """By the name of the task."""
+    revoked: dict[str, list[Revocation]] = field(default_factory=dict)
+    """By the name of the task."""
+    revoke: Callable[[TaskRecord], bool] = lambda record: False
+    """Cancels a task that is about to start, if it is revoked; whether it is."""
     live: dict[str, TaskRecord] = field(default_factory=dict)
     waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)
+    seen_at: datetime = _NEVER
+    """When the event loop was last seen alive."""
+    loop_lag: float = 0.0
+    """How many seconds late it was then."""
+    observers: list[Observer] = field(default_factory=list)
     _reads: list[set[str]] = field(default_factory=list)
+
+    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+        """Hand transitions to the storage; see :meth:`wopr.ports.storage.Storage.submit`."""
+        if self.observers:
+            done = Observed(self, entries, done)
+        self.storage.submit(entries, done, urgent=urgent)
+
+    def tell(self, entries: Sequence[Entry]) -> None:
+        """Tell the observers; none can do harm to the work."""
+        observers = tuple(self.observers)  # one may take itself away
+        for record, transition in entries:
+            for observer in observers:
+                try:
+                    observer(record, transition)
+                except (Exception, asyncio.CancelledError):
+                    log.exception("An observer of task %s failed.", record.id)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[set[str]]:
@@ -95,7 +155,7 @@ class Services:
         goes on, and its outcome is unknown to the caller.
         """
         written = Written(self.loop.create_future(), after)
-        self.storage.submit(entries, written)
+        self.submit(entries, written)
         await written.future
 
     def send_away(self) -> None:

@@ -10,27 +10,27 @@ from wopr.engine.attempt import Attempt
 from wopr.engine.services import Following
 
 if TYPE_CHECKING:
-    from wopr.engine.pool import Pool
+    from wopr.engine.runs import Runs
 
 
 class Settling:
-    """What a pool has to know when it learns what became of the write.
+    """What the runs have to know when it learns what became of the write.
 
     One object instead of closures: ten of those per task kept the garbage collector busy.
     """
 
-    __slots__ = ("attempt", "elapsed", "following", "outcome", "pool", "transition")
+    __slots__ = ("attempt", "elapsed", "following", "outcome", "runs", "transition")
 
     def __init__(
         self,
-        pool: Pool,
+        runs: Runs,
         attempt: Attempt,
         outcome: Outcome,
         elapsed: float,
         transition: Transition,
         following: Following | None,
     ) -> None:
-        self.pool = pool
+        self.runs = runs
         self.attempt = attempt
         self.outcome = outcome
         self.elapsed = elapsed
@@ -39,4 +39,4 @@ class Settling:
 
     def __call__(self, error: BaseException | None) -> None:
         """Be the ``done`` of the write."""
-        self.pool.settled(self, error)
+        self.runs.settled(self, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
 class Worker:
     """A slot that runs one task at a time."""
 
-    __slots__ = ("attempt", "name")
+    __slots__ = ("attempt", "last_claim_at", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.attempt: Attempt | None = None
+        self.last_claim_at: datetime | None = None  # naive UTC
 
     def __repr__(self) -> str:
         doing = f"running {self.attempt.record.id}" if self.attempt else "idle"

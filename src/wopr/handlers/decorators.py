@@ -29,6 +29,7 @@ class TaskHandler:
         max_retries: 0 unless given.
         retry: a :class:`wopr.RetryPolicy`, or tenacity objects.
         timeout: of one attempt, in seconds; none unless given.
+        soft_timeout: seconds after which :class:`SoftTimeoutError` is raised in the method.
 
     Raises:
         InvalidCallError: a value can't be what it has to be.
@@ -43,6 +44,7 @@ class TaskHandler:
         max_retries: int | None = None,
         retry: Any = None,
         timeout: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
     ) -> None:
         if targets:
             raise InvalidCallError(
@@ -56,6 +58,7 @@ class TaskHandler:
             max_retries=max_retries,
             retry=retry,
             timeout=timeout,
+            soft_timeout=soft_timeout,
         )
 
     def __call__(self, handler_type: C) -> C:
@@ -84,6 +87,7 @@ def task(
     max_retries: int | None = None,
     retry: Any = None,
     timeout: float | timedelta | None = None,
+    soft_timeout: float | timedelta | None = None,
 ) -> Callable[[F], F]: ...
 def task(*methods: Any, **options: Any) -> Any:
     """Make a method of a ``@TaskHandler()`` class a task. It stays an ordinary method.

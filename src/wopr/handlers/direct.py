@@ -55,7 +55,7 @@ class DirectTaskExecutor:
         Raises:
             TaskApplicationContextNotFoundError: there is no queue.
             TaskNotFoundError: the class is not registered, or has no such task.
-            TaskAsyncInvocationRequiredError: the method is a coroutine method.
+            TaskAsyncInvocationRequiredError: it is a coroutine method, or needs resources.
             InvalidCallError: the arguments don't fit.
             AuthRequirementDeniedError: the caller may not run it.
         """
@@ -66,12 +66,18 @@ class DirectTaskExecutor:
             )
         ensure_allowed_sync(task.function, None, queue.auth)
         handler.check_call(task, invocation.args, invocation.kwargs)
+        if handler.needs_resources(task):
+            raise TaskAsyncInvocationRequiredError(
+                f"{task.name!r} needs resources, and these have to be awaited. Use 'await "
+                "executor.execute_async(…)'."
+            )
         return task.function(*invocation.args, **invocation.kwargs)
 
     async def execute_async(self, invocation: DirectTaskInvocation) -> Any:
         """Run a coroutine method or a plain one and return what it returns.
 
-        A plain one runs in this thread too, and holds the event loop up meanwhile.
+        A plain one runs in this thread too, and holds the event loop up meanwhile. Resources
+        are those of the queue; ``queue.shutdown()`` closes them.
 
         Raises:
             TaskApplicationContextNotFoundError: there is no queue.
@@ -82,7 +88,8 @@ class DirectTaskExecutor:
         queue, handler, task = self._found(invocation)
         await ensure_allowed(task.function, None, queue.auth)
         handler.check_call(task, invocation.args, invocation.kwargs)
-        value = task.function(*invocation.args, **invocation.kwargs)
+        args, kwargs = await handler.with_resources(task, invocation.args, invocation.kwargs)
+        value = task.function(*args, **kwargs)
         return await value if is_async_callable(task.function) else value
 
     def _found(

@@ -37,6 +37,7 @@ class TaskMark:
     max_retries: int | None = None
     retry: Any = None
     timeout: float | timedelta | None = None
+    soft_timeout: float | timedelta | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -51,10 +52,12 @@ class TaskMark:
             RetryPolicy.of(self.retry)
         if self.timeout is not None:
             check_seconds(self.timeout, "timeout", zero="refuse")
+        if self.soft_timeout is not None:
+            check_seconds(self.soft_timeout, "soft_timeout", zero="refuse")
 
     def given(self) -> dict[str, Any]:
         """Return what was said besides the name."""
-        names = ("category", "priority", "max_retries", "retry", "timeout")
+        names = ("category", "priority", "max_retries", "retry", "timeout", "soft_timeout")
         values = ((name, getattr(self, name)) for name in names)
         return {name: value for name, value in values if value is not None}
 

@@ -116,6 +116,17 @@ class RegisteredHandler(Generic[H]):
         """
         self._registry.get(task.name).codec.encode_call(args, kwargs)
 
+    def needs_resources(self, task: Task[..., Any]) -> bool:
+        """Whether resources fill parameters of a task, once a call of it was checked."""
+        return bool(self._registry.get(task.name).codec.supplied)
+
+    async def with_resources(
+        self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a checked call with what resources fill; they are opened if need be."""
+        supplied = self._registry.get(task.name).codec.supplied
+        return await self._registry.resources.fill(supplied, args, dict(kwargs))
+
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._tasks, 1)
         return f" Did you mean {near[0]!r}?" if near else ""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wopr.domain.errors import StorageError
+from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
+from wopr.domain.rule import Rule
 from wopr.domain.task import TaskRecord
 from wopr.ports.storage import QueryRows, TaskFilter
 from wopr.remote import protocol
+from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
-from wopr.results import Explanation, HistoryEntry, QueryResult
+from wopr.results import Explanation, HistoryEntry, QueryResult, WorkerInfo
 
 CONNECT_SECONDS = 5.0
 BULK = 5_000
@@ -33,6 +37,7 @@ class RemoteBackend:
         self._writer: asyncio.StreamWriter | None = None
         self._receiving: asyncio.Task[None] | None = None
         self.schedules = RemoteSchedules(self._call)
+        self.rules = RemoteRules(self._call)
         self.owner_pid: int | None = None
         self.open = False
 
@@ -122,11 +127,18 @@ class RemoteBackend:
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
+        tasks = list(tasks)
+        if len(tasks) > BULK:  # more than one call: refuse all of them, or none
+            await self.check_room(Counter(new.category for new in tasks))
         plain = [protocol.new_task_to_plain(new) for new in tasks]
         ids: list[str] = []
         for first in range(0, len(plain), BULK):
             ids += await self._call("add_many", plain[first : first + BULK])
         return ids
+
+    async def check_room(self, counts: Mapping[str, int]) -> None:
+        """Refuse so many tasks by category, where a backlog is full and does so."""
+        await self._call("check_room", dict(counts))
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other in one commit; return their ids in order."""
@@ -147,9 +159,21 @@ class RemoteBackend:
         """Return a task once it has ended."""
         return TaskRecord.from_row(await self._call("wait", task_id, timeout))
 
-    async def cancel(self, task_id: str) -> bool:
+    async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a live task."""
-        return bool(await self._call("cancel", task_id))
+        return bool(await self._call("cancel", task_id, reason))
+
+    async def revoke(self, rule: Rule) -> int:
+        """Cancel the live tasks that a revocation is about; return how many."""
+        return int(await self._call("revoke", rule_to_plain(rule)))
+
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines that a task logged, in order."""
+        return [LogLine(*line) for line in await self._call("logs", task_id, limit)]
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers by category and name."""
+        return [WorkerInfo(**worker) for worker in await self._call("workers")]
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in its queue."""

@@ -26,7 +26,7 @@ from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry
 
-PROTOCOL = 2
+PROTOCOL = 3
 LONGEST_LINE = 256 * 1024 * 1024
 _LONGEST_SOCKET_PATH = 100  # the kernel's own limit is 104 to 108
 _DEEPEST = 200

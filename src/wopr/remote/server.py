@@ -10,15 +10,17 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wopr.backend import Backend
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.rule import RuleKind
 from wopr.domain.task import TaskRecord
 from wopr.remote import protocol
+from wopr.remote.rules import rule_from_plain, rule_to_plain
 from wopr.remote.schedules import ScheduleVerbs
 
 log = logging.getLogger(__name__)
@@ -132,6 +134,9 @@ class Verbs(ScheduleVerbs):
     async def add_many(self, tasks: list[dict[str, Any]]) -> list[str]:
         return await self._backend.add_many([protocol.new_task_from_plain(new) for new in tasks])
 
+    async def check_room(self, counts: dict[str, int]) -> None:
+        await self._backend.check_room(counts)
+
     async def add_flow(self, tasks: list[dict[str, Any]]) -> list[str]:
         return await self._backend.add_flow([protocol.new_task_from_plain(new) for new in tasks])
 
@@ -145,8 +150,30 @@ class Verbs(ScheduleVerbs):
     async def wait(self, task_id: str, timeout: float | None) -> Any:
         return _row(await self._backend.wait(task_id, timeout))
 
-    async def cancel(self, task_id: str) -> bool:
-        return await self._backend.cancel(task_id)
+    async def cancel(self, task_id: str, reason: str | None) -> bool:
+        return await self._backend.cancel(task_id, reason)
+
+    async def revoke(self, rule: list[Any]) -> int:
+        return await self._backend.revoke(rule_from_plain(rule))
+
+    async def rules_all(self, kind: str) -> list[Any]:
+        return [rule_to_plain(rule) for rule in await self._backend.rules.all(RuleKind(kind))]
+
+    async def rules_save(self, rules: list[list[Any]]) -> None:
+        await self._backend.rules.save([rule_from_plain(rule) for rule in rules])
+
+    async def rules_merge(self, rule: list[Any]) -> list[Any]:
+        return rule_to_plain(await self._backend.rules.merge(rule_from_plain(rule)))
+
+    async def rules_delete(self, kind: str, names: list[str]) -> list[Any]:
+        deleted = await self._backend.rules.delete(RuleKind(kind), names)
+        return [rule_to_plain(rule) for rule in deleted]
+
+    async def logs(self, task_id: str, limit: int) -> list[Any]:
+        return [list(astuple(line)) for line in await self._backend.logs(task_id, limit)]
+
+    async def workers(self) -> list[dict[str, Any]]:
+        return [asdict(worker) for worker in await self._backend.workers()]
 
     async def retry(self, task_id: str) -> bool:
         return await self._backend.retry(task_id)

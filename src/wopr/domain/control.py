@@ -1,0 +1,71 @@
+"""Pauses and revocations: what an operator stops at run time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from wopr.domain.limits import key_of
+from wopr.domain.rule import Rule, RuleKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Tasks of a category, or of a name, are not started until it is resumed."""
+
+    category: str | None = None
+    task: str | None = None
+    reason: str = ""
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """The name of its rule."""
+        return f"task {self.task}" if self.category is None else f"category {self.category}"
+
+    def to_rule(self) -> Rule:
+        """Return the row."""
+        said = {"category": self.category, "task": self.task, "reason": self.reason}
+        return Rule(RuleKind.PAUSE, self.name, json.dumps(said), self.since)
+
+    @classmethod
+    def from_rule(cls, rule: Rule) -> Pause:
+        """Return what a row says."""
+        return cls(**json.loads(rule.value), since=rule.updated_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """Tasks of a name with these arguments are cancelled instead of started."""
+
+    task: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    """Expression over the arguments -> the JSON value that it has to give."""
+    reason: str = ""
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """The name of its rule."""
+        return f"{self.task} {json.dumps(self.where, sort_keys=True)}" if self.where else self.task
+
+    def to_rule(self) -> Rule:
+        """Return the row."""
+        said = {"task": self.task, "where": dict(self.where), "reason": self.reason}
+        return Rule(RuleKind.REVOCATION, self.name, json.dumps(said), self.since)
+
+    @classmethod
+    def from_rule(cls, rule: Rule) -> Revocation:
+        """Return what a row says."""
+        return cls(**json.loads(rule.value), since=rule.updated_at)
+
+
+def matches(where: Mapping[str, object], arguments: Mapping[str, object]) -> bool:
+    """Whether the arguments of a call are as asked for."""
+    return all(
+        key_of(expression, arguments)
+        == (None if value is None else json.dumps(value, sort_keys=True))
+        for expression, value in where.items()
+    )

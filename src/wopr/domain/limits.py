@@ -1,0 +1,246 @@
+"""Limits of a category: what a rule says, and whether one more task may start. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+
+
+class OnFull(str, Enum):
+    """What happens to a call when the backlog of its category is full."""
+
+    WAIT = "wait"
+    REFUSE = "refuse"
+    DROP_OLDEST = "drop_oldest"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What is set for a category, or for each key inside of it.
+
+    With a ``key``, an expression (JMESPath) over the arguments of a call, ``concurrency`` and
+    ``rate`` count for each value of it on its own; a call for which it gives nothing is not
+    limited by it. The other fields are of the category as a whole.
+    """
+
+    category: str
+    key: str | None = None
+    concurrency: int | None = None
+    """So many tasks run at most at the same time."""
+    rate: int | None = None
+    """So many tasks start at most in any span of ``per`` seconds."""
+    per: float | None = None
+    fair_by: str | None = None
+    """An expression: its values take turns."""
+    aging: float | None = None
+    """A waiting task gains one level of priority every so many seconds."""
+    backlog: int | None = None
+    """So many tasks wait at most."""
+    on_full: OnFull = OnFull.WAIT
+
+    @property
+    def name(self) -> str:
+        """The name of its rule."""
+        return self.category if self.key is None else f"{self.category}/{self.key}"
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        values = (self.concurrency, self.rate, self.fair_by, self.aging, self.backlog)
+        return all(value is None for value in values)
+
+    def to_json(self) -> str:
+        """Return it as it is stored."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
+
+    def changes_to_json(self, names: Iterable[str]) -> str:
+        """Return what it is of, and these fields of it; null for what is not limited."""
+        values = asdict(self)
+        return json.dumps({name: values[name] for name in ("category", "key", *names)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Limit:
+        """Return what was stored."""
+        values = json.loads(text)
+        return cls(**{**values, "on_full": OnFull(values.get("on_full", OnFull.WAIT))})
+
+    def describe(self) -> str:
+        """Return what it says about starting, in words."""
+        said = []
+        if self.concurrency is not None:
+            said.append(f"{self.concurrency} at the same time")
+        if self.rate is not None:
+            said.append(f"{self.rate} per {self.per:g} s")
+        return ", ".join(said) or "nothing"
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(
+    r"\s*(\d{1,9})\s*/\s*(\d+(?:\.\d+)?)?\s*"
+    r"(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)\s*",
+    re.IGNORECASE,
+)
+MOST_STARTS = 100_000
+"""A rate remembers this many starts at most, for each value of its key."""
+
+
+def parse_rate(value: object) -> tuple[int, float]:
+    """Return how many starts per how many seconds: ``"100/min"``, ``"5/2s"``, ``(100, 60)``.
+
+    Raises:
+        InvalidCallError: it is neither.
+    """
+    number, seconds = 0, 0.0
+    if isinstance(value, str) and (found := _RATE.fullmatch(value)):
+        number = int(found[1])
+        seconds = float(found[2] or 1) * _UNITS[found[3][0].lower()]
+    elif isinstance(value, tuple | list) and len(value) == 2:
+        given, per = value
+        if type(given) is int and isinstance(per, int | float | timedelta):
+            number = given
+            seconds = per.total_seconds() if isinstance(per, timedelta) else float(per)
+    if not 1 <= number <= MOST_STARTS or not 0.001 <= seconds <= 366 * 86400:
+        raise InvalidCallError(
+            f"rate must be 1 to {MOST_STARTS:,} starts per period, like '100/minute', '5/2s' or "
+            f"(100, 60.0) with seconds, at most a year; not {shown(value)}."
+        )
+    return number, seconds
+
+
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> Any:
+    return jmespath.compile(expression)
+
+
+def check_expression(expression: object, what: str) -> str:
+    """Return an expression over the arguments of a call, if it is one.
+
+    Raises:
+        InvalidCallError: it is not.
+    """
+    if isinstance(expression, str) and 0 < len(expression) <= 500:
+        try:
+            _compiled(str.__str__(expression))
+        except JMESPathError as error:
+            raise InvalidCallError(
+                f"{what}={expression!r} is no JMESPath expression: {error}. Name an argument, like "
+                "'customer', or a part of one, like 'order.customer.id'."
+            ) from None
+        return str.__str__(expression)
+    raise InvalidCallError(
+        f"{what} must be an expression over the arguments, like 'customer' or 'order.customer.id', "
+        f"not {shown(expression)}."
+    )
+
+
+def key_of(expression: str, arguments: Mapping[str, object]) -> str | None:
+    """Return what an expression says about a call, as JSON text; ``None`` if nothing.
+
+    One that fails for these arguments (a function of JMESPath may) says nothing.
+    """
+    if expression.isidentifier():  # a parameter, as a rule
+        found = arguments.get(expression)
+    else:
+        try:
+            found = _compiled(expression).search(arguments)
+        except (JMESPathError, TypeError, ValueError):
+            return None
+    if found is None:
+        return None
+    if type(found) is int:
+        return str(found)
+    return json.dumps(found) if type(found) is str else json.dumps(found, sort_keys=True)
+
+
+class Meter:
+    """Counts what runs and what started under one limit, for one value of its key."""
+
+    __slots__ = ("limit", "parked", "running", "starts", "value")
+
+    def __init__(self, limit: Limit, value: str | None = None) -> None:
+        self.limit = limit
+        self.value = value
+        self.running = 0
+        self.starts: deque[datetime] = deque()
+        self.parked: list[Any] = []
+        """What waits for it; the engine's."""
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """Return when one more may start: ``now``, later, or ``None`` once one has ended."""
+        limit = self.limit
+        if limit.concurrency is not None and self.running >= limit.concurrency:
+            return None
+        if limit.rate is None or len(self.starts) < limit.rate:
+            return now
+        assert limit.per is not None, "a rate has a period"
+        oldest = self.starts[len(self.starts) - limit.rate]
+        return max(now, min(oldest, now) + timedelta(seconds=limit.per))
+
+    def start(self, now: datetime) -> None:
+        """Count one that starts."""
+        self.running += 1
+        rate = self.limit.rate
+        if rate is not None:
+            self.starts.append(now)
+            while len(self.starts) > rate:
+                self.starts.popleft()
+
+    def take_back(self, at: datetime) -> None:
+        """Forget the start of that moment: it came to nothing."""
+        self.running -= 1
+        if at in self.starts:
+            self.starts.remove(at)
+
+    def idle(self, now: datetime) -> bool:
+        """Whether it has nothing left to remember."""
+        if self.running or self.parked:
+            return False
+        per = self.limit.per
+        return not self.starts or (
+            per is not None and self.starts[-1] + timedelta(seconds=per) <= now
+        )
+
+    def why(self, now: datetime) -> str:
+        """Say why nothing may start, with the numbers."""
+        limit = self.limit
+        whose = f"'{limit.category}'"
+        if limit.key is not None:
+            whose += f" with {limit.key} = {self.value}"
+        at = self.next_at(now)
+        if at is None:
+            return f"{self.running} of at most {limit.concurrency} tasks of {whose} run"
+        return (
+            f"{limit.rate} tasks of {whose} have started within {limit.per:g} s, which is the "
+            f"most; the next may start in {(at - now).total_seconds():.1f} s"
+        )
+
+
+def changed(limit: Limit, changes: Mapping[str, Any]) -> Limit:
+    """Return the limit with some of its fields changed.
+
+    Raises:
+        InvalidCallError: a field of the category was given with a key.
+    """
+    if limit.key is not None and (
+        wrong := sorted(changes.keys() & {"fair_by", "aging", "backlog", "on_full"})
+    ):
+        raise InvalidCallError(
+            f"{', '.join(wrong)} can't be set for each key: they are of the category as a whole. "
+            f"Set them without key=: set_limit({limit.category!r}, {wrong[0]}=…)."
+        )
+    return replace(limit, **changes)

@@ -1,0 +1,117 @@
+"""Tell the application's own handlers what happened to tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.events import EVENTS, KINDS, TaskEvent, event_of
+from wopr.domain.jsontext import shown
+from wopr.domain.status import Move
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.engine.services import Services
+
+log = logging.getLogger("wopr.events")
+
+EventHandler = Callable[[Any], Any]
+"""A function or coroutine function that takes a :class:`wopr.domain.events.TaskEvent`."""
+ALL = TaskEvent.kind
+END_SECONDS = 5.0
+"""So long a shutdown waits for handlers that are coroutines."""
+
+
+class Events:
+    """The handlers of one queue. Costs nothing while there are none."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, tuple[tuple[EventHandler], ...]] = {}
+        self._by_move: dict[Move, tuple[tuple[EventHandler], ...]] = {}
+        self._services: Services | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    def on(self, kind: object, handler: EventHandler) -> Callable[[], None]:
+        """Call ``handler`` with each event of a kind; return what ends that.
+
+        Raises:
+            InvalidCallError: there is no such kind, or the handler can't be called.
+        """
+        if kind != ALL and kind not in KINDS:
+            raise InvalidCallError(
+                f"There is no event {shown(kind)}. There are {', '.join(KINDS)}, and {ALL!r} for "
+                "all of them."
+            )
+        if not callable(handler):
+            raise InvalidCallError(
+                f"A handler of events is a function or a coroutine function that takes the event, "
+                f"not {shown(handler)}."
+            )
+        name = str(kind)
+        entry = (handler,)  # one of its own, should the same handler be given twice
+        self._handlers[name] = (*self._handlers.get(name, ()), entry)
+        self._observe()
+
+        def off() -> None:
+            left = [one for one in self._handlers.get(name, ()) if one is not entry]
+            self._handlers[name] = tuple(left)
+            self._observe()
+
+        return off
+
+    def attach(self, services: Services) -> None:
+        """Listen to an engine that is open from now on."""
+        self._services = services
+        self._observe()
+
+    async def detach(self) -> None:
+        """Wait a little for handlers that run, then let go of the engine."""
+        self._services = None
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=END_SECONDS)
+            for task in late:
+                log.warning("An event handler did not end within %g s: %s", END_SECONDS, task)
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _observe(self) -> None:
+        """Be told by the engine of what somebody wants to know, and of nothing else."""
+        every = self._handlers.get(ALL, ())
+        self._by_move = {
+            move: found
+            for move, event in EVENTS.items()
+            if (found := (*self._handlers.get(event.kind, ()), *every))
+        }
+        services = self._services
+        if services is None:
+            return
+        if self._by_move and self._told not in services.observers:
+            services.observers.append(self._told)
+        elif not self._by_move and self._told in services.observers:
+            services.observers.remove(self._told)
+
+    def _told(self, record: TaskRecord, transition: Transition) -> None:
+        handlers = self._by_move.get(transition.move)
+        if handlers is None:
+            return
+        event = event_of(record, transition)
+        for (handler,) in handlers:
+            try:
+                answer = handler(event)
+            except (Exception, asyncio.CancelledError):  # it must not end what follows a commit
+                log.exception("A handler of %s failed; task %s.", event.kind, event.task_id)
+                continue
+            if inspect.isawaitable(answer):
+                task = asyncio.ensure_future(_awaited(answer, event))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+
+async def _awaited(answer: Any, event: TaskEvent) -> None:
+    try:
+        await answer
+    except Exception:
+        log.exception("A handler of %s failed; task %s.", event.kind, event.task_id)

@@ -1,0 +1,38 @@
+"""Notes once a second that the event loop is alive, and how late it came to that."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wopr.engine.services import Services, naive_now
+
+EVERY = 1.0
+"""Seconds."""
+
+
+class Heartbeat:
+    """Beats while there are workers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._timer: asyncio.TimerHandle | None = None
+        self._expected = 0.0
+
+    def start(self) -> None:
+        """Beat from now on."""
+        if self._timer is None:
+            self._expected = self._services.loop.time()
+            self._beat()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _beat(self) -> None:
+        services, now = self._services, self._services.loop.time()
+        services.seen_at = naive_now(services.clock)
+        services.loop_lag = max(0.0, now - self._expected)
+        self._expected = now + EVERY
+        self._timer = services.loop.call_at(self._expected, self._beat)

@@ -1,0 +1,104 @@
+"""The rules in memory: loaded at opening, changed on disk first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from wopr.domain.rule import Rule, RuleKind
+from wopr.engine.services import Services
+
+
+class RuleBook:
+    """All rules of one engine. Reads are from memory, so they cost nothing."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rules: dict[tuple[RuleKind, str], Rule] = {}
+        self._listeners: dict[RuleKind, list[Callable[[], None]]] = {}
+        self._changing = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Take over what the storage has, and tell all listeners."""
+        self._rules = {
+            (rule.kind, rule.name): rule for rule in await self._services.storage.rules()
+        }
+        for kind in self._listeners:
+            self._changed(kind)
+
+    def on_change(self, kind: RuleKind, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after rules of a kind were loaded or changed."""
+        self._listeners.setdefault(kind, []).append(listener)
+
+    async def all(self, kind: RuleKind) -> list[Rule]:
+        """Return the rules of a kind, by name."""
+        return self.of(kind)
+
+    def of(self, kind: RuleKind) -> list[Rule]:
+        """Return the rules of a kind, by name."""
+        return [self._rules[key] for key in sorted(self._rules) if key[0] is kind]
+
+    def get(self, kind: RuleKind, name: str) -> Rule | None:
+        """Return a rule, if there is one."""
+        return self._rules.get((kind, name))
+
+    async def save(self, rules: Sequence[Rule]) -> None:
+        """Add or change rules.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
+        await asyncio.shield(asyncio.ensure_future(self._save(list(rules))))
+
+    async def merge(self, rule: Rule) -> Rule:
+        """Change those fields of a rule that its value has; null takes one away.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._merge(rule)))
+
+    async def _merge(self, rule: Rule) -> Rule:
+        async with self._changing:
+            known = self.get(rule.kind, rule.name)
+            fields = {**json.loads(known.value if known else "{}"), **json.loads(rule.value)}
+            value = json.dumps({name: one for name, one in fields.items() if one is not None})
+            merged = replace(rule, value=value)
+            await self._write([merged])
+        return merged
+
+    async def _save(self, rules: Sequence[Rule]) -> None:
+        """Go on though the caller is gone: memory has to say what the disk says."""
+        async with self._changing:
+            await self._write(rules)
+
+    async def _write(self, rules: Sequence[Rule]) -> None:
+        await self._services.storage.save_rules(rules)
+        self._rules |= {(rule.kind, rule.name): rule for rule in rules}
+        for kind in {rule.kind for rule in rules}:
+            self._changed(kind)
+
+    async def delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
+        """Delete rules; return those that there were.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._delete(kind, list(names))))
+
+    async def _delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
+        async with self._changing:
+            found = [rule for name in names if (rule := self.get(kind, name)) is not None]
+            if found:
+                await self._services.storage.delete_rules([(kind, rule.name) for rule in found])
+        if found:
+            for rule in found:
+                self._rules.pop((kind, rule.name), None)
+            self._changed(kind)
+        return found
+
+    def _changed(self, kind: RuleKind) -> None:
+        for listener in self._listeners.get(kind, ()):
+            listener()
