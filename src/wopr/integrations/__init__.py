@@ -1,0 +1,1 @@
+"""wopr in web frameworks: one small module each, which imports only its own framework."""
