@@ -1,0 +1,116 @@
+"""``wopr alerts``: what somebody is told about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.errors import NothingFoundError
+from wopr.cli.output import document, say, table
+from wopr.domain.clock import SystemClock
+from wopr.notifications.alertbook import AlertBook, AlertOptions
+from wopr.notifications.alertrule import AlertCondition, AlertRule
+from wopr.notifications.event import NotificationLevel
+from wopr.queue import TaskQueue
+
+app = typer.Typer(name="alerts", help="Look at alerts and change them.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of an alert.")]
+
+
+@app.command("list")
+def list_alerts(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """List all alerts by name. The NotificationService of the application emits them."""
+
+    async def ask(queue: TaskQueue) -> list[AlertRule]:
+        return await _book(queue).all()
+
+    found = with_queue(database, ask)
+    if as_json:
+        document({"alerts": [_document(rule) for rule in found]})
+        return
+    if not found:
+        say("There are no alerts.")
+        return
+    columns = ("name", "when", "threshold", "task", "category", "level", "every", "emits")
+    table(columns, [[getattr(rule, column) for column in columns] for rule in found])
+
+
+@app.command()
+def add(
+    name: Name,
+    when: Annotated[AlertCondition, typer.Option("--when", "-w", help="The condition.")],
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Only tasks of this name; * for any letters.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option("--category", "-c", help="Only tasks of this category.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds for slow and backlog_age, due tasks for backlog_size, failed attempts "
+            "for recovery."
+        ),
+    ] = None,
+    level: Annotated[
+        NotificationLevel | None,
+        typer.Option("--level", "-l", help="Of the notification; default: by the condition."),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(help="Seconds between two notifications about the same; default 300."),
+    ] = None,
+    emits: Annotated[
+        str | None, typer.Option(help="Category of the notification; default: alerts.")
+    ] = None,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Add an alert, or change the one of this name. A running service knows it in seconds."""
+    options: AlertOptions = {
+        "when": when,
+        "task": task,
+        "category": category,
+        "threshold": threshold,
+        "level": level,
+    }
+    if every is not None:
+        options["every"] = every
+    if emits is not None:
+        options["emits"] = emits
+
+    async def change(queue: TaskQueue) -> AlertRule:
+        return await _book(queue).add(name, **options)
+
+    rule = with_queue(database, change)
+    if as_json:
+        document(_document(rule))
+    else:
+        say(f"{name} added")
+
+
+@app.command()
+def remove(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Remove an alert. One that the code adds comes back with its start."""
+    if not with_queue(database, lambda queue: _book(queue).remove(name)):
+        raise NothingFoundError(_unknown(database, name))
+    if as_json:
+        document({"removed": name})
+    else:
+        say(f"{name} removed")
+
+
+def _book(queue: TaskQueue) -> AlertBook:
+    return AlertBook(queue, SystemClock())
+
+
+def _document(rule: AlertRule) -> dict[str, Any]:
+    return rule.model_dump(mode="json", exclude={"seen"})
+
+
+def _unknown(database: Path, name: str) -> str:
+    return f"There is no alert {name!r} in {database}. See them with: wopr alerts list"

@@ -1,0 +1,138 @@
+"""Alerts on disk: rows that can be added, changed and removed at run time."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypedDict, Unpack
+
+from pydantic import ValidationError
+
+from wopr.backend import RuleBackend
+from wopr.domain.clock import Clock
+from wopr.domain.errors import InvalidCallError, QueueDisabledError
+from wopr.domain.rule import Rule, RuleKind
+from wopr.engine.labels import check_label
+from wopr.notifications.alertrule import AlertCondition, AlertRule
+from wopr.notifications.event import NotificationLevel
+from wopr.queue import TaskQueue
+
+log = logging.getLogger(__name__)
+
+
+class AlertOptions(TypedDict, total=False):
+    """What an alert can be told; ``when`` has to be given."""
+
+    when: AlertCondition | str
+    """failure, final_failure, recovery, slow, backlog_age, backlog_size or schedule_missed."""
+    task: str | None
+    """Only tasks whose names match; ``*`` stands for any letters: ``"mail.*"``."""
+    category: str | None
+    """Only tasks of this category."""
+    level: NotificationLevel | str | None
+    """Of the notification; default error for final_failure, info for recovery, else warning."""
+    threshold: float | None
+    """Seconds for slow and backlog_age, due tasks for backlog_size; for recovery the failed
+    attempts before, default 1. The others have none."""
+    every: float
+    """Seconds, default 300: for so long nothing more is told about the same task name, category
+    or schedule. What was left out meanwhile is counted and told at the end."""
+    emits: str
+    """The category of the notification, default ``alerts``: routes choose by it."""
+
+
+class AlertBook:
+    """The alerts of one queue, in this process or through the one that owns the file."""
+
+    def __init__(self, queue: TaskQueue, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+
+    async def add(self, name: str, **options: Unpack[AlertOptions]) -> AlertRule:
+        """Add an alert, or change the one of this name.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be.
+            QueueDisabledError: the queue is switched off.
+            StorageError: nothing has changed.
+        """
+        given: dict[str, Any] = {"name": check_label(name, "the name of an alert"), **options}
+        given.pop("seen", None)
+        rule = _rule(given)
+        rules = await self._rules()
+        if rule.when is AlertCondition.SCHEDULE_MISSED:  # what is missed from now on
+            infos = await self._queue.schedules.list()
+            seen = {info.name: info.missed for info in infos if info.missed}
+            rule = rule.model_copy(update={"seen": seen})
+        await rules.save([self._row(rule)])
+        return rule
+
+    async def keep(self, changed: list[AlertRule]) -> None:
+        """Store what alerts have told, unless they were changed or removed meanwhile.
+
+        Raises:
+            StorageError: nothing has changed.
+        """
+        known = {rule.name: rule for rule in await self.all()}
+        still = [
+            rule
+            for rule in changed
+            if rule.name in known
+            and known[rule.name].model_copy(update={"seen": rule.seen}) == rule
+        ]
+        if still:
+            await (await self._rules()).save([self._row(rule) for rule in still])
+
+    async def remove(self, name: str) -> bool:
+        """Remove an alert; whether there was one.
+
+        Raises:
+            QueueDisabledError: the queue is switched off.
+            StorageError: nothing has changed.
+        """
+        label = check_label(name, "the name of an alert")
+        return bool(await (await self._rules()).delete(RuleKind.ALERT, [label]))
+
+    async def all(self) -> list[AlertRule]:
+        """Return all alerts, by name; empty if the queue is switched off."""
+        if not self._queue.enabled or not self._exists():
+            return []
+        rules: list[AlertRule] = []
+        for row in await (await self._rules()).all(RuleKind.ALERT):
+            try:
+                rules.append(AlertRule.model_validate_json(row.value))
+            except ValidationError as error:
+                log.warning(
+                    "Alert %r can't be read and is left out; remove it with `wopr alerts remove`, "
+                    "or was it added by a newer wopr? %s",
+                    row.name,
+                    _reasons(error),
+                )
+        return rules
+
+    def _exists(self) -> bool:
+        return self._queue._opening.exists()  # noqa: SLF001 - a part of the queue in a package of its own
+
+    async def _rules(self) -> RuleBackend:
+        if not self._queue.enabled:
+            raise QueueDisabledError
+        return (await self._queue._opening.backend()).rules  # noqa: SLF001 - as above
+
+    def _row(self, rule: AlertRule) -> Rule:
+        return Rule(RuleKind.ALERT, rule.name, rule.model_dump_json(), self._clock.now())
+
+
+def _rule(given: dict[str, Any]) -> AlertRule:
+    try:
+        return AlertRule(**given)
+    except ValidationError as error:
+        raise InvalidCallError(
+            f"Alert {given['name']!r} can't be added: {_reasons(error)}. For example: "
+            "add_alert('mail fails', when='final_failure', task='mail.*', level='error')."
+        ) from None
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(
+        ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")])
+        for item in error.errors(include_url=False, include_input=False)
+    )
