@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from wopr.cli.output import age, clean, document, pairs, plain, say, table, utc
+from wopr.cli.output import age, document, pairs, plain, say, table, utc
 from wopr.domain.status import TaskPriority, TaskStatus
+from wopr.domain.terminal import clean
 
 
 @pytest.mark.parametrize(

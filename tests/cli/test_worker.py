@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.commands import call
-from support.programs import BIN, clean_environment, run
+from support.programs import BIN, run
+from support.workers import environment, read_until, worker
 from wopr import TaskInfo, TaskQueue
 
 APPLICATION = """
@@ -75,41 +73,6 @@ def info_of(folder: Path, task_id: str) -> TaskInfo:
             return await queue.require_task_info(task_id)
 
     return asyncio.run(get())
-
-
-def environment() -> dict[str, str]:
-    return {**clean_environment(), "WOPR_TASKS_ENABLED": "1"}
-
-
-@contextmanager
-def worker(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a worker; its log comes as lines."""
-    process = subprocess.Popen(
-        [str(BIN / "wopr"), "worker", "application:queue", *options],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Return the log up to the line that holds ``text``."""
-    assert process.stderr is not None
-    log = ""
-    for line in process.stderr:
-        log += line
-        if text in line:
-            return log
-    raise AssertionError(f"{text!r} never came; the worker logged:\n{log}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -229,14 +192,7 @@ def test_a_queue_that_is_switched_off_is_not_run(folder: Path) -> None:
 
 
 def test_a_path_of_attributes_leads_to_the_queue(folder: Path) -> None:
-    process = subprocess.Popen(
-        [str(BIN / "wopr"), "worker", "application:nested.queue", "-d", "named.duckdb"],
-        cwd=folder,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with worker(folder, "-d", "named.duckdb", target="application:nested.queue") as process:
         log = read_until(process, "Started")
         process.terminate()
         process.communicate(timeout=30)

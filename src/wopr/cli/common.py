@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from wopr.config import Settings
 from wopr.domain.errors import StorageFileError
 from wopr.queue import TaskQueue
 
@@ -18,10 +19,22 @@ T = TypeVar("T")
 DATABASE_VARIABLE = "WOPR_TASKS_DATABASE"
 DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
 
+
+def _configured(context: typer.Context, option: typer.CallbackParam, path: Path) -> Path:
+    """Return the database that a file with settings names, if nothing else does."""
+    source = context.get_parameter_source(option.name or "")
+    return path if source is None or source.name != "DEFAULT" else Settings().database
+
+
 Database = Annotated[
     Path,
     typer.Option(
-        "--database", "-d", envvar=DATABASE_VARIABLE, metavar="PATH", help="The database file."
+        "--database",
+        "-d",
+        envvar=DATABASE_VARIABLE,
+        callback=_configured,
+        metavar="PATH",
+        help="The database file.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -21,10 +21,11 @@ from rich.text import Text
 
 from wopr.cli.common import AsJson
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import clean, console, document, say, table
+from wopr.cli.output import console, document, say, table
 from wopr.demo import run
 from wopr.demo.proof import Outcome
 from wopr.domain.clock import SystemClock
+from wopr.domain.terminal import clean
 
 LINE_SECONDS = 2.0
 """Beside a terminal, so often a line tells the progress."""

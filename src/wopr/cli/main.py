@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from wopr import __version__
-from wopr.cli import demo, flows, questions, schedules, tasks, upkeep, worker
+from wopr.cli import (
+    alerts,
+    config,
+    controls,
+    demo,
+    flows,
+    init,
+    questions,
+    schedules,
+    tasks,
+    upkeep,
+    worker,
+    workers,
+)
 from wopr.cli.errors import EXIT_CODES, Commands
 from wopr.cli.output import say
 
@@ -43,10 +56,18 @@ def root(
 
 
 app.command()(demo.demo)
+app.command()(init.init)
 app.command()(worker.worker)
+app.add_typer(workers.app)
+app.add_typer(config.app)
 app.add_typer(tasks.app)
 app.add_typer(schedules.app)
+app.add_typer(alerts.app)
 app.add_typer(flows.app)
+app.add_typer(controls.limits)
+app.command()(controls.pause)
+app.command()(controls.resume)
+app.command()(controls.revoke)
 app.command()(questions.stats)
 app.command()(questions.sql)
 app.command()(upkeep.cleanup)

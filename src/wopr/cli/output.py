@@ -1,8 +1,8 @@
 """What the command prints: one JSON document, or text that is safe for a terminal.
 
 Texts from the database were written by anybody. Before a person sees them, control
-characters are taken out: they could clear the screen, change what was printed before,
-or answer on the keyboard's behalf. In JSON they are escaped instead.
+characters are taken out (:func:`wopr.domain.terminal.clean`). In JSON they are escaped
+instead.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,6 +22,8 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from wopr.domain.terminal import clean
 
 STYLES = {
     "success": "green",
@@ -37,24 +38,6 @@ LONGEST_CELL = 160
 """Characters of a cell in a table; JSON and CSV hold all of it."""
 
 WIDEST = 100_000  # columns: more than any table has
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi overrides, lone surrogates
-
-
-def clean(text: object, *, lines: bool = False) -> str:
-    """Return the text without control characters.
-
-    Line breaks and tabs are kept with ``lines``; otherwise they become spaces.
-    """
-    whole = str(text)
-    if whole.isprintable():
-        return whole
-    return "".join(_clean_letter(letter, lines=lines) for letter in whole)
-
-
-def _clean_letter(letter: str, *, lines: bool) -> str:
-    if letter in "\n\t\r":
-        return letter if lines and letter != "\r" else " "
-    return "" if unicodedata.category(letter) in _UNSAFE else letter
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -63,9 +46,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def say(text: object) -> None:
-    """Print one line for people."""
-    console().print(Text(clean(text)), soft_wrap=True)
+def say(text: object, *, lines: bool = False) -> None:
+    """Print one line for people; with ``lines`` its line breaks stay, and what follows is moved in.
+
+    So nobody can write a line that looks like one of its own.
+    """
+    shown = clean(text, lines=lines).replace("\n", "\n    ")
+    console().print(Text(shown), soft_wrap=True)
 
 
 def complain(text: object) -> None:

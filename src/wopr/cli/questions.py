@@ -10,8 +10,9 @@ import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import UsageError
-from wopr.cli.output import age, clean, complain, document, plain, say, table
+from wopr.cli.output import age, complain, document, plain, say, table
 from wopr.domain.status import TaskPriority
+from wopr.domain.terminal import clean
 from wopr.queue import TaskQueue
 from wopr.results import QueryResult
 

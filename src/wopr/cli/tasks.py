@@ -21,6 +21,7 @@ from wopr.cli.errors import NO, NothingFoundError
 from wopr.cli.output import age, document, pairs, say, table, utc
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import TaskNotFoundError, UniqueKeyConflictError
+from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
 from wopr.queue import TaskQueue
@@ -210,6 +211,26 @@ def _move(entry: HistoryEntry) -> tuple[object, ...]:
         entry.worker,
         entry.error,
     )
+
+
+@app.command()
+def logs(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show what a task logged in each attempt, as far as it was kept. Times are UTC."""
+
+    async def ask(queue: TaskQueue) -> list[LogLine]:
+        lines = await queue.get_logs(task_id)
+        if not lines and await queue.get_task_info(task_id) is None:
+            raise NothingFoundError(_unknown(task_id, database))
+        return lines
+
+    lines = with_queue(database, ask)
+    if as_json:
+        document({"task_id": task_id, "logs": lines})
+    elif not lines:
+        say("It has logged nothing that was kept. `wopr worker` keeps what a task logs.")
+    for line in () if as_json else lines:
+        when = f"{utc(line.logged_at)} attempt {line.attempt}"
+        say(f"{when} {line.level:<7} {line.logger}: {line.message}", lines=True)
 
 
 @app.command()

@@ -1,0 +1,91 @@
+"""The options of ``wopr worker`` that stand before every other source of a setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from wopr.cli.common import DATABASE_VARIABLE
+from wopr.cli.errors import UsageError, wrong_settings
+from wopr.config import Settings
+
+FLAGS = {
+    "database": "--database",
+    "shutdown_seconds": "--grace",
+    "log_level": "--log-level",
+    "log_format": "--log-format",
+    "http": "--http",
+}
+
+OwnDatabase = Annotated[
+    Path | None,
+    typer.Option(
+        "--database",
+        "-d",
+        metavar="PATH",
+        help=f"The database file, for a queue that takes it from {DATABASE_VARIABLE}.",
+    ),
+]
+Grace = Annotated[
+    float | None,
+    typer.Option(
+        "--grace",
+        min=0,
+        metavar="SECONDS",
+        help="How long running tasks may go on after the first signal. "
+        "Default: WOPR_TASKS_SHUTDOWN_SECONDS, or 10.",
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help="DEBUG, INFO, WARNING, ERROR or CRITICAL. Default: WOPR_TASKS_LOG_LEVEL, or INFO.",
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        metavar="FORMAT",
+        help="console, json, or auto: console on a terminal, else json. "
+        "Default: WOPR_TASKS_LOG_FORMAT, or console.",
+    ),
+]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Answer /health, /ready and /metrics there. Default: WOPR_TASKS_HTTP, or nowhere.",
+    ),
+]
+
+
+def given(
+    database: Path | None,
+    grace: float | None,
+    log_level: str | None,
+    log_format: str | None,
+    http: str | None,
+) -> dict[str, object]:
+    """Return the options that were given, by the names of their settings."""
+    values = (database, grace, log_level, log_format, http)
+    return {name: value for name, value in zip(FLAGS, values, strict=True) if value is not None}
+
+
+def settings_of(flags: dict[str, object]) -> Settings:
+    """Return all settings, with the options before everything else.
+
+    Raises:
+        UsageError: a value is wrong; the message says which, and where it stands.
+        SettingsFileError: a file with settings can't be read.
+    """
+    try:
+        return Settings.model_validate(flags)
+    except ValidationError as error:
+        raise UsageError(wrong_settings(error, {name: FLAGS[name] for name in flags})) from error

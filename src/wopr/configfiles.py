@@ -1,0 +1,166 @@
+"""The files in the working directory that settings are read from.
+
+Only the working directory, never one above it. A file that does not mention wopr is
+not looked at any closer: ``.env`` and ``pyproject.toml`` belong to other programs too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import tomllib
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from dotenv.parser import parse_stream
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+)
+
+from wopr.domain.errors import SettingsFileError
+
+PREFIX = "WOPR_TASKS_"
+ENV_FILE = ".env"
+TOML_FILE = "wopr.toml"
+PROJECT_FILE = "pyproject.toml"
+
+
+class _DotEnv(DotEnvSettingsSource):
+    """Takes what is ours; other variables in the file are none of our business."""
+
+    def __call__(self) -> dict[str, Any]:
+        return super(DotEnvSettingsSource, self).__call__()
+
+
+def file_sources(
+    settings: type[BaseSettings],
+) -> list[tuple[Path, PydanticBaseSettingsSource]]:
+    """Return what the files say, the strongest first.
+
+    Raises:
+        SettingsFileError: a file can't be read, or names a setting that there is not.
+    """
+    names = list(settings.model_fields)
+    sources: list[tuple[Path, PydanticBaseSettingsSource]] = []
+    if _checked_env() is not None:
+        path = Path(ENV_FILE)
+        sources.append((path, _DotEnv(settings, env_file=path, env_file_encoding="utf-8-sig")))
+    for name in (TOML_FILE, PROJECT_FILE):
+        path = Path(name)
+        table = _table(path)
+        _check_names(table, names, path)
+        if table:
+            sources.append((path, InitSettingsSource(settings, init_kwargs=table)))
+    return sources
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each ``WOPR_TASKS_…`` that is no setting, and so has no effect."""
+    known = {name.upper() for name in names}
+    env_file = [(key, f" in {Path(ENV_FILE).absolute()}") for key in _checked_env() or ()]
+    for variable, where in [(key, " in the environment") for key in os.environ] + env_file:
+        name = variable.upper().removeprefix(PREFIX)
+        if name != variable.upper() and name not in known:
+            near = _near(name, known, PREFIX)
+            yield f"{variable}{where} is no setting and has no effect.{near}"
+
+
+def _read(path: Path, word: str) -> str | None:
+    """Return the text of a file if there is one and it holds the word, in any case.
+
+    Raises:
+        SettingsFileError: it can't be read.
+    """
+    try:
+        if not path.is_file():  # also a directory: some people's .env is a virtual environment
+            return None
+        data = path.read_bytes()
+    except OSError as error:
+        raise SettingsFileError(
+            f"{path.absolute()} can't be read ({error.strerror}), so the settings that may be in "
+            "it are unknown. Make it readable for this user, or start in another directory."
+        ) from error
+    if word.encode() not in data.lower():
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsFileError(
+            f"{path.absolute()}, line {line}: byte {data[error.start]:#04x} is not UTF-8. "
+            "Save the file as UTF-8."
+        ) from error
+
+
+def _checked_env() -> list[str] | None:
+    """Return the names in ``.env``, or ``None`` if it is not there or none of them is ours.
+
+    Raises:
+        SettingsFileError: a line of it can't be read: it might hold one of ours.
+    """
+    path = Path(ENV_FILE)
+    text = _read(path, PREFIX.lower())
+    if text is None:
+        return None
+    bindings = list(parse_stream(StringIO(text)))
+    for binding in bindings:
+        if binding.error:
+            raise SettingsFileError(
+                f"{path.absolute()}, line {binding.original.line}: this is not NAME=value. "
+                "Close its quotes, or put a # before it."
+            )
+    return [binding.key for binding in bindings if binding.key is not None]
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file; empty if it is not there or has none.
+
+    Raises:
+        SettingsFileError: it is no TOML.
+    """
+    own = path.name == TOML_FILE
+    text = _read(path, "" if own else "wopr")
+    if text is None:
+        return {}
+    try:
+        table = _parsed(text)
+        if not own:
+            table = table.get("tool", {}).get("wopr", {})
+    except (tomllib.TOMLDecodeError, AttributeError) as error:
+        raise SettingsFileError(
+            f"{path.absolute()} is no TOML: {error}. Correct that line."
+        ) from error
+    if not isinstance(table, dict):
+        raise SettingsFileError(
+            f"{path.absolute()}: tool.wopr is no table. Write [tool.wopr] and below it for "
+            'example database = "tasks.duckdb".'
+        )
+    return table
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse TOML; not again for each queue. Nobody may change what it returns."""
+    return tomllib.loads(text)
+
+
+def _check_names(table: dict[str, Any], names: list[str], path: Path) -> None:
+    for name in table:
+        if name not in names:
+            raise SettingsFileError(
+                f"{path.absolute()}: there is no setting {name!r}.{_near(name, names)} "
+                "`wopr config show` lists them all."
+            )
+
+
+def _near(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a hint at a name that was meant, if one is near."""
+    for found in difflib.get_close_matches(name, known, n=1):
+        return f" Did you mean {prefix}{found}?"
+    return ""

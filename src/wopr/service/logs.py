@@ -1,0 +1,153 @@
+"""How the worker process logs: lines for people or JSON, without secrets.
+
+What runs inside a task is logged with the task's id, name, category and attempt,
+whoever logs it: the application, a library, a thread of the task.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict
+
+from wopr.config import Settings
+from wopr.domain.masking import mask, masked
+from wopr.domain.terminal import clean
+from wopr.engine.context import running_task
+
+Fields = dict[str, Any]
+"""One line: timestamp, level, logger, event, then the task's, what was given, exception."""
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_OWN = frozenset({"timestamp", "level", "logger", "event"})
+_INDENT = "\n    "
+
+
+def start(settings: Settings) -> None:
+    """Log to standard error, unless the application has its own handlers at the root.
+
+    Calling it again changes the level and the format.
+    """
+    logging.getLogger("wopr").setLevel(settings.log_level)
+    root = logging.getLogger()
+    if not all(isinstance(handler, _Handler) for handler in root.handlers):
+        return
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = _Handler(sys.stderr)
+    as_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    handler.setFormatter(formatter(json_line if as_json else console_line))
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    if not structlog.is_configured():
+        _through_logging()
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """The one of :func:`start`, to tell it from the application's."""
+
+
+def _through_logging() -> None:
+    """Let ``structlog.get_logger()`` of the application log where everything else does."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.format_exc_info,
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def formatter(render: Callable[[Fields], str]) -> logging.Formatter:
+    """Return a formatter that finds out what a line is made of, and renders that."""
+    return _Formatter(
+        processors=[_fields, lambda logger, name, event: render(dict(event))],
+    )
+
+
+class _Formatter(ProcessorFormatter):
+    """A line whose parts do not fit each other is logged with its reason."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            return super().format(record)
+        except Exception as error:  # noqa: BLE001 - arguments of the application's
+            broken = logging.makeLogRecord(
+                {key: value for key, value in record.__dict__.items() if key in _STANDARD}
+            )
+            broken.msg = f"{record.msg!r} (can't be formatted: {type(error).__name__}: {error})"
+            broken.args = None
+            return super().format(broken)
+
+
+def _fields(logger: object, name: str, event: EventDict) -> EventDict:
+    """Put the parts of a line in order, without secrets."""
+    record: logging.LogRecord = event.pop("_record")
+    if event.pop("_from_structlog"):
+        given = {key: value for key, value in event.items() if key != "event"}
+    else:
+        given = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    fields: Fields = {
+        "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname,
+        "logger": record.name,
+        "event": mask(str(event.get("event", ""))),
+    }
+    task = running_task()
+    if task is not None:
+        fields["task_id"] = task.id
+        fields["task_name"] = task.name
+        fields["category"] = task.category
+        fields["attempt"] = task.attempt
+    for key, value in given.items():
+        if key in fields and fields[key] == value:
+            continue
+        fields[f"extra_{key}" if key in fields else key] = masked(value, key)
+    raised = event.get("exc_info")
+    if isinstance(raised, tuple) and raised[0] is not None:
+        fields["exception"] = mask("".join(traceback.format_exception(*raised)).rstrip())
+    if event.get("stack_info"):
+        fields["stack"] = mask(str(event["stack_info"]))
+    return fields
+
+
+def json_line(fields: Fields) -> str:
+    """Return a line as one JSON object, in ASCII."""
+    return json.dumps(fields)
+
+
+def console_line(fields: Fields) -> str:
+    """Return a line for people: no control characters, and what follows is indented."""
+    head = f"{fields['timestamp'][:-6]}Z {fields['level']:<7} {fields['logger']}: "
+    return clean((head + message(fields)).replace("\n", _INDENT), lines=True)
+
+
+def message(fields: Fields) -> str:
+    """Return what was said: the event, what was given along, and what was raised."""
+    words = [fields["event"]]
+    words += [
+        f"{key}={_value(value)}"
+        for key, value in fields.items()
+        if key not in _OWN and key not in {"exception", "stack"}
+    ]
+    blocks = [fields[key] for key in ("exception", "stack") if key in fields]
+    return "\n".join([" ".join(words), *blocks])
+
+
+def _value(value: object) -> str:
+    plain = isinstance(value, str) and value != "" and not any(c in value for c in " \t\r\n\"'=")
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)

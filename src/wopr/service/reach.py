@@ -1,0 +1,14 @@
+"""The engine behind a queue, for what serves its operators."""
+
+from __future__ import annotations
+
+from wopr.engine.engine import Engine
+from wopr.queue import TaskQueue
+
+
+def engine_of(queue: TaskQueue) -> Engine | None:
+    """Return the engine, if the queue is open and this process owns its file.
+
+    Never opens the queue: a look from outside must not start anything.
+    """
+    return queue._opening.engine  # noqa: SLF001 - the two are one thing

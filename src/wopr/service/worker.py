@@ -1,0 +1,314 @@
+"""One life of the worker process: start, work until a signal, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from wopr.config import Settings
+from wopr.domain.clock import SystemClock
+from wopr.domain.errors import InvalidCallError, StorageOwnedError
+from wopr.domain.events import TaskFailed, TaskRetrying
+from wopr.domain.masking import mask
+from wopr.engine.attempt import Attempt
+from wopr.queue import TaskQueue
+from wopr.service.capture import keep_logs
+from wopr.service.http import HealthServer
+from wopr.service.tracing import instrument
+
+log = logging.getLogger("wopr.worker")
+
+OWNED_SECONDS = 5.0
+"""So long a worker waits for the process that has the file, before it gives up."""
+FORCED_SECONDS = 3.0
+"""After a second signal the process ends within this time, whatever the tasks do."""
+ERROR_LENGTH = 500
+"""So much of an error's first line is logged; the task's history has all of it."""
+FORCED = 1
+"""Exit code after a second signal."""
+
+
+class WorkerRun:
+    """Runs the tasks of a queue until a signal comes."""
+
+    def __init__(
+        self, queue: TaskQueue, target: str, counts: dict[str, int], settings: Settings
+    ) -> None:
+        self._queue = queue
+        self._target = target
+        self._counts = counts
+        self._settings = settings
+        self._clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._server: HealthServer | None = None
+        self._signals = 0
+        self._hurrying: asyncio.Task[None] | None = None
+        self._draining: list[Attempt] | None = None
+        self._stuck: list[str] = []
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second signal came."""
+        return self._signals > 1
+
+    def run(self) -> dict[str, Any]:
+        """Work until a signal comes, then drain; return a summary.
+
+        Raises:
+            StorageOwnedError: another process keeps the file.
+        """
+        runner = asyncio.Runner()
+        try:
+            with _imports_frozen():
+                return runner.run(self._until_stopped())
+        finally:
+            self._stuck = [
+                attempt.record.name
+                for attempt in self._draining or ()
+                if attempt.task is not None and not attempt.task.done()
+            ]
+            if not self._stuck:  # else closing the loop would wait for them, for ever
+                runner.close()
+
+    def leave(self, code: int) -> None:
+        """End the process at once if something can't be stopped; else return.
+
+        Its row is back in the queue. The interpreter would wait for it, or tear down what
+        it uses, with noise.
+        """
+        if self._stuck:
+            log.warning(
+                "%d tasks do not end when they are cancelled, such as %s; leaving without them.",
+                len(self._stuck),
+                self._stuck[0],
+            )
+        threads = _busy_threads()
+        for name in threads:
+            log.warning("A function still runs in thread %s; leaving without it.", name)
+        if self._stuck or threads:
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(code)
+
+    async def _until_stopped(self) -> dict[str, Any]:
+        restore = self._listen()
+        began = self._clock.monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(restore)
+            try:
+                if await self._start(stack):
+                    self._say_started()
+                    await self._stop.wait()
+            finally:
+                self._draining = [
+                    slot.attempt
+                    for slots in self._queue.workers.values()
+                    for slot in slots
+                    if slot.attempt is not None
+                ]
+                await self._queue.shutdown(0 if self.forced else self._settings.shutdown_seconds)
+        return self._summary(self._clock.monotonic() - began)
+
+    def _summary(self, seconds: float) -> dict[str, Any]:
+        draining = self._draining or []
+        interrupted = sum(attempt.interrupted is not None for attempt in draining)
+        summary = {
+            "seconds": seconds,
+            "forced": self.forced,
+            "running_at_signal": len(draining),
+            "finished": len(draining) - interrupted,
+            "put_back": interrupted,
+        }
+        log.info(
+            "Stopped after %(seconds).1f s. Of %(running_at_signal)d running tasks %(finished)d "
+            "finished and %(put_back)d were put back in their queue.",
+            summary,
+        )
+        return summary
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Start everything; return whether it runs: a signal may have come first.
+
+        Raises:
+            StorageOwnedError: another process keeps the file.
+            InvalidCallError: HTTP can't be served there.
+        """
+        stack.callback(keep_logs(self._queue))
+        for kind in ("task.failed", "task.retrying"):
+            stack.callback(self._queue.on(kind, _say_failed))
+        with contextlib.suppress(InvalidCallError):  # OpenTelemetry is not installed
+            instrument(self._queue)
+        if self._settings.http is not None:
+            self._server = HealthServer(self._queue, self._settings.http)
+        return await self._start_workers() and await self._serve(stack)
+
+    async def _start_workers(self) -> bool:
+        """Start the workers; wait a little for an owner that is about to go.
+
+        That is the worker before this one at its drain, or a command that looks.
+        """
+        deadline = self._clock.monotonic() + OWNED_SECONDS
+        waiting_for: int | None = None
+        while not self._stop.is_set():
+            try:
+                for name, count in self._counts.items():
+                    await self._queue.start_workers(name, count)
+            except StorageOwnedError as error:
+                await self._queue.shutdown()
+                if self._clock.monotonic() > deadline:
+                    raise
+                if waiting_for != error.pid:
+                    log.info("Process %s has the file; waiting for it to end.", error.pid)
+                waiting_for = error.pid
+                await self._pause()
+            else:
+                return True
+        return False
+
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Answer HTTP, if that is wanted; the worker before this one may still have the port.
+
+        Raises:
+            InvalidCallError: nothing can listen there.
+        """
+        server = self._server
+        if server is None:
+            return True
+        stack.push_async_callback(server.stop)
+        deadline = self._clock.monotonic() + OWNED_SECONDS
+        while not self._stop.is_set():
+            try:
+                await server.start()
+            except InvalidCallError as error:
+                in_use = getattr(error.__cause__, "errno", None) == errno.EADDRINUSE
+                if not in_use or self._clock.monotonic() > deadline:
+                    raise
+                await self._pause()
+            else:
+                return True
+        return False
+
+    async def _pause(self) -> None:
+        """Wait a little before another try, but not when a signal comes."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), OWNED_SECONDS / 10)
+
+    def _say_started(self) -> None:
+        settings = self._settings
+        log.info(
+            "Started %s on %s (pid %d), workers: %s. Grace time %g s, log %s as %s, %s. "
+            "Stop with SIGTERM or Ctrl-C.",
+            self._target,
+            self._queue.database,
+            os.getpid(),
+            ", ".join(f"{name}:{count}" for name, count in self._counts.items()),
+            settings.shutdown_seconds,
+            settings.log_level,
+            settings.log_format,
+            "no HTTP" if self._server is None else self._server.url,
+        )
+        for name in sorted(set(self._counts) - set(self._queue.categories)):
+            log.warning(
+                "No task is registered in category %r: its workers have nothing to do.", name
+            )
+
+    # -- signals -------------------------------------------------------------
+
+    def _listen(self) -> Callable[[], None]:
+        """Take the signals over; return what gives them back."""
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            try:
+                loop.add_signal_handler(number, self._signalled)
+            except NotImplementedError:  # Windows: the handler runs between two bytecodes
+                signal.signal(number, lambda *_: _call_soon(loop, self._signalled))
+
+        def restore() -> None:
+            for number, handler in before.items():
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+        return restore
+
+    def _signalled(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            log.info(
+                "Draining: %d tasks run and have %g s; signal again to interrupt them.",
+                len(self._queue.running_tasks),
+                self._settings.shutdown_seconds,
+            )
+            if self._server is not None:
+                self._server.drain()
+            self._stop.set()
+        else:
+            self._force()
+
+    def _force(self) -> None:
+        """Interrupt what runs, so that the shutdown ends; the rows go back to PENDING."""
+        log.warning("Second signal: interrupting what runs.")
+        if self._signals == 2:
+            loop = asyncio.get_running_loop()
+            if self._draining is not None:  # else the shutdown comes, and gives no grace time
+                self._hurrying = loop.create_task(self._queue.shutdown(0))
+            loop.call_later(FORCED_SECONDS, os._exit, FORCED)
+
+
+def _say_failed(event: TaskFailed | TaskRetrying) -> None:
+    last = isinstance(event, TaskFailed)
+    log.log(
+        logging.ERROR if last else logging.WARNING,
+        "Attempt %d of task %s failed%s: %s",
+        event.attempt,
+        event.name,
+        ", the last one" if last else "",
+        mask(event.error or event.reason or "").partition("\n")[0][:ERROR_LENGTH],
+        extra={
+            "task_id": event.task_id,
+            "task_name": event.name,
+            "category": event.category,
+            "attempt": event.attempt,
+        },
+    )
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(function)
+
+
+@contextlib.contextmanager
+def _imports_frozen() -> Iterator[None]:
+    """Take what was imported out of the garbage collector's sight.
+
+    It never becomes garbage, and each full collection of it pauses the event loop
+    for 10 to 20 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _busy_threads() -> list[str]:
+    """Return the names of the threads in which a task's function still runs."""
+    frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
+    names = []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        idle = frame is not None and frame.f_code.co_name == "_loop"
+        if thread.name.startswith("wopr-task-") and not idle:
+            names.append(thread.name)
+    return names
