@@ -75,7 +75,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 def test_the_wheel_holds_every_source_file_and_migration(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    sources = {f"wopr/{p.relative_to(ROOT / 'src/wopr')}" for p in (ROOT / "src").rglob("*.py")}
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src/wopr/_project").rglob("*.tmpl")]
+    sources = {f"wopr/{p.relative_to(ROOT / 'src/wopr')}" for p in files}
     migrations = {
         f"wopr/_migrations/{path.relative_to(ROOT / 'migrations')}"
         for path in (ROOT / "migrations").rglob("*.py")
@@ -102,3 +103,5 @@ def test_the_installed_package_works_outside_the_repository(
         [installed / "wopr", "db", "current", "--database", "jobs.duckdb"], tmp_path, env=env
     ).strip()
     run_ok([installed / "wopr", "doctor", "--database", "jobs.duckdb"], tmp_path, env=env)
+    run_ok([installed / "wopr", "init", "shop"], tmp_path, env=env)
+    assert (tmp_path / "shop" / "src" / "shop" / "app.py").exists()
