@@ -22,6 +22,7 @@ import bench_large
 import bench_schedules
 import duckdb
 from bench_flows import FLOWS
+from bench_service import SERVICE, SEVERAL
 from bench_workloads import WORKLOADS, fresh, peak_rss
 
 BARS = {
@@ -39,6 +40,15 @@ BARS = {
     "tick of 10,000 schedules, deciding, p99 (ms)": ("<=", 20.0),
     "1,000 schedules due at once, enqueued (s)": ("<=", 1.0),
     "growth in 2,000 such decisions (MB)": ("<=", 2.0),
+    "limits: concurrency of the category (x of none)": (">=", 0.8),
+    "limits: concurrency of 500 keys (x of none)": (">=", 0.8),
+    "limits: rate (x of none)": (">=", 0.8),
+    "limits: rate of 500 keys (x of none)": (">=", 0.8),
+    "limits: backlog (x of none)": (">=", 0.8),
+    "idle latency p99 beside processes (ms)": ("<=", 20.0),
+    "100 categories with 10 workers, idle (% of a core)": ("<=", 1.0),
+    "100 categories with 10 workers, idle (MB)": ("<=", 150.0),
+    "100 categories with 10 workers, idle (wake-ups/s)": ("<=", 5.0),
     "enqueue with 2,000,000 tasks (x of small)": (">=", 0.8),
     "drain with 2,000,000 tasks (x of small)": (">=", 0.8),
     "open 1,000,000 pending until first run (s)": ("<=", 2.0),
@@ -73,13 +83,13 @@ def floors() -> dict[str, float]:
 def measure(runs: int, only: str) -> dict[str, float]:
     """Run every workload ``runs`` times; return medians."""
     result: dict[str, float] = {}
-    for name, run in {**WORKLOADS, **FLOWS}.items():
+    for name, run in {**WORKLOADS, **FLOWS, **SERVICE}.items():
         if only not in name:
             continue
         values = [asyncio.run(fresh(run)) for _ in range(runs)]
         if isinstance(values[0], tuple):
-            result["idle latency p50 (ms)"] = statistics.median(v[0] for v in values)
-            result["idle latency p99 (ms)"] = statistics.median(v[1] for v in values)
+            for number, figure in enumerate(SEVERAL[name]):
+                result[figure] = statistics.median(value[number] for value in values)
         else:
             result[name] = statistics.median(values)
         print(f"  {name}: done", file=sys.stderr)

@@ -5,12 +5,16 @@ of all errors.
 """
 
 from wopr.config import Settings
+from wopr.domain.control import Pause, Revocation
 from wopr.domain.crontab import Crontab, Month, Weekday
 from wopr.domain.errors import (
     AuthContextNotFoundError,
     AuthRequirementDeniedError,
     AuthSnapshotUnavailableError,
+    BacklogFullError,
     ConflictingAuthMetadataError,
+    DeliveryFailedError,
+    DeliveryRefusedError,
     DuplicateScheduleError,
     DuplicateTaskError,
     InvalidAuthContextValueError,
@@ -18,12 +22,15 @@ from wopr.domain.errors import (
     InvalidScheduleSpecificationError,
     PayloadError,
     PayloadTooLargeError,
+    ProcessDiedError,
     QueryError,
     QueryTimeoutError,
     QueueClosedError,
     QueueDisabledError,
     ScheduleNotFoundError,
     SchemaError,
+    SettingsFileError,
+    SoftTimeoutError,
     StorageError,
     StorageFileError,
     StorageForkedError,
@@ -38,16 +45,20 @@ from wopr.domain.errors import (
     UniqueKeyConflictError,
     WoprError,
 )
+from wopr.domain.events import TaskEvent
+from wopr.domain.limits import Limit, OnFull
+from wopr.domain.logline import LogLine
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.newtask import OnConflict, OnParentFailure
 from wopr.domain.resultof import ResultOf
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority, TaskStatus
+from wopr.domain.supplied import provided
 from wopr.domain.task import TaskInfo
 from wopr.engine.context import CurrentTask, current_task
 from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.queue import TaskQueue
-from wopr.results import Explanation, HistoryEntry, QueryResult
+from wopr.results import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.schedules import ScheduleInfo
 from wopr.storage.noop import NoopStorage
 from wopr.sync import SyncQueue
@@ -59,9 +70,12 @@ __all__ = [
     "AuthContextNotFoundError",
     "AuthRequirementDeniedError",
     "AuthSnapshotUnavailableError",
+    "BacklogFullError",
     "ConflictingAuthMetadataError",
     "Crontab",
     "CurrentTask",
+    "DeliveryFailedError",
+    "DeliveryRefusedError",
     "DuplicateScheduleError",
     "DuplicateTaskError",
     "Explanation",
@@ -72,14 +86,19 @@ __all__ = [
     "InvalidAuthContextValueError",
     "InvalidCallError",
     "InvalidScheduleSpecificationError",
+    "Limit",
+    "LogLine",
     "Misfire",
     "Month",
     "NoopStorage",
     "OnConflict",
+    "OnFull",
     "OnParentFailure",
     "Overlap",
+    "Pause",
     "PayloadError",
     "PayloadTooLargeError",
+    "ProcessDiedError",
     "QueryError",
     "QueryResult",
     "QueryTimeoutError",
@@ -87,11 +106,14 @@ __all__ = [
     "QueueDisabledError",
     "ResultOf",
     "RetryPolicy",
+    "Revocation",
     "ScheduleInfo",
     "ScheduleNotFoundError",
     "SchemaError",
     "Settings",
+    "SettingsFileError",
     "Signature",
+    "SoftTimeoutError",
     "StorageError",
     "StorageFileError",
     "StorageForkedError",
@@ -101,6 +123,7 @@ __all__ = [
     "TaskApplicationContextNotFoundError",
     "TaskAsyncInvocationRequiredError",
     "TaskCancelledError",
+    "TaskEvent",
     "TaskFailedError",
     "TaskHandle",
     "TaskInfo",
@@ -113,8 +136,10 @@ __all__ = [
     "UniqueKeyConflictError",
     "Weekday",
     "WoprError",
+    "WorkerInfo",
     "chain",
     "chord",
     "current_task",
     "group",
+    "provided",
 ]
