@@ -68,7 +68,7 @@ async def beside_processes(bench: Bench) -> float:
     handles = await burning.enqueue_many([(0.2,)] * 50)
     delays: list[float] = []
     number = 0
-    while not all((await handle.info()).is_completed for handle in handles[-2:]):
+    while not (await handles[-1].info()).is_completed:
         number += 1
         bench.expect(1)
         began = time.perf_counter()

@@ -71,3 +71,14 @@ def test_tasks_are_revoked_once_or_from_now_on(wopr: Call) -> None:
     lift = ("revoke", "double", "-w", "number=7", "-w", "name=x", "--lift")
     assert wopr(*lift).out == "Lifted.\n"
     assert wopr(*lift).out == "There was no such standing revocation.\n"
+
+
+def test_stats_say_what_holds_tasks_back(wopr: Call) -> None:
+    assert "paused" not in wopr("stats").out
+    wopr("pause", "sums", "--reason", "moving house")
+    wopr("limits", "set", "sums", "-c", 1)
+    said = wopr("stats").out
+    assert "category sums is paused: moving house. To go on: wopr resume sums" in said
+    assert "wopr limits list (1)" in said
+    found = wopr("stats", "--json").json
+    assert [pause["category"] for pause in found["pauses"]] == ["sums"]

@@ -23,12 +23,14 @@ from backlog order by category, priority desc, status
 
 
 def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Count the tasks by status and category, and show what waits and for how long."""
+    """Count the tasks by status and category; show what waits, how long, and what holds it."""
 
     async def ask(queue: TaskQueue) -> dict[str, Any]:
         return {
             **await queue.get_task_stats(),
             "backlog": list(await queue.sql(BACKLOG)),
+            "pauses": await queue.pauses(),
+            "limits": len(await queue.limits()),
         }
 
     found = with_queue(database, ask)
@@ -36,13 +38,17 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
         document(found)
         return
     say(f"{found['total']} tasks, {found['queued']} waiting, {found['running']} running")
-    if not found["total"]:
-        return
-    table(("status", "tasks"), sorted(found["by_status"].items()))
-    table(("category", "tasks"), sorted(found["by_category"].items()))
+    if found["total"]:
+        table(("status", "tasks"), sorted(found["by_status"].items()))
+        table(("category", "tasks"), sorted(found["by_category"].items()))
     if found["backlog"]:
         columns = ("category", "priority", "status", "tasks", "due", "oldest")
         table(columns, [_backlog_row(row) for row in found["backlog"]])
+    for pause in found["pauses"]:
+        target = pause.category if pause.category is not None else f"--task {pause.task}"
+        say(f"{pause.name} is paused: {pause.reason}. To go on: wopr resume {target}")
+    if found["limits"]:
+        say(f"Limits count; to see them: wopr limits list ({found['limits']})")
 
 
 def _backlog_row(row: dict[str, Any]) -> tuple[object, ...]:
