@@ -399,3 +399,29 @@ async def test_two_changes_of_one_limit_at_the_same_time_both_count(home: Home) 
         )
         [limit] = await queue.limits()
         assert (limit.concurrency, limit.rate, limit.backlog) == (3, 1, 5)
+
+
+async def test_a_cancelled_task_that_cleans_up_counts_under_the_next_limits_too(
+    durable_home: DuckDBHome,
+) -> None:
+    queue, gate, cleaning = durable_home.queue(), Gate(), Gate()
+
+    @queue.task(name="work")
+    async def work(n: int) -> int:
+        try:
+            return await gate.wait(n)
+        finally:
+            await cleaning.wait(n)
+
+    async with running(queue, default=3):
+        await queue.set_limit("default", concurrency=2)
+        first = await work.enqueue(1)
+        await gate.arrivals()
+        assert await first.cancel()
+        await cleaning.arrivals()
+        await queue.set_limit("default", concurrency=1)
+        second = await work.enqueue(2)
+        assert (await queue.explain(second.id)).reason in {"limited", "limits"}
+        gate.open()
+        cleaning.open()
+        assert await second.result(timeout=PATIENCE) == 2
