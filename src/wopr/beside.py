@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Protocol, TypeVar
 
 log = logging.getLogger(__name__)
+
+END_SECONDS = 5.0
+"""So long a shutdown waits for one service."""
 
 
 class Service(Protocol):
@@ -43,15 +47,20 @@ class Beside:
             self._started.append(service)  # it may start workers itself, which come here again
             try:
                 await service.start()
-            except Exception:
+            except BaseException as error:  # cancelled too: the next workers start it
                 self._started.remove(service)
+                if not isinstance(error, Exception):
+                    raise
                 log.exception("%s could not be started; the workers go on without it.", service)
 
     async def stop(self) -> None:
-        """Stop what was started, the last one first."""
+        """Stop what was started, the last one first; one that hangs is cancelled."""
         while self._started:
             service = self._started.pop()
             try:
-                await service.stop()
+                async with asyncio.timeout(END_SECONDS):
+                    await service.stop()
+            except TimeoutError:
+                log.exception("%s was cancelled: it did not stop in %g s.", service, END_SECONDS)
             except Exception:
                 log.exception("%s could not be stopped.", service)

@@ -19,7 +19,7 @@ from pydantic_settings import (
 from wopr.configfiles import PREFIX, file_sources
 
 DEFAULT = "default"
-_SIZE = re.compile(r"[0-9.]+ ?[KMGT]i?B")
+_SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
 _ADDRESS = re.compile(r"(?:(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]*):)?([0-9]{1,5})")
 
 

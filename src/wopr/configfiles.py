@@ -86,7 +86,7 @@ def _read(path: Path, word: str) -> str | None:
             f"{path.absolute()} can't be read ({error.strerror}), so the settings that may be in "
             "it are unknown. Make it readable for this user, or start in another directory."
         ) from error
-    if word.encode() not in data.lower():
+    if word.encode() not in data.lower().replace(b"\0", b""):  # as UTF-16 has them
         return None
     try:
         return data.decode("utf-8-sig")

@@ -8,9 +8,10 @@ import logging
 import os
 import random
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wopr.backend import Backend, EngineBackend
 from wopr.beside import Beside
@@ -30,6 +31,9 @@ from wopr.engine.registry import Registry
 from wopr.remote.client import RemoteBackend
 from wopr.remote.server import Server
 from wopr.storage import open_storage
+
+if TYPE_CHECKING:
+    from wopr.sync import LoopThread
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,10 @@ class Opening:
         self.events = Events()
         self.beside = Beside()
         self.foreground = Foreground()
+        self.bridging = threading.RLock()
+        """Held to look at, or to change, the bridge."""
+        self.bridge: LoopThread | None = None
+        """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
 

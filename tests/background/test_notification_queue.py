@@ -154,6 +154,22 @@ async def test_a_start_during_a_stop_runs_in_the_end(
     assert [1, 2] == await inbox.has(2)
 
 
+async def test_a_stop_after_a_start_during_a_stop_is_the_last_word(
+    task: NotificationQueueTask, inbox: Inbox
+) -> None:
+    inbox.open.clear()
+    await task.start()
+    service_of(task).emit(1)
+    await inbox.has_begun(1)
+    calls = []
+    for call in (task.stop, task.start, task.stop):
+        calls.append(asyncio.create_task(call()))
+        await some_time()
+    inbox.open.set()
+    await asyncio.gather(*calls)
+    assert TaskState.STOPPED is task.state
+
+
 async def test_starting_while_suspended_makes_no_second_loop(
     task: NotificationQueueTask, inbox: Inbox
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.queues import DuckDBHome, Gate, Home, ended, running, until
+from support.queues import PATIENCE, DuckDBHome, Gate, Home, ended, running, until
 from wopr import CurrentTask, InvalidCallError, TaskEvent, TaskStatus, current_task
 from wopr.domain.events import EVENTS, KINDS, TaskFailed, TaskRetrying, TaskSucceeded
 from wopr.domain.status import Move
@@ -258,6 +258,55 @@ async def test_services_run_beside_the_workers_in_each_life_of_the_queue(
             await queue.start_workers("default", 1)
     assert told == ["start", "stop, True"] * 2
     assert "could not be started" in caplog.text
+
+
+class Hanging:
+    """Does not end what it is told to do first."""
+
+    def __init__(self, *, starts: bool) -> None:
+        self.starts = starts
+        self.begun = asyncio.Event()
+        self.told: list[str] = []
+
+    async def start(self) -> None:
+        self.told.append("start")
+        self.begun.set()
+        if not self.starts:
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.told.append("stop")
+        await asyncio.Event().wait()
+
+
+async def test_a_service_that_does_not_stop_is_cut_off(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wopr.beside.END_SECONDS", 0.01)
+    queue = home.queue()
+    service = queue.add_service(Hanging(starts=True))
+    await queue.start_workers("default", 1)
+    async with asyncio.timeout(PATIENCE):
+        await queue.shutdown()
+    assert service.told == ["start", "stop"]
+    assert "did not stop in 0.01 s" in caplog.text
+
+
+async def test_a_service_whose_start_was_cancelled_starts_with_the_next_workers(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = home.queue()
+    service = queue.add_service(Hanging(starts=False))
+    starting = asyncio.create_task(queue.start_workers("default", 1))
+    await service.begun.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    service.starts = True
+    await queue.start_workers("default", 1)
+    assert service.told == ["start", "start"]
+    monkeypatch.setattr("wopr.beside.END_SECONDS", 0.01)
+    await queue.shutdown()
 
 
 async def test_what_recovery_does_at_opening_is_told(durable_home: DuckDBHome) -> None:

@@ -668,3 +668,37 @@ def test_an_override_of_what_is_no_resource_is_refused(diary: Diary, target: Any
     override = diary.queue.override(target, None)
     with pytest.raises(InvalidCallError, match="is no resource of this queue"):
         override.__enter__()
+
+
+async def test_one_that_dies_while_it_is_open_is_opened_again(
+    diary: Diary, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, over = diary.queue, asyncio.Event()
+
+    @queue.resource
+    async def client() -> AsyncIterator[Client]:
+        async def listen() -> None:
+            await over.wait()
+            over.clear()
+            raise ConnectionError("lost")
+
+        diary.lines.append("open")
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(listen())
+            yield Client(f"client {len(diary.lines)}")
+            listening.cancel()
+        diary.lines.append("close")
+
+    @queue.task(category="c")
+    async def run(client: Client) -> str:
+        return client.name
+
+    async with running(queue, c=1):
+        assert "client 1" == await result(queue, "run")
+        over.set()
+        async with asyncio.timeout(PATIENCE):
+            while not any("failed while it was open" in text for text in caplog.messages):
+                await asyncio.sleep(0)
+        assert "client 2" == await result(queue, "run")
+    assert ["open", "open", "close"] == diary.lines
+    assert 1 == len([one for one in caplog.records if one.name == "wopr.resources"])

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import signal
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from support.queues import PATIENCE, Home
+from support.queues import PATIENCE, DuckDBHome, Home
 from wopr import QueueClosedError, TaskNotRegisteredError, TaskQueue
+from wopr.sync import SyncQueue
 
 
 def echo_on(queue: TaskQueue) -> None:
@@ -108,3 +113,74 @@ def test_one_loop_after_the_other_is_fine(home: Home) -> None:
             return int(await handle.result(timeout=PATIENCE))
 
     assert [0, 1] == [asyncio.run(work(n)) for n in range(2)]
+
+
+def test_bridges_that_begin_at_the_same_moment_share_one_queue(home: Home) -> None:
+    queue = home.queue()
+    echo_on(queue)
+    bridges, begin = [queue.sync() for _ in range(8)], threading.Barrier(8)
+
+    def use(sync: SyncQueue) -> str:
+        begin.wait(PATIENCE)
+        return sync(queue.add_task, "echo", n=1)
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = list(threads.map(use, bridges))
+    assert 8 == len({*ids}) == bridges[0](queue.get_task_stats)["total"]
+    for sync in bridges:
+        sync.close()
+    assert [] == [one.name for one in threading.enumerate() if one.name == "wopr-loop"]
+
+
+def test_calls_while_another_thread_closes_end_with_an_error(home: Home) -> None:
+    queue = home.queue()
+    gate, kept, begun = threading.Event(), threading.Event(), threading.Event()
+
+    @queue.register_task("holds", "c")
+    async def holds() -> None:
+        gate.set()
+        await asyncio.to_thread(kept.wait, PATIENCE)
+
+    async def waits() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    sync, other = queue.sync(), queue.sync()
+    sync(queue.start_workers, "c")
+    sync(queue.add_task, "holds")
+    assert gate.wait(PATIENCE)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(sync, waits)
+        assert begun.wait(PATIENCE)
+        closing = threads.submit(sync.close)
+        while not (bridge := queue._opening.bridge) or not bridge.closing:
+            assert not closing.done()
+        with pytest.raises(QueueClosedError, match="is closing the queue"):
+            other(queue.get_task_stats)
+        kept.set()
+        closing.result(PATIENCE)
+        with pytest.raises(QueueClosedError, match="was closed while"):
+            waiting.result(PATIENCE)
+
+
+def test_a_forked_process_is_told_instead_of_waiting_for_ever(durable_home: DuckDBHome) -> None:
+    queue = durable_home.queue()
+    with queue.sync() as sync:
+        sync(queue.get_task_stats)
+        receiving, sending = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
+            child = os.fork()
+        if child == 0:
+            try:
+                sync(queue.get_task_stats)
+            except BaseException as error:
+                os.write(sending, str(error).encode())
+            os._exit(0)
+        os.close(sending)
+        with open(receiving, "rb") as pipe:
+            ready, _, _ = select.select([pipe], [], [], PATIENCE)
+            if not ready:
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            assert b"was forked" in pipe.read()

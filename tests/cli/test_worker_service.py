@@ -19,12 +19,14 @@ from support.workers import environment, read_until, worker
 from wopr import TaskQueue, TaskStatus
 
 APPLICATION = """
-import asyncio, logging
+import asyncio, logging, threading
+from concurrent.futures import ThreadPoolExecutor
 from wopr import Settings, TaskQueue
 
 queue = TaskQueue()
 quiet = TaskQueue(enabled=True, settings=Settings(log_format="json", shutdown_seconds=3))
 log = logging.getLogger("shop")
+left = []
 
 @quiet.task(category="money")
 async def idle(): ...
@@ -48,6 +50,24 @@ async def stubborn():
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
+
+def block():
+    log.info("in it")
+    threading.Event().wait(3600)
+
+@queue.task(name="blocking", category="naps")
+async def blocking():
+    await asyncio.to_thread(block)
+
+@queue.task(name="pooled", category="naps", executor=ThreadPoolExecutor(1))
+def pooled():
+    block()
+
+@queue.task(name="leaving", category="naps")
+async def leaving():
+    left.append(asyncio.create_task(stubborn.function()))
+    await asyncio.sleep(0)
+    log.info("in it")
 """
 
 
@@ -293,6 +313,26 @@ def test_a_task_that_ignores_its_cancellation_does_not_keep_the_worker(folder: P
     assert (TaskStatus.PENDING, 1, 0) == standing(folder, task_id)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("blocking", "A function still runs in thread asyncio_"),
+        ("pooled", "A function still runs in thread ThreadPoolExecutor"),
+        ("leaving", "1 tasks do not end when they are cancelled, such as stubborn"),
+    ],
+)
+def test_what_a_task_leaves_behind_does_not_keep_the_worker(
+    folder: Path, name: str, said: str
+) -> None:
+    enqueue(folder, name)
+    with worker(folder, "--grace", "0.1", "--json") as process:
+        read_until(process, "in it")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (0, False) == (process.returncode, json.loads(out)["forced"])
+    assert said in err
+
+
 def test_a_second_signal_ends_the_worker_whatever_a_task_does(folder: Path) -> None:
     (task_id,) = enqueue(folder, "stubborn")
     with worker(folder, "--grace", "600") as process:
@@ -347,3 +387,16 @@ def test_reload_without_its_package_says_what_to_install(
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     with pytest.raises(WoprError, match=r"pip install 'wopr\[service\]'"):
         Reloader([], folder)._watch()
+
+
+def test_sigterm_while_the_application_is_imported_ends_it_at_once(tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(
+        "import sys, threading\n"
+        "print('importing', file=sys.stderr, flush=True)\n"
+        "threading.Event().wait(3600)\n"
+    )
+    with worker(tmp_path) as process:
+        read_until(process, "importing")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0

@@ -103,6 +103,13 @@ async def test_the_death_is_noticed_although_a_forked_child_lives(one: Executors
     await until_gone(int(await reports.first()))
 
 
+async def test_the_death_is_noticed_although_a_program_of_the_task_lives(one: Executors) -> None:
+    reports = Reports()
+    with pytest.raises(ProcessDiedError, match="SIGSEGV"):
+        await run(one, tasks.leave_a_program_and_crash, report=reports)
+    os.kill(int(await reports.first()), signal.SIGKILL)  # it left the group
+
+
 @pytest.fixture
 def no_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: b"/bin/false")

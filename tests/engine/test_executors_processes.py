@@ -141,6 +141,16 @@ async def test_log_records_arrive_with_the_task_they_belong_to(
     assert 4 == len([record for record in caplog.records if record.name != "wopr.worker"])
 
 
+async def test_a_long_record_loses_its_secrets_before_it_is_cut(
+    executors: Executors, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await run(executors, tasks.log_a_long_secret)
+    (record,) = [one for one in caplog.records if one.name == "app.work"]
+    assert len(record.message) < 70_000
+    assert "hunter" not in record.message
+
+
 async def test_more_than_a_pipe_holds_arrives_whole_and_in_order(
     executors: Executors, caplog: pytest.LogCaptureFixture
 ) -> None:

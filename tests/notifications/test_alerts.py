@@ -6,16 +6,31 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tenacity import wait_none
 
 from notifications.conftest import Inbox
-from support.queues import Gate, MemoryStorage, SteppableClock, ended, until, until_status
-from wopr import Settings, TaskQueue, TaskStatus, current_task
+from support.queues import (
+    DuckDBHome,
+    Gate,
+    MemoryStorage,
+    SteppableClock,
+    ended,
+    until,
+    until_status,
+)
+from wopr import Settings, StorageError, TaskQueue, TaskStatus, current_task
 from wopr.domain.events import TaskFailed
-from wopr.notifications import CATEGORY, NotificationEvent, NotificationService
+from wopr.notifications import (
+    CATEGORY,
+    AlertBook,
+    AlertRule,
+    NotificationEvent,
+    NotificationService,
+)
 
 
 class Watched:
@@ -297,6 +312,27 @@ async def test_without_an_alert_about_events_none_is_heard(watched: Watched) -> 
     assert not any(heard.values())
 
 
+async def test_successes_are_heard_only_where_they_matter(watched: Watched) -> None:
+    heard = watched.queue._opening.events._handlers
+    await watched.service.add_alert("a", when="final_failure")
+    assert not heard.get("task.succeeded")
+    await watched.service.add_alert("b", when="slow", threshold=60)
+    assert heard["task.succeeded"]
+    await watched.service.remove_alert("b")
+    assert not heard["task.succeeded"]
+    assert heard["task.failed"]
+
+
+async def test_a_recovery_counts_no_failures_from_before_it_was_added(watched: Watched) -> None:
+    await watched.service.add_alert("a", when="failure", task="report")
+    await watched.run("mail.send", failures=2)
+    await watched.service.add_alert("b", when="recovery")
+    await watched.run("mail.sort", failures=1)
+    await watched.run("mail.send")
+    (event,) = await watched.told(1)
+    assert "mail.sort works again" == event.title
+
+
 # -- no loops -----------------------------------------------------------------------
 
 
@@ -338,6 +374,60 @@ async def test_stop_emits_what_was_seen(queue: TaskQueue, clock: SteppableClock)
             await watched.run("mail.send", failures=2)
         await watched.inbox.wait(1)
         await watched.service.stop()
+
+
+async def test_stop_tells_what_was_left_out_before_its_time_is_over(
+    queue: TaskQueue, clock: SteppableClock
+) -> None:
+    watched = Watched(queue, clock)
+    async with queue:
+        await queue.start_workers("mail", 1)
+        async with watched.service:
+            await watched.service.add_alert("a", when="final_failure")
+            for _ in range(3):
+                await watched.run("mail.send", failures=2)
+        events = await watched.inbox.wait(2)
+        assert "And 1 more since" in events[1].message
+
+
+async def test_what_recovery_fails_for_good_is_told(tmp_path: Path, clock: SteppableClock) -> None:
+    settings = Settings(scheduler=False, max_crashes=1)
+    home = DuckDBHome(tmp_path / "tasks.duckdb")
+    queue = TaskQueue(enabled=True, database=home.path, settings=settings, clock=clock)
+    watched = Watched(queue, clock)
+    async with queue, watched.service:
+        await watched.service.add_alert("a", when="final_failure")
+        await queue.start_workers("reports", 1)
+        await watched.blocked.enqueue()
+        await watched.gate.arrivals(1)
+        image = await home.crash_image(queue)
+        watched.gate.open()
+    again = TaskQueue(enabled=True, database=image.path, settings=settings, clock=clock)
+    watched = Watched(again, clock)
+    async with again:
+        assert {"failed": 1} == (await again.get_task_stats())["by_status"]
+        async with watched.service:
+            (event,) = await watched.inbox.wait(1)
+    assert "blocked failed for good" == event.title
+
+
+async def test_alerts_that_can_not_be_read_at_the_start_are_read_later(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watched.service.add_alert("a", when="final_failure")
+    await watched.service.stop()
+    failures = iter([StorageError("disk")])
+    read = type(watched.service._watch._book).all
+
+    async def broken(book: AlertBook) -> list[AlertRule]:
+        for error in failures:
+            raise error
+        return await read(book)
+
+    monkeypatch.setattr(type(watched.service._watch._book), "all", broken)
+    await watched.service.start()
+    await watched.run("mail.send", failures=2)
+    await watched.told(1)
 
 
 async def test_it_emits_by_itself(watched: Watched) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -224,3 +225,17 @@ async def test_with_a_queue_that_is_switched_off_events_stay_in_memory(tmp_path:
     assert (["t"], []) == ([one["title"] for one in service.get_recent()], got)
     assert [] == await service.alerts()
     assert not path.exists()
+
+
+async def test_repeats_are_forgotten_after_their_time_and_those_that_wait_in_between_stay(
+    service: NotificationService, clock: SteppableClock
+) -> None:
+    async def handler(event: NotificationEvent) -> None: ...
+
+    service.register_external_handler(handler)
+    for at, key in ((0, "a"), (3, "b"), (6, "a"), (7, "b"), (8, "b"), (-1, "b")):
+        clock.time = NOON + timedelta(seconds=at)
+        await service.emit("SYSTEM", "info", key, f"at {at}", {"dedup_key": key})
+    queue = service.external_handler_queue
+    taken = [queue.get_nowait().message for _ in range(queue.qsize())]
+    assert ["at 0", "at 3", "at 6", "at 8", "at -1"] == taken

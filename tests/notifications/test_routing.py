@@ -114,6 +114,14 @@ def test_what_could_not_be_enqueued_is_no_reason_for_a_repeat() -> None:
     assert 1 == line.state.counts[Action.SENT]
 
 
+def test_a_repeat_that_could_not_be_enqueued_elsewhere_stays_a_repeat() -> None:
+    line = Line()
+    assert ["sent", "repeated"] == [line.put(event()), line.put(event())]
+    assert line.last is not None
+    line.state.forget(event(), line.last)
+    assert "repeated" == line.put(event())
+
+
 def test_only_what_is_in_the_window_is_remembered() -> None:
     line = Line(dedup=10.0)
     for number in range(100):

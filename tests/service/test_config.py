@@ -130,6 +130,12 @@ def test_a_file_that_is_not_utf8_is_refused_by_line(write: Write) -> None:
         Settings()
 
 
+def test_an_env_file_in_utf16_is_refused_and_not_passed_over(write: Write) -> None:
+    write(".env", "").write_bytes("WOPR_TASKS_WINDOW=13\n".encode("utf-16"))
+    with pytest.raises(SettingsFileError, match=r"\.env, line 1: byte 0xf[ef] is not UTF-8"):
+        Settings()
+
+
 def test_a_file_with_a_byte_order_mark_is_read(write: Write) -> None:
     write(".env", "\ufeffWOPR_TASKS_WINDOW=13\n")
     write("wopr.toml", "\ufeffquery_rows = 5\n")
@@ -168,8 +174,9 @@ def test_a_port_in_toml_may_be_a_number(write: Write) -> None:
 def test_a_size_has_a_unit() -> None:
     assert "1.5GB" == Settings(process_memory_limit="1.5GB").process_memory_limit
     for name in ("memory_limit", "process_memory_limit"):
-        with pytest.raises(ValidationError, match="as in 500MB"):
-            Settings.model_validate({name: "500"})
+        for wrong in ("500", "1.2.3MB", ".MB"):
+            with pytest.raises(ValidationError, match="as in 500MB"):
+                Settings.model_validate({name: wrong})
 
 
 def test_a_variable_that_is_no_setting_is_found(

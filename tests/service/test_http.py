@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -412,6 +413,32 @@ async def test_it_closes_at_once_whoever_is_connected(
                 await server.stop()
                 assert 200 == (await asking).status_code
                 assert b"" == await half.read()
+        writer.close()
+
+
+async def test_a_request_that_never_gets_complete_does_not_hold_its_connection(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "CONNECTION_SECONDS", 0.05)
+    async with HealthServer(queue, "0") as server:
+        half, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /health HTTP/1.1\r\nX")
+        async with asyncio.timeout(PATIENCE):
+            assert b"" == await half.read()
+        writer.close()
+
+
+async def test_more_connections_than_a_worker_can_spare_are_closed(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 1)
+    async with served(queue) as (server, client):
+        first, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /health HTTP/1.1\r\nX")  # and no more
+        assert 200 == (await client.get("/health")).status_code  # there is room for the newest
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionResetError):
+                assert b"" == await first.read()
         writer.close()
 
 

@@ -97,6 +97,16 @@ def test_an_exception_is_part_of_its_line(logged: Logged) -> None:
     assert "test_logs.py" in second["stack"]
 
 
+def test_the_traceback_of_a_worker_process_is_part_of_its_line(logged: Logged) -> None:
+    logged.start(log_format="json")
+    text = "Traceback …\nValueError: password=hunter2 is wrong"
+    record = logger.makeRecord(logger.name, logging.ERROR, "", 0, "no", (), None)
+    record.exc_text = text
+    logger.handle(record)
+    assert "Traceback …\nValueError: password=*** is wrong" == logged.entries()[0]["exception"]
+    assert text == record.exc_text  # other handlers have it as well
+
+
 def test_what_follows_in_a_line_for_people_can_not_pass_for_another_line(logged: Logged) -> None:
     logged.start()
     logger.info("a\n2030-05-17T12:00:00.250Z INFO    wopr.worker: Stopped\x1b[2J\u202e")
@@ -169,6 +179,16 @@ def test_a_line_that_can_not_be_formatted_says_so(logged: Logged) -> None:
     event = json.loads(line)["event"]
     assert event.startswith("'%d items token=***")
     assert "can't be formatted: TypeError" in event
+
+
+def test_a_message_without_a_text_is_one_all_the_same(logged: Logged) -> None:
+    class Silent:
+        def __repr__(self) -> str:
+            raise ValueError("no text")
+
+    logged.start(log_format="json")
+    logger.info(Silent())
+    assert "an unprintable " in logged.entries()[0]["event"]
 
 
 def test_an_extra_named_like_a_part_of_the_line_replaces_nothing(logged: Logged) -> None:

@@ -158,6 +158,13 @@ def fork_and_crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def leave_a_program_and_crash() -> None:
+    """Crash while a program lives that has all open files it may have, in a session of its own."""
+    program = subprocess.Popen(["sleep", "1000"], close_fds=False, start_new_session=True)
+    current_task().progress(1, str(program.pid))
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def fork_and_terminate() -> int | None:
     """Stop a forked child as its parent usually does."""
     waiting = multiprocessing.get_context("fork").Process(target=never.wait)
@@ -221,6 +228,11 @@ def log_lines() -> None:
         raise LoudError(5)
     except LoudError:
         logging.getLogger("app.work").exception("went wrong")
+
+
+def log_a_long_secret() -> None:
+    """Log a text whose cut takes the word away that says what the rest of it is."""
+    logging.getLogger("app.work").info("password=%s end", "hunter" * 20_000)
 
 
 def log_a_lot(lines: int, length: int) -> None:

@@ -76,8 +76,9 @@ def test_a_json_text_holds_nothing_of_its_secret(other: str, secret: str) -> Non
         'password: "' * 100_000,
         "://a:" * 200_000,
         ("token" + "\\" * 1_000) * 500,
+        "token=" + "\\" * 500_000 + '"' + "\\" * 500_000,
     ],
-    ids=["word", "backslashes", "words", "quotes", "urls", "many backslashes"],
+    ids=["word", "backslashes", "words", "quotes", "urls", "many backslashes", "a long quote"],
 )
 @pytest.mark.timeout(20)
 def test_no_text_is_slow(text: str) -> None:
@@ -127,3 +128,17 @@ def test_values_become_what_json_can_hold() -> None:
         "loop": [[[[["…"]]]]],
     } == shown
     assert json.dumps(shown, allow_nan=False)
+
+
+@pytest.mark.timeout(20)
+def test_a_value_that_holds_itself_many_times_is_not_followed_everywhere() -> None:
+    many: list[object] = []
+    many.extend([many] * 1_000)
+    shown = masked(many)
+    assert isinstance(shown, list)
+    assert 1_000 == len(shown)
+    assert len(json.dumps(shown)) < 500_000  # there are 10 to the 18th ways through it
+
+
+def test_a_plain_list_is_shown_whole() -> None:
+    assert list(range(50_000)) == masked(list(range(50_000)))

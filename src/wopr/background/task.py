@@ -38,6 +38,7 @@ class BackgroundTask(ABC, Generic[T]):
         self._state = TaskState.IDLE
         self._held = False
         self._handling = False
+        self._stops = 0
         self._go = asyncio.Event()
         self._turn: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
@@ -90,7 +91,10 @@ class BackgroundTask(ABC, Generic[T]):
     async def start(self) -> None:
         """Begin to work. When it is SUSPENDED, go on."""
         if self._state is TaskState.STOPPED:
+            stops = self._stops
             await self._until_done(self._loop)  # should stop() be under way
+            if stops != self._stops:  # and called once more meanwhile
+                return
         if self._loop is None or self._loop.done():
             self._go = asyncio.Event()
             self._loop = asyncio.create_task(self._run(), name=self._task_name)
@@ -116,6 +120,7 @@ class BackgroundTask(ABC, Generic[T]):
         If the caller gives up before, the work is cancelled.
         """
         self._state = TaskState.STOPPED
+        self._stops += 1
         self._held = False
         self._go.set()
         self._stop_waiting()

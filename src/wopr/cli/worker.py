@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -74,22 +78,39 @@ def worker(
         raise typer.Exit(asyncio.run(Reloader(command, Path.cwd()).run()))
     for name, value in flags.items():  # for the queue that the application builds
         os.environ[f"{PREFIX}{name.upper()}"] = str(value)
-    queue = load_queue(target)
-    _check(queue, target, database)
-    counts = dict(wanted) if wanted else dict.fromkeys(queue.categories, DEFAULT_WORKERS)
-    if not counts:
-        raise UsageError(
-            f"{target} has no tasks registered, so there is nothing to run. Are the modules that "
-            "define them imported there?"
-        )
-    settings = _effective(queue.settings, settings, flags)
-    run = WorkerRun(queue, target, counts, settings)
-    summary = run.run()
+    with _ending_at_sigterm():
+        queue = load_queue(target)
+        _check(queue, target, database)
+        counts = dict(wanted) if wanted else dict.fromkeys(queue.categories, DEFAULT_WORKERS)
+        if not counts:
+            raise UsageError(
+                f"{target} has no tasks registered, so there is nothing to run. Are the modules "
+                "that define them imported there?"
+            )
+        settings = _effective(queue.settings, settings, flags)
+        run = WorkerRun(queue, target, counts, settings)
+        summary = run.run()
     if as_json:
         document(summary)
     code = NO if run.forced else OK
     run.leave(code)
     raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """End at once while nothing runs yet, also as the first process of a container.
+
+    For that one the signal is ignored unless somebody handles it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(OK))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _effective(code: Settings, read: Settings, flags: dict[str, object]) -> Settings:

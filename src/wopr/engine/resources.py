@@ -73,12 +73,19 @@ class Keeper:
             error.add_note(f"This was raised while resource {self.resource.name!r} was opened.")
             self.value.set_exception(error)
             self.value.exception()  # seen, should nobody wait for it any more
+        finally:
+            if not self._enough.is_set():  # it died by itself: nobody shall get it any more
+                self._resources.forget(self)
 
     def _failed_late(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):  # it had its time, or the loop is going down
             raise error
         name = self.resource.name
-        log.error("Resource %r failed while it was closed.", name, exc_info=error)
+        if self._enough.is_set():
+            log.error("Resource %r failed while it was closed.", name, exc_info=error)
+        else:
+            text = "Resource %r failed while it was open; it opens again when it is used."
+            log.error(text, name, exc_info=error)
 
     async def _opened(self, stack: contextlib.AsyncExitStack) -> Any:
         needs = await self._resources.needs_of(self.resource)
@@ -224,6 +231,8 @@ class Resources:
         """Open the resource anew when it is used next."""
         if self._keepers.get(keeper.resource) is keeper:
             del self._keepers[keeper.resource]
+        if keeper in self._open:
+            self._open.remove(keeper)
 
     async def needs_of(self, resource: Resource) -> Mapping[str, Any]:
         """Return the resources that a resource is made of, by parameter."""

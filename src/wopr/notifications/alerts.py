@@ -46,7 +46,9 @@ class Alarm:
             return []
         failed = isinstance(event, TaskRetrying | TaskFailed)
         before = 0
-        if failed:
+        if not any(rule.when is AlertCondition.RECOVERY for rule in rules):
+            self._failures.clear()  # successes may not be told: what was counted would be wrong
+        elif failed:
             self._failures[event.name] = self._failures.get(event.name, 0) + 1
         else:
             before = self._failures.pop(event.name, 0)
@@ -106,13 +108,21 @@ class Alarm:
         self._told[key] = _Told(now)
         return occurrence if told is None else and_more(occurrence, told.left_out, told.at)
 
-    def due(self, rules: Sequence[AlertRule], now: datetime) -> list[Occurrence]:
-        """Return what was left out and is to be told now, because its time is over."""
+    def due(
+        self, rules: Sequence[AlertRule], now: datetime, *, last: bool = False
+    ) -> list[Occurrence]:
+        """Return what was left out and is to be told now, because its time is over.
+
+        Args:
+            rules: all alerts.
+            now: aware, in UTC.
+            last: whether nobody will look again, so that it is told before its time is over.
+        """
         found: list[Occurrence] = []
         known = {rule.name: rule for rule in rules}
         for key, told in list(self._told.items()):
             rule = known.get(key[0])
-            if rule is not None and _within(told.at, now, rule.every):
+            if rule is not None and not last and _within(told.at, now, rule.every):
                 continue
             del self._told[key]
             if rule is not None and told.newest is not None:

@@ -47,11 +47,18 @@ class Memory:
         if not key:
             return False
         now, window = event.created_at, timedelta(seconds=REPEAT_SECONDS)
-        self._seen = {one: at for one, at in self._seen.items() if abs(now - at) < window}
+        while self._seen:  # in the order of time, the oldest first
+            oldest = next(iter(self._seen))
+            if abs(now - self._seen[oldest]) < window:
+                break
+            del self._seen[oldest]
         mark = (str(key), event.level.value)
-        repeated = mark in self._seen
-        self._seen.setdefault(mark, now)
-        return repeated
+        earlier = self._seen.get(mark)
+        if earlier is not None and abs(now - earlier) < window:
+            return True
+        self._seen.pop(mark, None)
+        self._seen[mark] = now
+        return False
 
 
 def _put(queue: asyncio.Queue[T], item: T) -> None:

@@ -218,7 +218,8 @@ class RouteState:
     def forget(self, event: NotificationEvent, decision: Decision) -> None:
         """Let the same event through again: it could not be enqueued."""
         self.counts[decision.action] -= 1
-        self.seen.pop(repeat_key(event), None)
+        if decision.action not in {Action.REPEATED, Action.QUIET}:
+            self.seen.pop(repeat_key(event), None)
 
     def _remember(self, key: tuple[str, ...], now: datetime, reach: timedelta) -> None:
         while self.seen:  # in the order of time, the oldest first

@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError, QueryError, WoprError
+from wopr.domain.errors import InvalidCallError, QueryError, StorageError, WoprError
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying, TaskSucceeded
 from wopr.notifications.alertbook import AlertBook
 from wopr.notifications.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, AlertRule
@@ -26,7 +26,10 @@ Emit = Callable[..., Awaitable[Any]]
 
 LOOK_SECONDS = 5.0
 """Between two looks at running tasks, backlogs, schedules and the alerts themselves."""
-ENDS: tuple[type[TaskEvent], ...] = (TaskSucceeded, TaskRetrying, TaskFailed)
+MOST_EARLY = 1_000
+"""So many final failures are kept for when it is started."""
+FAILURES: tuple[type[TaskEvent], ...] = (TaskRetrying, TaskFailed)
+ENDS: tuple[type[TaskEvent], ...] = (TaskSucceeded, *FAILURES)
 """The events that alerts are about."""
 BACKLOGS = """
     select category, count(*) as tasks, min(coalesce(run_at, created_at)) as oldest
@@ -36,6 +39,13 @@ BACKLOGS = """
     group by category
     order by category
 """
+
+
+def needed_events(conditions: set[AlertCondition]) -> tuple[type[TaskEvent], ...]:
+    """Return what has to be heard; successes, which are many, only where they matter."""
+    if conditions & {AlertCondition.SLOW, AlertCondition.RECOVERY}:
+        return ENDS
+    return FAILURES if conditions & ON_EVENTS else ()
 
 
 class Watch:
@@ -49,7 +59,9 @@ class Watch:
         self._alarm = Alarm()
         self._rules: list[AlertRule] = []
         self._pending: deque[Occurrence] = deque()
-        self._unsubscribe: list[Callable[[], None]] = []
+        self._unsubscribe: dict[str, Callable[[], None]] = {}
+        self._early: deque[TaskEvent] = deque(maxlen=MOST_EARLY)
+        self._hear_early()
         self._new_loop()
         self._task: asyncio.Task[None] | None = None
 
@@ -60,26 +72,25 @@ class Watch:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Start watching; does nothing if it is started.
-
-        Raises:
-            StorageError: the alerts can't be read.
-        """
+        """Start watching; does nothing if it is started."""
         if self._task is not None:
             return
         self._new_loop()
         self._task = asyncio.create_task(self._run(), name="wopr-alerts")
-        await self.reload()
+        with contextlib.suppress(StorageError):  # the first look says so, and tries again
+            await self.reload()
 
     async def stop(self) -> None:
         """Stop watching; emit what was seen. Idempotent."""
-        self._subscribe(wanted=False)
+        self._subscribe(())
         task, self._task = self._task, None
         if task is None:
             return
+        self._hear_early()
         self._stopping.set()
         self._wake.set()
         await task
+        self._pending += self._alarm.due(self._rules, self._clock.now(), last=True)
         await self._tell()
         if self._pending:
             log.warning(
@@ -95,9 +106,16 @@ class Watch:
         Raises:
             StorageError: the alerts can't be read.
         """
-        if self._task is not None:
-            self._rules = await self._book.all()
-            self._subscribe(wanted=any(rule.when in ON_EVENTS for rule in self._rules))
+        if self._task is None:
+            return
+        rules = await self._book.all()
+        if self._task is None:  # stopped meanwhile
+            return
+        self._rules = rules
+        self._subscribe(needed_events({rule.when for rule in rules}))
+        self._stop_early()
+        while self._early:
+            self._heard(self._early.popleft())
 
     async def look(self) -> None:
         """Look at the alerts themselves, at running tasks, backlogs and schedules.
@@ -144,13 +162,16 @@ class Watch:
 
     # -- inside ----------------------------------------------------------------
 
-    def _subscribe(self, *, wanted: bool) -> None:
-        if wanted and not self._unsubscribe:
-            self._unsubscribe = [self._queue.on(event.kind, self._heard) for event in ENDS]
-        elif not wanted:
-            for unsubscribe in self._unsubscribe:
-                unsubscribe()
-            self._unsubscribe = []
+    def _hear_early(self) -> None:
+        """Keep final failures until it is started: recovery fails tasks before that."""
+        self._stop_early = self._queue.on(TaskFailed.kind, self._early.append)
+
+    def _subscribe(self, needed: tuple[type[TaskEvent], ...]) -> None:
+        kinds = {event.kind for event in needed}
+        for kind in self._unsubscribe.keys() - kinds:
+            self._unsubscribe.pop(kind)()
+        for kind in kinds - self._unsubscribe.keys():
+            self._unsubscribe[kind] = self._queue.on(kind, self._heard)
 
     def _heard(self, event: TaskEvent) -> None:
         for occurrence in self._alarm.ended(self._rules, event):

@@ -9,7 +9,7 @@ import logging
 import socket
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 CLOSE_SECONDS = 0.5
 """Answers under way get so long when the server closes."""
+CONNECTION_SECONDS = 30.0
+"""A connection lives so long: who sends a request byte by byte must not hold it for ever."""
+MOST_CONNECTIONS = 100
+"""If there are more, the oldest is closed: each is an open file of the worker."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -202,11 +206,22 @@ async def _serve(app: Starlette, listener: socket.socket) -> uvicorn.Server:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Quiet(H11Protocol):
-        """Logs no requests: there is one every few seconds, for ever."""
+        """Logs no requests, as there is one every few seconds; bounds what callers can hold."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.access_log = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.end = self.loop.call_later(CONNECTION_SECONDS, self.shutdown)
+            all_of_them = cast("set[Quiet]", self.connections)
+            if len(all_of_them) > MOST_CONNECTIONS:
+                min(all_of_them, key=lambda one: one.end.when()).transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.end.cancel()
+            super().connection_lost(exc)
 
     config = uvicorn.Config(
         app,

@@ -19,6 +19,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict
 
 from wopr.config import Settings
+from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.masking import mask, masked
 from wopr.domain.terminal import clean
 from wopr.engine.context import running_task
@@ -83,13 +84,16 @@ class _Formatter(ProcessorFormatter):
     """A line whose parts do not fit each other is logged with its reason."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.exc_text and not record.exc_info:  # of a worker process, which has the error
+            record = logging.makeLogRecord({**record.__dict__, "exception": record.exc_text})
         try:
             return super().format(record)
         except Exception as error:  # noqa: BLE001 - arguments of the application's
             broken = logging.makeLogRecord(
                 {key: value for key, value in record.__dict__.items() if key in _STANDARD}
             )
-            broken.msg = f"{record.msg!r} (can't be formatted: {type(error).__name__}: {error})"
+            why = f"can't be formatted: {type(error).__name__}: {safe_text(error)}"
+            broken.msg = f"{shown(record.msg, 10_000)} ({why})"
             broken.args = None
             return super().format(broken)
 

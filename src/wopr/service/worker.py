@@ -31,10 +31,14 @@ OWNED_SECONDS = 5.0
 """So long a worker waits for the process that has the file, before it gives up."""
 FORCED_SECONDS = 3.0
 """After a second signal the process ends within this time, whatever the tasks do."""
+LAST_WORD = 0.5
+"""Seconds that what the application left on the event loop gets to end when it is cancelled."""
 ERROR_LENGTH = 500
 """So much of an error's first line is logged; the task's history has all of it."""
 FORCED = 1
 """Exit code after a second signal."""
+_LOOPS = {("wopr.engine.executors.threads", "_loop"), ("concurrent.futures.thread", "_worker")}
+"""What threads are in that may run a function now and then."""
 
 
 class WorkerRun:
@@ -71,12 +75,7 @@ class WorkerRun:
             with _imports_frozen():
                 return runner.run(self._until_stopped())
         finally:
-            self._stuck = [
-                attempt.record.name
-                for attempt in self._draining or ()
-                if attempt.task is not None and not attempt.task.done()
-            ]
-            if not self._stuck:  # else closing the loop would wait for them, for ever
+            if not self._stuck and not _busy_threads():  # else it would wait for them, for ever
                 runner.close()
 
     def leave(self, code: int) -> None:
@@ -104,6 +103,7 @@ class WorkerRun:
         began = self._clock.monotonic()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(restore)
+            stack.push_async_callback(self._end_others)
             try:
                 if await self._start(stack):
                     self._say_started()
@@ -117,6 +117,18 @@ class WorkerRun:
                 ]
                 await self._queue.shutdown(0 if self.forced else self._settings.shutdown_seconds)
         return self._summary(self._clock.monotonic() - began)
+
+    async def _end_others(self) -> None:
+        """Cancel what the tasks and the application left running; note what ignores that."""
+        names = {attempt.task: attempt.record.name for attempt in self._draining or ()}
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            _, late = await asyncio.wait(left, timeout=LAST_WORD)
+            self._stuck = [
+                names.get(task, getattr(task.get_coro(), "__qualname__", "a task")) for task in late
+            ]
 
     def _summary(self, seconds: float) -> dict[str, Any]:
         draining = self._draining or []
@@ -303,12 +315,16 @@ def _imports_frozen() -> Iterator[None]:
 
 
 def _busy_threads() -> list[str]:
-    """Return the names of the threads in which a task's function still runs."""
+    """Return the names of the threads whose end would be waited for, or that run a function.
+
+    Those are wopr's own, and those of each ``ThreadPoolExecutor``: ``asyncio.to_thread`` has one.
+    """
     frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
     names = []
     for thread in threading.enumerate():
-        frame = frames.get(thread.ident or 0)
-        idle = frame is not None and frame.f_code.co_name == "_loop"
-        if thread.name.startswith("wopr-task-") and not idle:
+        top = frame = frames.get(thread.ident or 0)
+        while frame and (frame.f_globals.get("__name__"), frame.f_code.co_name) not in _LOOPS:
+            frame = frame.f_back
+        if frame and frame is not top:
             names.append(thread.name)
     return names

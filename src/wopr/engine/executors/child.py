@@ -33,6 +33,8 @@ HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 
 def main(connection: Connection) -> None:
     """Run what is ordered until the other end closes."""
+    # A program that a task leaves behind would keep it open: this one's death would not show.
+    os.set_inheritable(connection.fileno(), False)
     channel = Channel(connection)
     forwarding = Forwarding(channel)
     _stand_alone()

@@ -9,6 +9,7 @@ from typing import Any
 
 from wopr.domain.errors import SoftTimeoutError
 from wopr.domain.jsontext import clip
+from wopr.domain.masking import mask
 from wopr.engine.context import CurrentTask
 from wopr.engine.executors.messages import LogEntry, Progress
 
@@ -101,9 +102,15 @@ def tell(entry: LogEntry, task: CurrentTask) -> None:
 
 def _attributes(record: logging.LogRecord) -> dict[str, Any]:
     attributes = {key: value for key, value in vars(record).items() if isinstance(value, PLAIN)}
-    attributes["msg"] = clip(record.getMessage(), LONGEST_MESSAGE)
+    attributes["msg"] = _short(record.getMessage())
     attributes["args"] = attributes["exc_info"] = None
     if record.exc_info and not record.exc_text:
         text = logging.Formatter().formatException(record.exc_info)
-        attributes["exc_text"] = clip(text, LONGEST_MESSAGE)
+        attributes["exc_text"] = _short(text)
     return attributes
+
+
+def _short(text: str) -> str:
+    """Cut a text; its secrets first, as the cut may take away what they are known by."""
+    fits = len(text) <= LONGEST_MESSAGE // 4  # that many bytes a letter may take
+    return clip(text if fits else mask(text), LONGEST_MESSAGE)
