@@ -31,6 +31,11 @@ class Clockwork:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether this process fires schedules."""
+        return self._scheduler is not None
+
     def declare(self, schedule: Schedule) -> None:
         """Take a schedule of the code; if the scheduler runs, it learns of it at once.
 

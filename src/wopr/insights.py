@@ -9,7 +9,7 @@ from typing import Any
 from wopr.config import Settings
 from wopr.domain.logline import LogLine
 from wopr.domain.snapshot import parents_of
-from wopr.domain.status import CLAIMABLE, TERMINAL
+from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
@@ -67,7 +67,7 @@ class Insights:
     async def explain(self, record: TaskRecord) -> Explanation:
         """Say why the task stands where it stands."""
         if record.status in TERMINAL:
-            return _ended(record)
+            return await self._ended(record)
         pool = self._engine.pool(record.category)
         if record.id in pool.running:
             text = f"Running: attempt {record.attempt} on worker {record.worker}."
@@ -76,6 +76,17 @@ class Insights:
             text = f"Attempt {record.attempt} is about to start, or its outcome is being stored."
             return Explanation(record.id, record.status, "starting", text)
         return await self._waiting(record)
+
+    async def _ended(self, record: TaskRecord) -> Explanation:
+        at = record.completed_at.replace(tzinfo=UTC).isoformat() if record.completed_at else "?"
+        text = f"It ended {record.status.value} at {at} after {attempts(record.attempt)}."
+        if record.status is TaskStatus.CANCELLED:
+            moves = await self._engine.services.storage.history(record.id)
+            if moves and moves[-1].reason != Move.CANCEL.value:  # that would say nothing new
+                text += f" The reason: {moves[-1].reason}."
+        if record.error:
+            text += f" The last error: {record.error}"
+        return Explanation(record.id, record.status, "ended", text)
 
     async def _waiting(self, record: TaskRecord) -> Explanation:
         pool = self._engine.pool(record.category)
@@ -189,14 +200,6 @@ def _worker(worker: Worker, category: str, seen: datetime) -> WorkerInfo:
         last_claim_at=last_claim_at,
         heartbeat_at=heartbeat,
     )
-
-
-def _ended(record: TaskRecord) -> Explanation:
-    at = record.completed_at.replace(tzinfo=UTC).isoformat() if record.completed_at else "?"
-    text = f"It ended {record.status.value} at {at} after {attempts(record.attempt)}."
-    if record.error:
-        text += f" The last error: {record.error}"
-    return Explanation(record.id, record.status, "ended", text)
 
 
 def entry(transition: Transition) -> HistoryEntry:

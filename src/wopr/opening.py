@@ -18,7 +18,12 @@ from wopr.beside import Beside
 from wopr.clockwork import Clockwork
 from wopr.config import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
+from wopr.domain.errors import (
+    OwnerGoneError,
+    QueueClosedError,
+    StorageError,
+    StorageOwnedError,
+)
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
@@ -36,6 +41,12 @@ if TYPE_CHECKING:
     from wopr.sync import LoopThread
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+SETTLING_SECONDS = 2.0
+"""So long an owner that does not listen may be just opening, or closing."""
+HANDOVER_SECONDS = 5.0
+"""So long the file is left to a process that has asked for it."""
 
 
 class Opening:
@@ -64,6 +75,8 @@ class Opening:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._giving: asyncio.Task[None] | None = None
+        self._given_until = 0.0
         self._workers = 0
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
@@ -145,6 +158,8 @@ class Opening:
                     "event loop."
                 )
             return self._backend
+        if self._giving is not None:
+            await asyncio.wait([self._giving])
         if self._lock is None or self._loop is not asyncio.get_running_loop():
             self._loop = asyncio.get_running_loop()
             self._lock = asyncio.Lock()
@@ -164,7 +179,28 @@ class Opening:
         if self._remote is not None:  # its owner is gone
             remote, self._remote = self._remote, None
             await remote.close()
-        engine = Engine(
+        self._remote = await self._new_owner(self._given_until)
+        if self._remote is not None:
+            return self._remote
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SETTLING_SECONDS
+        while True:
+            engine = self._new_engine()
+            self.events.attach(engine.services)  # what recovery does is told too
+            try:
+                await self._whole_start(engine)
+                return await self._own(engine)
+            except StorageOwnedError as error:
+                if self._factory is not None:
+                    raise
+                self._remote = await self._new_owner(loop.time() + LOOK_SECONDS)
+                if self._remote is not None:
+                    return self._remote
+                if error.pid == os.getpid() or loop.time() > until:
+                    raise
+
+    def _new_engine(self) -> Engine:
+        return Engine(
             _adapted(self.storage, self._registry, self._clock),
             self._registry,
             self._clock,
@@ -179,23 +215,15 @@ class Opening:
             ),
             foreground=self.foreground,
         )
-        self.events.attach(engine.services)  # what recovery does is told too
-        try:
-            await self._whole_start(engine)
-        except StorageOwnedError:
-            if self._factory is not None:
-                raise
-            remote = RemoteBackend(self._database)
-            if not await remote.connect():
-                raise
-            self._remote = remote
-            return remote
+
+    async def _own(self, engine: Engine) -> Backend:
+        """Take the verbs over: this process has the file."""
         self._engine = engine
         self.foreground.on_release = engine.wake_background
         backend = EngineBackend(engine, self._settings)
         backend.schedules.firing.as_service = self.as_service
         if self._factory is None and hasattr(socket, "AF_UNIX"):
-            self._server = Server(backend, self._database)
+            self._server = Server(backend, self._database, self._hand_over)
             try:
                 await self._server.start()
             except OSError as error:
@@ -207,6 +235,42 @@ class Opening:
                     error,
                 )
         return backend
+
+    async def _new_owner(self, until: float) -> RemoteBackend | None:
+        """Connect to whoever has the file, as soon as it listens; ``None`` if nobody does."""
+        loop = asyncio.get_running_loop()
+        while loop.time() < until:
+            remote = RemoteBackend(self._database)
+            if await remote.connect():
+                return remote
+            await asyncio.sleep(LOOK_SECONDS)
+        return None
+
+    def _hand_over(self) -> bool:
+        """Give the file up soon, if nothing is worked on here; whether that is so."""
+        engine = self._engine
+        if engine is None or engine.stopping or self._working(engine):
+            return False
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOOK_SECONDS, self._give, engine)  # the answer goes out before
+        return True
+
+    def _working(self, engine: Engine) -> bool:
+        return self.clockwork.running or any(pool.workers for pool in engine.pools.values())
+
+    def _give(self, engine: Engine) -> None:
+        if engine is self._engine and not engine.stopping and not self._working(engine):
+            log.info("Another process starts workers: it gets %s.", self._database)
+            engine.stopping = True
+            self._given_until = engine.services.loop.time() + HANDOVER_SECONDS
+            gone = OwnerGoneError(f"Another process has taken {self._database} over.")
+            self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
+            self._giving.add_done_callback(self._given)
+
+    def _given(self, giving: asyncio.Task[None]) -> None:
+        self._giving = None
+        if not giving.cancelled() and (error := giving.exception()) is not None:
+            log.error("%s could not be given up in order: %s", self._database, error)
 
     @staticmethod
     async def _whole_start(engine: Engine) -> None:
@@ -226,10 +290,13 @@ class Opening:
     async def add_workers(self, category: str, count: int) -> None:
         """Add worker slots with names that no other slot ever had.
 
+        An owner that works on nothing gives the file up for this.
+
         Raises:
             StorageOwnedError: another process owns the file: only the owner has workers.
         """
         await self.backend()
+        await self._take_over()
         if self._settings.scheduler and self._engine is not None and not self._engine.stopping:
             await self.clockwork.start_beside_workers()
         if self._engine is not None and self._engine.stopping:
@@ -249,6 +316,21 @@ class Opening:
         self._engine.pool(category).add_workers(names)
         await self.beside.start()
 
+    async def _take_over(self) -> None:
+        """Ask an owner that works on nothing for the file."""
+        remote = self._remote
+        if self._engine is not None or remote is None or not await remote.hand_over():
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + HANDOVER_SECONDS
+        while self._engine is None and loop.time() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._remote is not None:
+                remote, self._remote, self._backend = self._remote, None, None
+                await remote.close()
+            with contextlib.suppress(StorageOwnedError):
+                await self.backend()
+
     async def stop(self, grace: float) -> None:
         """Close what is open; does nothing when nothing is."""
         if self._engine is None:
@@ -256,6 +338,8 @@ class Opening:
         if self._remote is not None:
             remote, self._remote, self._backend = self._remote, None, None
             await remote.close()
+        if self._giving is not None:
+            await asyncio.wait([self._giving])
         engine = self._engine
         if engine is None:
             await self._registry.resources.close()  # tasks that were run directly opened them
@@ -267,7 +351,7 @@ class Opening:
             engine.services.hurry.set()
         await asyncio.shield(self._stopping)  # a caller that gives up leaves nothing half closed
 
-    async def _stop(self, engine: Engine, grace: float) -> None:
+    async def _stop(self, engine: Engine, grace: float, error: Exception | None = None) -> None:
         try:
             await self.beside.stop()
             await self.clockwork.stop()
@@ -281,7 +365,7 @@ class Opening:
         finally:
             try:
                 await self._registry.resources.close()
-                await engine.close()
+                await engine.close(error)
             finally:
                 self._engine = self._backend = self._stopping = None
                 self.foreground.on_release = None

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wopr.backend import Backend
-from wopr.domain.errors import InvalidCallError, QueueDisabledError, TaskNotFoundError
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerGoneError,
+    QueueDisabledError,
+    TaskNotFoundError,
+)
 from wopr.domain.jsontext import shown
 from wopr.domain.status import TaskStatus
-from wopr.domain.task import TaskInfo
+from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.engine.calls import check_count, check_query, check_seconds
 from wopr.engine.labels import check_id, check_label
 from wopr.opening import Opening
 from wopr.ports.storage import TaskFilter
 from wopr.results import Explanation, HistoryEntry, QueryResult
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Questions:
@@ -26,8 +37,8 @@ class Questions:
 
     async def get_task_info(self, task_id: str) -> TaskInfo | None:
         """Return a snapshot of a task; ``None`` if it is unknown or the queue is switched off."""
-        backend = await self._reading()
-        record = await backend.get(check_id(task_id)) if backend else None
+        wanted = check_id(task_id)
+        record = await self._ask(lambda backend: backend.get(wanted), None)
         return None if record is None else self._opening.info(record)
 
     async def require_task_info(self, task_id: str) -> TaskInfo:
@@ -57,10 +68,20 @@ class Questions:
             raise QueueDisabledError
         task_id = check_id(task_id)
         patience = None if timeout is None else check_seconds(timeout, "timeout", zero="allow")
-        backend = await self._reading()
-        if backend is None:
+        loop, left = asyncio.get_running_loop(), patience
+        until = None if patience is None else loop.time() + patience
+
+        async def wait(backend: Backend) -> TaskRecord:
+            nonlocal left
+            try:
+                return await backend.wait(task_id, left)
+            finally:
+                left = None if until is None else max(0.0, until - loop.time())
+
+        record = await self._ask(wait, None)
+        if record is None:
             raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
-        return self._opening.info(await backend.wait(task_id, patience))
+        return self._opening.info(record)
 
     async def get_tasks(
         self,
@@ -99,17 +120,14 @@ class Questions:
             offset=check_count(offset, "offset"),
         )
         after = None if cursor is None else check_id(cursor)
-        backend = await self._reading()
-        if backend is None:
-            return []
-        return [self._opening.info(item) for item in await backend.find(query, after)]
+        none: list[TaskRecord] = []
+        found = await self._ask(lambda backend: backend.find(query, after), none)
+        return [self._opening.info(item) for item in found]
 
     async def get_task_stats(self) -> dict[str, Any]:
         """Return exact counts: total, by_status, by_category, running and queued."""
-        backend = await self._reading()
-        if backend is None:
-            return {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
-        return await backend.stats()
+        nothing = {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
+        return await self._ask(lambda backend: backend.stats(), nothing)
 
     async def sql(self, query: str, *params: Any) -> QueryResult:
         """Run one read-only SQL query; it sees everything enqueued before.
@@ -135,15 +153,25 @@ class Questions:
         Raises:
             TaskNotFoundError: the queue does not know it.
         """
-        backend = await self._reading()
-        if backend is None:
+        wanted = check_id(task_id)
+        found = await self._ask(lambda backend: backend.explain(wanted), None)
+        if found is None:
             raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
-        return await backend.explain(check_id(task_id))
+        return found
 
     async def get_history(self, task_id: str) -> list[HistoryEntry]:
         """Return every transition of a task, in order; empty if it is unknown."""
-        backend = await self._reading()
-        return await backend.history(check_id(task_id)) if backend else []
+        wanted = check_id(task_id)
+        return await self._ask(lambda backend: backend.history(wanted), [])
+
+    async def _ask(self, ask: Callable[[Backend], Awaitable[A]], nothing: B) -> A | B:
+        """Ask whoever has the file; again, should that one go: a look changes nothing."""
+        while True:
+            backend = await self._reading()
+            if backend is None:
+                return nothing
+            with contextlib.suppress(OwnerGoneError):
+                return await ask(backend)
 
     async def _reading(self) -> Backend | None:
         """Return the backend for a read; ``None`` if there is nothing to read."""

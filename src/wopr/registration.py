@@ -169,6 +169,11 @@ class Registration:
         soft = soft_timeout
         if soft is not None:
             soft = check_seconds(soft, "soft_timeout", zero="refuse")
+            if hard is not None and soft >= hard:
+                raise InvalidCallError(
+                    f"soft_timeout={soft:g} of task {name!r} would never come: its timeout of "
+                    f"{hard:g} s ends it before."
+                )
         label = check_label(category, "category")
         used = executor if executor is not None else self._registry.category(label).executor
         Executors.check(used, function, is_async_callable(function), soft)

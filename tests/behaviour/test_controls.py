@@ -355,3 +355,65 @@ async def test_a_resume_whose_caller_gives_up_is_the_same_on_disk_and_in_memory(
         gate.open()
         await until(queue.pauses, lambda seen: not seen)
         assert await storage.rules() == []
+
+
+async def test_the_log_says_what_operators_do(
+    durable_home: DuckDBHome, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wopr.engine")
+
+    def said() -> list[str]:
+        names = ("wopr.engine.control", "wopr.engine.limits")
+        lines = [one.getMessage() for one in caplog.records if one.name in names]
+        caplog.clear()
+        return lines
+
+    async with durable_home.queue() as queue:
+        assert said() == []
+        await queue.pause("default", reason="moving house")
+        [since] = [one.since.isoformat() for one in await queue.pauses()]
+        paused = f"Paused: category default, since {since}: moving house"
+        assert said() == [paused]
+        await queue.pause(task="work")
+        await queue.resume(task="work")
+        assert [line.partition(",")[0] for line in said()] == [
+            "Paused: task work",
+            "Resumed: task work",
+        ]
+        await queue.revoke(task="work", standing=True, reason="bad data")
+        await queue.unrevoke("work")
+        assert said() == [
+            "Revoked until lifted: tasks work: bad data",
+            "Revocation lifted: tasks work",
+        ]
+        await queue.set_limit("default", concurrency=2)
+        await queue.set_limit("default", concurrency=2)
+        await queue.set_limit("default", concurrency=None)
+        first, last = said()
+        assert first.startswith("Limit of default: {")
+        assert '"concurrency": 2' in first
+        assert last == "Limit removed: default"
+        with_task(queue)
+        await queue.add_task("work")
+        await queue.revoke(task="work", reason="wrong price")
+        assert said() == ["Revoked: 1 tasks work: wrong price"]
+    async with durable_home.queue():
+        assert said() == [paused]
+
+
+async def test_numbers_are_compared_by_value(home: Home) -> None:
+    queue = home.queue()
+
+    @queue.register_task("wait")
+    async def wait_for(seconds: float, urgent: bool = False) -> None: ...
+
+    async with queue:
+        ids = [await queue.add_task("wait", seconds=300), await queue.add_task("wait", seconds=1)]
+        assert await queue.revoke(task="wait", where={"seconds": 300}) == 1
+        assert await queue.revoke(task="wait", where={"seconds": True}) == 0
+        assert await status(queue, ids[1]) is PENDING
+
+
+def test_a_soft_timeout_that_never_comes_is_refused(home: Home) -> None:
+    with pytest.raises(InvalidCallError, match="would never come"):
+        home.queue().task(name="work", soft_timeout=5, timeout=5)(lambda: None)

@@ -279,7 +279,11 @@ async def test_explain_says_what_a_task_waits_for(home: Home) -> None:
         assert ("no workers", 4) == (why.reason, why.ahead)
         assert "queue.start_workers('a', 4)" in why.text
         await queue.cancel_task(ids[9])
-        assert "ended" == (await queue.explain(ids[9])).reason
+        by_hand = await queue.explain(ids[9])
+        assert "ended" == by_hand.reason
+        assert "The reason" not in by_hand.text
+        await queue.revoke(ids[7], reason="wrong price")
+        assert "The reason: wrong price." in (await queue.explain(ids[7])).text
 
 
 async def test_the_history_of_a_success(home: Home, clock: SteppableClock) -> None:

@@ -124,6 +124,11 @@ def test_explain_says_that_nobody_works(wopr: Call, database: Database) -> None:
     assert "no worker process" == reason
 
 
+def test_explain_of_a_cancelled_task_says_why(wopr: Call, database: Database) -> None:
+    wopr("revoke", "double", "--reason", "wrong price")
+    assert "The reason: wrong price." in wopr("tasks", "explain", database.delayed).out
+
+
 def test_explain_of_an_ended_task(wopr: Call, database: Database) -> None:
     assert "It ended success" in wopr("tasks", "explain", database.succeeded).out
 

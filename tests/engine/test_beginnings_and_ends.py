@@ -162,4 +162,4 @@ def test_a_thread_that_waits_through_the_facade_is_let_go_when_it_is_closed(
         thread.start()
         sync(gate.arrivals)
     thread.join(PATIENCE)
-    assert ["CancelledError"] == [type(error).__name__ for error in outcome]
+    assert ["QueueClosedError"] == [type(error).__name__ for error in outcome]

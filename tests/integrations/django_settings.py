@@ -19,6 +19,7 @@ TASKS: dict[str, Any] = {
         "OPTIONS": {"queue": QUEUE},
     },
     "patient": {"BACKEND": BACKEND, "OPTIONS": {"queue": QUEUE, "max_retries": 1}},
+    "open": {"BACKEND": BACKEND, "QUEUES": [], "OPTIONS": {"queue": QUEUE}},
 }
 
 if not settings.configured:

@@ -53,6 +53,11 @@ def second_time_lucky(context: Any) -> int:
     return int(context.attempt)
 
 
+@task(backend="open", queue_name="images")
+def resize(path: str) -> str:
+    return path
+
+
 @task
 def look(value: Any) -> str:
     seen.append(value)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +17,9 @@ from django.test import Client, override_settings
 
 import integrations.django_settings as project
 from integrations import django_shop as shop
+from support.programs import run
 from support.queues import PATIENCE
-from wopr import InvalidCallError, QueueClosedError, TaskPriority
+from wopr import InvalidCallError, QueueClosedError, TaskPriority, TaskQueue
 from wopr.integrations import django as backends
 from wopr.integrations.djangotasks import (
     TaskResultDoesNotExist,
@@ -312,6 +316,8 @@ def test_a_task_that_is_not_djangos_has_no_result_for_django(name: str) -> None:
         ("shop.queue", "which is no TaskQueue but None"),
         ("integrations.django_shop:double", "which is no TaskQueue but Task"),
         ("integrations.django_shop:nothing", "put the queue above them"),
+        (":queue", "which is no TaskQueue but None"),
+        ("no_shop.queue:queue", r"no_shop\.queue can't be imported: No module named 'no_shop'"),
     ],
 )
 def test_a_setting_that_names_no_queue_is_refused(target: str | None, text: str) -> None:
@@ -322,7 +328,73 @@ def test_a_setting_that_names_no_queue_is_refused(target: str | None, text: str)
     assert ["wopr.E001"] == [message.id for message in backend.check()]
 
 
+def test_an_option_that_is_not_known_is_refused() -> None:
+    params = {"OPTIONS": {"queue": project.QUEUE, "max_retry": 3}}
+    backend = backends.WoprBackend("default", params)
+    with pytest.raises(ImproperlyConfigured, match=r"has 'max_retry'.+queue, max_retries, retry"):
+        _ = backend.queue
+    assert ["wopr.E001"] == [message.id for message in backend.check()]
+
+
+def test_the_options_are_those_that_register_task_has() -> None:
+    has = set(signature(TaskQueue.register_task).parameters)
+    assert has - {"self", "name", "category", "priority"} == set(backends.OPTIONS) - {"queue"}
+
+
+def test_without_names_in_the_setting_any_queue_name_will_do() -> None:
+    result = shop.resize.enqueue("cat.png")
+    assert "images" == sync(shop.queue.require_task_info, result.id).category
+
+
 def test_djangos_system_checks_find_nothing_to_complain_about() -> None:
     if not project.BUILT_IN:
         assert [] == list(shop.double.get_backend().check())
     assert [] == [message for message in run_checks() if str(message.id).startswith("wopr.")]
+
+
+# -- at the end --------------------------------------------------------------------------
+
+PROGRAM = """
+from django.conf import settings
+
+settings.configure(
+    TASKS={
+        "default": {
+            "BACKEND": "wopr.integrations.django.WoprBackend",
+            "OPTIONS": {"queue": "__main__:queue"},
+        }
+    }
+)
+
+import django
+django.setup()
+
+try:
+    from django.tasks import default_task_backend, task
+except ImportError:
+    from django_tasks import default_task_backend, task
+
+from wopr import TaskQueue
+
+queue = TaskQueue(enabled=True, database="tasks.duckdb")
+sync = default_task_backend.sync
+
+@task
+def greet(name):
+    return "hello " + name
+
+for _ in range(TIMES):  # closed in between, it opens the file again
+    sync.close()
+    sync(queue.start_workers)
+    result = greet.enqueue("Ada")
+    sync(queue.wait, result.id, timeout=20)
+    result.refresh()
+    print(result.return_value)
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_program_that_ends_shuts_the_queue_down(tmp_path: Path, times: int) -> None:
+    done = run([sys.executable, "-c", PROGRAM.replace("TIMES", str(times))], tmp_path)
+    assert (0, "hello Ada\n" * times, "") == (done.returncode, done.stdout, done.stderr)
+    assert "" == (tmp_path / "tasks.duckdb.lock").read_text()  # nobody owns it

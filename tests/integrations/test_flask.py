@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, current_app
 
-from support.programs import clean_environment
+from support.programs import run
 from support.queues import PATIENCE
 from wopr import InvalidCallError, TaskQueue
 from wopr.integrations.flask import WoprFlask
@@ -104,11 +104,28 @@ def test_it_is_closed_any_number_of_times_and_starts_again(wopr: WoprFlask) -> N
 
 
 def test_workers_that_can_not_start_leave_nothing_behind(queue: TaskQueue) -> None:
-    wopr = WoprFlask(Flask("shop"), queue, workers={"sums": -1})
+    wopr = WoprFlask(Flask("shop"), queue, workers={"": 1})
     for _ in range(2):
-        with pytest.raises(InvalidCallError, match="worker_count"):
+        with pytest.raises(InvalidCallError, match="category must have 1 to"):
             wopr.start()
     assert [] == [one.name for one in threading.enumerate() if one.name == "wopr-loop"]
+
+
+def test_workers_and_queues_that_can_not_be_are_refused_when_it_is_built(queue: TaskQueue) -> None:
+    wrong: Any = 4
+    with pytest.raises(InvalidCallError, match="workers is a dict of category to number"):
+        WoprFlask(None, queue, workers=wrong)
+    with pytest.raises(InvalidCallError, match="queue must be a TaskQueue, not 4"):
+        WoprFlask(None, wrong)
+
+
+def test_workers_that_have_nothing_to_do_are_warned_of(
+    queue: TaskQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    wopr = WoprFlask(None, queue, workers={"sum": 1})
+    wopr.start()
+    wopr.close()
+    assert "No task is registered in category 'sum': its workers" in caplog.text
 
 
 PROGRAM = """
@@ -118,7 +135,7 @@ from wopr.integrations.flask import WoprFlask
 
 app = Flask("shop")
 queue = TaskQueue(enabled=True, database="tasks.duckdb")
-wopr = WoprFlask(app, queue, workers={"default": 1})
+wopr = WoprFlask(app, queue, workers=WORKERS)
 
 @queue.task
 def greet(name):
@@ -128,19 +145,22 @@ def greet(name):
 def root():
     return wopr(wopr(greet.enqueue, "Ada").result, timeout=20)
 
-print(app.test_client().get("/").text)
+@app.get("/later")
+def later():
+    return wopr(wopr(greet.enqueue, "Ada").status)
+
+print(app.test_client().get(PATH).text)
 """
 
 
-def test_a_program_that_ends_shuts_the_queue_down(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (0, "hello Ada\n", "") == (done.returncode, done.stdout, done.stderr)
+@pytest.mark.parametrize(
+    ("workers", "path", "answer"),
+    [({"default": 1}, "/", "hello Ada"), ({}, "/later", "pending")],
+)
+def test_a_program_that_ends_shuts_the_queue_down(
+    tmp_path: Path, workers: dict[str, int], path: str, answer: str
+) -> None:
+    program = PROGRAM.replace("WORKERS", repr(workers)).replace("PATH", repr(path))
+    done = run([sys.executable, "-W", "error", "-c", program], tmp_path)
+    assert (0, f"{answer}\n", "") == (done.returncode, done.stdout, done.stderr)
     assert "" == (tmp_path / "tasks.duckdb.lock").read_text()  # nobody owns it

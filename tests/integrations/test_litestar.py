@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from litestar import Litestar, get, post
 from litestar.di import NamedDependency, Provide
@@ -57,3 +59,11 @@ def test_a_dependency_of_the_same_name_is_not_replaced(queue: TaskQueue) -> None
     provide = Provide(own, sync_to_thread=False)
     with pytest.raises(InvalidCallError, match="has a dependency 'queue' already"):
         Litestar([], dependencies={"queue": provide}, plugins=[WoprPlugin(queue)])
+
+
+def test_workers_and_queues_that_can_not_be_are_refused_when_it_is_built(queue: TaskQueue) -> None:
+    wrong: Any = 4
+    with pytest.raises(InvalidCallError, match="workers is a dict of category to number"):
+        WoprPlugin(queue, wrong)
+    with pytest.raises(InvalidCallError, match="queue must be a TaskQueue, not 4"):
+        WoprPlugin(wrong)

@@ -79,14 +79,45 @@ async def test_without_workers_it_only_enqueues(queue: TaskQueue, workers: dict[
         assert {} == queue.workers
 
 
-async def test_a_number_of_workers_that_can_not_be_is_refused_and_the_queue_closed(
-    queue: TaskQueue,
+@pytest.mark.parametrize(
+    ("workers", "text"),
+    [
+        (4, r"workers is a dict of category to number, like \{'images': 4\}, not 4\."),
+        (["sums"], "workers is a dict of category to number"),
+        ({4: 4}, "workers is a dict of category to number"),
+        ({"sums": -1}, r"workers\['sums'\] must be a whole number from 0 to 10000, not -1"),
+        ({"sums": "4"}, r"workers\['sums'\] must be a whole number"),
+    ],
+)
+def test_workers_that_can_not_be_are_refused_when_it_is_built(
+    queue: TaskQueue, workers: Any, text: str
 ) -> None:
-    app = FastAPI(lifespan=lifespan(queue, {"sums": -1}))
-    with pytest.raises(InvalidCallError, match="worker_count"):
+    with pytest.raises(InvalidCallError, match=text):
+        lifespan(queue, workers)
+
+
+def test_a_queue_that_is_none_is_refused_when_it_is_built() -> None:
+    no_queue: Any = FastAPI()
+    with pytest.raises(InvalidCallError, match="queue must be a TaskQueue, not <fastapi"):
+        lifespan(no_queue)
+
+
+async def test_workers_that_can_not_start_leave_the_queue_closed(queue: TaskQueue) -> None:
+    app = FastAPI(lifespan=lifespan(queue, {"": 1}))
+    with pytest.raises(InvalidCallError, match="category must have 1 to"):
         async with served(app):
             raise AssertionError("it starts")
     assert not is_open(queue)
+
+
+async def test_workers_that_have_nothing_to_do_are_warned_of(
+    queue: TaskQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(FastAPI(lifespan=lifespan(queue, {"sums": 1, "sum": 1, "none": 0}))):
+        pass
+    assert ["No task is registered in category 'sum': its workers have nothing to do."] == [
+        record.message for record in caplog.records if record.levelname == "WARNING"
+    ]
 
 
 async def test_the_applications_own_lifespan_is_inside_of_the_queues(queue: TaskQueue) -> None:

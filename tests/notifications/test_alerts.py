@@ -118,6 +118,28 @@ async def test_a_final_failure_and_only_that(watched: Watched) -> None:
     assert "attempt 2 fails" in event.message
 
 
+async def test_secrets_in_errors_are_not_told(watched: Watched) -> None:
+    @watched.queue.task(name="mail.login", category="mail")
+    async def login() -> None:
+        raise ValueError(f"{'x' * 1_972} smtp://u:hunter2@mail.example.org")
+
+    await watched.service.add_alert("a", when="final_failure", task="mail.*")
+    handle = await login.enqueue()
+    await ended(watched.queue, handle.id)
+    (event,) = await watched.told(1)
+    assert "hunter" not in event.message  # nor the part that is left after a cut
+    info = await handle.info()
+    assert "hunter2" in str(info.error)  # as it was raised
+
+
+async def test_secrets_in_names_are_not_told(watched: Watched) -> None:
+    task = watched.queue.task(name="sync x://u:hunter2@h", category="mail")(watched._work)
+    await watched.service.add_alert("a", when="final_failure")
+    await ended(watched.queue, (await task.enqueue(1)).id)
+    (event,) = await watched.told(1)
+    assert "sync x://u:***@h failed for good" == event.title
+
+
 async def test_a_recovery_after_enough_failures(watched: Watched) -> None:
     await watched.service.add_alert("a", when="recovery", threshold=3, task="mail.send")
     await watched.run("mail.send", failures=1)  # one failed attempt, then success

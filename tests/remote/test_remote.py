@@ -18,6 +18,7 @@ from wopr import (
     BacklogFullError,
     InvalidCallError,
     OnFull,
+    OwnerGoneError,
     QueryError,
     StorageError,
     StorageOwnedError,
@@ -170,8 +171,8 @@ async def test_a_client_takes_over_when_the_owner_was_killed(
         held = await queue.enqueue("hold", (7,))
         owner.send_signal(signal.SIGKILL)
         owner.wait(timeout=10)
-        with pytest.raises(StorageError, match="not known whether"):
-            await queue.wait(held.id)
+        with pytest.raises(OwnerGoneError, match="not known whether"):
+            await queue.cancel_task(held.id)
         assert await queue.get_task_stats()
         info = await held.info()
         assert info.status is TaskStatus.PENDING
@@ -297,3 +298,45 @@ async def test_changes_that_two_clients_make_to_one_limit_both_count(
             one.set_limit("default", concurrency=None), other.set_limit("default", rate=None)
         )
         assert await other.limits() == []
+
+
+async def test_an_owner_that_works_on_nothing_gives_the_file_to_a_worker(database: Path) -> None:
+    async with client(database) as web:
+        waits = await web.add_task("double", number=4)
+        result = asyncio.create_task(web.wait(waits, timeout=60))
+        owner = await asyncio.to_thread(start_owner, database)  # it starts workers
+        try:
+            assert (await result).result == 8  # who waited goes on at the new owner
+            again = await web.add_task("double", number=5)
+            assert (await web.wait(again, timeout=20)).result == 10
+            with pytest.raises(StorageOwnedError, match=str(owner.pid)):
+                await web.start_workers("default", 1)
+        finally:
+            await asyncio.to_thread(end, owner)
+        assert (await web.get_task_stats())["total"] == 2  # nobody else has it now
+
+
+async def test_an_owner_with_workers_keeps_the_file(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    queue = client(database)
+    async with queue:
+        with pytest.raises(StorageOwnedError, match=str(owner.pid)):
+            await queue.start_workers("default", 1)
+        assert (await queue.wait(await queue.add_task("double", number=1), timeout=20)).result == 2
+
+
+async def test_reads_go_on_when_the_owner_dies(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    queue = client(database)
+    async with queue:
+        held = await queue.add_task("hold", number=1)
+        waiting = asyncio.create_task(queue.wait(held, timeout=60))
+        while (await queue.require_task_info(held)).status is not TaskStatus.STARTED:
+            pass
+        owner.kill()
+        await asyncio.to_thread(owner.wait)
+        assert (await queue.require_task_info(held)).status is TaskStatus.PENDING
+        assert await queue.cancel_task(held)
+        assert (await waiting).status is TaskStatus.CANCELLED

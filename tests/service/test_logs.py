@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ class Logged:
         """Take the test's own handlers away: they come after the fixtures."""
         if not self._bare:
             self._patch.setattr(self.root, "handlers", [])
+            self._patch.setattr(threading, "excepthook", threading.__excepthook__)
             self._bare = True
 
     def start(self, **settings: Any) -> None:
@@ -53,7 +56,9 @@ class Logged:
 def logged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
     found = Logged(capsys, monkeypatch)
     before = {name: logging.getLogger(name).level for name in (None, "wopr")}
+    logging.captureWarnings(False)
     yield found
+    logging.captureWarnings(False)
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
     structlog.reset_defaults()
@@ -160,6 +165,44 @@ def test_auto_is_json_unless_on_a_terminal(
     logger.info("seen")
     (line,) = logged.lines()
     assert terminal is not line.startswith("{")
+
+
+def test_a_warning_is_a_line(logged: Logged) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logged.start(log_format="json")
+        warnings.warn("token=hunter2 is old", DeprecationWarning, stacklevel=1)
+    (entry,) = logged.entries()
+    assert ("WARNING", "py.warnings") == (entry["level"], entry["logger"])
+    assert "DeprecationWarning: token=*** is old" in entry["event"]
+
+
+def test_an_error_that_ends_a_thread_is_a_line(logged: Logged) -> None:
+    def fail() -> None:
+        raise ValueError("password=hunter2 is wrong")
+
+    logged.start(log_format="json")
+    for function in (fail, sys.exit):
+        thread = threading.Thread(target=function, name="poller")
+        thread.start()
+        thread.join()
+    (entry,) = logged.entries()
+    assert ("ERROR", "wopr.worker", "Thread poller ended with an error.") == (
+        entry["level"],
+        entry["logger"],
+        entry["event"],
+    )
+    assert entry["exception"].endswith("ValueError: password=*** is wrong")
+
+
+def test_an_application_keeps_its_own_hook_for_threads(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged.bare()
+    own = list.append
+    monkeypatch.setattr(threading, "excepthook", own)
+    logged.start()
+    assert threading.excepthook is own
 
 
 def test_an_application_with_handlers_of_its_own_keeps_them(logged: Logged) -> None:

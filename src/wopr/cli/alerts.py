@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.errors import NothingFoundError
+from wopr.cli.errors import NothingFoundError, UsageError
 from wopr.cli.output import document, say, table
 from wopr.domain.clock import SystemClock
 from wopr.notifications.alertbook import AlertBook, AlertOptions
@@ -18,6 +19,20 @@ from wopr.queue import TaskQueue
 
 app = typer.Typer(name="alerts", help="Look at alerts and change them.", no_args_is_help=True)
 
+THRESHOLDS = {
+    AlertCondition.SLOW: ("seconds", 60),
+    AlertCondition.BACKLOG_AGE: ("seconds", 300),
+    AlertCondition.BACKLOG_SIZE: ("due tasks", 100),
+}
+"""What needs a threshold: what it counts, and an example."""
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds for slow and backlog_age, due tasks for backlog_size, failed attempts "
+        "for recovery."
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of an alert.")]
 
 
@@ -49,13 +64,7 @@ def add(
     category: Annotated[
         str | None, typer.Option("--category", "-c", help="Only tasks of this category.")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds for slow and backlog_age, due tasks for backlog_size, failed attempts "
-            "for recovery."
-        ),
-    ] = None,
+    threshold: Threshold = None,
     level: Annotated[
         NotificationLevel | None,
         typer.Option("--level", "-l", help="Of the notification; default: by the condition."),
@@ -71,6 +80,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add an alert, or change the one of this name. A running service knows it in seconds."""
+    if threshold is None and when in THRESHOLDS:
+        raise UsageError(_needs_threshold(name, when))
     options: AlertOptions = {
         "when": when,
         "task": task,
@@ -83,14 +94,16 @@ def add(
     if emits is not None:
         options["emits"] = emits
 
-    async def change(queue: TaskQueue) -> AlertRule:
-        return await _book(queue).add(name, **options)
+    async def change(queue: TaskQueue) -> tuple[AlertRule | None, AlertRule]:
+        book = _book(queue)
+        before = next((rule for rule in await book.all() if rule.name == name), None)
+        return before, await book.add(name, **options)
 
-    rule = with_queue(database, change)
+    before, rule = with_queue(database, change)
     if as_json:
         document(_document(rule))
     else:
-        say(f"{name} added")
+        say(_added(before, rule))
 
 
 @app.command()
@@ -110,6 +123,25 @@ def _book(queue: TaskQueue) -> AlertBook:
 
 def _document(rule: AlertRule) -> dict[str, Any]:
     return rule.model_dump(mode="json", exclude={"seen"})
+
+
+def _needs_threshold(name: str, when: AlertCondition) -> str:
+    unit, example = THRESHOLDS[when]
+    return (
+        f"{when} needs a threshold, in {unit}. For example: "
+        f"wopr alerts add {shlex.quote(name)} --when {when} --threshold {example}"
+    )
+
+
+def _added(before: AlertRule | None, rule: AlertRule) -> str:
+    if before is None:
+        return f"{rule.name} added"
+    old = _document(before)
+    if old == _document(rule):
+        return f"{rule.name} stays as it was"
+    del old["name"]
+    said = ", ".join(f"{field} {value}" for field, value in old.items() if value is not None)
+    return f"{rule.name} changed (was: {said})"
 
 
 def _unknown(database: Path, name: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.errors import UsageError
-from wopr.cli.output import document, say, table, utc
+from wopr.cli.errors import NO, UsageError
+from wopr.cli.output import complain, document, say, table, utc
 from wopr.controls import KEEP
 from wopr.domain.control import Pause, Revocation
+from wopr.domain.errors import WoprError
 from wopr.domain.limits import Limit, OnFull
 from wopr.queue import TaskQueue
 
@@ -33,6 +36,35 @@ Key = Annotated[
         metavar="EXPRESSION",
         help="Count for each value of this expression (JMESPath) over the arguments.",
     ),
+]
+NONE = "none"
+"""Takes one limit away."""
+
+Concurrency = Annotated[
+    str | None,
+    typer.Option(
+        "--concurrency", "-c", metavar=f"NUMBER|{NONE}", help="Run so many at the same time."
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        "--rate", metavar=f"RATE|{NONE}", help="Start so many per period, like 100/minute."
+    ),
+]
+FairBy = Annotated[
+    str | None,
+    typer.Option("--fair-by", metavar=f"EXPRESSION|{NONE}", help="Its values take turns."),
+]
+Aging = Annotated[
+    str | None,
+    typer.Option(
+        "--aging", metavar=f"SECONDS|{NONE}", help="A level of priority per so much waiting."
+    ),
+]
+Backlog = Annotated[
+    str | None,
+    typer.Option("--backlog", metavar=f"NUMBER|{NONE}", help="Let so many wait at most."),
 ]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="For those who look later.")]
 
@@ -68,49 +100,72 @@ def _row(limit: Limit) -> tuple[object, ...]:
 def set_limit(
     category: Category,
     key: Key = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", help="Run so many at the same time.")
-    ] = None,
-    rate: Annotated[
-        str | None, typer.Option("--rate", help="Start so many per period, like 100/minute.")
-    ] = None,
-    fair_by: Annotated[
-        str | None,
-        typer.Option("--fair-by", metavar="EXPRESSION", help="Its values take turns."),
-    ] = None,
-    aging: Annotated[
-        float | None,
-        typer.Option("--aging", metavar="SECONDS", help="A level of priority per so much waiting."),
-    ] = None,
-    backlog: Annotated[
-        int | None, typer.Option("--backlog", help="Let so many wait at most.")
-    ] = None,
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    fair_by: FairBy = None,
+    aging: Aging = None,
+    backlog: Backlog = None,
     on_full: Annotated[
         OnFull | None, typer.Option("--on-full", help="What an enqueue does when so many wait.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Set limits of a category; what is not given stays as it is."""
-    given: dict[str, Any] = {
-        "concurrency": concurrency,
-        "rate": rate,
-        "fair_by": fair_by,
-        "aging": None if aging is None else timedelta(seconds=aging),
-        "backlog": backlog,
-        "on_full": on_full,
+    """Set limits of a category; what is not given stays as it is, `none` takes one away."""
+    changes: dict[str, Any] = {
+        "concurrency": _given("--concurrency", concurrency, int),
+        "rate": _given("--rate", rate, str),
+        "fair_by": _given("--fair-by", fair_by, str),
+        "aging": _given("--aging", aging, float),
+        "backlog": _given("--backlog", backlog, int),
+        "on_full": KEEP if on_full is None else on_full,
     }
-    if all(value is None for value in given.values()):
+    if all(value is KEEP for value in changes.values()):
         raise UsageError(
             f"Say what to limit: wopr limits set {category} --concurrency 5, or --rate, --fair-by, "
-            "--aging, --backlog. To take limits away: wopr limits remove."
+            "--aging, --backlog. To take one away: --concurrency none; all of them: wopr limits "
+            "remove."
         )
-    changes = {name: KEEP if value is None else value for name, value in given.items()}
-    limit = with_queue(database, lambda queue: queue.set_limit(category, key=key, **changes))
+
+    async def change(queue: TaskQueue) -> Limit:
+        limit = await queue.set_limit(category, key=key, **changes)
+        await _complain_if_unknown(queue, "category", category)
+        return limit
+
+    limit = with_queue(database, change)
     if as_json:
         document(limit)
     else:
-        say(f"{limit.name}: {limit.describe()}")
+        say(f"{limit.name}: {_words(limit)}")
+
+
+def _given(option: str, text: str | None, kind: Callable[[str], object]) -> object:
+    """Return what an option says: ``KEEP`` if it is left out, ``None`` for "none"."""
+    if text is None:
+        return KEEP
+    if text == NONE:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(
+            f"{option} must be {what}, or {NONE} to take this limit away, not {text!r}."
+        ) from None
+
+
+def _words(limit: Limit) -> str:
+    if limit.empty:
+        return "no limits any more"
+    _, _, _, _, fair_by, aging, backlog, when_full = _row(limit)
+    started = limit.concurrency is not None or limit.rate is not None
+    said = (
+        limit.describe() if started else None,
+        f"{fair_by} takes turns" if fair_by else None,
+        f"a level of priority per {aging}" if aging else None,
+        f"{backlog} wait at most, then {when_full}" if backlog else None,
+    )
+    return ", ".join(part for part in said if part)
 
 
 @limits.command("remove")
@@ -126,6 +181,8 @@ def remove_limit(
         document({"removed": removed})
     else:
         say("Removed." if removed else "There was no such limit.")
+    if not removed:
+        raise typer.Exit(NO)
 
 
 def pause(
@@ -142,7 +199,13 @@ def pause(
     if category is None and task is None:
         _list_pauses(with_queue(database, lambda queue: queue.pauses()), as_json=as_json)
         return
-    with_queue(database, lambda queue: queue.pause(category, task=task, reason=reason))
+    _require_one("pause", category, task)
+
+    async def change(queue: TaskQueue) -> None:
+        await queue.pause(category, task=task, reason=reason)
+        await _complain_if_unknown(queue, "category" if task is None else "name", category or task)
+
+    with_queue(database, change)
     if as_json:
         document({"paused": category or task})
     else:
@@ -166,11 +229,22 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Start tasks of a category, or of a name, again."""
+    _require_one("resume", category, task)
     resumed = with_queue(database, lambda queue: queue.resume(category, task=task))
     if as_json:
         document({"resumed": resumed})
     else:
         say(f"{category or task} goes on." if resumed else f"{category or task} was not paused.")
+    if not resumed:
+        raise typer.Exit(NO)
+
+
+def _require_one(command: str, category: str | None, task: str | None) -> None:
+    if (category is None) == (task is None):
+        raise UsageError(
+            f"Name a category, or a name of tasks with --task, not both: wopr {command} mail, or "
+            f"wopr {command} --task send_mail."
+        )
 
 
 def _target(category: str | None, task: str | None) -> str:
@@ -200,12 +274,16 @@ def revoke(
     if task is None:
         _list_revocations(with_queue(database, lambda queue: queue.revocations()), as_json=as_json)
         return
+    if not lift and _is_id(task):
+        raise UsageError(f"That is the id of a task: wopr tasks cancel {task}")
     wanted = dict(_condition(item) for item in where or ())
 
     async def change(queue: TaskQueue) -> int:
         if lift:
             return int(await queue.unrevoke(task, wanted))
-        return await queue.revoke(task=task, where=wanted, standing=standing, reason=reason)
+        ended = await queue.revoke(task=task, where=wanted, standing=standing, reason=reason)
+        await _complain_if_unknown(queue, "name", task)
+        return ended
 
     number = with_queue(database, change)
     if as_json:
@@ -214,6 +292,30 @@ def revoke(
         say("Lifted." if number else "There was no such standing revocation.")
     else:
         say(f"{number} tasks cancelled.")
+    if lift and not number:
+        raise typer.Exit(NO)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def _complain_if_unknown(queue: TaskQueue, column: str, value: str | None) -> None:
+    """Say if no task has this category, or name: it may be misspelt. What was asked is done."""
+    try:
+        rows = await queue.sql(f"select distinct {column} as value from tasks")  # noqa: S608 - ours
+    except WoprError:  # too slow, or no SQL: the command has succeeded all the same
+        return
+    known = [row["value"] for row in rows]
+    if rows.truncated or value is None or value in known:
+        return
+    near = get_close_matches(value, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    complain(f"No task of {column} {value!r} is known in this database.{hint}")
 
 
 def _condition(item: str) -> tuple[str, Any]:

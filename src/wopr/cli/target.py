@@ -30,7 +30,7 @@ def load_queue(target: str) -> TaskQueue:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    found: object = _import(module_name)
+    found: object = _import(module_name, path)
     parent, walked = found, module_name
     for name in path.split("."):
         if not hasattr(found, name):
@@ -44,22 +44,26 @@ def load_queue(target: str) -> TaskQueue:
     return found
 
 
-def _import(name: str) -> object:
+def _import(name: str, attribute: str) -> object:
+    if "/" in name or name.startswith("."):  # a file, or a relative name: nothing to import
+        raise UsageError(_missing(name, attribute))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise UsageError(_missing(name)) from error
+            raise UsageError(_missing(name, attribute)) from error
         raise UsageError(_broken(name, error)) from error
     except (Exception, SystemExit) as error:  # code of the application: it may raise anything
         raise UsageError(_broken(name, error)) from error
 
 
-def _missing(name: str) -> str:
+def _missing(name: str, attribute: str) -> str:
     hint = ""
-    if "/" in name or name.endswith(".py"):
-        meant = name.removesuffix(".py").replace("/", ".").strip(".")
-        hint = f" Name the module, not the file: {meant}."
+    if "/" in name or name.startswith(".") or name.endswith(".py"):
+        file = Path(name.removesuffix(".py"))
+        below = not file.is_absolute() and ".." not in file.parts
+        meant = ".".join(file.parts).strip(".") if below else file.name
+        hint = f" Name the module, not the file: {meant or 'app'}:{attribute}."
     return (
         f"There is no module {name!r}, looked for in {os.getcwd()} and in this Python's packages "
         f"({sys.prefix}).{hint} Start the worker in the directory of your code."

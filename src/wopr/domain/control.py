@@ -63,9 +63,16 @@ class Revocation:
 
 
 def matches(where: Mapping[str, object], arguments: Mapping[str, object]) -> bool:
-    """Whether the arguments of a call are as asked for."""
+    """Whether the arguments of a call are as asked for; 300 and 300.0 are the same."""
     return all(
-        key_of(expression, arguments)
-        == (None if value is None else json.dumps(value, sort_keys=True))
+        _plain(key_of(expression, arguments)) == _plain(json.dumps(value, sort_keys=True))
         for expression, value in where.items()
     )
+
+
+def _plain(value: str | None) -> str:
+    """Return a JSON value in the one form that is compared."""
+    if value is None:
+        return "null"
+    found = json.loads(value)
+    return str(int(found)) if isinstance(found, float) and found.is_integer() else value

@@ -33,6 +33,7 @@ WoprError
 │   └── QueryTimeoutError     (TimeoutError)
 └── StorageError              (RuntimeError)
     ├── StorageOwnedError     another process has the file
+    ├── OwnerGoneError        the process that had the file is gone
     ├── StorageFileError      the file can't be used as it is
     ├── SchemaError           the file's schema is not the one of this version
     └── StorageForkedError    used after os.fork()
@@ -193,6 +194,10 @@ class StorageOwnedError(StorageError):
     def __init__(self, message: str, *, pid: int | None = None) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+class OwnerGoneError(StorageError):
+    """The process that had the file went away, or gave the file up, while it was asked."""
 
 
 class StorageFileError(StorageError):

@@ -34,6 +34,8 @@ class Control:
         self._rules = rules
         self._pools = pools
         self._cancel = cancel
+        self._pauses: dict[str, Pause] = {}
+        self._revocations: dict[str, Revocation] = {}
         self._categories: dict[str, Pause] = {}
         self._cancelling: set[asyncio.Task[None]] = set()
         rules.on_change(RuleKind.PAUSE, self._paused)
@@ -50,6 +52,12 @@ class Control:
 
     def _paused(self) -> None:
         pauses = [Pause.from_rule(rule) for rule in self._rules.of(RuleKind.PAUSE)]
+        known, self._pauses = self._pauses, {one.name: one for one in pauses}
+        for name, one in self._pauses.items():
+            if known.get(name) != one:
+                log.info("Paused: %s, since %s: %s", name, one.since.isoformat(), one.reason)
+        for name in sorted(known.keys() - self._pauses.keys()):
+            log.info("Resumed: %s", name)
         self._categories = {one.category: one for one in pauses if one.category is not None}
         before = self._services.paused
         self._services.paused = {one.task: one for one in pauses if one.task is not None}
@@ -74,6 +82,15 @@ class Control:
             one = Revocation.from_rule(rule)
             revoked.setdefault(one.task, []).append(one)
         self._services.revoked = revoked
+        known, self._revocations = (
+            self._revocations,
+            {one.name: one for several in revoked.values() for one in several},
+        )
+        for name, one in self._revocations.items():
+            if known.get(name) != one:
+                log.info("Revoked until lifted: tasks %s: %s", name, one.reason)
+        for name in sorted(known.keys() - self._revocations.keys()):
+            log.info("Revocation lifted: tasks %s", name)
 
     def revoke(self, record: TaskRecord) -> bool:
         """Cancel a task that is about to start, if a standing revocation is about it."""
@@ -123,6 +140,8 @@ class Control:
                 if len(page) < PAGE:
                     break
                 before = page[-1].seq
+        if ended:
+            log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
         return ended
 
     def _is_about(self, revocation: Revocation, record: TaskRecord) -> bool:

@@ -13,6 +13,7 @@ from wopr.crashpoint import crashpoint
 from wopr.domain import decide
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
+    QueueClosedError,
     StorageError,
     TaskNotFoundError,
 )
@@ -121,7 +122,7 @@ class Engine:
         self.heartbeat.stop()
         self.open = False
 
-    async def close(self) -> None:
+    async def close(self, told: Exception | None = None) -> None:
         """Write what is left and close the storage; whoever still waits gets an error."""
         self.open = False
         try:
@@ -130,7 +131,9 @@ class Engine:
             log.error("The storage fails while the queue is shut down: %s", error)
         await self.services.executors.close()
         await self.services.storage.close()
-        self.services.send_away()
+        self.services.send_away(
+            told or QueueClosedError("The queue was shut down while this call waited for a task.")
+        )
 
     def pool(self, category: str) -> Pool:
         """Return the pool of a category, new if need be."""

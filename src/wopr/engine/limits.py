@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from wopr.domain.errors import QueueClosedError
@@ -58,6 +58,7 @@ class Limits:
                 continue
             limits.setdefault(limit.category, []).append(limit)
         before, self._limits = self._limits, limits
+        _log_changes(before, limits)
         for category in before.keys() | limits.keys():
             if before.get(category) != limits.get(category):
                 self._apply(category)
@@ -156,3 +157,18 @@ class Limits:
             del self.backlogs[category]
         elif bounded is not None:
             self.backlogs[category] = Backlog(bounded, self._services, self._cancel)
+
+
+def _log_changes(
+    before: Mapping[str, Sequence[Limit]], after: Mapping[str, Sequence[Limit]]
+) -> None:
+    """Log what counts now and did not, or not so, before, and what counts no more."""
+    old, new = (
+        {one.name: one for several in limits.values() for one in several if not one.empty}
+        for limits in (before, after)
+    )
+    for name, limit in new.items():
+        if old.get(name) != limit:
+            log.info("Limit of %s: %s", name, limit.to_json())
+    for name in sorted(old.keys() - new.keys()):
+        log.info("Limit removed: %s", name)

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from wopr.domain.clock import Clock
 from wopr.domain.control import Pause, Revocation
-from wopr.domain.errors import QueueClosedError
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.executors.choice import Executors
@@ -158,16 +157,12 @@ class Services:
         self.submit(entries, written)
         await written.future
 
-    def send_away(self) -> None:
+    def send_away(self, error: Exception) -> None:
         """End the waiting of all who wait for a task: the queue is closed."""
         for futures in self.waiters.values():
             for future in futures:
                 if not future.done():
-                    future.set_exception(
-                        QueueClosedError(
-                            "The queue was shut down while this call waited for a task."
-                        )
-                    )
+                    future.set_exception(error)
                     future.exception()  # seen, should nobody await it any more
         self.waiters.clear()
 

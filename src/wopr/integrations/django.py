@@ -40,12 +40,16 @@ from wopr.integrations.serving import bridge_of
 from wopr.queue import TaskQueue
 from wopr.sync import SyncQueue
 
+OPTIONS = ("queue", "max_retries", "retry", "timeout", "soft_timeout", "executor")
+"""All that a backend can be told."""
+
 
 class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
     """Enqueues Django's tasks on a :class:`wopr.TaskQueue`.
 
     ``OPTIONS``: ``queue`` is ``"module:attribute"``; all others (``max_retries``, ``retry``,
-    ``timeout``) are those of :meth:`wopr.TaskQueue.register_task`, for all tasks of this backend.
+    ``timeout``, ``soft_timeout``, ``executor``) are those of
+    :meth:`wopr.TaskQueue.register_task`, for all tasks of this backend.
 
     A task's ``queue_name`` is its category. Its priority is LOW below 0, NORMAL at 0, HIGH to
     50, CRITICAL above. It is registered, under its module path, when its module is imported.
@@ -61,15 +65,29 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
         """The queue of the options.
 
         Raises:
-            ImproperlyConfigured: there is none.
+            ImproperlyConfigured: there is none, or there is an option that is not known.
         """
+        where = f'TASKS["{self.alias}"]["OPTIONS"]'
+        for key in self.options:
+            if key not in OPTIONS:
+                raise ImproperlyConfigured(
+                    f"{where} has {key!r}, which is no option. There are: {', '.join(OPTIONS)}."
+                )
         target = self.options.get("queue")
         module, _, name = str(target).partition(":")
-        found = getattr(importlib.import_module(module), name, None) if name else None
+        try:
+            found = (
+                getattr(importlib.import_module(module), name, None) if module and name else None
+            )
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'{where}["queue"] is {target!r}, but {module} can\'t be imported: {error}. Name a '
+                'module that can, as "module:attribute", for example "shop.queue:queue".'
+            ) from error
         if not isinstance(found, TaskQueue):
             raise ImproperlyConfigured(
-                f'TASKS["{self.alias}"]["OPTIONS"]["queue"] is {target!r}, which is no TaskQueue '
-                f'but {found!r}. Name one as "module:attribute", for example "shop.queue:queue". '
+                f'{where}["queue"] is {target!r}, which is no TaskQueue but {found!r}. Name '
+                'one as "module:attribute", for example "shop.queue:queue". '
                 "If tasks are defined in its module too, put the queue above them."
             )
         return found

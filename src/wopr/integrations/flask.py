@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask
 
+from wopr.integrations.serving import ExitBridge, checked, start
 from wopr.queue import TaskQueue
 from wopr.sync import SyncQueue
 
@@ -35,13 +35,16 @@ class WoprFlask:
 
     The queue runs in a thread of its own from its first use, so after a server has forked,
     until the process exits.
+
+    Raises:
+        InvalidCallError: it is no queue, or ``workers`` is no dict of category to number.
     """
 
     def __init__(
         self, app: Flask | None, queue: TaskQueue, *, workers: Mapping[str, int] | None = None
     ) -> None:
+        self._workers = checked(queue, {} if workers is None else workers)
         self.queue = queue
-        self._workers = dict(workers or {})
         self._lock = threading.Lock()
         self._sync: SyncQueue | None = None
         if app is not None:
@@ -74,20 +77,17 @@ class WoprFlask:
         """Shut the queue down; done at exit by itself. It starts again when it is used."""
         with self._lock:
             sync, self._sync = self._sync, None
-        atexit.unregister(self.close)
         if sync is not None:
             sync.close()
 
     def _started(self) -> SyncQueue:
-        sync = self.queue.sync()
+        sync = ExitBridge(self.queue)
         try:
-            for category, count in self._workers.items():
-                if count != 0:
-                    sync(self.queue.start_workers, category, count)
+            if self._workers:
+                sync(start, self.queue, self._workers)
         except BaseException:
             sync.close()
             raise
-        atexit.register(self.close)
         return sync
 
     def _before_request(self) -> None:

@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.plugins import InitPlugin
 
 from wopr.domain.errors import InvalidCallError
-from wopr.integrations.serving import WORKERS, serving
+from wopr.integrations.serving import WORKERS, checked, serving
 from wopr.queue import TaskQueue
 
 
@@ -22,6 +22,9 @@ class WoprPlugin(InitPlugin):
         queue: which one.
         workers: how many, by category; ``{}`` or a 0 only enqueues.
         dependency: the name of the parameter that gets the queue.
+
+    Raises:
+        InvalidCallError: it is no queue, or ``workers`` is no dict of category to number.
     """
 
     def __init__(
@@ -31,8 +34,8 @@ class WoprPlugin(InitPlugin):
         *,
         dependency: str = "queue",
     ) -> None:
+        self._workers = checked(queue, workers)
         self._queue = queue
-        self._workers = workers
         self._dependency = dependency
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:

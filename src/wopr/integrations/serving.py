@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
 
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+from wopr.engine.calls import check_count
 from wopr.queue import TaskQueue
 from wopr.sync import SyncQueue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
 
 WORKERS: Mapping[str, int] = MappingProxyType({"default": 4})
 """Workers by category, unless the application says otherwise."""
@@ -18,29 +28,89 @@ _bridges: dict[TaskQueue, SyncQueue] = {}
 _lock = threading.Lock()
 
 
+def checked(queue: object, workers: object) -> dict[str, int]:
+    """Return the workers to start, by category; those with 0 are left out.
+
+    Raises:
+        InvalidCallError: it is no queue, or no dict of category to number from 0 to 10,000.
+    """
+    if not isinstance(queue, TaskQueue):
+        raise InvalidCallError(f"queue must be a TaskQueue, not {shown(queue)}.")
+    if not isinstance(workers, Mapping) or not all(isinstance(key, str) for key in workers):
+        raise InvalidCallError(
+            f"workers is a dict of category to number, like {{'images': 4}}, not {shown(workers)}."
+        )
+    counts = {
+        category: check_count(count, f"workers[{category!r}]", most=10_000)
+        for category, count in workers.items()
+    }
+    return {category: count for category, count in counts.items() if count}
+
+
+async def start(queue: TaskQueue, workers: Mapping[str, int]) -> None:
+    """Start workers; warn of those that have nothing to do.
+
+    Raises:
+        StorageOwnedError: another process owns the file, so there can be no workers here.
+    """
+    for category, count in workers.items():
+        await queue.start_workers(category, count)
+        if category not in queue.categories:
+            log.warning(
+                "No task is registered in category %r: its workers have nothing to do.", category
+            )
+
+
 @asynccontextmanager
 async def serving(queue: TaskQueue, workers: Mapping[str, int]) -> AsyncIterator[None]:
     """Open the queue and start workers; shut it down at the end.
 
     Args:
         queue: which one.
-        workers: how many, by category; with 0, or none at all, this process only enqueues.
+        workers: how many, by category; with none at all, this process only enqueues.
 
     Raises:
-        InvalidCallError: a number of workers is not one from 0 to 10,000.
         StorageOwnedError: another process owns the file, so there can be no workers here.
     """
     async with queue:
-        for category, count in workers.items():
-            if count != 0:
-                await queue.start_workers(category, count)
+        await start(queue, workers)
         yield
+
+
+class ExitBridge(SyncQueue):
+    """A bridge that is closed when the process exits.
+
+    What is registered last is called first at exit, and each opening of the queue registers the
+    end of its storage. So this is registered anew after each opening.
+    """
+
+    def __init__(self, queue: TaskQueue) -> None:
+        super().__init__(queue)
+        self._seen: object = self  # no engine yet
+
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run ``function(*args, **kwargs)`` on the queue's loop and return what it returns."""
+        try:
+            return super().__call__(function, *args, **kwargs)
+        finally:
+            engine = self._opening.engine
+            if engine is not self._seen:
+                self._seen = engine
+                atexit.unregister(self.close)
+                atexit.register(self.close)
+
+    def close(self) -> None:
+        """Shut the queue down and end its thread. Idempotent; used again, it opens again."""
+        self._seen = self
+        atexit.unregister(self.close)
+        super().close()
 
 
 def bridge_of(queue: TaskQueue) -> SyncQueue:
     """Return this process's one bridge to a queue, for all threads; closed at exit."""
     with _lock:
         if queue not in _bridges:
-            _bridges[queue] = queue.sync()
-            atexit.register(_bridges[queue].close)
+            _bridges[queue] = ExitBridge(queue)
         return _bridges[queue]

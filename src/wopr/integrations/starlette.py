@@ -17,7 +17,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from wopr.domain.errors import QueueClosedError
-from wopr.integrations.serving import WORKERS, serving
+from wopr.integrations.serving import WORKERS, checked, serving
 from wopr.queue import TaskQueue
 
 STATE = "wopr_queue"
@@ -39,11 +39,15 @@ def lifespan(
 
     The application does not start if the queue can't be opened, or another process owns the
     file and there are to be workers.
+
+    Raises:
+        InvalidCallError: it is no queue, or ``workers`` is no dict of category to number.
     """
+    counts = checked(queue, workers)
 
     @asynccontextmanager
     async def with_queue(app: Any) -> AsyncIterator[Mapping[str, Any]]:
-        async with serving(queue, workers):
+        async with serving(queue, counts):
             setattr(app.state, STATE, queue)
             if inner is None:
                 yield {STATE: queue}

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from wopr.domain.events import TaskEvent, TaskFailed
+from wopr.domain.masking import mask
 from wopr.domain.task import TaskInfo
 from wopr.notifications.alertrule import AlertRule
 from wopr.notifications.event import DEDUP_KEY
@@ -58,7 +59,7 @@ def _of_task(rule: AlertRule, task: TaskEvent | TaskInfo, **more: object) -> dic
 def failure(rule: AlertRule, event: TaskEvent) -> Occurrence:
     """Tell that an attempt failed."""
     final = isinstance(event, TaskFailed)
-    why = (event.error or event.reason or "")[:LONGEST_ERROR]
+    why = mask(event.error or event.reason or "")[:LONGEST_ERROR]
     then = "It is not tried again." if final else f"Retry {event.retry_count} follows."
     return Occurrence(
         rule,

@@ -13,6 +13,7 @@ from typing import Any
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, QueryError, StorageError, WoprError
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying, TaskSucceeded
+from wopr.domain.masking import mask
 from wopr.notifications.alertbook import AlertBook
 from wopr.notifications.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, AlertRule
 from wopr.notifications.alerts import Alarm, of_backlogs, of_schedules
@@ -218,10 +219,9 @@ class Watch:
     async def _tell(self) -> None:
         while self._pending and self._open:
             one = self._pending.popleft()
+            title, message = mask(one.title), mask(one.message)
             try:
-                await self._emit(
-                    one.rule.emits, one.rule.level, one.title, one.message, dict(one.metadata)
-                )
+                await self._emit(one.rule.emits, one.rule.level, title, message, dict(one.metadata))
             except InvalidCallError:
                 log.exception("Alert %r can't be emitted.", one.rule.name)
             except BaseException:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wopr.domain.errors import StorageError
+from wopr.domain.errors import OwnerGoneError, StorageError
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
@@ -92,8 +92,8 @@ class RemoteBackend:
                     future.set_exception(self._gone())
             self._pending.clear()
 
-    def _gone(self) -> StorageError:
-        return StorageError(
+    def _gone(self) -> OwnerGoneError:
+        return OwnerGoneError(
             f"The process that owned {self._database} (pid {self.owner_pid}) is gone, so it is "
             "not known whether this call was carried out: look the task up, or repeat the call "
             "with a unique_key. The next call reconnects, or takes the file over."
@@ -118,6 +118,10 @@ class RemoteBackend:
         if "error" in reply:
             protocol.raise_error(reply["error"])
         return reply["ok"]
+
+    async def hand_over(self) -> bool:
+        """Ask the owner for the file; whether it gives it up, because it works on nothing."""
+        return bool(await self._call("hand_over"))
 
     # -- the verbs ------------------------------------------------------------
 

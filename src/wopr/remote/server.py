@@ -31,11 +31,11 @@ Verb = Callable[..., Awaitable[Any]]
 class Server:
     """Listens beside the database file for as long as this process owns it."""
 
-    def __init__(self, backend: Backend, database: Path) -> None:
+    def __init__(self, backend: Backend, database: Path, hand_over: Callable[[], bool]) -> None:
         self._path = protocol.socket_path(database)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._verbs = Verbs(backend)
+        self._verbs = Verbs(backend, hand_over)
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead."""
@@ -115,8 +115,9 @@ def _same_user(writer: asyncio.StreamWriter) -> bool:
 class Verbs(ScheduleVerbs):
     """What a client may call: the public methods of this class, its base, and nothing else."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, hand_over: Callable[[], bool]) -> None:
         self._backend = backend
+        self._hand_over = hand_over
 
     def get_verb(self, name: object) -> Verb:
         """Return a verb by its name."""
@@ -127,6 +128,9 @@ class Verbs(ScheduleVerbs):
 
     async def hello(self) -> list[int]:
         return [protocol.PROTOCOL, os.getpid()]
+
+    async def hand_over(self) -> bool:
+        return self._hand_over()
 
     async def add(self, new: dict[str, Any]) -> str:
         return await self._backend.add(protocol.new_task_from_plain(new))

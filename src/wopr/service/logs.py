@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -35,7 +36,8 @@ _INDENT = "\n    "
 def start(settings: Settings) -> None:
     """Log to standard error, unless the application has its own handlers at the root.
 
-    Calling it again changes the level and the format.
+    Calling it again changes the level and the format. Python's warnings are logged too, and
+    errors that end a thread, unless the application has a ``threading.excepthook`` of its own.
     """
     logging.getLogger("wopr").setLevel(settings.log_level)
     root = logging.getLogger()
@@ -50,12 +52,28 @@ def start(settings: Settings) -> None:
     handler.setFormatter(formatter(json_line if as_json else console_line))
     root.addHandler(handler)
     root.setLevel(settings.log_level)
+    logging.captureWarnings(True)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _thread_ended
     if not structlog.is_configured():
         _through_logging()
 
 
 class _Handler(logging.StreamHandler[Any]):
     """The one of :func:`start`, to tell it from the application's."""
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """Log the error that ended a thread."""
+    if args.exc_type is SystemExit:  # as Python does it
+        return
+    name = args.thread.name if args.thread is not None else "that is gone"
+    error = args.exc_value or args.exc_type()
+    logging.getLogger("wopr.worker").error(
+        "Thread %s ended with an error.",
+        name,
+        exc_info=(args.exc_type, error, args.exc_traceback),
+    )
 
 
 def _through_logging() -> None:
