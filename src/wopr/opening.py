@@ -319,7 +319,9 @@ class Opening:
     async def _take_over(self) -> None:
         """Ask an owner that works on nothing for the file."""
         remote = self._remote
-        if self._engine is not None or remote is None or not await remote.hand_over():
+        if self._engine is not None or remote is None or remote.owner_pid == os.getpid():
+            return
+        if not await remote.hand_over():
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + HANDOVER_SECONDS

@@ -34,7 +34,7 @@ class Server:
     def __init__(self, backend: Backend, database: Path, hand_over: Callable[[], bool]) -> None:
         self._path = protocol.socket_path(database)
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._verbs = Verbs(backend, hand_over)
 
     async def start(self) -> None:
@@ -58,16 +58,20 @@ class Server:
             return
         self._server.close()
         self._server = None
-        for task in self._connections:
+        connections = dict(self._connections)
+        for task in connections:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
+        for writer in connections.values():  # whatever the other side does not read
+            writer.transport.abort()
+        await asyncio.sleep(0)  # which ends in the next turn of the loop
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server makes a task for each connection"
-        self._connections.add(task)
+        self._connections[task] = writer
         answers: set[asyncio.Task[None]] = set()
         try:
             if not _same_user(writer):
@@ -84,7 +88,7 @@ class Server:
         finally:
             for answer in answers:
                 answer.cancel()
-            self._connections.discard(task)
+            self._connections.pop(task, None)
             writer.close()
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
