@@ -10,7 +10,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
-from wopr.storage import migrate
+from wopr.storage.duckdb.file import migrate
 from wopr.storage.schema import metadata
 
 

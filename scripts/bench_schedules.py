@@ -15,7 +15,7 @@ from bench_workloads import peak_rss
 from wopr import Overlap, Settings, TaskQueue
 from wopr.domain.schedule import Schedule, decide, settle
 from wopr.domain.triggers import Cron, Interval, Trigger
-from wopr.engine.schedulebook import ScheduleBook
+from wopr.engine.schedules.book import ScheduleBook
 
 ACTIVE = 10_000
 BURST = 1_000

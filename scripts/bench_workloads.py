@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr import RetryPolicy, TaskQueue
-from wopr.config import Settings
+from wopr.config.settings import Settings
 
 PAYLOAD = "x" * 100
 

@@ -4,8 +4,10 @@ Everything public is importable from here; ``wopr.domain.errors`` shows the tree
 of all errors.
 """
 
-from wopr.config import Settings
-from wopr.domain.control import Pause, Revocation
+from wopr.config.settings import Settings
+from wopr.core.schedules import ScheduleInfo
+from wopr.core.task import Task, TaskHandle
+from wopr.domain.controls import Pause, Revocation
 from wopr.domain.crontab import Crontab, Month, Weekday
 from wopr.domain.errors import (
     AuthContextNotFoundError,
@@ -56,14 +58,12 @@ from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.supplied import provided
 from wopr.domain.task import TaskInfo
-from wopr.engine.context import CurrentTask, current_task
+from wopr.executors.context import CurrentTask, current_task
 from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
-from wopr.queue import TaskQueue
-from wopr.results import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.schedules import ScheduleInfo
-from wopr.storage.noop import NoopStorage
-from wopr.sync import SyncQueue
-from wopr.task import Task, TaskHandle
+from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.queue.queue import TaskQueue
+from wopr.queue.sync import SyncQueue
+from wopr.storage.seed.noop import NoopStorage
 
 __version__ = "0.1.0"
 

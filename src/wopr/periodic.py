@@ -16,7 +16,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 log = logging.getLogger(__name__)
 

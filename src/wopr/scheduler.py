@@ -18,7 +18,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
-from wopr.config import Settings
+from wopr.config.settings import Settings
+from wopr.core.schedules import ScheduleOptions
 from wopr.domain import status
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import (
@@ -30,9 +31,8 @@ from wopr.domain.localtime import zone
 from wopr.domain.scheduleoptions import EXACTLY_ONE_TASK_OPTION, parse_schedule_options
 from wopr.domain.standing import check_dependencies
 from wopr.domain.task import TaskInfo
-from wopr.queue import TaskQueue
-from wopr.schedules import ScheduleOptions
-from wopr.sync import SyncQueue
+from wopr.queue.queue import TaskQueue
+from wopr.queue.sync import SyncQueue
 
 CATEGORY = "scheduler"
 LONGEST_HISTORY = 100

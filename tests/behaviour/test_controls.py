@@ -32,7 +32,7 @@ async def status(queue: TaskQueue, task_id: str) -> TaskStatus:
 def storage_of(queue: TaskQueue) -> Storage:
     engine = queue._opening._engine
     assert engine is not None
-    return engine.services.storage
+    return engine.shared.storage
 
 
 async def test_a_paused_category_starts_nothing_until_it_is_resumed(home: Home) -> None:
@@ -363,7 +363,7 @@ async def test_the_log_says_what_operators_do(
     caplog.set_level("INFO", "wopr.engine")
 
     def said() -> list[str]:
-        names = ("wopr.engine.control", "wopr.engine.limits")
+        names = ("wopr.engine.controls", "wopr.engine.limits.limits")
         lines = [one.getMessage() for one in caplog.records if one.name in names]
         caplog.clear()
         return lines

@@ -22,8 +22,8 @@ from wopr import (
     UniqueKeyConflictError,
     current_task,
 )
-from wopr.doctor import check
-from wopr.engine.dependents import Dependents
+from wopr.engine.dependencies.dependents import Dependents
+from wopr.storage.duckdb.file.doctor import check
 from wopr.storage.duckdb.storage import DuckDBStorage
 
 
@@ -69,7 +69,7 @@ async def test_a_retried_task_whose_parents_were_cleaned_up_runs_again(home: Hom
         parent_info = await parent.info()
         assert child_info.completed_at is not None
         assert parent_info.completed_at is not None
-        storage = queue._opening._engine.services.storage  # type: ignore[union-attr]
+        storage = queue._opening._engine.shared.storage  # type: ignore[union-attr]
         before = parent_info.completed_at.replace(tzinfo=None)
         assert 1 == await storage.cleanup(before, keep_history=False)
         assert await queue.retry_task(child.id)

@@ -282,7 +282,7 @@ class Hanging:
 async def test_a_service_that_does_not_stop_is_cut_off(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("wopr.beside.END_SECONDS", 0.01)
+    monkeypatch.setattr("wopr.access.services.END_SECONDS", 0.01)
     queue = home.queue()
     service = queue.add_service(Hanging(starts=True))
     await queue.start_workers("default", 1)
@@ -305,7 +305,7 @@ async def test_a_service_whose_start_was_cancelled_starts_with_the_next_workers(
     service.starts = True
     await queue.start_workers("default", 1)
     assert service.told == ["start", "start"]
-    monkeypatch.setattr("wopr.beside.END_SECONDS", 0.01)
+    monkeypatch.setattr("wopr.access.services.END_SECONDS", 0.01)
     await queue.shutdown()
 
 
@@ -340,7 +340,7 @@ async def test_a_handler_that_was_given_twice_is_taken_away_once(durable_home: D
     async with queue:
         engine = queue._opening._engine
         assert engine is not None
-        observers = len(engine.services.observers)
+        observers = len(engine.shared.observers)
         offs[0]()
         offs[0]()
         await work.enqueue()
@@ -348,7 +348,7 @@ async def test_a_handler_that_was_given_twice_is_taken_away_once(durable_home: D
         offs[1]()
         await work.enqueue()
         assert told == ["task.enqueued"]
-        assert len(engine.services.observers) == observers - 1
+        assert len(engine.shared.observers) == observers - 1
 
 
 async def test_a_handler_that_raises_a_cancellation_does_not_stop_the_queue(home: Home) -> None:

@@ -30,7 +30,7 @@ from wopr import (
     group,
 )
 from wopr.engine.engine import Engine
-from wopr.engine.pool import Pool
+from wopr.engine.pools.pool import Pool
 
 T = TypeVar("T")
 
@@ -241,7 +241,7 @@ async def test_a_task_that_is_being_written_counts_although_its_caller_has_gone(
 
 
 async def _live(queue: TaskQueue) -> int:
-    return len(engine_of(queue).services.live)
+    return len(engine_of(queue).shared.live)
 
 
 async def test_flows_that_need_room_in_two_categories_do_not_wait_for_each_other(

@@ -132,7 +132,7 @@ async def test_many_may_wait_for_one_task(home: Home) -> None:
         assert [7] * 20 == await asyncio.gather(*waiting)
         with pytest.raises(asyncio.CancelledError):
             await impatient
-        assert {} == queue._opening._engine.services.waiters  # type: ignore[union-attr]
+        assert {} == queue._opening._engine.shared.waiters  # type: ignore[union-attr]
 
 
 async def test_stats_count_more_than_a_thousand(home: Home) -> None:

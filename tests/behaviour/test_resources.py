@@ -504,7 +504,7 @@ async def test_a_failure_of_one_to_close_is_logged_and_the_others_close(
 async def test_one_that_does_not_close_is_given_up(
     diary: Diary, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, stubborn: bool
 ) -> None:
-    monkeypatch.setattr("wopr.engine.resources.LAST_WORD", 0.01)
+    monkeypatch.setattr("wopr.calls.resources.LAST_WORD", 0.01)
     queue, gate = diary.queue, Gate()
 
     @queue.resource(timeout=0.01)

@@ -14,7 +14,7 @@ import pytest
 
 from support.queues import PATIENCE, DuckDBHome, Home
 from wopr import QueueClosedError, TaskNotRegisteredError, TaskQueue
-from wopr.sync import SyncQueue
+from wopr.queue.sync import SyncQueue
 
 
 def echo_on(queue: TaskQueue) -> None:

@@ -11,7 +11,7 @@ from tenacity import stop_after_attempt, wait_fixed
 
 from support.queues import DuckDBHome, Gate, Home, ended, running, until
 from wopr import SoftTimeoutError, TaskQueue, TaskStatus, current_task
-from wopr.engine.attempt import Attempt
+from wopr.running.attempt import Attempt
 
 SUCCESS, FAILED, CANCELLED = TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED
 
@@ -127,7 +127,7 @@ async def test_a_thread_that_ran_out_of_time_is_left_to_itself_and_reported(
         assert await (await other.enqueue()).result() == "ran"
         engine = queue._opening._engine
         assert engine is not None
-        abandoned = engine.services.executors
+        abandoned = engine.shared.executors
 
         async def names() -> list[str]:
             return [one.name for one in abandoned.abandoned]

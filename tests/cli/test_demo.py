@@ -10,9 +10,9 @@ import pytest
 
 from support.commands import call
 from support.programs import BIN, run
-from wopr import doctor
 from wopr.demo.proof import prove
 from wopr.demo.run import python_files
+from wopr.storage.duckdb.file import doctor
 
 
 @pytest.fixture

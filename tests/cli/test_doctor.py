@@ -10,8 +10,9 @@ import duckdb
 import pytest
 
 from support.commands import Database
-from wopr import TaskQueue, current_task, doctor
+from wopr import TaskQueue, current_task
 from wopr.domain.errors import StorageFileError
+from wopr.storage.duckdb.file import doctor
 
 OTHER = "f0000000-0000-7000-8000-000000000000"  # sorts last, also where the sign bit decides
 

@@ -11,7 +11,7 @@ import pytest
 from support.commands import Call, Database, call
 from support.programs import BIN, run, run_ok
 from wopr import __version__
-from wopr.storage.duckdb.opening import open_database
+from wopr.storage.duckdb.file.opening import open_database
 
 ON_A_FILE = [
     ("tasks", "list"),

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from support.commands import Call, Database, call
-from wopr.storage import migrate
+from wopr.storage.duckdb.file import migrate
 
 
 def total(wopr: Call) -> int:

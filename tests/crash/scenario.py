@@ -17,9 +17,10 @@ from typing import Any
 
 from tenacity import wait_none
 
-from wopr import Misfire, Overlap, TaskPriority, TaskQueue, crashpoint, current_task
-from wopr.config import Settings
-from wopr.storage.duckdb import folder
+from wopr import Misfire, Overlap, TaskPriority, TaskQueue, current_task
+from wopr.config import crashpoint
+from wopr.config.settings import Settings
+from wopr.storage.duckdb import folding
 
 CATEGORIES = ("fast", "slow")
 
@@ -182,9 +183,9 @@ class Scenario:
 def live(orders: Orders) -> None:
     """Be the child. Every pause is long enough to fold and to checkpoint."""
     logging.disable(logging.CRITICAL)
-    folder.IDLE_SECONDS = 0.001
-    folder.CHECKPOINT_IDLE_SECONDS = 0.0
-    folder.CHECKPOINT_WAL_BYTES = 1
+    folding.IDLE_SECONDS = 0.001
+    folding.CHECKPOINT_IDLE_SECONDS = 0.0
+    folding.CHECKPOINT_WAL_BYTES = 1
     if orders.point:
         crashpoint._remaining[orders.point] = orders.passes
     asyncio.run(Scenario(orders).run())

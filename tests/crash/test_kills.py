@@ -18,7 +18,7 @@ import pytest
 
 from crash.nursery import Series, Totals, Zygote, zygote
 from support.paths import ROOT
-from wopr.crashpoint import POINTS
+from wopr.config.crashpoint import POINTS
 
 pytestmark = pytest.mark.crash
 
@@ -99,7 +99,7 @@ def test_kills_at_a_named_point_lose_nothing_and_run_nothing_twice(
 
 def test_a_crash_point_can_be_chosen_through_the_environment(tmp_path: Path) -> None:
     program = (
-        "from wopr.crashpoint import crashpoint\n"
+        "from wopr.config.crashpoint import crashpoint\n"
         "crashpoint('writer.after_commit')\n"
         "crashpoint('writer.before_commit')\n"
         "print('first', flush=True)\n"

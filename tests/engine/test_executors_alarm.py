@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wopr import SoftTimeoutError
-from wopr.engine.executors.alarm import call_with_alarm
+from wopr.executors.alarm import call_with_alarm
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from support import process_tasks as tasks
 from support.calls import call
 from support.processes import is_gone
 from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
-from wopr.engine.executors.choice import Executors
-from wopr.engine.executors.coroutines import Coroutines
-from wopr.engine.executors.foreign import Foreign
-from wopr.engine.executors.threads import ThreadExecutor
+from wopr.executors.choice import Executors
+from wopr.executors.coroutines import Coroutines
+from wopr.executors.foreign import Foreign
+from wopr.executors.threads import ThreadExecutor
 
 PATIENCE = 60.0
 

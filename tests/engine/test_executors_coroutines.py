@@ -11,7 +11,7 @@ import pytest
 
 from support.calls import call
 from wopr import SoftTimeoutError
-from wopr.engine.executors.coroutines import Coroutines
+from wopr.executors.coroutines import Coroutines
 
 SOFT = 0.01
 PATIENCE = 30.0

@@ -17,8 +17,8 @@ from support import process_tasks as tasks
 from support.calls import Reports, call
 from support.processes import is_gone
 from wopr import InvalidCallError, PayloadError, ProcessDiedError, current_task
-from wopr.engine.context import set_current_task
-from wopr.engine.executors.choice import Executors
+from wopr.executors.choice import Executors
+from wopr.executors.context import set_current_task
 
 PATIENCE = 60.0
 

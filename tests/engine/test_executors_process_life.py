@@ -21,7 +21,7 @@ from support.paths import ROOT
 from support.processes import executors_of, is_gone
 from support.programs import clean_environment
 from wopr import ProcessDiedError, TaskQueue
-from wopr.engine.executors.choice import Executors
+from wopr.executors.choice import Executors
 
 PATIENCE = 60.0
 
@@ -324,7 +324,7 @@ OWNER = """
 import asyncio, sys
 from support import process_tasks as tasks
 from support.calls import call
-from wopr.engine.executors.choice import Executors
+from wopr.executors.choice import Executors
 
 async def main():
     executors = Executors(processes=2)
@@ -382,7 +382,7 @@ async def test_functions_of_the_main_module_work_under_the_usual_guard(tmp_path:
         "import asyncio\n"
         "from support.calls import call\n"
         "from wopr import TaskQueue\n"
-        "from wopr.engine.executors.choice import Executors\n"
+        "from wopr.executors.choice import Executors\n"
         "queue = TaskQueue(enabled=True)\n"
         "class Mine(Exception):\n"
         "    pass\n"

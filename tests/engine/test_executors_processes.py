@@ -16,7 +16,7 @@ from support import process_tasks as tasks
 from support.calls import Reports, call
 from support.processes import executors_of
 from wopr import InvalidCallError, PayloadError, SoftTimeoutError, WoprError
-from wopr.engine.executors.choice import Executors
+from wopr.executors.choice import Executors
 
 PATIENCE = 60.0
 SOFT = 0.05
@@ -59,7 +59,7 @@ async def test_an_error_comes_back_as_itself_with_the_traceback_of_there(
     there = str(caught.value.__cause__)
     assert 'process_tasks.py", line' in there
     assert "in fail" in there
-    assert "engine/executors" not in there
+    assert "wopr/executors" not in there
 
 
 @pytest.mark.parametrize(

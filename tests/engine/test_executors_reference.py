@@ -14,7 +14,7 @@ import pytest
 
 from support import process_tasks
 from wopr import InvalidCallError, TaskQueue
-from wopr.engine.executors.reference import check_reference, function_of, reference_of
+from wopr.executors.reference import check_reference, function_of, reference_of
 from wopr.handlers import TaskHandler, task
 
 
@@ -88,7 +88,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "shop_tasks", raising=False)
     path = tmp_path / "shop_tasks.py"
     path.write_text(
-        "from wopr.engine.executors.reference import check_reference\n"
+        "from wopr.executors.reference import check_reference\n"
         "def checked(function):\n"
         "    check_reference(function)\n"
         "    return function\n"

@@ -14,8 +14,8 @@ from support.calls import call
 from support.queues import SteppableClock
 from wopr import PayloadError, SoftTimeoutError, current_task
 from wopr.domain.errors import InvalidCallError
-from wopr.engine.executors.abandoned import AbandonedList
-from wopr.engine.executors.threads import Job, ThreadExecutor, Threads, _raise_in
+from wopr.executors.abandoned import AbandonedList
+from wopr.executors.threads import Job, ThreadExecutor, Threads, _raise_in
 
 SOFT = 0.02
 PATIENCE = 30.0

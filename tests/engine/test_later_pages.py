@@ -9,7 +9,7 @@ from pathlib import Path
 from support.queues import PATIENCE, DuckDBHome, SteppableClock
 from support.records import NOW, record
 from wopr import Settings, TaskQueue
-from wopr.engine.lanes import Lanes
+from wopr.engine.pools.lanes import Lanes
 
 DAY = timedelta(days=1)
 

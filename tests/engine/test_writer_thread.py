@@ -18,7 +18,7 @@ from wopr.domain.newtask import NewTask
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
 from wopr.ports.storage import Entry
-from wopr.storage.duckdb import folder, reads
+from wopr.storage.duckdb import folding, reads
 from wopr.storage.duckdb.storage import DuckDBStorage
 from wopr.storage.duckdb.writer import Write, Writer
 
@@ -165,9 +165,9 @@ async def _written(storage: DuckDBStorage, entry: Entry) -> None:
 async def test_the_watermark_never_passes_the_add_of_a_task_that_was_claimed_in_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "WATERMARK_EVERY", 1)
-    monkeypatch.setattr(folder, "CHUNK", 1)
-    monkeypatch.setattr(folder, "IDLE_SECONDS", 1_000.0)  # nothing folds by itself
+    monkeypatch.setattr(folding, "WATERMARK_EVERY", 1)
+    monkeypatch.setattr(folding, "CHUNK", 1)
+    monkeypatch.setattr(folding, "IDLE_SECONDS", 1_000.0)  # nothing folds by itself
     home = DuckDBHome(tmp_path / "tasks.duckdb")
     queue, gate = home.queue(), Gate()
 
@@ -179,7 +179,7 @@ async def test_the_watermark_never_passes_the_add_of_a_task_that_was_claimed_in_
         await queue.start_workers("default", 3)
         handles = [await wait.enqueue(number) for number in range(3)]
         await asyncio.wrap_future(
-            queue.storage.in_writer(lambda _: queue.storage._writer.folder.fold_some())
+            queue.storage.in_writer(lambda _: queue.storage._writer.folding.fold_some())
         )
         crashed = (await home.crash_image(queue)).queue()
         async with crashed:

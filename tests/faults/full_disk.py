@@ -18,7 +18,7 @@ from typing import Any
 
 from wopr import TaskQueue
 from wopr.domain.errors import StorageError
-from wopr.storage.duckdb import folder
+from wopr.storage.duckdb import folding
 
 PATIENCE = 10.0
 
@@ -76,8 +76,8 @@ async def main(place: Path, disk: Ballast | Limit, checkpoint: bool) -> dict[str
         size = 50_000
         if checkpoint:  # commits fit, what is in the log does not
             size = 100
-            folder.CHECKPOINT_WAL_BYTES = 1
-            folder.CHECKPOINT_IDLE_SECONDS = 0.0
+            folding.CHECKPOINT_WAL_BYTES = 1
+            folding.CHECKPOINT_IDLE_SECONDS = 0.0
         disk.fill(left=60_000 if checkpoint else 0)
         refused, errors = 0, []
         for _ in range(30):  # a few may still fit in what the file system had set aside

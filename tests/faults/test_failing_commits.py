@@ -15,8 +15,8 @@ from support.audit import clean
 from wopr import TaskQueue, TaskStatus, current_task
 from wopr.domain.errors import StorageError
 from wopr.storage.duckdb import reads
-from wopr.storage.duckdb.folder import Folder
-from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.file.opening import OpenedDatabase
+from wopr.storage.duckdb.folding import Folding
 
 FULL = duckdb.TransactionException("could not write all bytes: No space left on device")
 FATAL = duckdb.FatalException("FATAL Error: the disk went away")
@@ -276,7 +276,7 @@ async def test_a_fold_that_fails_is_repeated_and_loses_nothing(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     double, _ = _counted(queue)
-    write = Folder._flush
+    write = Folding._flush
     left = 1
 
     def failing(appender: Any, rows: Any) -> None:
@@ -286,7 +286,7 @@ async def test_a_fold_that_fails_is_repeated_and_loses_nothing(
             raise error
         write(appender, rows)
 
-    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
+    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
     handles = await double.enqueue_many([(n,) for n in range(50)])
 
     async def readable() -> bool:
@@ -305,7 +305,7 @@ async def test_a_fold_that_fails_after_its_commit_is_not_written_twice(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     double, _ = _counted(queue)
-    write = Folder._flush
+    write = Folding._flush
     left = 2
 
     def failing(appender: Any, rows: Any) -> None:
@@ -315,7 +315,7 @@ async def test_a_fold_that_fails_after_its_commit_is_not_written_twice(
             left -= 1
             raise error
 
-    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
+    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
     await queue.start_workers("c", 2)
     handles = await double.enqueue_many([(n,) for n in range(50)])
     for handle in handles:
@@ -383,19 +383,19 @@ async def test_a_fold_that_keeps_failing_is_tried_once_a_second(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     double, _ = _counted(queue)
-    write, tried = Folder._flush, 0
+    write, tried = Folding._flush, 0
 
     def failing(appender: Any, rows: Any) -> None:
         nonlocal tried
         tried += 1
         raise FULL
 
-    monkeypatch.setattr(Folder, "_flush", staticmethod(failing))
+    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
     handles = await double.enqueue_many([(n,) for n in range(20)])
     await until(lambda: tried > 0)
     await asyncio.sleep(1.5)  # the span in which a busy loop would show
     assert tried <= 3
-    monkeypatch.setattr(Folder, "_flush", staticmethod(write))
+    monkeypatch.setattr(Folding, "_flush", staticmethod(write))
     await queue.start_workers("c", 2)
 
     for handle in handles:

@@ -13,7 +13,7 @@ import pytest
 from faults.conftest import PATIENCE, Fault, until
 from support.audit import clean
 from wopr import OnFull, StorageError, TaskQueue, TaskStatus
-from wopr.engine.limits import Limits
+from wopr.engine.limits.limits import Limits
 from wopr.storage.duckdb.storage import DuckDBStorage
 
 FULL = duckdb.TransactionException("could not write all bytes: No space left on device")

@@ -24,8 +24,8 @@ from wopr import (
     TaskQueue,
     TaskStatus,
 )
+from wopr.calls.tasks import new_task
 from wopr.domain.clock import SystemClock
-from wopr.engine.calls import new_task
 from wopr.engine.engine import Engine
 from wopr.storage.duckdb.storage import DuckDBStorage
 from wopr.storage.duckdb.writer import Row, Write, Writer
@@ -337,7 +337,7 @@ async def test_a_flow_or_a_bulk_whose_task_is_cancelled_at_once_does_not_run_it(
     ran: list[str] = []
     other_category(queue, ran)
     picky.holds = reason_is("add", times=1)
-    new = new_task(engine_of(queue).services.registry.get("other"), (), {}, SystemClock(), {})
+    new = new_task(engine_of(queue).shared.registry.get("other"), (), {}, SystemClock(), {})
     engine = engine_of(queue)
     adding = asyncio.ensure_future(
         engine.add_many([new]) if many else engine.add_flow([new, replace(new, depends_on=(0,))])
@@ -500,7 +500,7 @@ async def test_a_task_that_memory_has_no_room_for_while_its_release_is_written_i
         picky.fails = reason_is("parents ended", times=2)
     picky.holds = reason_is("parents ended", times=1)
     engine.dependents._releasing._write_down()
-    assert engine.services.storage.in_flight(record)
+    assert engine.shared.storage.in_flight(record)
     engine.dependents.release([record])
     picky.tell()
 

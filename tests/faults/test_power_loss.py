@@ -18,10 +18,10 @@ CUTS = 12
 PROGRAM = """
 import asyncio, sys
 from wopr import TaskQueue
-from wopr.storage.duckdb import folder
-folder.IDLE_SECONDS = 0.001
-folder.CHECKPOINT_IDLE_SECONDS = 0.0
-folder.CHECKPOINT_WAL_BYTES = 1
+from wopr.storage.duckdb import folding
+folding.IDLE_SECONDS = 0.001
+folding.CHECKPOINT_IDLE_SECONDS = 0.0
+folding.CHECKPOINT_WAL_BYTES = 1
 queue = TaskQueue(enabled=True, database=sys.argv[1])
 @queue.task(name="echo", category="c")
 async def echo(n: int) -> int:

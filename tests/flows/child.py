@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from wopr import TaskQueue, current_task
-from wopr.config import Settings
+from wopr.config.settings import Settings
 from wopr.domain.resultof import ResultOf
 from wopr.flows import Flow, Signature
-from wopr.storage.duckdb import folder
+from wopr.storage.duckdb import folding
 
 TASKS = 300
 
@@ -71,9 +71,9 @@ async def live(database: Path, journal: Path, seed: int, *, enqueue: bool) -> No
 
 
 if __name__ == "__main__":
-    folder.IDLE_SECONDS = 0.001
-    folder.CHECKPOINT_IDLE_SECONDS = 0.0
-    folder.CHECKPOINT_WAL_BYTES = 1
+    folding.IDLE_SECONDS = 0.001
+    folding.CHECKPOINT_IDLE_SECONDS = 0.0
+    folding.CHECKPOINT_WAL_BYTES = 1
     asyncio.run(
         live(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), enqueue=len(sys.argv) > 4)
     )

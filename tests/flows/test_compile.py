@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from wopr import InvalidCallError, TaskNotRegisteredError, TaskQueue
+from wopr.calls.signature import Step
 from wopr.domain.newtask import NewTask, OnParentFailure
 from wopr.domain.resultof import ResultOf
 from wopr.flows import Flow, Signature, chain, chord, group
 from wopr.flows import compile as compiling
 from wopr.flows.compile import compile_flow
 from wopr.flows.flow import flow_of
-from wopr.flows.signature import Step
 
 FLOW = "01890000-0000-7000-8000-00000000000f"
 TASK = "01890000-0000-7000-8000-00000000000a"

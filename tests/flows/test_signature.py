@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from wopr import InvalidCallError, TaskQueue
+from wopr.calls.signature import Step, composition
 from wopr.flows import Composition, Flow, Signature, chain, chord, group
-from wopr.flows.signature import Step, composition
 
 A, B, C, D = (Signature[str](name) for name in "abcd")
 

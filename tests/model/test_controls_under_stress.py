@@ -20,8 +20,8 @@ from tenacity import stop_after_attempt, wait_fixed
 from support.audit import clean, doctor
 from support.queues import until
 from wopr import OnParentFailure, StorageError, TaskEvent, TaskPriority, TaskQueue
-from wopr.config import Settings
-from wopr.engine.pool import Pool
+from wopr.config.settings import Settings
+from wopr.engine.pools.pool import Pool
 from wopr.storage.duckdb.writer import Writer
 
 STEPS = 90

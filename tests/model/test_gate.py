@@ -12,8 +12,8 @@ import pytest
 from wopr.domain.limits import Limit, Meter
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.engine.gate import Gate
-from wopr.engine.lanes import Lanes
+from wopr.engine.pools.gate import Gate
+from wopr.engine.pools.lanes import Lanes
 
 NOON = datetime(2030, 5, 17, 12)
 STEPS = 600

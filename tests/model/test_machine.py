@@ -29,7 +29,7 @@ from wopr import (
     UniqueKeyConflictError,
     current_task,
 )
-from wopr.config import Settings
+from wopr.config.settings import Settings
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from wopr.domain.task import TaskRecord
-from wopr.engine.lanes import Lanes
+from wopr.engine.pools.lanes import Lanes
 
 NOW = datetime(2026, 1, 1, 12)
 NORMAL = 2

@@ -19,7 +19,7 @@ from wopr.domain.schedule import (
     decide,
     preview,
     redefined,
-    same_rule,
+    same_plan,
     settle,
 )
 from wopr.domain.standing import check_dependencies
@@ -244,9 +244,9 @@ def test_an_interval_declared_again_is_the_same_rule() -> None:
     assert isinstance(old.trigger, Interval)
     assert old.trigger.anchor == NOON
     again = replace(old, trigger=Interval(HOUR))
-    assert same_rule(old, again)
-    assert not same_rule(old, replace(old, trigger=Interval(2 * HOUR)))
-    assert not same_rule(old, replace(old, start_at=NOON))
+    assert same_plan(old, again)
+    assert not same_plan(old, replace(old, trigger=Interval(2 * HOUR)))
+    assert not same_plan(old, replace(old, start_at=NOON))
     assert old.trigger == redefined(old, again, NOON + HOUR).trigger
 
 

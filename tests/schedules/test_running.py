@@ -152,7 +152,7 @@ async def test_a_tick_that_fails_is_logged_and_tried_again(
     durable_home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue, gate = ticking(durable_home)
-    monkeypatch.setattr("wopr.engine.scheduler.SHORTEST_BACK_OFF", 0.01)
+    monkeypatch.setattr("wopr.engine.schedules.scheduler.SHORTEST_BACK_OFF", 0.01)
     async with running(queue, default=1):
         await queue.start_scheduler(interval=0.01)
         await gate.arrivals(1)

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from support.programs import clean_environment
 from wopr import Settings, SettingsFileError, TaskQueue
-from wopr.config import origins
-from wopr.configfiles import unknown_variables
+from wopr.config.files import unknown_variables
+from wopr.config.settings import origins
 
 Write = Callable[[str, str], Path]
 

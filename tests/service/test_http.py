@@ -22,7 +22,7 @@ from wopr import InvalidCallError, StorageError, TaskQueue
 from wopr.service import health, http, metrics
 from wopr.service.http import HealthServer, parse_address
 from wopr.storage.duckdb import reads
-from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.writer import Writer
 
 FATAL = duckdb.FatalException("FATAL Error: database has been invalidated")

@@ -19,8 +19,8 @@ from wopr.domain.snapshot import plain_snapshot
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition, added
 from wopr.ports.storage import Storage
-from wopr.storage.adapter import SeedStorageAdapter
 from wopr.storage.duckdb.storage import DuckDBStorage
+from wopr.storage.seed.adapter import SeedStorageAdapter
 
 IDS = IdFactory()
 

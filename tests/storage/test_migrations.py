@@ -18,12 +18,12 @@ import pytest
 from support.databases import bytes_of, child, child_ok, log_of, names_beside, seqs
 from support.paths import ROOT
 from support.programs import run, run_ok
-from wopr import ResultOf, TaskQueue, TaskStatus, doctor
+from wopr import ResultOf, TaskQueue, TaskStatus
 from wopr.domain.errors import SchemaError, StorageFileError, StorageOwnedError
 from wopr.domain.task import COLUMNS
-from wopr.storage import migrate
-from wopr.storage.duckdb.compact import compact
-from wopr.storage.duckdb.opening import OpenedDatabase, open_database
+from wopr.storage.duckdb.file import doctor, migrate
+from wopr.storage.duckdb.file.compact import compact
+from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 from wopr.storage.schema import VIEWS, metadata
 
 ALEMBIC: list[str | Path] = [sys.executable, "-m", "alembic", "-c", ROOT / "alembic.ini"]
@@ -243,7 +243,7 @@ def upgrade():
 """
 
 AS_NEWER = """
-from wopr.storage import migrate
+from wopr.storage.duckdb.file import migrate
 from pathlib import Path
 migrate.directory = lambda: Path(sys.argv[2])
 """
@@ -374,7 +374,7 @@ def test_there_is_no_way_back_but_the_copy(older_file: Path) -> None:
 
 
 EARLIER = """
-from wopr.storage import migrate
+from wopr.storage.duckdb.file import migrate
 
 def row(seq, task, attempt, before, after, reason, data=None):
     # One of the log as older versions of wopr wrote it.
@@ -550,7 +550,7 @@ def test_a_compaction_that_finds_no_space_leaves_the_file_as_it_was(path: Path) 
     said = child_ok(
         "import resource\n"
         "from wopr.domain.errors import StorageFileError\n"
-        "from wopr.storage.duckdb.compact import compact\n"
+        "from wopr.storage.duckdb.file.compact import compact\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))\n"
         "try:\n"
@@ -568,7 +568,7 @@ def test_a_compaction_that_finds_no_space_leaves_the_file_as_it_was(path: Path) 
 def test_a_copy_that_lacks_rows_is_never_put_in_place(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wopr.storage.duckdb import compact as module
+    from wopr.storage.duckdb.file import compact as module
 
     fill_and_empty(path)
     plain = module._count
@@ -592,7 +592,7 @@ def test_a_compaction_killed_before_its_last_step_changes_nothing(path: Path) ->
     before = bytes_of(path)
 
     done = child(
-        "from wopr.storage.duckdb import compact\n"
+        "from wopr.storage.duckdb.file import compact\n"
         "compact.install = lambda new, path: die()\n"
         "compact.compact(path)",
         path,

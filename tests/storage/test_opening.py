@@ -31,8 +31,8 @@ from wopr.domain.errors import (
     StorageForkedError,
     StorageOwnedError,
 )
-from wopr.storage.duckdb.lock import FileLock
-from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
+from wopr.storage.duckdb.file.lock import FileLock
+from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal, open_database
 
 TRY_TO_OPEN = """
 from wopr.domain.errors import StorageOwnedError
@@ -136,7 +136,7 @@ def test_a_database_without_tables_gets_the_schema(path: Path) -> None:
 
 def test_a_process_killed_while_it_creates_a_file_leaves_none(path: Path) -> None:
     killed(
-        "from wopr.storage.duckdb import opening\n"
+        "from wopr.storage.duckdb.file import opening\n"
         "opening.install = lambda new, path: die()\n"
         "open_database(path)",
         path,
@@ -207,7 +207,7 @@ def test_what_the_writer_needs_works_with_locked_settings(opened: OpenedDatabase
 def test_a_file_system_that_does_not_sync_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wopr.storage.duckdb import opening
+    from wopr.storage.duckdb.file import opening
 
     plain = opening.settings
     monkeypatch.setattr(opening, "settings", lambda *args: plain(*args) | {"fsync_mode": "NONE"})
@@ -292,7 +292,7 @@ def test_a_file_name_of_pattern_signs_cleans_up_after_itself_only(tmp_path: Path
 
 AS_NOBODY = """
 from wopr.domain.errors import StorageFileError
-from wopr.storage import migrate
+from wopr.storage.duckdb.file import migrate
 import alembic.command, duckdb_sqlalchemy, sqlalchemy
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -339,7 +339,7 @@ def test_a_file_of_somebody_else_is_refused_with_its_mode(public_directory: Path
 def test_a_read_only_file_system_is_refused_by_its_reason(tmp_path: Path) -> None:
     script = (
         f"mount -t tmpfs -o ro none {tmp_path} && exec {sys.executable} -c '"
-        "from wopr.storage.duckdb.opening import open_database\n"
+        "from wopr.storage.duckdb.file.opening import open_database\n"
         f'open_database("{tmp_path}/queue.duckdb")\''
     )
     done = child(
@@ -642,7 +642,7 @@ def test_an_orphan_does_not_keep_the_lock_of_its_dead_parent(path: Path) -> None
         "os._exit(0)\n",
         path,
         "import sys\n"
-        "from wopr.storage.duckdb.opening import open_database\n"
+        "from wopr.storage.duckdb.file.opening import open_database\n"
         "open_database(sys.argv[1]).close(); print('opened')",
     )
 
@@ -651,7 +651,7 @@ def test_an_orphan_does_not_keep_the_lock_of_its_dead_parent(path: Path) -> None
 
 def test_an_orphan_does_not_keep_the_lock_while_it_lives(path: Path) -> None:
     said = child_ok(
-        "from wopr.storage.duckdb.lock import FileLock\n"
+        "from wopr.storage.duckdb.file.lock import FileLock\n"
         "opened = open_database(path)\n"
         "parent = os.getpid()\n"
         "if os.fork() == 0:\n"
@@ -714,7 +714,7 @@ def test_only_errors_that_end_the_database_are_fatal() -> None:
 
 
 FILL_THE_DISK = """
-from wopr.storage.duckdb.opening import is_fatal
+from wopr.storage.duckdb.file.opening import is_fatal
 import resource
 opened = open_database(path)
 add(opened.connection, 1, 20)
@@ -815,8 +815,8 @@ def test_duckdb_alone_saves_explicit_indexes_stale_after_a_crash(path: Path) -> 
 def test_explicit_indexes_are_right_after_a_crash_when_opened_our_way(path: Path) -> None:
     killed(CRASHED_INDEX, path)
     child_ok(
-        "from wopr.storage import migrate\n"
-        "from wopr.storage.duckdb.opening import connect\n"
+        "from wopr.storage.duckdb.file import migrate\n"
+        "from wopr.storage.duckdb.file.opening import connect\n"
         "from pathlib import Path\n"
         "c = connect(Path(path), '200MB')\n"
         "migrate.examine(c)\n"

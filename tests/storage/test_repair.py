@@ -26,9 +26,9 @@ from support.databases import (
     seqs,
 )
 from wopr.domain.errors import StorageFileError
-from wopr.storage.duckdb.files import copy_database
-from wopr.storage.duckdb.opening import open_database
-from wopr.storage.duckdb.wal import checksum, read_wal
+from wopr.storage.duckdb.file.files import copy_database
+from wopr.storage.duckdb.file.opening import open_database
+from wopr.storage.duckdb.file.wal import checksum, read_wal
 
 COMMITS = 12
 

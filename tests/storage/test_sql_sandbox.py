@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wopr import QueryError, QueryTimeoutError, TaskQueue
-from wopr.config import Settings
+from wopr.config.settings import Settings
 
 CHANGES = [
     "delete from tasks",

@@ -16,8 +16,8 @@ import pytest
 from support.databases import bytes_of, child, child_ok, log_of, names_beside
 from wopr.domain.errors import SchemaError, StorageFileError
 from wopr.domain.task import COLUMNS
-from wopr.storage import migrate
-from wopr.storage.duckdb.opening import open_database
+from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file.opening import open_database
 from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, record_from_add, transition_from_row
 
 OLD_LAYOUT = """
@@ -408,7 +408,7 @@ def test_a_layout_that_is_not_known_is_refused_untouched(path: Path, change: str
 def test_a_takeover_killed_at_any_step_can_be_done_again(path: Path, step: str) -> None:
     write_old_file(path, OLD_LAYOUT, ROWS)
     done = child(
-        "from wopr.storage.duckdb import takeover\n"
+        "from wopr.storage.duckdb.file import takeover\n"
         f"takeover.{step} = lambda *args: die()\n"
         "open_database(path)",
         path,

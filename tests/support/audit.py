@@ -136,7 +136,7 @@ def clean(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
 
 def doctor(path: Path) -> None:
     """Run the package's own doctor; fail with all that it finds."""
-    from wopr.doctor import check
+    from wopr.storage.duckdb.file.doctor import check
 
     report: Any = check(path)
     problems: Iterable[Any] = report.problems

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.callables import is_async_callable
-from wopr.engine.context import CurrentTask
-from wopr.engine.executors.call import Call
+from wopr.executors.call import Call
+from wopr.executors.context import CurrentTask
 
 
 class Reports:

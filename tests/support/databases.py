@@ -11,7 +11,7 @@ import duckdb
 PRELUDE = """
 import os, shutil, signal, sys
 import duckdb
-from wopr.storage.duckdb.opening import open_database
+from wopr.storage.duckdb.file.opening import open_database
 
 path = sys.argv[1]
 

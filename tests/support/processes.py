@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-from wopr.engine.executors.choice import Executors
+from wopr.executors.choice import Executors
 
 
 @contextlib.asynccontextmanager

@@ -12,10 +12,8 @@ from tenacity import stop_after_attempt, wait_fixed
 
 from support.queues import NOON, SteppableClock
 from wopr import InvalidCallError, OnConflict, QueryError, TaskPriority
-from wopr.domain.codec import PayloadLimits
-from wopr.domain.retry import RetryPolicy
-from wopr.domain.task import UNLIMITED_RETRIES
-from wopr.engine.calls import (
+from wopr.calls.registry import Registry, TaskDefinition
+from wopr.calls.tasks import (
     OPTIONS,
     check_count,
     check_moment,
@@ -24,9 +22,11 @@ from wopr.engine.calls import (
     check_seconds,
     new_task,
 )
-from wopr.engine.labels import check_id, check_label
-from wopr.engine.registry import Registry, TaskDefinition
-from wopr.task import Options
+from wopr.core.task import Options
+from wopr.domain.checks import check_id, check_label
+from wopr.domain.codec import PayloadLimits
+from wopr.domain.retry import RetryPolicy
+from wopr.domain.task import UNLIMITED_RETRIES
 
 
 def definition(**changes: Any) -> TaskDefinition:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from support.records import NOW, claimed, record
 from wopr.domain.task import TaskRecord
-from wopr.engine.lanes import Lanes
+from wopr.engine.pools.lanes import Lanes
 
 SOON, LATER = NOW + timedelta(seconds=5), NOW + timedelta(seconds=50)
 

@@ -15,7 +15,7 @@ from wopr.domain.clock import SystemClock
 from wopr.notifications.alertbook import AlertBook, AlertOptions
 from wopr.notifications.alertrule import AlertCondition, AlertRule
 from wopr.notifications.event import NotificationLevel
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="alerts", help="Look at alerts and change them.", no_args_is_help=True)
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from wopr.config import Settings
+from wopr.config.settings import Settings
 from wopr.domain.errors import StorageFileError
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ import typer
 from wopr.cli.common import AsJson
 from wopr.cli.flags import FLAGS, Grace, Http, LogFormat, LogLevel, OwnDatabase, given, settings_of
 from wopr.cli.output import complain, document, table
-from wopr.config import Settings, origins
-from wopr.configfiles import unknown_variables
+from wopr.config.files import unknown_variables
+from wopr.config.settings import Settings, origins
 from wopr.domain.masking import masked
 
 app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True)

@@ -13,11 +13,11 @@ import typer
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import complain, document, say, table, utc
-from wopr.controls import KEEP
-from wopr.domain.control import Pause, Revocation
+from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import WoprError
 from wopr.domain.limits import Limit, OnFull
-from wopr.queue import TaskQueue
+from wopr.queue.controls import KEEP
+from wopr.queue.queue import TaskQueue
 
 limits = typer.Typer(name="limits", help="Look at limits and change them.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from wopr.cli.output import complain, document
-from wopr.config import DEFAULT, origins
+from wopr.config.settings import DEFAULT, origins
 from wopr.domain.errors import (
     InvalidCallError,
     QueryError,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from wopr.cli.common import DATABASE_VARIABLE
 from wopr.cli.errors import UsageError, wrong_settings
-from wopr.config import Settings
+from wopr.config.settings import Settings
 
 FLAGS = {
     "database": "--database",

@@ -15,7 +15,7 @@ from wopr.cli.output import document, pairs, say, table, utc
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.task import TaskInfo
 from wopr.flows import FlowHandle, FlowProgress
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 T = TypeVar("T")
 

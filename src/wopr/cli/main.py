@@ -17,7 +17,7 @@ from wopr.cli import (
     demo,
     flows,
     init,
-    questions,
+    insights,
     schedules,
     tasks,
     upkeep,
@@ -68,8 +68,8 @@ app.add_typer(controls.limits)
 app.command()(controls.pause)
 app.command()(controls.resume)
 app.command()(controls.revoke)
-app.command()(questions.stats)
-app.command()(questions.sql)
+app.command()(insights.stats)
+app.command()(insights.sql)
 app.command()(upkeep.cleanup)
 app.add_typer(upkeep.db)
 app.command()(upkeep.doctor)

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 from wopr.cli.errors import UsageError
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 
 def load_queue(target: str) -> TaskQueue:

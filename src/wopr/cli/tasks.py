@@ -24,8 +24,8 @@ from wopr.domain.errors import TaskNotFoundError, UniqueKeyConflictError
 from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
-from wopr.queue import TaskQueue
-from wopr.results import Explanation, HistoryEntry
+from wopr.ports.answers import Explanation, HistoryEntry
+from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="tasks", help="Look at tasks and change them.", no_args_is_help=True)
 

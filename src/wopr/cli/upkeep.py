@@ -14,10 +14,10 @@ from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
 from wopr.domain.clock import SystemClock
 from wopr.domain.status import TERMINAL
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 if TYPE_CHECKING:
-    from wopr.doctor import Report
+    from wopr.storage.duckdb.file.doctor import Report
 
 Days = Annotated[int | None, typer.Option("--days", min=0, help="Older than so many days.")]
 Months = Annotated[int | None, typer.Option("--months", min=0, help="... of 30 days.")]
@@ -84,7 +84,7 @@ def cleanup(
 
 def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Give the space of deleted tasks back to the disk. Needs the file for itself."""
-    from wopr.storage.duckdb.compact import compact as run
+    from wopr.storage.duckdb.file.compact import compact as run
 
     require_file(database)
     with bars(hidden=as_json, counted=False) as progress:
@@ -104,7 +104,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check that every task is what its history says. Needs the file for itself."""
-    from wopr.doctor import check as examine
+    from wopr.storage.duckdb.file.doctor import check as examine
 
     require_file(database)
     with bars(hidden=as_json) as progress:
@@ -153,8 +153,8 @@ db = typer.Typer(name="db", help="Look after the schema of the file.", no_args_i
 @db.command()
 def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Bring the file to the newest schema. A copy of the old one is kept beside it."""
-    from wopr.storage import migrate
-    from wopr.storage.duckdb.opening import open_database
+    from wopr.storage.duckdb.file import migrate
+    from wopr.storage.duckdb.file.opening import open_database
 
     require_file(database)
     before = migrate.current(database)
@@ -171,7 +171,7 @@ def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
 @db.command()
 def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Show the schema of the file and the newest one. Changes nothing."""
-    from wopr.storage import migrate
+    from wopr.storage.duckdb.file import migrate
 
     require_file(database)
     found, newest = migrate.current(database), migrate.head()
@@ -184,7 +184,7 @@ def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
 @db.command()
 def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Compare the tables and views of the file with what they should be."""
-    from wopr.storage import migrate
+    from wopr.storage.duckdb.file import migrate
 
     require_file(database)
     differences = migrate.check(database)

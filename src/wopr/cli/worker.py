@@ -19,9 +19,9 @@ from wopr.cli.errors import NO, OK, UsageError
 from wopr.cli.flags import FLAGS, Grace, Http, LogFormat, LogLevel, OwnDatabase, given, settings_of
 from wopr.cli.output import document
 from wopr.cli.target import load_queue
-from wopr.config import Settings
-from wopr.configfiles import PREFIX
-from wopr.queue import TaskQueue
+from wopr.config.files import PREFIX
+from wopr.config.settings import Settings
+from wopr.queue.queue import TaskQueue
 from wopr.service import logs
 from wopr.service.reload import Reloader
 from wopr.service.worker import WorkerRun

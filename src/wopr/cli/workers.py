@@ -6,7 +6,7 @@ import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.output import document, say, table, utc
-from wopr.results import WorkerInfo
+from wopr.ports.answers import WorkerInfo
 
 app = typer.Typer(name="workers", help="Look at the workers.", no_args_is_help=True)
 

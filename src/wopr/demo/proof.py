@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.domain.errors import WoprError
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 PATHS = """
 select args ->> '$[0]' as path, count(*) as tasks
@@ -84,7 +84,7 @@ class Outcome:
 
 def prove(database: Path, files: Sequence[str], *, killed: bool, seconds: float) -> Outcome:
     """Ask the database whether every file was done, then check the database itself."""
-    from wopr.doctor import check
+    from wopr.storage.duckdb.file.doctor import check
 
     outcome = Outcome(len(files), killed, seconds)
     try:

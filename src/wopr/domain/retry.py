@@ -17,7 +17,7 @@ from tenacity.wait import wait_base, wait_fixed, wait_none
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text, type_name
-from wopr.domain.retryjson import rules_from_json, rules_to_json
+from wopr.domain.retryjson import parts_from_json, parts_to_json
 
 MAX_BACKOFF_SECONDS = 60.0
 """The longest wait of the default back-off."""
@@ -115,7 +115,7 @@ class RetryPolicy:
                 tenacity's, an exception type that isn't builtin.
         """
         parts = {"wait": self.wait, "stop": self.stop, "retry": self.retry}
-        return rules_to_json(parts, self.dont_retry, self.jitter)
+        return parts_to_json(parts, self.dont_retry, self.jitter)
 
     @classmethod
     def from_json(cls, text: str) -> RetryPolicy:
@@ -125,7 +125,7 @@ class RetryPolicy:
             InvalidCallError: The text is none.
         """
         try:
-            return cls(**rules_from_json(text))
+            return cls(**parts_from_json(text))
         except Exception as error:
             raise InvalidCallError(
                 f"The stored retry policy {str(text)[:200]!r} can't be read: {safe_text(error)}."

@@ -78,7 +78,7 @@ _EXCEPTIONS: dict[str, type[BaseException]] = {
 }
 
 
-def rules_to_json(
+def parts_to_json(
     parts: Mapping[str, object], dont_retry: tuple[type[BaseException], ...], jitter: float
 ) -> str:
     """Return a policy as JSON text.
@@ -149,8 +149,8 @@ def _not_storable(what: str) -> InvalidCallError:
     )
 
 
-def rules_from_json(text: str) -> dict[str, Any]:
-    """Return the fields of a policy from a text of :func:`rules_to_json`.
+def parts_from_json(text: str) -> dict[str, Any]:
+    """Return the fields of a policy from a text of :func:`parts_to_json`.
 
     Raises:
         Exception: Of any type, if the text is none.

@@ -26,7 +26,7 @@ CODE_IS_GONE = "its code is gone"
 
 @dataclass(slots=True, kw_only=True)
 class Schedule:
-    """One row of ``schedules``: the rule, and where it stands. Times are aware, in UTC.
+    """One row of ``schedules``: the plan, and where it stands. Times are aware, in UTC.
 
     Payloads are JSON text, checked when the schedule was made: firing needs no function.
     """
@@ -63,7 +63,7 @@ class Schedule:
     """How many occurrences were left out because an earlier one had not ended."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    """When the rule was last changed."""
+    """When the plan was last changed."""
 
     def row(self) -> tuple[object, ...]:
         """Return the values in the order of :data:`COLUMNS`, as they are stored."""
@@ -93,7 +93,7 @@ class Schedule:
         return not late and (self.start_at is None or moment >= self.start_at)
 
     def plan(self, now: datetime) -> None:
-        """Set the first planned time of a new rule: never one before now, except a missed once."""
+        """Set the first planned time of a new plan: never one before now, except a missed once."""
         if isinstance(self.trigger, Interval):
             self.trigger = self.trigger.anchored(self.start_at or now)
         if isinstance(self.trigger, Once):
@@ -119,8 +119,8 @@ STATE = (
     *("name", "origin", "paused_at", "paused_reason", "next_fire_at", "last_fire_at"),
     *("last_task_id", "missed", "skipped", "created_at", "updated_at"),
 )
-"""Those that say where it stands. The others are the rule."""
-_RULE = tuple(name for name in COLUMNS if name not in STATE)
+"""Those that say where it stands. The others are the plan."""
+_PLAN = tuple(name for name in COLUMNS if name not in STATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +175,23 @@ _FROM_ROW: dict[str, Callable[[Any], object]] = {
 # -- change ------------------------------------------------------------------
 
 
-def same_rule(old: Schedule, new: Schedule) -> bool:
+def same_plan(old: Schedule, new: Schedule) -> bool:
     """Whether a newly declared schedule says what the stored one says."""
     return all(
-        _rule_trigger(old, new) == old.trigger
+        _plan_trigger(old, new) == old.trigger
         if name == "trigger"
         else getattr(old, name) == getattr(new, name)
-        for name in _RULE
+        for name in _PLAN
     )
 
 
 def redefined(old: Schedule, new: Schedule, now: datetime) -> Schedule:
-    """Return the old schedule with the new rule; it keeps where it stands.
+    """Return the old schedule with the new plan; it keeps where it stands.
 
     The plan is made anew only if when it fires has changed.
     """
-    found = replace(old, **{name: getattr(new, name) for name in _RULE})
-    found.trigger = _rule_trigger(old, new)
+    found = replace(old, **{name: getattr(new, name) for name in _PLAN})
+    found.trigger = _plan_trigger(old, new)
     when = ("trigger", "start_at", "end_at")
     found.updated_at = now
     if any(getattr(found, name) != getattr(old, name) for name in when):
@@ -199,7 +199,7 @@ def redefined(old: Schedule, new: Schedule, now: datetime) -> Schedule:
     return found
 
 
-def _rule_trigger(old: Schedule, new: Schedule) -> Trigger:
+def _plan_trigger(old: Schedule, new: Schedule) -> Trigger:
     """Return the new trigger; the same interval goes on counting from where it began."""
     one, other = old.trigger, new.trigger
     if isinstance(one, Interval) and isinstance(other, Interval) and old.start_at == new.start_at:
@@ -288,7 +288,7 @@ def catch_up(schedule: Schedule, newest: datetime | None, task_id: str | None) -
 
     Args:
         schedule: is changed.
-        newest: the newest planned time that was enqueued under the present rule.
+        newest: the newest planned time that was enqueued under the present plan.
         task_id: of that task.
     """
     if newest is None or newest == schedule.last_fire_at:

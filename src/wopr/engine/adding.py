@@ -15,13 +15,13 @@ from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
-from wopr.engine.backlog import Backlog
-from wopr.engine.dependents import Dependents
-from wopr.engine.pool import Pool
-from wopr.engine.services import Services, naive_now
+from wopr.engine.dependencies.dependents import Dependents
+from wopr.engine.limits.backlog import Backlog
+from wopr.engine.pools.pool import Pool
+from wopr.engine.shared import Shared, naive_now
 from wopr.engine.unique import UniqueKeys
-from wopr.engine.worker import Worker
 from wopr.ports.storage import Entry
+from wopr.running.worker import Worker
 
 T = TypeVar("T")
 
@@ -44,14 +44,14 @@ class Adding:
 
     def __init__(
         self,
-        services: Services,
+        shared: Shared,
         pool: Callable[[str], Pool],
         keys: UniqueKeys,
         dependents: Dependents,
         cancel: Cancel,
         backlogs: Mapping[str, Backlog],
     ) -> None:
-        self._services = services
+        self._shared = shared
         self._backlogs = backlogs
         self._pool = pool
         self._keys = keys
@@ -73,25 +73,25 @@ class Adding:
         return await self._add(new)
 
     async def _add(self, new: NewTask) -> str:
-        services = self._services
-        if services.storage.full:
-            await services.storage.room()
+        shared = self._shared
+        if shared.storage.full:
+            await shared.storage.room()
         if new.unique_key is not None:
             known = await self._conflict(new)
             if known is not None:
                 return known
-        now = naive_now(services.clock)
+        now = naive_now(shared.clock)
         record = self._record(new, now)
         entries: list[Entry] = [(record, added(record))]
         worker: Worker | None = None
         due = new.run_at is None or new.run_at <= now
-        if due and new.name in services.registry.definitions:
+        if due and new.name in shared.registry.definitions:
             claim = self._pool(new.category).claim_new(record, now)
             if claim is not None:
                 entries.append((record, claim[0]))
                 worker = claim[1]
-        services.live[record.id] = record  # who cancels it as soon as it is on disk finds this one
-        await services.write(entries, lambda error: self._added(record, worker, error, now))
+        shared.live[record.id] = record  # who cancels it as soon as it is on disk finds this one
+        await shared.write(entries, lambda error: self._added(record, worker, error, now))
         return record.id
 
     async def _bounded(self, tasks: Sequence[NewTask], add: Coroutine[Any, Any, T]) -> T:
@@ -116,13 +116,13 @@ class Adding:
                 backlog.came(number)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._services.loop.create_task(work)
+        task = self._shared.loop.create_task(work)
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
     async def _came_later(self, admitted: list[tuple[Backlog, int]]) -> None:
         with contextlib.suppress(StorageError):
-            await self._services.storage.flush()
+            await self._shared.storage.flush()
             await asyncio.sleep(0)
         for backlog, number in admitted:
             backlog.came(number)
@@ -181,16 +181,16 @@ class Adding:
         return await self._write_chunk(chunk)
 
     async def _write_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
-        await self._services.storage.room()
+        await self._shared.storage.room()
         ids: list[str] = []
         records: list[TaskRecord] = []
 
         def done(error: BaseException | None) -> None:
-            now = naive_now(self._services.clock)
+            now = naive_now(self._shared.clock)
             for record in records:
                 self._added(record, None, error, now)
 
-        now = naive_now(self._services.clock)
+        now = naive_now(self._shared.clock)
         try:
             for new in chunk:
                 if new.unique_key is not None:
@@ -199,14 +199,14 @@ class Adding:
                         ids.append(known)
                         continue
                 record = self._record(new, now)
-                self._services.live[record.id] = record
+                self._shared.live[record.id] = record
                 records.append(record)
                 ids.append(record.id)
         except BaseException as error:
             done(error)
             raise
         if records:
-            await self._services.write([(record, added(record)) for record in records], done)
+            await self._shared.write([(record, added(record)) for record in records], done)
         return ids
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
@@ -223,14 +223,14 @@ class Adding:
         return await self._add_flow(tasks)
 
     async def _add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
-        await self._services.storage.room()
+        await self._shared.storage.room()
         statuses = await self._outside(tasks)
         while len(tasks) == 1 and tasks[0].unique_key in self._keys:
             known = await self._conflict(tasks[0])
             if known is not None:
                 return [known]
             statuses = await self._outside(tasks)  # meanwhile they, or the key, may have changed
-        now = naive_now(self._services.clock)  # nothing is awaited between here and the write
+        now = naive_now(self._shared.clock)  # nothing is awaited between here and the write
         entries: list[Entry] = []
         records: list[TaskRecord] = []
         for new in tasks:
@@ -239,14 +239,14 @@ class Adding:
             if new.depends_on:
                 self._depend(record, new.depends_on, records, statuses)
             if not record.waiting:
-                self._services.live[record.id] = record
+                self._shared.live[record.id] = record
             entries.append((record, added(record)))
 
         def done(error: BaseException | None) -> None:
             for record in records:
                 self._added(record, None, error, now)
 
-        await self._services.write(entries, done)
+        await self._shared.write(entries, done)
         return [record.id for record in records]
 
     def _depend(
@@ -333,7 +333,7 @@ class Adding:
     ) -> None:
         pool = self._pool(record.category)
         if error is not None:
-            self._services.live.pop(record.id, None)
+            self._shared.live.pop(record.id, None)
             self._dependents.forget(record.id)
             self._keys.free(record)
             if worker is not None:
@@ -346,7 +346,7 @@ class Adding:
             pool.push(record, now)
 
     async def _conflict(self, new: NewTask) -> str | None:
-        return await self._keys.conflict(new, self._services.storage.flush, self._replace)
+        return await self._keys.conflict(new, self._shared.storage.flush, self._replace)
 
     async def _replace(self, task_id: str) -> bool:
         return await self._cancel(task_id, reason="replaced")

@@ -9,7 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from wopr.crashpoint import crashpoint
+from wopr.calls.registry import Registry
+from wopr.config.crashpoint import crashpoint
 from wopr.domain import decide
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
@@ -20,17 +21,16 @@ from wopr.domain.errors import (
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
 from wopr.engine.adding import Adding
-from wopr.engine.control import Control
-from wopr.engine.dependents import Dependents
-from wopr.engine.executors.choice import Executors
+from wopr.engine.controls import Control
+from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
-from wopr.engine.limits import Limits
-from wopr.engine.pool import Pool
-from wopr.engine.registry import Registry
-from wopr.engine.rulebook import RuleBook
-from wopr.engine.services import Services, naive_now
+from wopr.engine.limits.limits import Limits
+from wopr.engine.pools.pool import Pool
+from wopr.engine.rules import Rules
+from wopr.engine.shared import Shared, naive_now
 from wopr.engine.unique import UniqueKeys
+from wopr.executors.choice import Executors
 from wopr.ports.storage import Entry, Storage, TaskFilter
 
 log = logging.getLogger(__name__)
@@ -51,28 +51,26 @@ class Engine:
         executors: Executors | None = None,
         foreground: Foreground | None = None,
     ) -> None:
-        self.services = Services(
-            storage, registry, clock, rng, asyncio.get_running_loop(), self._ended
-        )
+        self.shared = Shared(storage, registry, clock, rng, asyncio.get_running_loop(), self._ended)
         if executors is not None:
-            self.services.executors = executors
+            self.shared.executors = executors
         if foreground is not None:
-            self.services.foreground = foreground
+            self.shared.foreground = foreground
         self.pools: dict[str, Pool] = {}
         self._max_crashes = max_crashes
         self._window = window
         self._keys = UniqueKeys()
-        self.dependents = Dependents(self.services, self.pool, window)
-        self.services.follow = self.dependents.follow
-        self.services.release = self.dependents.release
-        self.heartbeat = Heartbeat(self.services)
-        self.rules = RuleBook(self.services)
-        self.control = Control(self.services, self.rules, self.pools, self.cancel)
-        self.services.revoke = self.control.revoke
+        self.dependents = Dependents(self.shared, self.pool, window)
+        self.shared.follow = self.dependents.follow
+        self.shared.release = self.dependents.release
+        self.heartbeat = Heartbeat(self.shared)
+        self.rules = Rules(self.shared)
+        self.control = Control(self.shared, self.rules, self.pools, self.cancel)
+        self.shared.revoke = self.control.revoke
         self.revoke = self.control.revoke_live
-        self.limits = Limits(self.services, self.rules, self.pool, window, self.cancel)
+        self.limits = Limits(self.shared, self.rules, self.pool, window, self.cancel)
         self._adding = Adding(
-            self.services,
+            self.shared,
             self.pool,
             self._keys,
             self.dependents,
@@ -93,12 +91,12 @@ class Engine:
 
     async def start(self) -> None:
         """Open the storage and recover what a dead owner left, before anything is claimed."""
-        storage = self.services.storage
+        storage = self.shared.storage
         await storage.open()
         try:
             await self.recover(None)
             self._keys.load(await storage.unique_keys())
-            now = naive_now(self.services.clock)
+            now = naive_now(self.shared.clock)
             for lane in await storage.lanes(now):
                 self.pool(lane.category).lanes.expect(lane, now)
             await self.rules.load()
@@ -126,12 +124,12 @@ class Engine:
         """Write what is left and close the storage; whoever still waits gets an error."""
         self.open = False
         try:
-            await self.services.storage.flush()
+            await self.shared.storage.flush()
         except StorageError as error:  # what it could not write was not acknowledged
             log.error("The storage fails while the queue is shut down: %s", error)
-        await self.services.executors.close()
-        await self.services.storage.close()
-        self.services.send_away(
+        await self.shared.executors.close()
+        await self.shared.storage.close()
+        self.shared.send_away(
             told or QueueClosedError("The queue was shut down while this call waited for a task.")
         )
 
@@ -139,7 +137,7 @@ class Engine:
         """Return the pool of a category, new if need be."""
         pool = self.pools.get(category)
         if pool is None:
-            pool = self.pools[category] = Pool(category, self.services, self._window)
+            pool = self.pools[category] = Pool(category, self.shared, self._window)
             self.control.prepare(pool)
         return pool
 
@@ -159,7 +157,7 @@ class Engine:
                     pool.wake()
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self.services.loop.call_soon_threadsafe(wake)
+            self.shared.loop.call_soon_threadsafe(wake)
 
     # -- change -------------------------------------------------------------
 
@@ -178,7 +176,7 @@ class Engine:
         if name is Move.RENEW:
             self._keys.retake(record)
         again = name is Move.RENEW and record.depends_on is not None
-        now = naive_now(self.services.clock)
+        now = naive_now(self.shared.clock)
         data = {"waiting": True} if again else None  # its parents are looked at once more
         transition = decide.move(record, name, now, reason=reason, data=data)
         if transition is None:
@@ -194,9 +192,9 @@ class Engine:
             elif again:  # it is being cancelled, which may fail
                 self.dependents.adopt(record)
 
-        self.services.live[record.id] = record  # others that change it now find this very record
-        self.services.left_memory(record.id)  # a page read before may still show it as it was
-        await self.services.write([(record, transition)], done)
+        self.shared.live[record.id] = record  # others that change it now find this very record
+        self.shared.left_memory(record.id)  # a page read before may still show it as it was
+        await self.shared.write([(record, transition)], done)
         return True
 
     def _unchanged(self, record: TaskRecord) -> None:
@@ -225,13 +223,13 @@ class Engine:
 
     async def _settled_record(self, task_id: str) -> TaskRecord | None:
         """Return the task's record with nothing of it in flight."""
-        storage = self.services.storage
+        storage = self.shared.storage
         while True:
-            record = self.services.live.get(task_id)
+            record = self.shared.live.get(task_id)
             if record is None:
-                with self.services.reading() as changed:
+                with self.shared.reading() as changed:
                     found = await storage.get(task_id)
-                record = self.services.live.get(task_id)
+                record = self.shared.live.get(task_id)
                 if record is None:
                     if task_id in changed:  # it was paged in, ran and ended meanwhile
                         continue
@@ -254,7 +252,7 @@ class Engine:
             if last is None:
                 raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
             query = replace(query, before_seq=last.seq)
-        return await self.services.storage.find(query)
+        return await self.shared.storage.find(query)
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         """Return the task's record once it has ended.
@@ -263,8 +261,8 @@ class Engine:
             TaskNotFoundError: no such task.
             TimeoutError: it did not end in time.
         """
-        future: asyncio.Future[TaskRecord] = self.services.loop.create_future()
-        futures = self.services.waiters.setdefault(task_id, [])
+        future: asyncio.Future[TaskRecord] = self.shared.loop.create_future()
+        futures = self.shared.waiters.setdefault(task_id, [])
         futures.append(future)  # before looking, so that no ending is missed
         try:
             record = await self._settled_record(task_id)
@@ -280,21 +278,21 @@ class Engine:
                 f"`wopr tasks explain {task_id}` says what it waits for."
             ) from None
         finally:
-            futures = self.services.waiters.get(task_id, [])
+            futures = self.shared.waiters.get(task_id, [])
             if future in futures:
                 futures.remove(future)
                 if not futures:
-                    del self.services.waiters[task_id]
+                    del self.shared.waiters[task_id]
 
     def _ended(self, record: TaskRecord) -> None:
         """Forget a task that ended, now that this is on disk, and tell who waits for it."""
-        self.services.live.pop(record.id, None)
-        self.services.left_memory(record.id)
+        self.shared.live.pop(record.id, None)
+        self.shared.left_memory(record.id)
         self._keys.free(record)
         self.dependents.ended(record)
         if record.schedule is not None:
             self.on_scheduled(record)
-        for future in self.services.waiters.pop(record.id, ()):
+        for future in self.shared.waiters.pop(record.id, ()):
             if not future.done():
                 future.set_result(record)
 
@@ -310,10 +308,10 @@ class Engine:
             own = {worker.name for pool in self.pools.values() for worker in pool.workers}
             found = [
                 record
-                for record in await self.services.storage.orphans()
+                for record in await self.shared.storage.orphans()
                 if record.worker not in own and category in (None, record.category)
             ]
-            now = naive_now(self.services.clock)
+            now = naive_now(self.shared.clock)
             entries: list[Entry] = []
             for record in found:
                 transition = decide.recover(record, self._max_crashes, now)
@@ -322,7 +320,7 @@ class Engine:
             if not entries:
                 return 0
             crashpoint("recovery.before_write")
-            await self.services.write(entries, lambda error: None)
+            await self.shared.write(entries, lambda error: None)
             crashpoint("recovery.after_write")
             for record, _ in entries:
                 if record.status in CLAIMABLE and self.open:

@@ -14,7 +14,7 @@ from wopr.domain.jsontext import shown
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.services import Services
+from wopr.engine.shared import Shared
 
 log = logging.getLogger("wopr.events")
 
@@ -31,7 +31,7 @@ class Events:
     def __init__(self) -> None:
         self._handlers: dict[str, tuple[tuple[EventHandler], ...]] = {}
         self._by_move: dict[Move, tuple[tuple[EventHandler], ...]] = {}
-        self._services: Services | None = None
+        self._shared: Shared | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     def on(self, kind: object, handler: EventHandler) -> Callable[[], None]:
@@ -62,14 +62,14 @@ class Events:
 
         return off
 
-    def attach(self, services: Services) -> None:
+    def attach(self, shared: Shared) -> None:
         """Listen to an engine that is open from now on."""
-        self._services = services
+        self._shared = shared
         self._observe()
 
     async def detach(self) -> None:
         """Wait a little for handlers that run, then let go of the engine."""
-        self._services = None
+        self._shared = None
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=END_SECONDS)
             for task in late:
@@ -85,13 +85,13 @@ class Events:
             for move, event in EVENTS.items()
             if (found := (*self._handlers.get(event.kind, ()), *every))
         }
-        services = self._services
-        if services is None:
+        shared = self._shared
+        if shared is None:
             return
-        if self._by_move and self._told not in services.observers:
-            services.observers.append(self._told)
-        elif not self._by_move and self._told in services.observers:
-            services.observers.remove(self._told)
+        if self._by_move and self._told not in shared.observers:
+            shared.observers.append(self._told)
+        elif not self._by_move and self._told in shared.observers:
+            shared.observers.remove(self._told)
 
     def _told(self, record: TaskRecord, transition: Transition) -> None:
         handlers = self._by_move.get(transition.move)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from wopr.engine.services import Services, naive_now
+from wopr.engine.shared import Shared, naive_now
 
 EVERY = 1.0
 """Seconds."""
@@ -13,15 +13,15 @@ EVERY = 1.0
 class Heartbeat:
     """Beats while there are workers."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._timer: asyncio.TimerHandle | None = None
         self._expected = 0.0
 
     def start(self) -> None:
         """Beat from now on."""
         if self._timer is None:
-            self._expected = self._services.loop.time()
+            self._expected = self._shared.loop.time()
             self._beat()
 
     def stop(self) -> None:
@@ -31,8 +31,8 @@ class Heartbeat:
             self._timer = None
 
     def _beat(self) -> None:
-        services, now = self._services, self._services.loop.time()
-        services.seen_at = naive_now(services.clock)
-        services.loop_lag = max(0.0, now - self._expected)
+        shared, now = self._shared, self._shared.loop.time()
+        shared.seen_at = naive_now(shared.clock)
+        shared.loop_lag = max(0.0, now - self._expected)
         self._expected = now + EVERY
-        self._timer = services.loop.call_at(self._expected, self._beat)
+        self._timer = shared.loop.call_at(self._expected, self._beat)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from wopr.calls.signature import Composition, Signature, Step, composition
+from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown, type_name
 from wopr.domain.resultof import ResultOf
-from wopr.engine.labels import check_label
-from wopr.flows.signature import Composition, Signature, Step, composition
 
 _numbers = itertools.count(1)
 

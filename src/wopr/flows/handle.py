@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from wopr.calls.tasks import check_seconds
 from wopr.domain.errors import TaskCancelledError, TaskFailedError, TaskNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.domain.status import LIVE, TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_seconds
 from wopr.flows.members import (
     FlowProgress,
     Member,
@@ -22,11 +22,11 @@ from wopr.flows.members import (
 )
 from wopr.flows.mermaid import mermaid
 from wopr.flows.reading import read_members
-from wopr.results import attempts
+from wopr.ports.answers import attempts
 
 if TYPE_CHECKING:
-    from wopr.queue import TaskQueue
-    from wopr.task import TaskHandle
+    from wopr.core.task import TaskHandle
+    from wopr.queue.queue import TaskQueue
 
 R_co = TypeVar("R_co", covariant=True)
 

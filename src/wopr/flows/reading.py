@@ -10,7 +10,7 @@ from wopr.domain.jsontext import shown
 from wopr.flows.members import Member, member_of_info, member_of_row
 
 if TYPE_CHECKING:
-    from wopr.queue import TaskQueue
+    from wopr.queue.queue import TaskQueue
 
 PAGE = 500
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack, overload
 
+from wopr.core.schedules import ScheduleOptions
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.status import TaskPriority
 from wopr.handlers.marks import HANDLER, SCHEDULE, TASK, ScheduleMark, TaskMark, put
-from wopr.schedules import ScheduleOptions
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,7 +116,7 @@ def schedule(
     Args:
         *methods: none; there is no ``@schedule`` without parentheses.
         name: of the schedule; that of the task unless given.
-        **options: see :class:`wopr.schedules.ScheduleOptions`.
+        **options: see :class:`wopr.core.scheduleinfo.ScheduleOptions`.
 
     Raises:
         InvalidScheduleSpecificationError: not exactly one of ``every``, ``interval``, ``at``,

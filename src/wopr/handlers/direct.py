@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wopr.auth import ensure_allowed, ensure_allowed_sync
+from wopr.core.task import Task
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import (
     TaskApplicationContextNotFoundError,
@@ -15,10 +16,9 @@ from wopr.domain.errors import (
 )
 from wopr.domain.jsontext import shown
 from wopr.handlers.registered import RegisteredHandler
-from wopr.task import Task
 
 if TYPE_CHECKING:
-    from wopr.queue import TaskQueue
+    from wopr.queue.queue import TaskQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

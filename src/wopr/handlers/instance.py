@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import type_name
-from wopr.engine.executors.threads import Threads
+from wopr.executors.threads import Threads
 
 H = TypeVar("H")
 

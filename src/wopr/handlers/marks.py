@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from wopr.calls.schedules import OPTIONS, WHEN
+from wopr.calls.tasks import check_count, check_priority, check_seconds
+from wopr.core.schedules import ScheduleOptions
+from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.scheduleoptions import parse_schedule_options
 from wopr.domain.status import TaskPriority
-from wopr.engine.calls import check_count, check_priority, check_seconds
-from wopr.engine.labels import check_label
-from wopr.engine.rules import OPTIONS, WHEN
-from wopr.schedules import ScheduleOptions
 
 HANDLER = "__wopr_handler__"
 TASK = "__wopr_task__"

@@ -7,17 +7,17 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from wopr.calls.registry import Registry
+from wopr.core.task import AsyncTask, SyncTask, Task
 from wopr.domain.callables import is_async_callable, signature_of
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError
 from wopr.domain.jsontext import shown
-from wopr.engine.registry import Registry
 from wopr.handlers.instance import Instance
 from wopr.handlers.marks import HANDLER, TaskMark, marked_methods
 from wopr.handlers.methods import handler_method
-from wopr.task import AsyncTask, SyncTask, Task
 
 if TYPE_CHECKING:
-    from wopr.queue import TaskQueue
+    from wopr.queue.queue import TaskQueue
 
 H = TypeVar("H")
 P = ParamSpec("P")

@@ -37,8 +37,8 @@ from wopr.integrations.djangotasks import (
     task_enqueued,
 )
 from wopr.integrations.serving import bridge_of
-from wopr.queue import TaskQueue
-from wopr.sync import SyncQueue
+from wopr.queue.queue import TaskQueue
+from wopr.queue.sync import SyncQueue
 
 OPTIONS = ("queue", "max_retries", "retry", "timeout", "soft_timeout", "executor")
 """All that a backend can be told."""

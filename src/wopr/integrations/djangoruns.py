@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 from django.utils import timezone
 
-from wopr.engine.context import current_task
+from wopr.executors.context import current_task
 from wopr.integrations.djangotasks import (
     BaseTaskBackend,
     Task,

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.results import HistoryEntry
+from wopr.ports.answers import HistoryEntry
 
 try:
     from django.tasks.backends.base import BaseTaskBackend

@@ -9,8 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Flask
 
 from wopr.integrations.serving import ExitBridge, checked, start
-from wopr.queue import TaskQueue
-from wopr.sync import SyncQueue
+from wopr.queue.queue import TaskQueue
+from wopr.queue.sync import SyncQueue
 
 P = ParamSpec("P")
 R = TypeVar("R")

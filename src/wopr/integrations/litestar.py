@@ -12,7 +12,7 @@ from litestar.plugins import InitPlugin
 
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.serving import WORKERS, checked, serving
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 
 class WoprPlugin(InitPlugin):

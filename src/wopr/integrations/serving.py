@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
+from wopr.calls.tasks import check_count
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.engine.calls import check_count
-from wopr.queue import TaskQueue
-from wopr.sync import SyncQueue
+from wopr.queue.queue import TaskQueue
+from wopr.queue.sync import SyncQueue
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 
 from wopr.domain.errors import QueueClosedError
 from wopr.integrations.serving import WORKERS, checked, serving
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 STATE = "wopr_queue"
 """The name of the queue in the state of the application and of its requests."""

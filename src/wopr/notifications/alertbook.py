@@ -7,14 +7,14 @@ from typing import Any, TypedDict, Unpack
 
 from pydantic import ValidationError
 
-from wopr.backend import RuleBackend
+from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, QueueDisabledError
 from wopr.domain.rule import Rule, RuleKind
-from wopr.engine.labels import check_label
 from wopr.notifications.alertrule import AlertCondition, AlertRule
 from wopr.notifications.event import NotificationLevel
-from wopr.queue import TaskQueue
+from wopr.ports.backend import RuleBackend
+from wopr.queue.queue import TaskQueue
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from wopr.core.schedules import ScheduleInfo
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying
 from wopr.domain.task import TaskInfo
 from wopr.notifications.alertrule import ON_BACKLOG, AlertCondition, AlertRule
@@ -20,7 +21,6 @@ from wopr.notifications.occurrence import (
     slow,
     too_much,
 )
-from wopr.schedules import ScheduleInfo
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from wopr.domain.checks import check_label
 from wopr.domain.errors import DeliveryFailedError, InvalidCallError
 from wopr.domain.jsontext import shown, type_name
-from wopr.engine.labels import check_label
 from wopr.notifications.event import NotificationEvent, NotificationLevel
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import Any
 
 from tenacity import stop_after_delay, wait_exponential
 
+from wopr.core.task import AsyncTask, Options
 from wopr.domain.callables import is_async_callable
+from wopr.domain.checks import check_label
 from wopr.domain.errors import DeliveryFailedError, DeliveryRefusedError, InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
-from wopr.engine.labels import check_label
 from wopr.notifications.event import CATEGORY, NotificationEvent
-from wopr.queue import TaskQueue
-from wopr.task import AsyncTask, Options
+from wopr.queue.queue import TaskQueue
 
 Handler = Callable[[NotificationEvent], Awaitable[Any]]
 """A coroutine function, or an object that is called like one, that delivers an event."""

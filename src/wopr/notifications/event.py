@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text, shown
-from wopr.engine.labels import check_label
 
 CATEGORY = "wopr.notifications"
 """Of the tasks that deliver, and of events about several categories. No alert is about it."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from wopr.core.schedules import ScheduleInfo
 from wopr.domain.events import TaskEvent, TaskFailed
 from wopr.domain.masking import mask
 from wopr.domain.task import TaskInfo
 from wopr.notifications.alertrule import AlertRule
 from wopr.notifications.event import DEDUP_KEY
-from wopr.schedules import ScheduleInfo
 
 LONGEST_ERROR = 2_000
 """Characters of a task's error that a message repeats."""

@@ -8,10 +8,10 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from wopr.calls.tasks import check_count, check_seconds
 from wopr.domain.clock import Clock, IdFactory, SystemClock
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.engine.calls import check_count, check_seconds
 from wopr.notifications.alertbook import AlertBook, AlertOptions
 from wopr.notifications.alertrule import AlertRule
 from wopr.notifications.delivery import TIMEOUT, Delivery, Handler
@@ -33,7 +33,7 @@ from wopr.notifications.routing import (
     categories_of,
 )
 from wopr.notifications.watch import Watch
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 WORKERS = 2
 

@@ -19,7 +19,7 @@ from wopr.notifications.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, 
 from wopr.notifications.alerts import Alarm, of_backlogs, of_schedules
 from wopr.notifications.event import CATEGORY
 from wopr.notifications.occurrence import Backlog, Occurrence
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from wopr.calls.tasks import check_seconds
+from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import DeliveryFailedError, DeliveryRefusedError, InvalidCallError
 from wopr.domain.jsontext import shown, type_name
-from wopr.engine.calls import check_seconds
-from wopr.engine.labels import check_label
 from wopr.notifications.event import NotificationEvent
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
 from wopr.domain.task import TaskRecord
+from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import QueryRows, TaskFilter
 from wopr.remote import protocol
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
-from wopr.results import Explanation, HistoryEntry, QueryResult, WorkerInfo
 
 CONNECT_SECONDS = 5.0
 BULK = 5_000

@@ -23,8 +23,8 @@ from wopr.domain.codec import decode_plain, encode_plain
 from wopr.domain.errors import StorageError, WoprError
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.status import TaskPriority, TaskStatus
+from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.ports.storage import TaskFilter
-from wopr.results import Explanation, HistoryEntry
 
 PROTOCOL = 3
 LONGEST_LINE = 256 * 1024 * 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from wopr.backend import Backend
 from wopr.domain.schedule import Schedule
 from wopr.domain.standing import Standing
-from wopr.engine.scheduler import View
+from wopr.engine.schedules.scheduler import View
+from wopr.ports.backend import Backend
 
 
 def view_to_plain(view: View) -> list[Any]:

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wopr.backend import Backend
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.rule import RuleKind
 from wopr.domain.task import TaskRecord
+from wopr.ports.backend import Backend
 from wopr.remote import protocol
 from wopr.remote.rules import rule_from_plain, rule_to_plain
 from wopr.remote.schedules import ScheduleVerbs

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
+from wopr.domain.frames import ours
 from wopr.domain.jsontext import clip
 from wopr.domain.logline import LogLine
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.context import CurrentTask, running_task
-from wopr.engine.services import Services
-from wopr.queue import TaskQueue
+from wopr.engine.shared import Shared
+from wopr.executors.context import CurrentTask, running_task
+from wopr.queue.queue import TaskQueue
 from wopr.service.logs import Fields, formatter, message
 from wopr.service.reach import engine_of
 
@@ -76,10 +77,6 @@ class _Kept:
             self.add(when, "WARNING", "wopr.logs", f"… {missing} not kept")
 
 
-_OURS = ("wopr.engine.", "wopr.worker")
-"""What wopr says about an attempt is not what its function says."""
-
-
 class _Keeper(logging.Handler):
     """Collects lines in whatever thread they are logged, and saves them from the event loop."""
 
@@ -95,19 +92,19 @@ class _Keeper(logging.Handler):
         self._cut: dict[tuple[str, int], tuple[_Kept, CurrentTask]] = {}  # over the limit
         self._armed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._observed: Services | None = None
+        self._observed: Shared | None = None
 
     # -- in any thread, under the handler's lock -------------------------------
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line, if it comes from inside a task of this queue."""
         task = running_task()
-        if task is None or record.name.startswith(_OURS):
+        if task is None or ours(record.name):  # what is said about it
             return
         try:
             if task not in self._kept:
-                ours = self._runs(task) or task.cancelled  # it may say what it leaves behind
-                self._kept[task] = _Kept(task) if ours else None
+                own = self._runs(task) or task.cancelled  # it may say what it leaves behind
+                self._kept[task] = _Kept(task) if own else None
             kept = self._kept[task]
             if kept is not None:
                 self._keep(kept, task, record)
@@ -151,7 +148,7 @@ class _Keeper(logging.Handler):
     def _listen(self) -> None:
         engine = engine_of(self._queue)
         if engine is not None:
-            self._observed = engine.services
+            self._observed = engine.shared
             self._observed.observers.append(self._told)
         self._set_timer()
 
@@ -186,7 +183,7 @@ class _Keeper(logging.Handler):
             self._unsaved.clear()
         engine = engine_of(self._queue)
         if lines and engine is not None:
-            engine.services.storage.save_logs(lines)
+            engine.shared.storage.save_logs(lines)
 
     def _rest(self) -> None:
         self._armed = False

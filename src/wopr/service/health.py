@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wopr.domain.jsontext import safe_text
 from wopr.engine.engine import Engine
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 from wopr.service.reach import engine_of
 
 FRESH = 1.0
@@ -82,7 +82,7 @@ class Health:
 
 
 async def _ask(engine: Engine) -> str | None:
-    storage = engine.services.storage
+    storage = engine.shared.storage
     try:
         await storage.flush()  # in the thread that writes; opens an unusable database again
         await storage.get(_NOBODY)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 from wopr.service.health import Health
 from wopr.service.metrics import Metrics, NotCountedError
 

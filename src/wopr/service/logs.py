@@ -19,11 +19,11 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict
 
-from wopr.config import Settings
+from wopr.config.settings import Settings
 from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.masking import mask, masked
 from wopr.domain.terminal import clean
-from wopr.engine.context import running_task
+from wopr.executors.context import running_task
 
 Fields = dict[str, Any]
 """One line: timestamp, level, logger, event, then the task's, what was given, exception."""

@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from wopr.domain.control import Pause
+from wopr.domain.controls import Pause
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import RuleKind
 from wopr.engine.engine import Engine
-from wopr.engine.services import naive_now
+from wopr.engine.shared import naive_now
 from wopr.ports.storage import QueryLimits
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 from wopr.service.counts import BOUNDS, EVENTS, MOST_SERIES, OTHER, Counts, Histogram, Series
 from wopr.service.reach import engine_of
 
@@ -192,15 +192,15 @@ class Metrics:
         if engine is None:
             return
         self._engine, self._counts = engine, Counts()
-        for definition in engine.services.registry.definitions.values():
+        for definition in engine.shared.registry.definitions.values():
             self._counts.declare(definition.category, definition.name)  # a rate needs the zero
-        engine.services.observers.append(self._counts.observe)
+        engine.shared.observers.append(self._counts.observe)
         self._counting = asyncio.create_task(_count(self._counts, engine))
 
     def _detach(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
-            engine.services.observers.remove(self._counts.observe)
+            engine.shared.observers.remove(self._counts.observe)
         if self._counting is not None:
             self._counting.cancel()
 
@@ -242,7 +242,7 @@ class Metrics:
             busy = sum(slot.attempt is not None for slot in slots)
             _add(found["wopr_workers"], label, len(slots))
             _add(found["wopr_workers_busy"], label, busy)
-        abandoned = engine.services.executors.abandoned
+        abandoned = engine.shared.executors.abandoned
         found["wopr_functions_abandoned"] = {(): float(len(abandoned))}
         for rule in engine.rules.of(RuleKind.PAUSE)[:MOST_SERIES]:
             pause = Pause.from_rule(rule)
@@ -254,8 +254,8 @@ class Metrics:
         return found
 
     async def _read_storage(self, engine: Engine, found: dict[str, Values]) -> None:
-        storage = engine.services.storage
-        now = naive_now(engine.services.clock)
+        storage = engine.shared.storage
+        now = naive_now(engine.shared.clock)
         backlog = (await storage.query(_BACKLOG, [now], _LIMITS)).rows
         missed = (await storage.query(_MISSED, [], _LIMITS)).rows
         idle = set(self._queue.categories) | set(self._queue.workers)
@@ -276,7 +276,7 @@ class Metrics:
 async def _count(counts: Counts, engine: Engine) -> bool:
     """Count the history; return whether that worked."""
     try:
-        await counts.read_history(engine.services.storage)
+        await counts.read_history(engine.shared.storage)
     except WoprError as error:
         log.warning("Metrics count from now on only, because the history can't be read: %s", error)
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wopr.engine.engine import Engine
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 
 def engine_of(queue: TaskQueue) -> Engine | None:

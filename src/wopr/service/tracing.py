@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text
 from wopr.domain.task import TaskRecord
-from wopr.engine.context import CurrentTask
-from wopr.queue import TaskQueue
+from wopr.executors.context import CurrentTask
+from wopr.queue.queue import TaskQueue
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer, TracerProvider

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from wopr.config import Settings
+from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import InvalidCallError, StorageOwnedError
 from wopr.domain.events import TaskFailed, TaskRetrying
 from wopr.domain.masking import mask
-from wopr.engine.attempt import Attempt
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
+from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
 from wopr.service.http import HealthServer
 from wopr.service.tracing import instrument
@@ -37,7 +37,7 @@ ERROR_LENGTH = 500
 """So much of an error's first line is logged; the task's history has all of it."""
 FORCED = 1
 """Exit code after a second signal."""
-_LOOPS = {("wopr.engine.executors.threads", "_loop"), ("concurrent.futures.thread", "_worker")}
+_LOOPS = {("wopr.executors.threads", "_loop"), ("concurrent.futures.thread", "_worker")}
 """What threads are in that may run a function now and then."""
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wopr.calls.tasks import check_count
+from wopr.core.task import Task
 from wopr.domain.codec import CallCodec
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import clip
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count
-from wopr.queue import TaskQueue
-from wopr.task import Task
+from wopr.queue.queue import TaskQueue
 from wopr.testing.bench import PAGE
 
 SHOWN = 10

@@ -7,13 +7,13 @@ import itertools
 import weakref
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from wopr.backend import EngineBackend
 from wopr.domain.errors import InvalidCallError, StorageOwnedError, TaskNotFoundError
 from wopr.domain.status import TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.pool import Pool
-from wopr.queue import TaskQueue
+from wopr.engine.pools.pool import Pool
+from wopr.ports.backend import LocalBackend
+from wopr.queue.queue import TaskQueue
 
 PAGE = 500
 MOVING = {"running", "starting", "queued", "limits"}
@@ -43,7 +43,7 @@ class Bench:
         assert queue is not None, "who uses the bench has the queue"
         return queue
 
-    async def backend(self) -> EngineBackend:
+    async def backend(self) -> LocalBackend:
         """Return the engine's verbs; open the queue if need be, and listen to it.
 
         Raises:
@@ -56,12 +56,12 @@ class Bench:
                 "`async with isolated(queue): …`."
             )
         backend = await self.queue._opening.backend()
-        if not isinstance(backend, EngineBackend):
+        if not isinstance(backend, LocalBackend):
             raise StorageOwnedError(
                 f"Another process has {self.queue.database}, so nothing can be run here. Give the "
                 "test a file of its own: async with isolated(queue): …"
             )
-        observers = backend.engine.services.observers
+        observers = backend.engine.shared.observers
         if self._told not in observers:
             observers.append(self._told)
         return backend
@@ -86,7 +86,7 @@ class Bench:
 
     async def told(self) -> None:
         """Return when everything is known that is on disk."""
-        await (await self.backend()).engine.services.storage.flush()
+        await (await self.backend()).engine.shared.storage.flush()
         await asyncio.sleep(0)  # it is told in the loop
 
     async def change(self, since: int) -> None:

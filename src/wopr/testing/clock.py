@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from wopr.calls.tasks import check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.engine.calls import check_seconds
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -7,15 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Literal
 
+from wopr.core.task import Task, TaskHandle
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.task import TaskInfo
-from wopr.engine.attempt import Attempt
-from wopr.engine.context import CurrentTask
 from wopr.engine.engine import Engine
+from wopr.executors.context import CurrentTask
 from wopr.ports.storage import Done, Entry
-from wopr.queue import TaskQueue
-from wopr.task import Task, TaskHandle
+from wopr.queue.queue import TaskQueue
+from wopr.running.attempt import Attempt
 from wopr.testing.bench import Bench, bench_of
 from wopr.testing.drain import drain
 
@@ -136,7 +136,7 @@ class Death:
 
     def _lose_outcome(self, engine: Engine, task_id: str) -> None:
         """Let the next transition of a task never get to the disk."""
-        storage = engine.services.storage
+        storage = engine.shared.storage
         submit = storage.submit
 
         def losing(entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from wopr.calls.tasks import check_count
+from wopr.domain.checks import check_label
 from wopr.domain.task import TaskInfo
-from wopr.engine.calls import check_count
-from wopr.engine.labels import check_label
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 from wopr.testing.bench import Bench, bench_of
 
 

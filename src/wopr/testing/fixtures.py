@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 from wopr.testing.clock import FakeClock
 from wopr.testing.isolated import isolated
 

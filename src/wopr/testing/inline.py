@@ -10,8 +10,8 @@ from wopr.domain.errors import TaskFailedError
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
-from wopr.engine.context import CurrentTask
-from wopr.queue import TaskQueue
+from wopr.executors.context import CurrentTask
+from wopr.queue.queue import TaskQueue
 from wopr.testing.bench import Bench, bench_of
 
 

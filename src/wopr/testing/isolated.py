@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
-from wopr.queue import TaskQueue
+from wopr.queue.queue import TaskQueue
 
 
 @contextlib.asynccontextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from wopr.domain.status import LIVE, TERMINAL
-from wopr.storage.duckdb.folder import Folder
-from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.file.opening import OpenedDatabase
+from wopr.storage.duckdb.folding import Folding
 
 BATCH = 5_000
 _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
@@ -23,9 +23,9 @@ class Cleanup:
     """Deletes terminal tasks that were completed before a moment; runs in the writer's thread."""
 
     def __init__(
-        self, folder: Folder, opened: OpenedDatabase, before: datetime, *, keep_history: bool
+        self, folding: Folding, opened: OpenedDatabase, before: datetime, *, keep_history: bool
     ) -> None:
-        self._folder = folder
+        self._folding = folding
         self._opened = opened
         self._before = before
         self._keep_history = keep_history
@@ -36,8 +36,8 @@ class Cleanup:
         The watermark goes first: a task whose log is not known to be folded would
         be built anew from its log after a crash.
         """
-        self._folder.complete()
-        self._folder.save_watermark()
+        self._folding.complete()
+        self._folding.save_watermark()
         connection = self._opened.connection
         connection.execute("begin")
         try:

@@ -17,7 +17,7 @@ import duckdb
 from wopr.domain.jsontext import clip
 from wopr.domain.logline import LogLine
 from wopr.storage.duckdb.failures import may_be_the_rows
-from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.portions import PORTION_BYTES
 
 log = logging.getLogger(__name__)

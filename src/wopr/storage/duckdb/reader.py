@@ -13,7 +13,7 @@ import duckdb
 from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
 from wopr.domain.jsontext import safe_text, shown
 from wopr.ports.storage import QueryLimits, QueryRows
-from wopr.storage.duckdb.opening import OpenedDatabase
+from wopr.storage.duckdb.file.opening import OpenedDatabase
 
 T = TypeVar("T")
 

@@ -27,13 +27,13 @@ from wopr.ports.storage import (
     QueryRows,
 )
 from wopr.storage.duckdb import reads
-from wopr.storage.duckdb.answers import Answers
 from wopr.storage.duckdb.cleanup import Cleanup
-from wopr.storage.duckdb.exit import close_at_exit
+from wopr.storage.duckdb.file.exit import close_at_exit
+from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal, open_database
+from wopr.storage.duckdb.file.repair import explain
 from wopr.storage.duckdb.logs import LogReads
-from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal, open_database
+from wopr.storage.duckdb.readcalls import ReadCalls
 from wopr.storage.duckdb.reader import Reader, run_query
-from wopr.storage.duckdb.repair import explain
 from wopr.storage.duckdb.replay import replay
 from wopr.storage.duckdb.rules import RuleCalls
 from wopr.storage.duckdb.schedules import ScheduleCalls
@@ -47,7 +47,7 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 
-class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
+class DuckDBStorage(ReadCalls, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:
@@ -70,7 +70,7 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
     # -- life ---------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the file: see :func:`wopr.storage.duckdb.opening.open_database`."""
+        """Open the file: see :func:`wopr.storage.duckdb.file.opening.open_database`."""
         self._loop = asyncio.get_running_loop()
         if not self.is_open:
             await asyncio.to_thread(self.open_sync)
@@ -200,7 +200,7 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
 
     async def flush(self) -> None:
         """Return when everything submitted so far was written or refused."""
-        await self._in_writer(self._writer.folder.lines.write_all)
+        await self._in_writer(self._writer.folding.lines.write_all)
 
     @property
     def full(self) -> bool:
@@ -227,7 +227,7 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
         with self._order:
             if self._opened is None or self._pid != os.getpid():
                 return  # work that was abandoned can log after the end
-            pending = self._writer.folder.lines
+            pending = self._writer.folding.lines
             if pending.add(lines):
                 self._writer.submit(Write([], [], [], [], _nothing, urgent=False))
         pending.report()  # not under the lock: whoever handles the message may use the queue
@@ -237,14 +237,14 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task as it is on disk."""
         self._check()
-        known = self._writer.folder.dirty.get(task_id)
+        known = self._writer.folding.dirty.get(task_id)
         if known is not None:
             return TaskRecord.from_row(known[0])
         return await self._ask(self._reader, lambda cursor: reads.get(cursor, task_id))
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""
-        await self._in_writer(self._writer.folder.complete)
+        await self._in_writer(self._writer.folding.complete)
         return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))
 
     async def cleanup(
@@ -257,7 +257,7 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
         """Delete terminal tasks in batches, between which the writer serves others."""
         self._check()
         cleanup = Cleanup(
-            self._writer.folder, self._opened_or_raise(), before, keep_history=keep_history
+            self._writer.folding, self._opened_or_raise(), before, keep_history=keep_history
         )
         total = 0
         while True:
@@ -284,13 +284,13 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
     def read_now(self, read: Callable[[Connection], T]) -> T:
         """Read in the calling thread's time; opens the file if need be."""
         self._open_now()
-        self._call(self._writer.folder.fold_all).result()
+        self._call(self._writer.folding.fold_all).result()
         return self._reader.submit(read).result()
 
     def cleanup_now(self, before: datetime) -> int:
         """Delete old tasks in the calling thread's time."""
         self._open_now()
-        cleanup = Cleanup(self._writer.folder, self._opened_or_raise(), before, keep_history=False)
+        cleanup = Cleanup(self._writer.folding, self._opened_or_raise(), before, keep_history=False)
         total = 0
         while deleted := self._call(cleanup.batch).result():
             total += deleted
@@ -316,7 +316,7 @@ class DuckDBStorage(Answers, ScheduleCalls, RuleCalls, LogReads, SeedCalls):
 
     async def _fold(self) -> None:
         """Bring ``tasks`` up to everything submitted so far."""
-        await self._in_writer(self._writer.folder.fold_all)
+        await self._in_writer(self._writer.folding.fold_all)
 
     async def _in_writer(self, run: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self._call(run))

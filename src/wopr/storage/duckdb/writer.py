@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from wopr.crashpoint import crashpoint
+from wopr.config.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
 from wopr.domain.task import TaskRecord
 from wopr.storage.duckdb.brisk import brisk
 from wopr.storage.duckdb.failures import lacks_memory, may_be_the_rows
-from wopr.storage.duckdb.folder import Folder
-from wopr.storage.duckdb.opening import OpenedDatabase, is_fatal
+from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal
+from wopr.storage.duckdb.folding import Folding
 from wopr.storage.duckdb.portions import PORTION_BYTES
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Writer:
         self._writes_in = self._rows_in = self._bytes_in = 0
         self._writes_out = self._rows_out = self._bytes_out = 0
         self.committed_seq = last_seq
-        self.folder = Folder(opened, last_seq)
+        self.folding = Folding(opened, last_seq)
         self._log: Any = opened.connection.appender("transitions")
         self._thread = threading.Thread(target=self._run, name="wopr-writer", daemon=True)
 
@@ -191,7 +191,7 @@ class Writer:
                 break
         self._guarded(self._settle_down)
         self._log = None
-        self.folder.let_go()
+        self.folding.let_go()
 
     def _sleep(self) -> None:
         """Wait for work; use the time to fold and to checkpoint."""
@@ -214,9 +214,9 @@ class Writer:
         self._urgent = False
 
     def _use_quiet(self, idle: float) -> float | None:
-        if self._reopen and not self.folder.backing_off:
+        if self._reopen and not self.folding.backing_off:
             self._reconnect()
-        return self.folder.when_idle(idle)
+        return self.folding.when_idle(idle)
 
     def _wait(self, timeout: float | None) -> None:
         with contextlib.suppress(Empty):
@@ -236,7 +236,7 @@ class Writer:
         self._rows_out += rows
         self._bytes_out += size
         self._deliver(results)
-        self._guarded(self.folder.keep_up)
+        self._guarded(self.folding.keep_up)
 
     def _commit(self, batch: list[Write]) -> list[tuple[Write, BaseException | None]]:
         """Commit the batch; when that fails, find out which of its writes are good."""
@@ -266,7 +266,7 @@ class Writer:
             if write.logs:
                 self.committed_seq = write.logs[-1][0]
                 break
-        self.folder.add(batch, self.committed_seq)
+        self.folding.add(batch, self.committed_seq)
         return [(write, None) for write in batch]
 
     def _append(self, batch: list[Write]) -> None:
@@ -325,10 +325,10 @@ class Writer:
     def _reconnect(self) -> None:
         """Open the file again after an error that invalidated the database."""
         self._log = None  # an appender keeps the broken database alive
-        self.folder.let_go()
+        self.folding.let_go()
         self._opened.reopen()
         self._log = self._opened.connection.appender("transitions")
-        self.folder.reconnected()
+        self.folding.reconnected()
         self._reopen = False
         log.warning("The database was closed and opened again after a fatal error.")
 
@@ -345,8 +345,8 @@ class Writer:
             job.future.set_exception(_storage_error(error))
 
     def _settle_down(self) -> float:
-        self.folder.complete()
-        self.folder.save_watermark()
+        self.folding.complete()
+        self.folding.save_watermark()
         return 0.0
 
     def _guarded(self, run: Callable[[], Any]) -> Any:
@@ -359,7 +359,7 @@ class Writer:
             return run()
         except Exception as error:  # noqa: BLE001
             log.error("Background work of the storage failed: %s", error)
-            self.folder.back_off()
+            self.folding.back_off()
             if is_fatal(error):
                 self._reopen = True
                 try:

@@ -1,0 +1,1 @@
+"""What the code declares and what a call asks for, checked and encoded."""

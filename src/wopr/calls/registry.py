@@ -1,0 +1,195 @@
+"""Which function runs under which name. The name is the contract with the stored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wopr.calls.carrier import Carrier
+from wopr.calls.resources import Resource, Resources
+from wopr.domain.callables import is_async_callable
+from wopr.domain.codec import CallCodec, PayloadLimits
+from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
+from wopr.domain.jsontext import shown
+from wopr.domain.retry import RetryPolicy
+from wopr.domain.task import UNLIMITED_RETRIES
+from wopr.executors.context import CurrentTask
+
+Middleware = Callable[[CurrentTask, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Runs around a task's function: it is given the task, and what to await for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How attempts of a task are run, unless a call says otherwise. Times in seconds."""
+
+    retry: RetryPolicy
+    timeout: float | None = None
+    soft_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryOptions:
+    """What the code says about a category."""
+
+    executor: Executor = None
+    background: bool = False
+
+
+Executor = Literal["thread", "process"] | futures.Executor | None
+"""What runs a function; ``None``: the event loop for coroutines, a thread for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefinition:
+    """A registered function and how it is run by default."""
+
+    name: str
+    function: Callable[..., Any]
+    category: str
+    priority: int
+    max_retries: int | None
+    run_options: RunOptions
+    codec: CallCodec
+    is_async: bool
+    retries: int
+    """The retry budget of a call that says nothing else."""
+    carriers: list[Carrier]
+    """What goes along with its calls; the list of the registry, unless it has more."""
+    executor: Executor = None
+    """What runs it; ``None`` leaves it to the category."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The retry policy of a call that says nothing else."""
+        return self.run_options.retry
+
+
+_PLAIN = CategoryOptions()
+
+
+class Registry:
+    """Definitions by name."""
+
+    def __init__(self, limits: PayloadLimits) -> None:
+        self._limits = limits
+        self.definitions: dict[str, TaskDefinition] = {}
+        self.categories: dict[str, CategoryOptions] = {}
+        self.carriers: list[Carrier] = []
+        """What goes along with every call of every task."""
+        self.middlewares: list[Middleware] = []
+        """Around each run of each task, the outermost first."""
+        self.resources = Resources()
+        """What fills parameters of tasks that are no part of their calls."""
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        category: str,
+        priority: int,
+        max_retries: int | None,
+        retry: RetryPolicy,
+        timeout: float | None,
+        soft_timeout: float | None = None,
+        executor: Executor = None,
+        carriers: Sequence[Carrier] = (),
+    ) -> TaskDefinition:
+        """Register a function.
+
+        Raises:
+            DuplicateTaskError: the name belongs to another function.
+            InvalidCallError: the function can't be called.
+        """
+        if not callable(function):
+            raise InvalidCallError(
+                f"Task {name!r} can't be registered: {shown(function)} can't be called."
+            )
+        known = self.definitions.get(name)
+        if known is not None and not _same(known.function, function):
+            raise DuplicateTaskError(
+                f"Task name {name!r} is taken by {_where(known.function)}; "
+                f'{_where(function)} needs another one: register_task("other name").'
+            )
+        definition = TaskDefinition(
+            name,
+            function,
+            category,
+            priority,
+            max_retries,
+            RunOptions(retry, timeout, soft_timeout),
+            CallCodec(function, name, self._limits, self.resources.provides),
+            is_async_callable(function),
+            retry_budget(max_retries, retry),
+            [*self.carriers, *carriers] if carriers else self.carriers,
+            executor,
+        )
+        self.definitions[name] = definition
+        return definition
+
+    def category(self, name: str) -> CategoryOptions:
+        """Return what the code says about a category."""
+        return self.categories.get(name, _PLAIN)
+
+    def carry(self, carrier: Carrier) -> None:
+        """Take something along with every call of every task from now on."""
+        own = [item.carriers for item in self.definitions.values()]
+        for carriers in (self.carriers, *own):
+            if carrier not in carriers:  # most tasks share the registry's list
+                carriers.append(carrier)
+
+    def add_resource(self, resource: Resource) -> None:
+        """Fill parameters of all tasks with it, also of those that are registered already.
+
+        Raises:
+            InvalidCallError: something else provides the same, or it depends on itself.
+        """
+        self.resources.add(resource)
+        for definition in self.definitions.values():
+            definition.codec.forget()
+
+    def get(self, name: str) -> TaskDefinition:
+        """Return a definition.
+
+        Raises:
+            TaskNotRegisteredError: nothing has this name.
+        """
+        definition = self.definitions.get(name)
+        if definition is None:
+            raise TaskNotRegisteredError(f"Task '{name}' not registered{self._hint(name)}")
+        return definition
+
+    def _hint(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(str(name), self.definitions, 1)
+        return f". Did you mean '{near[0]}'?" if near else ""
+
+
+def retry_budget(max_retries: int | None, policy: RetryPolicy) -> int:
+    """Return the number given, or without one as many as the policy's ``stop`` allows."""
+    if max_retries is not None:
+        return max_retries
+    return UNLIMITED_RETRIES if policy.stop is not None else 0
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two callables are the same code, e.g. after a module was reloaded."""
+    if one is other or one == other:
+        return True
+    return (
+        getattr(one, "__qualname__", None) == getattr(other, "__qualname__", "")
+        and getattr(one, "__module__", None) == getattr(other, "__module__", "")
+        and getattr(getattr(one, "__code__", None), "co_filename", None)
+        == getattr(getattr(other, "__code__", None), "co_filename", "")
+        and getattr(getattr(one, "__code__", None), "co_firstlineno", None)
+        == getattr(getattr(other, "__code__", None), "co_firstlineno", "")
+    )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    module = getattr(function, "__module__", "?")
+    return f"{module}.{getattr(function, '__qualname__', None) or shown(function)}"

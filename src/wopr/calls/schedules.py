@@ -1,0 +1,280 @@
+"""Check what a schedule is asked to be, before anything is written, and make its row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from wopr.calls.options import encode_options
+from wopr.calls.parents import Parents
+from wopr.calls.registry import TaskDefinition
+from wopr.calls.tasks import (
+    check_count,
+    check_member,
+    check_priority,
+    check_seconds,
+    check_tags,
+    new_task,
+)
+from wopr.domain.checks import check_label
+from wopr.domain.clock import Clock
+from wopr.domain.errors import InvalidCallError, InvalidScheduleSpecificationError
+from wopr.domain.jsontext import shown, type_name
+from wopr.domain.localtime import as_utc, from_wall, zone
+from wopr.domain.misfire import Misfire, Overlap
+from wopr.domain.retry import RetryPolicy
+from wopr.domain.schedule import Schedule
+from wopr.domain.scheduleoptions import parse_schedule_options
+from wopr.domain.snapshot import decode_options
+
+WHEN = frozenset({"every", "interval", "at", "crontab", "cron", "run_at", "tz"})
+CALL = frozenset({"args", "kwargs", "depends_on"})
+TASK = frozenset({"category", "priority", "max_retries", "retry", "timeout", "tags"})
+PLAN = frozenset(
+    {"misfire", "misfire_grace", "misfire_limit", "overlap", "jitter"}
+    | {"start_at", "end_at", "run_on_start", "run_as"}
+)
+OPTIONS = WHEN | CALL | TASK | PLAN
+MOST_AT_ONCE = 10_000
+_NUMBERS: dict[str, Callable[[object], float]] = {
+    "misfire_grace": lambda value: check_seconds(value, "misfire_grace", zero="allow"),
+    "jitter": lambda value: check_seconds(value, "jitter", zero="allow"),
+    "misfire_limit": lambda value: check_count(value, "misfire_limit", least=1, most=MOST_AT_ONCE),
+}
+
+
+def new_schedule(
+    definition: TaskDefinition, name: str, clock: Clock, options: Mapping[str, Any], *, origin: str
+) -> Schedule:
+    """Return the row of a new schedule, without a plan.
+
+    Args:
+        definition: of the task that it enqueues.
+        name: of the schedule.
+        clock: for nothing that is stored.
+        options: as in :class:`wopr.core.scheduleinfo.ScheduleOptions`.
+        origin: who declares it: ``code`` or ``call``.
+
+    Raises:
+        InvalidScheduleSpecificationError: not exactly one of the forms that say when it fires
+            is given, or it can't be read.
+        InvalidCallError: another value can't be what it has to be.
+    """
+    _check_known(options)
+    label = check_name(name)
+    trigger = parse_schedule_options(**{key: options.get(key) for key in WHEN})
+    plan = _plan(options)
+    if "overlap" not in plan:  # who makes up for all that was missed wants more than one run
+        all_of_them = plan.get("misfire") is Misfire.RUN_ALL
+        plan["overlap"] = Overlap.ALLOW if all_of_them else Overlap.SKIP
+    parents = _parents(options.get("depends_on", ()))
+    args, kwargs = _call(options)
+    holes = Parents()
+    args, kwargs = holes.take_results(args, kwargs)
+    if holes.places:
+        raise InvalidCallError(
+            f"Schedule {name!r} has ResultOf among its arguments. What a schedule depends on are "
+            "other schedules: depends_on=['name'], and the function has a parameter dep_name."
+        )
+    kwargs |= _holes(holes, parents, definition, args, set(kwargs))
+    plain = replace(definition, carriers=[])  # who enqueues is known when it fires
+    given = {key: options[key] for key in TASK if options.get(key) is not None}
+    new = new_task(plain, args, kwargs, clock, given)
+    return _checked(
+        Schedule(
+            name=label,
+            task=definition.name,
+            category=new.category,
+            priority=new.priority,
+            max_retries=new.max_retries,
+            args=new.args,
+            kwargs=new.kwargs,
+            options=_with_results(new.options, holes),
+            trigger=trigger,
+            depends_on=parents,
+            origin=origin,
+            **plan,
+        )
+    )
+
+
+def with_options(
+    old: Schedule, definition: TaskDefinition | None, clock: Clock, options: Mapping[str, Any]
+) -> Schedule:
+    """Return a schedule with some of its options changed, without a new plan.
+
+    Args:
+        old: it is not changed.
+        definition: of its task; needed only if the arguments or ``depends_on`` change.
+        clock: for nothing that is stored.
+        options: those to change; as in :func:`new_schedule`.
+
+    Raises:
+        InvalidScheduleSpecificationError: when it fires can't be read.
+        InvalidCallError: another value can't be what it has to be.
+    """
+    _check_known(options)
+    found = replace(old, **_plan(options))
+    if WHEN & options.keys():
+        found.trigger = parse_schedule_options(**{key: options.get(key) for key in WHEN})
+    if options.get("category") is not None:
+        found.category = check_label(options["category"], "category")
+    if options.get("priority") is not None:
+        found.priority = check_priority(options["priority"])
+    if options.get("max_retries") is not None:
+        found.max_retries = check_count(options["max_retries"], "max_retries")
+    found.options = _task_options(old.options, options)
+    if CALL & options.keys():
+        if definition is None:
+            raise InvalidCallError(
+                f"The arguments of schedule {old.name!r} can be changed only where its task "
+                f"{old.task!r} is registered: they are checked against the function."
+            )
+        _change_call(found, definition, clock, options)
+    return _checked(found)
+
+
+def check_name(name: object) -> str:
+    """Return the name of a schedule, if it can be one."""
+    if not isinstance(name, str):
+        raise InvalidCallError(
+            f"A schedule's name must be a str, not {type_name(name)} {shown(name)}."
+        )
+    return check_label(name, "a schedule's name")
+
+
+def _check_known(options: Mapping[str, Any]) -> None:
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        hint = ""
+        if "delay" in unknown or "unique_key" in unknown:
+            hint = " What is due while an earlier run goes on is decided by overlap=."
+        raise InvalidCallError(
+            f"A schedule has no option {', '.join(map(repr, unknown))}; there are "
+            f"{', '.join(sorted(OPTIONS))}.{hint}"
+        )
+
+
+def _plan(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked values of the options that are stored as they are."""
+    plan: dict[str, Any] = {}
+    for key, kind in (("misfire", Misfire), ("overlap", Overlap)):
+        if options.get(key) is not None:
+            check_member(options[key], key, kind)
+            plan[key] = options[key]
+    for key, check in _NUMBERS.items():
+        if options.get(key) is not None:
+            plan[key] = check(options[key])
+    for key in ("start_at", "end_at"):
+        if key in options:
+            plan[key] = _moment(options[key], key, options.get("tz"))
+    if options.get("run_on_start") is not None:
+        plan["run_on_start"] = _switch(options["run_on_start"], "run_on_start")
+    if "run_as" in options:
+        run_as = options["run_as"]
+        plan["run_as"] = None if run_as is None else check_label(run_as, "run_as")
+    return plan
+
+
+def _switch(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidCallError(f"{what} must be True or False, not {shown(value)}.")
+    return value
+
+
+def _moment(value: object, what: str, tz: str | None) -> datetime | None:
+    """Return a moment in UTC; a naive one is a wall time in ``tz``."""
+    if value is None:
+        return None
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        return from_wall(value, zone(tz or "UTC"))
+    return as_utc(value, what)  # type: ignore[arg-type]  # it refuses what is no datetime
+
+
+def _parents(names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence | set | frozenset):
+        raise InvalidCallError(
+            f"depends_on must be a list of names of schedules, not {shown(names)}. For one write "
+            "depends_on=['name']."
+        )
+    return tuple(dict.fromkeys(check_name(name) for name in names))
+
+
+def _call(options: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    args, kwargs = options.get("args", ()), options.get("kwargs")
+    if not isinstance(args, tuple | list):
+        raise InvalidCallError(f"args must be a tuple or a list, not {shown(args)}.")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise InvalidCallError(f"kwargs must be a dict, not {shown(kwargs)}.")
+    return tuple(args), dict(kwargs or {})
+
+
+def _holes(
+    holes: Parents,
+    parents: Sequence[str],
+    definition: TaskDefinition,
+    args: Sequence[Any],
+    given: set[str],
+) -> dict[str, Any]:
+    """Return the keywords of the function that take results of other schedules."""
+    numbers: dict[str, str | int] = {name: holes.number(at) for at, name in enumerate(parents)}
+    return holes.take_names(numbers, definition.codec, args, given)
+
+
+def _with_results(options: str | None, holes: Parents) -> str | None:
+    values = {key: value for key, value in _decoded(options).items() if key != "results"}
+    if holes.places:
+        values["results"] = holes.places
+    return json.dumps(values) if values else None
+
+
+def _decoded(options: str | None) -> dict[str, Any]:
+    return dict(decode_options(options)) if options else {}
+
+
+def _task_options(stored: str | None, options: Mapping[str, Any]) -> str | None:
+    """Return the stored options of the task with those that change."""
+    values = _decoded(stored)
+    more: dict[str, Any] = {}
+    if options.get("timeout") is not None:
+        more["timeout"] = check_seconds(options["timeout"], "timeout", zero="refuse")
+    if options.get("retry") is not None:
+        more["retry"] = RetryPolicy.of(options["retry"])
+    if options.get("tags") is not None:
+        more["tags"] = check_tags(options["tags"])
+        values.pop("tags", None)
+    values |= _decoded(encode_options(**more))
+    return json.dumps(values) if values else None
+
+
+def _change_call(
+    schedule: Schedule, definition: TaskDefinition, clock: Clock, options: Mapping[str, Any]
+) -> None:
+    """Give a schedule other arguments, or other schedules to depend on."""
+    if "depends_on" in options:
+        schedule.depends_on = _parents(options["depends_on"])
+    holes = Parents()
+    if {"args", "kwargs"} & options.keys():
+        args, kwargs = _call(options)
+        kwargs |= _holes(holes, schedule.depends_on, definition, args, set(kwargs))
+        new = new_task(replace(definition, carriers=[]), args, kwargs, clock, {})
+        schedule.args, schedule.kwargs = new.args, new.kwargs
+    else:
+        filled = _decoded(schedule.options).get("results", {}).get("kwargs", {})
+        given = {k: v for k, v in json.loads(schedule.kwargs).items() if k not in filled}
+        ordered = json.loads(schedule.args)
+        taken = _holes(holes, schedule.depends_on, definition, ordered, set(given))
+        schedule.kwargs = json.dumps(given | dict.fromkeys(taken))
+    schedule.options = _with_results(schedule.options, holes)
+
+
+def _checked(schedule: Schedule) -> Schedule:
+    start, end = schedule.start_at, schedule.end_at
+    if start is not None and end is not None and end < start:
+        raise InvalidScheduleSpecificationError(
+            f"Schedule {schedule.name!r} ends ({end}) before it starts ({start})."
+        )
+    return schedule

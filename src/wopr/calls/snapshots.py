@@ -1,0 +1,35 @@
+"""Snapshots whose payloads are decoded by the registered functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wopr.calls.registry import Registry
+from wopr.domain.codec import decode_plain
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.snapshot import plain_snapshot, snapshot
+from wopr.domain.task import TaskInfo, TaskRecord
+
+
+def info_of(record: TaskRecord, registry: Registry) -> TaskInfo:
+    """Return a snapshot of the record, its payloads decoded.
+
+    Payloads are decoded by the annotations of the registered function; where it
+    is not registered in this process, or no longer fits, as plain JSON.
+    """
+    definition = registry.definitions.get(record.name)
+    if definition is None:
+        return plain_snapshot(record)
+    codec = definition.codec
+    try:
+        args, kwargs = codec.decode_call(record.args, record.kwargs)
+    except InvalidCallError:
+        plain = plain_snapshot(record)
+        args, kwargs = plain.args, plain.kwargs
+    result: Any = None
+    if record.result is not None:
+        try:
+            result = codec.decode_result(record.result)
+        except InvalidCallError:
+            result = decode_plain(record.result)
+    return snapshot(record, args, kwargs, result)

@@ -1,0 +1,120 @@
+"""``wopr stats`` and ``wopr sql``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.errors import UsageError
+from wopr.cli.output import age, complain, document, plain, say, table
+from wopr.domain.status import TaskPriority
+from wopr.domain.terminal import clean
+from wopr.ports.answers import QueryResult
+from wopr.queue.queue import TaskQueue
+
+BACKLOG = """
+select category, priority, status, tasks, due, oldest_age_seconds
+from backlog order by category, priority desc, status
+"""
+
+
+def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Count the tasks by status and category; show what waits, how long, and what holds it."""
+
+    async def ask(queue: TaskQueue) -> dict[str, Any]:
+        return {
+            **await queue.get_task_stats(),
+            "backlog": list(await queue.sql(BACKLOG)),
+            "pauses": await queue.pauses(),
+            "limits": len(await queue.limits()),
+        }
+
+    found = with_queue(database, ask)
+    if as_json:
+        document(found)
+        return
+    say(f"{found['total']} tasks, {found['queued']} waiting, {found['running']} running")
+    if found["total"]:
+        table(("status", "tasks"), sorted(found["by_status"].items()))
+        table(("category", "tasks"), sorted(found["by_category"].items()))
+    if found["backlog"]:
+        columns = ("category", "priority", "status", "tasks", "due", "oldest")
+        table(columns, [_backlog_row(row) for row in found["backlog"]])
+    for pause in found["pauses"]:
+        target = pause.category if pause.category is not None else f"--task {pause.task}"
+        say(f"{pause.name} is paused: {pause.reason}. To go on: wopr resume {target}")
+    if found["limits"]:
+        say(f"Limits count; to see them: wopr limits list ({found['limits']})")
+
+
+def _backlog_row(row: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        row["category"],
+        TaskPriority(row["priority"]).name,
+        row["status"],
+        row["tasks"],
+        row["due"],
+        age(row["oldest_age_seconds"]),
+    )
+
+
+def sql(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")
+    ],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the database one read-only question in SQL. Its times are UTC.
+
+    A table cuts long values; --json and --csv print all of them.
+
+    Tables: tasks, transitions. Views: history, task_times, latency, backlog, failures.
+    """
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other.")
+    text = sys.stdin.read() if query == "-" else query
+    if not text.strip():
+        raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
+    result = with_queue(database, lambda queue: queue.sql(text))
+    if as_json:
+        names = _distinct(result.columns)
+        rows = [dict(zip(names, row, strict=True)) for row in result.rows]
+        document({"columns": names, "rows": rows, "truncated": result.truncated})
+    elif as_csv:
+        _print_csv(result)
+    else:
+        table(result.columns, result.rows)
+        say(f"{len(result)} {'row' if len(result) == 1 else 'rows'}")
+    if result.truncated:
+        complain(
+            f"Only the first {len(result)} rows: there are more. Narrow the query, or allow more "
+            "with WOPR_TASKS_QUERY_ROWS."
+        )
+
+
+def _distinct(names: tuple[str, ...]) -> list[str]:
+    """Return the names with a number behind each that came before: JSON keys are unique."""
+    found: list[str] = []
+    for name in names:
+        number, unique = 1, name
+        while unique in found:
+            number += 1
+            unique = f"{name}_{number}"
+        found.append(unique)
+    return found
+
+
+def _print_csv(result: QueryResult) -> None:
+    """Write CSV as it is into files and pipes, without control characters on a terminal."""
+    on_terminal = sys.stdout.isatty()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.columns)
+    for row in result.rows:
+        values = [plain(value) for value in row]
+        writer.writerow([clean(value) for value in values] if on_terminal else values)

@@ -1,0 +1,150 @@
+"""All settings, read when a queue is built: from the environment, then from files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from wopr.config.files import PREFIX, file_sources
+
+DEFAULT = "default"
+_SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
+_ADDRESS = re.compile(r"(?:(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]*):)?([0-9]{1,5})")
+
+
+def _is_on(value: object) -> object:
+    """Read a switch: ``1 true yes on`` in any case mean on, every other text means off."""
+    if isinstance(value, str):
+        return value.strip().lower() in {"1", "true", "yes", "on"}
+    return value
+
+
+def _size(value: str) -> str:
+    if not _SIZE.fullmatch(value):
+        raise ValueError("a size is a number and a unit, as in 500MB")
+    return value
+
+
+def _address(value: object) -> object:
+    text = str(value) if isinstance(value, int) else value
+    if isinstance(text, str):
+        found = _ADDRESS.fullmatch(text)
+        if not found or int(found[1]) > 65_535:
+            raise ValueError("an address is a port or host:port, as in 8080 or 0.0.0.0:8080")
+    return text
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def size_in_bytes(text: str) -> int:
+    """Return a size like ``500MB`` or ``1.5 GiB`` in bytes."""
+    number = text.rstrip("iBKMGT ")
+    unit = text[len(number) :].strip()
+    return int(float(number) * (1024 if "i" in unit else 1000) ** ("KMGT".index(unit[0]) + 1))
+
+
+class Settings(BaseSettings):
+    """Settings of a queue.
+
+    Each can be given here, as ``WOPR_TASKS_<NAME>`` in the environment, the same in ``.env``,
+    or by its name in ``wopr.toml`` or under ``[tool.wopr]`` in ``pyproject.toml``: the first
+    of these that has it counts. Files are those of the working directory.
+
+    Raises:
+        SettingsFileError: a file can't be read, or names a setting that there is not.
+        ValidationError: of pydantic: a value is wrong.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    enabled: Annotated[bool, BeforeValidator(_is_on)] = False
+    """Whether the queue does anything."""
+    database: Path = Path("wopr_tasks.duckdb")
+    """The DuckDB file; made when the queue is opened. Looking up tasks does not make one."""
+    scheduler: Annotated[bool, BeforeValidator(_is_on)] = True
+    """Whether the first workers of a process that owns the file start the scheduler too."""
+    memory_limit: Annotated[str, AfterValidator(_size)] = "200MB"
+    """DuckDB's memory limit."""
+    max_crashes: int = Field(default=3, ge=1)
+    """A task that was running in so many deaths of the process ends FAILED."""
+    window: int = Field(default=10_000, ge=10)
+    """Waiting tasks kept in memory per category and priority; the rest stays on disk."""
+    max_args_bytes: int = Field(default=262_144, ge=1)
+    """Largest arguments of a task, as JSON."""
+    max_result_bytes: int = Field(default=1_048_576, ge=1)
+    """Largest result of a task, as JSON."""
+    shutdown_seconds: float = Field(default=10.0, ge=0)
+    """Grace time of :meth:`TaskQueue.shutdown`."""
+    query_seconds: float = Field(default=30.0, gt=0)
+    """Longest run of one ``queue.sql``."""
+    query_rows: int = Field(default=100_000, ge=1)
+    """Most rows that one ``queue.sql`` answers."""
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+    ] = "INFO"
+    """Least level that ``wopr worker`` logs, and keeps with a task."""
+    log_format: Literal["console", "json", "auto"] = "console"
+    """How ``wopr worker`` logs; ``auto`` is console on a terminal, else json."""
+    log_lines: int = Field(default=1_000, ge=0)
+    """Log lines kept with a task per attempt; 0 keeps none."""
+    http: Annotated[str | None, BeforeValidator(_address)] = None
+    """``host:port`` where ``wopr worker`` answers ``/health``, ``/ready`` and ``/metrics``;
+    a port alone is one of this machine only."""
+    processes: int | None = Field(default=None, ge=1)
+    """Worker processes for tasks that run in one; ``None`` means one per usable CPU."""
+    process_max_tasks: int = Field(default=1_000, ge=1)
+    """A worker process is replaced after so many tasks."""
+    process_memory_limit: Annotated[str, AfterValidator(_size)] | None = None
+    """A worker process is replaced after a task that leaves it bigger; ``None``: never."""
+
+    @property
+    def process_memory_bytes(self) -> int | None:
+        """What ``process_memory_limit`` comes to."""
+        return (
+            None if self.process_memory_limit is None else size_in_bytes(self.process_memory_limit)
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where the values come from, the strongest first."""
+        files = [source for _, source in file_sources(settings_cls)]
+        return init_settings, env_settings, *files
+
+
+def origins(given: Mapping[str, str]) -> dict[str, str]:
+    """Return for each setting where its value comes from.
+
+    Args:
+        given: what comes before everything else, and what it is called, like a flag.
+
+    Raises:
+        SettingsFileError: see :class:`Settings`.
+    """
+    found = dict(given)
+    variables = {name.upper(): name for name in os.environ}
+    for name in EnvSettingsSource(Settings)():
+        found.setdefault(name, variables[f"{PREFIX}{name}".upper()])
+    for path, source in file_sources(Settings):
+        for name in source():
+            found.setdefault(name, str(path.absolute()))
+    return {name: found.get(name, DEFAULT) for name in Settings.model_fields}

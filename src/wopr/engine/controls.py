@@ -1,0 +1,161 @@
+"""Pauses and revocations that count in one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from wopr.domain.controls import Pause, Revocation, matches
+from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.status import LIVE
+from wopr.domain.task import TaskRecord
+from wopr.engine.pools.pool import Pool
+from wopr.engine.rules import Rules
+from wopr.engine.shared import Shared
+from wopr.ports.storage import TaskFilter
+
+log = logging.getLogger(__name__)
+
+PAUSED = "paused"
+PAGE = 1_000
+
+Cancel = Callable[[str, str], Awaitable[bool]]
+
+
+class Control:
+    """Holds back, and cancels, what an operator said."""
+
+    def __init__(
+        self, shared: Shared, rules: Rules, pools: Mapping[str, Pool], cancel: Cancel
+    ) -> None:
+        self._shared = shared
+        self._rules = rules
+        self._pools = pools
+        self._cancel = cancel
+        self._pauses: dict[str, Pause] = {}
+        self._revocations: dict[str, Revocation] = {}
+        self._categories: dict[str, Pause] = {}
+        self._cancelling: set[asyncio.Task[None]] = set()
+        rules.on_change(RuleKind.PAUSE, self._paused)
+        rules.on_change(RuleKind.REVOCATION, self._revoked)
+
+    def prepare(self, pool: Pool) -> None:
+        """Bring a new pool up to what counts."""
+        pool.background = self._shared.registry.category(pool.category).background
+        pool.wake()  # it may have been of the background until now
+        if pool.category in self._categories:
+            pool.hold(PAUSED)
+
+    # -- pauses ---------------------------------------------------------------
+
+    def _paused(self) -> None:
+        pauses = [Pause.from_rule(rule) for rule in self._rules.of(RuleKind.PAUSE)]
+        known, self._pauses = self._pauses, {one.name: one for one in pauses}
+        for name, one in self._pauses.items():
+            if known.get(name) != one:
+                log.info("Paused: %s, since %s: %s", name, one.since.isoformat(), one.reason)
+        for name in sorted(known.keys() - self._pauses.keys()):
+            log.info("Resumed: %s", name)
+        self._categories = {one.category: one for one in pauses if one.category is not None}
+        before = self._shared.paused
+        self._shared.paused = {one.task: one for one in pauses if one.task is not None}
+        resumed = before.keys() - self._shared.paused.keys()
+        for pool in self._pools.values():
+            if pool.category in self._categories:
+                pool.hold(PAUSED)
+            else:
+                pool.let_go_on(PAUSED)
+            if resumed & pool.lanes.unregistered:
+                pool.reread()
+
+    def pause_of(self, record: TaskRecord) -> Pause | None:
+        """Return what holds a task back; ``None`` if nothing is paused that it is of."""
+        return self._categories.get(record.category) or self._shared.paused.get(record.name)
+
+    # -- revocations ----------------------------------------------------------
+
+    def _revoked(self) -> None:
+        revoked: dict[str, list[Revocation]] = {}
+        for rule in self._rules.of(RuleKind.REVOCATION):
+            one = Revocation.from_rule(rule)
+            revoked.setdefault(one.task, []).append(one)
+        self._shared.revoked = revoked
+        known, self._revocations = (
+            self._revocations,
+            {one.name: one for several in revoked.values() for one in several},
+        )
+        for name, one in self._revocations.items():
+            if known.get(name) != one:
+                log.info("Revoked until lifted: tasks %s: %s", name, one.reason)
+        for name in sorted(known.keys() - self._revocations.keys()):
+            log.info("Revocation lifted: tasks %s", name)
+
+    def revoke(self, record: TaskRecord) -> bool:
+        """Cancel a task that is about to start, if a standing revocation is about it."""
+        for revocation in self._shared.revoked.get(record.name, ()):
+            if self._is_about(revocation, record):
+                task = self._shared.loop.create_task(self._end(record, revocation.reason))
+                self._cancelling.add(task)
+                task.add_done_callback(self._cancelling.discard)
+                return True
+        return False
+
+    async def _end(self, record: TaskRecord, reason: str) -> None:
+        try:
+            await self._cancel(record.id, reason)
+        except WoprError as error:  # it is in its queue again, and is looked at once more
+            log.error("Revoked task %s can't be cancelled yet: %s", record.id, error)
+            self._pools[record.category].back_off()
+
+    async def revoke_live(self, rule: Rule) -> int:
+        """Cancel the tasks that a revocation is about, waiting and running; return how many.
+
+        Raises:
+            InvalidCallError: it asks for arguments, and nobody here knows their names.
+        """
+        revocation = Revocation.from_rule(rule)
+        ended = 0
+        registered = revocation.task in self._shared.registry.definitions
+        for status in sorted(LIVE):
+            before: int | None = None
+            while True:
+                await self._shared.storage.flush()
+                page = await self._shared.storage.find(
+                    TaskFilter(name=revocation.task, status=status, limit=PAGE, before_seq=before)
+                )
+                if revocation.where and page and not registered:
+                    raise InvalidCallError(
+                        f"The function of task {revocation.task!r} is not registered in the "
+                        "process that owns the queue, so the names of its arguments are not known "
+                        "and nothing was cancelled. Revoke while its worker runs, which this call "
+                        "then reaches, or revoke all tasks of this name."
+                    )
+                found = [one for one in page if self._is_about(revocation, one)]
+                answers = await asyncio.gather(
+                    *(self._cancel(record.id, revocation.reason) for record in found)
+                )
+                ended += sum(answers)
+                if len(page) < PAGE:
+                    break
+                before = page[-1].seq
+        if ended:
+            log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
+        return ended
+
+    def _is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
+        if not revocation.where:
+            return True
+        definition = self._shared.registry.definitions.get(record.name)
+        if definition is None:  # nobody knows the names of its arguments
+            return False
+        try:
+            arguments = definition.codec.arguments(record.args, record.kwargs)
+        except Exception:  # noqa: BLE001 - they do not fit the function any more
+            return False
+        return matches(revocation.where, arguments)
+
+    async def close(self) -> None:
+        """Finish what is being cancelled."""
+        await asyncio.gather(*self._cancelling, return_exceptions=True)

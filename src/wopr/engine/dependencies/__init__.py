@@ -1,0 +1,1 @@
+"""Tasks that wait for others: who waits, for whom, and how they are let go."""

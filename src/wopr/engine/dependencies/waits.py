@@ -1,0 +1,57 @@
+"""One waiting task: what it waits for, and what it does when a parent fails."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from wopr.domain.newtask import OnParentFailure
+from wopr.domain.snapshot import decode_options, parents_of
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Wait:
+    """One waiting task."""
+
+    id: str
+    on_failure: OnParentFailure
+    open: int = 0
+    """How many of its parents have not ended."""
+    record: TaskRecord | None = None
+    """``None``: in the storage only."""
+    failed: str | None = None
+    """The first parent that did not succeed, unless it is to run anyway."""
+    stored: bool = False
+    """Whether the task itself is on disk, and it is known where its parents stand."""
+    leaving: bool = False
+    """Whether a transition that ends the waiting is on its way to the disk."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self.stored and not self.leaving and (not self.open or self.failed is not None)
+
+
+def parents_at(record: TaskRecord, known: dict[str, TaskStatus]) -> dict[str, TaskStatus]:
+    """Return where each parent stands.
+
+    One that is gone can't succeed any more; for a task that ran before, it once did.
+    """
+    gone = TaskStatus.SUCCESS if record.attempt else TaskStatus.FAILED
+    return {parent: known.get(parent, gone) for parent in parents_of(record)}
+
+
+def on_failure_of(record: TaskRecord) -> OnParentFailure:
+    """Return what a task does when a parent fails; one that can't be read is the usual one."""
+    if record.options is None:
+        return OnParentFailure.CANCEL
+    try:
+        options = decode_options(record.options)
+        return OnParentFailure(options.get("on_parent_failure", OnParentFailure.CANCEL.value))
+    except (ValueError, TypeError, AttributeError) as error:  # e.g. of a newer wopr
+        log.error("The on_parent_failure of task %s can't be read: %s", record.id, error)
+        return OnParentFailure.CANCEL

@@ -1,0 +1,1 @@
+"""Limits brought to the pools, and the bound of what may wait."""

@@ -1,0 +1,1 @@
+"""What starts next in a category, and what came of it."""

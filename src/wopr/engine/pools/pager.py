@@ -1,0 +1,98 @@
+"""Read a category's waiting tasks from the storage before memory runs dry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from wopr.domain.task import TaskRecord
+from wopr.engine.shared import Shared, naive_now
+
+if TYPE_CHECKING:
+    from wopr.engine.pools.pool import Pool
+
+log = logging.getLogger(__name__)
+
+
+class Pager:
+    """Pages in what the lanes of one pool do not hold."""
+
+    def __init__(self, pool: Pool, shared: Shared, window: int) -> None:
+        self._pool = pool
+        self._lanes = pool.lanes
+        self._shared = shared
+        self._page = max(window // 4, min(window, 10))  # small: the first page starts the work
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def page_in(self, now: datetime) -> None:
+        """Start reading for the lanes that run low."""
+        for priority, after in self._lanes.lanes_to_page():
+            self._lanes.page_started(priority)
+            self._spawn(self._page_lane(priority, after, self._lanes.latest))
+        if self._lanes.wants_later(now):
+            self._lanes.later_started()
+            self._spawn(self._page_later())
+
+    def trim(self) -> None:
+        """Leave to the storage what is over the window."""
+        for record in self._lanes.trim():
+            if record.waiting:  # the storage would not give it back
+                self._shared.release([record])
+            elif self._shared.storage.in_flight(record):  # nor would it yet
+                self._lanes.add_paged(record, self._lanes.latest)
+            else:
+                self._shared.live.pop(record.id, None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._shared.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
+        skip = sorted(self._lanes.unregistered)
+        with self._shared.reading() as changed:
+            try:
+                found = await self._shared.storage.ready(
+                    self._pool.category, priority, after, now, skip, self._page
+                )
+            except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+                self._lanes.page_failed(priority)
+                self._failed(error)
+                return
+        full = len(found) == self._page
+        self._lanes.page_ended(priority, found[-1].seq if found else None, full=full)
+        self._take(found, changed)
+
+    async def _page_later(self) -> None:
+        bound = self._lanes.later_beyond or naive_now(self._shared.clock)
+        skip = sorted(self._lanes.unregistered)
+        with self._shared.reading() as changed:
+            try:
+                found = await self._shared.storage.delayed(
+                    self._pool.category, bound, skip, self._page
+                )
+            except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
+                self._lanes.later_paging = False
+                self._failed(error)
+                return
+        full = len(found) == self._page
+        self._lanes.later_ended(found[-1].run_at if found else None, full=full)
+        self._take(found, changed)
+
+    def _failed(self, error: Exception) -> None:
+        log.error("Reading waiting tasks of %r failed: %s", self._pool.category, error)
+        self._pool.back_off()
+
+    def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
+        """Take a page, without what is in memory already or changed while it was read."""
+        now = naive_now(self._shared.clock)
+        live = self._shared.live
+        for record in found:
+            if record.id not in live and record.id not in changed:
+                live[record.id] = record
+                self._lanes.add_paged(record, now)
+        self.trim()
+        self._pool.wake()

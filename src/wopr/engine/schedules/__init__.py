@@ -1,0 +1,1 @@
+"""What is fired by time, with one owner."""

@@ -1,0 +1,172 @@
+"""What the parts of one engine share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from wopr.calls.registry import Registry
+from wopr.domain.clock import Clock
+from wopr.domain.controls import Pause, Revocation
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.engine.foreground import Foreground
+from wopr.executors.choice import Executors
+from wopr.ports.storage import Done, Entry, Storage
+
+log = logging.getLogger(__name__)
+
+
+class Following(Protocol):
+    """What is written together with the end of a task, because it waited for that."""
+
+    entries: list[Entry]
+
+    def done(self, error: BaseException | None) -> None:
+        """Go on once the commit is known."""
+        ...
+
+
+_NEVER = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
+Observer = Callable[[TaskRecord, Transition], None]
+"""Told of a transition that is on disk; in order, on the event loop."""
+
+
+class Observed:
+    """The ``done`` of a write that observers are told of."""
+
+    __slots__ = ("done", "entries", "shared")
+
+    def __init__(self, shared: Shared, entries: Sequence[Entry], done: Done) -> None:
+        self.shared = shared
+        self.entries = entries
+        self.done = done
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Go on, then tell the observers what is on disk now."""
+        try:
+            self.done(error)
+        finally:
+            if error is None:
+                self.shared.tell(self.entries)
+
+
+class Written:
+    """The ``done`` of a write that somebody awaits. One object, because there are many."""
+
+    __slots__ = ("after", "future")
+
+    def __init__(
+        self, future: asyncio.Future[None], after: Callable[[BaseException | None], None]
+    ) -> None:
+        self.future = future
+        self.after = after
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Go on, and tell who waits."""
+        try:
+            self.after(error)
+        finally:
+            if not self.future.cancelled():
+                if error is None:
+                    self.future.set_result(None)
+                else:
+                    self.future.set_exception(error)
+
+
+@dataclass(slots=True)
+class Shared:
+    """One engine's storage, clock and shared state; used on its event loop only."""
+
+    storage: Storage
+    registry: Registry
+    clock: Clock
+    rng: random.Random
+    loop: asyncio.AbstractEventLoop
+    ended: Callable[[TaskRecord], None]
+    follow: Callable[[TaskRecord], Following | None] = lambda record: None
+    release: Callable[[list[TaskRecord]], None] = lambda records: None
+    executors: Executors = field(default_factory=Executors)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a shutdown is to give no more grace time."""
+    foreground: Foreground = field(default_factory=Foreground)
+    paused: dict[str, Pause] = field(default_factory=dict)
+    """By the name of the task."""
+    revoked: dict[str, list[Revocation]] = field(default_factory=dict)
+    """By the name of the task."""
+    revoke: Callable[[TaskRecord], bool] = lambda record: False
+    """Cancels a task that is about to start, if it is revoked; whether it is."""
+    live: dict[str, TaskRecord] = field(default_factory=dict)
+    waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)
+    seen_at: datetime = _NEVER
+    """When the event loop was last seen alive."""
+    loop_lag: float = 0.0
+    """How many seconds late it was then."""
+    observers: list[Observer] = field(default_factory=list)
+    _reads: list[set[str]] = field(default_factory=list)
+
+    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+        """Hand transitions to the storage; see :meth:`wopr.ports.storage.Storage.submit`."""
+        if self.observers:
+            done = Observed(self, entries, done)
+        self.storage.submit(entries, done, urgent=urgent)
+
+    def tell(self, entries: Sequence[Entry]) -> None:
+        """Tell the observers; none can do harm to the work."""
+        observers = tuple(self.observers)  # one may take itself away
+        for record, transition in entries:
+            for observer in observers:
+                try:
+                    observer(record, transition)
+                except (Exception, asyncio.CancelledError):
+                    log.exception("An observer of task %s failed.", record.id)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[set[str]]:
+        """Give the set of tasks that leave memory while the storage is read.
+
+        What was read of those may be stale: they have changed since.
+        """
+        changed: set[str] = set()
+        self._reads.append(changed)
+        try:
+            yield changed
+        finally:
+            self._reads = [one for one in self._reads if one is not changed]
+
+    def left_memory(self, task_id: str) -> None:
+        """Note a task whose newest state only the storage has from now on."""
+        for changed in self._reads:
+            changed.add(task_id)
+
+    async def write(
+        self, entries: Sequence[Entry], after: Callable[[BaseException | None], None]
+    ) -> None:
+        """Return when the entries are on disk and ``after`` has run; raise what went wrong.
+
+        ``after`` runs even if the caller is cancelled meanwhile: then the write
+        goes on, and its outcome is unknown to the caller.
+        """
+        written = Written(self.loop.create_future(), after)
+        self.submit(entries, written)
+        await written.future
+
+    def send_away(self, error: Exception) -> None:
+        """End the waiting of all who wait for a task: the queue is closed."""
+        for futures in self.waiters.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # seen, should nobody await it any more
+        self.waiters.clear()
+
+
+def naive_now(clock: Clock) -> datetime:
+    """Return the time as records hold it: UTC, without a zone."""
+    return clock.now().replace(tzinfo=None)

@@ -1,0 +1,214 @@
+"""The verbs of a queue, whoever carries them out: this process, or the owner of the file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from wopr.config.settings import Settings
+from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.logline import LogLine
+from wopr.domain.newtask import NewTask
+from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.schedule import Schedule
+from wopr.domain.task import TaskRecord
+from wopr.engine.engine import Engine
+from wopr.engine.schedules.scheduler import Scheduler, View
+from wopr.insights.insights import Insights
+from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.storage import TaskFilter
+
+
+class ScheduleBackend(Protocol):
+    """Carries out what a queue is asked about its schedules; see the engine's scheduler."""
+
+    async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
+        """Bring the rows up to what the code declares."""
+        ...
+
+    async def add(self, new: Schedule) -> View:
+        """Add a schedule."""
+        ...
+
+    async def replace(self, new: Schedule) -> View:
+        """Give a schedule another rule."""
+        ...
+
+    async def pause(self, name: str, reason: str) -> View:
+        """Fire it no more until it is resumed."""
+        ...
+
+    async def resume(self, name: str) -> View:
+        """Go on with the next occurrence after now."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete a schedule."""
+        ...
+
+    async def run_now(self, name: str) -> str:
+        """Enqueue one task at once; return its id."""
+        ...
+
+    async def all(self) -> list[View]:
+        """Return all schedules by name."""
+        ...
+
+    async def get(self, name: str) -> View:
+        """Return a schedule and what it is doing."""
+        ...
+
+    async def tick(self) -> list[str]:
+        """Fire what is due; return the ids of the tasks."""
+        ...
+
+
+class RuleBackend(Protocol):
+    """Keeps the rules; see the engine's rule book."""
+
+    async def all(self, kind: RuleKind) -> list[Rule]:
+        """Return the rules of a kind, by name."""
+        ...
+
+    async def save(self, rules: Sequence[Rule]) -> None:
+        """Add or change rules."""
+        ...
+
+    async def merge(self, rule: Rule) -> Rule:
+        """Change those fields of a rule that its value has; null takes one away."""
+        ...
+
+    async def delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
+        """Delete rules; return those that there were."""
+        ...
+
+
+class Backend(Protocol):
+    """Carries out what a :class:`wopr.TaskQueue` is asked."""
+
+    @property
+    def schedules(self) -> ScheduleBackend:
+        """What is asked about schedules."""
+        ...
+
+    @property
+    def rules(self) -> RuleBackend:
+        """What is set at run time."""
+        ...
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is on disk."""
+        ...
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add many tasks; return their ids in order."""
+        ...
+
+    async def check_room(self, counts: Mapping[str, int]) -> None:
+        """Refuse so many tasks by category, where a backlog is full and does so."""
+        ...
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other in one commit; return their ids in order."""
+        ...
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return a task as it is on disk."""
+        ...
+
+    async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        ...
+
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return a task once it has ended."""
+        ...
+
+    async def cancel(self, task_id: str, reason: str | None = None) -> bool:
+        """Cancel a live task."""
+        ...
+
+    async def revoke(self, rule: Rule) -> int:
+        """Cancel the live tasks that a revocation is about; return how many."""
+        ...
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue."""
+        ...
+
+    async def recover(self, category: str | None) -> int:
+        """Decide about STARTED tasks that nobody runs."""
+        ...
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment."""
+        ...
+
+    async def stats(self) -> dict[str, Any]:
+        """Return exact counts."""
+        ...
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        ...
+
+    async def history(self, task_id: str) -> list[HistoryEntry]:
+        """Return a task's transitions in order."""
+        ...
+
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines that a task logged, in order."""
+        ...
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers by category and name."""
+        ...
+
+    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
+        """Run one read-only query."""
+        ...
+
+
+class LocalBackend:
+    """The verbs over the engine in this process."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.schedules = Scheduler(engine)
+        self._insights = Insights(engine, settings)
+        self._deleting = asyncio.Lock()
+        self.add = engine.add
+        self.add_many = engine.add_many
+        self.check_room = engine.check_room
+        self.add_flow = engine.add_flow
+        self.get = engine.get
+        self.find = engine.find
+        self.wait = engine.wait
+        self.cancel = engine.cancel
+        self.rules = engine.rules
+        self.revoke = engine.revoke
+        self.workers = self._insights.workers
+        self.logs = self._insights.logs
+        self.recover = engine.recover
+        self.stats = self._insights.stats
+        self.history = self._insights.history
+        self.sql = self._insights.sql
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment."""
+        async with self._deleting:
+            return await self.engine.shared.storage.cleanup(before, keep_history=keep_history)
+
+    async def retry(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue; not while its row may just be deleted."""
+        async with self._deleting:
+            return await self.engine.retry(task_id)
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        record = await self.engine.get(task_id)
+        if record is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
+        return await self._insights.explain(record)

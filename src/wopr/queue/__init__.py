@@ -1,0 +1,1 @@
+"""The public calls: TaskQueue and its faces."""

@@ -1,0 +1,283 @@
+"""What an operator sets at run time: limits, pauses, revocations. All of it is on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+from wopr.access.access import Access
+from wopr.calls.tasks import check_count, check_seconds
+from wopr.domain.checks import check_id, check_label
+from wopr.domain.clock import Clock
+from wopr.domain.controls import Pause, Revocation
+from wopr.domain.errors import InvalidCallError, QueueDisabledError
+from wopr.domain.jsontext import shown
+from wopr.domain.limits import Limit, OnFull, changed, check_expression, parse_rate
+from wopr.domain.logline import LogLine
+from wopr.domain.rule import Rule, RuleKind
+from wopr.ports.answers import WorkerInfo
+from wopr.ports.backend import Backend
+
+KEEP: Any = object()
+"""Leave this field of a limit as it is."""
+
+
+class Controls:
+    """Limits, pauses and revocations of a queue."""
+
+    enabled: bool
+    _opening: Access
+    _clock: Clock
+
+    # -- limits ---------------------------------------------------------------
+
+    async def set_limit(
+        self,
+        category: str,
+        *,
+        key: str | None = None,
+        concurrency: int | None = KEEP,
+        rate: str | tuple[int, float | timedelta] | None = KEEP,
+        fair_by: str | None = KEEP,
+        aging: float | timedelta | None = KEEP,
+        backlog: int | None = KEEP,
+        on_full: OnFull = KEEP,
+    ) -> Limit:
+        """Set limits of a category, or of each key inside of it; from now on, and durable.
+
+        What is not given stays as it is; ``None`` takes a limit away.
+
+        Args:
+            category: need not have any tasks yet.
+            key: an expression (JMESPath) over the arguments, like ``"customer"`` or
+                ``"order.customer.id"``: ``concurrency`` and ``rate`` then count for each of its
+                values. A call for which it gives nothing is not limited by it.
+            concurrency: so many tasks run at most at the same time.
+            rate: so many tasks start at most in any span of a period: ``"100/minute"``,
+                ``"5/2s"``, ``(100, 60.0)``.
+            fair_by: an expression; tasks with different values of it take turns, whatever
+                their priorities. Off by default.
+            aging: a waiting task gains one level of priority per so many seconds, so that LOW
+                is never starved. Off by default.
+            backlog: so many tasks wait at most.
+            on_full: what an enqueue does when they do: ``WAIT`` until there is room, ``REFUSE``
+                with :class:`BacklogFullError`, or ``DROP_OLDEST``: cancel those enqueued first.
+
+        Returns the limit as it is now.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be.
+            QueueDisabledError: the queue is switched off.
+            StorageError: nothing has changed.
+        """
+        category = check_label(category, "category")
+        key = None if key is None else check_expression(key, "key")
+        given = {
+            "concurrency": concurrency,
+            "rate": rate,
+            "fair_by": fair_by,
+            "aging": aging,
+            "backlog": backlog,
+            "on_full": on_full,
+        }
+        changes = _checked({name: value for name, value in given.items() if value is not KEEP})
+        backend = await self._changing()
+        wanted = changed(Limit(category=category, key=key), changes)
+        rule = Rule(RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._clock.now())
+        limit = Limit.from_json((await backend.rules.merge(rule)).value)
+        if limit.empty:
+            await backend.rules.delete(RuleKind.LIMIT, [limit.name])
+        return limit
+
+    async def remove_limit(self, category: str, key: str | None = None) -> bool:
+        """Take all limits of a category, or of a key inside of it, away; whether there were any."""
+        limit = Limit(category=check_label(category, "category"), key=key)
+        backend = await self._changing()
+        return bool(await backend.rules.delete(RuleKind.LIMIT, [limit.name]))
+
+    async def limits(self) -> list[Limit]:
+        """Return all limits, by category and key."""
+        return [Limit.from_json(rule.value) for rule in await self._stored(RuleKind.LIMIT)]
+
+    # -- pause ----------------------------------------------------------------
+
+    async def pause(
+        self, category: str | None = None, *, task: str | None = None, reason: str = "by hand"
+    ) -> None:
+        """Start no more tasks of a category, or of a name, until :meth:`resume`.
+
+        What runs goes on, and so does what is being claimed at this moment. It lasts over
+        restarts.
+
+        Raises:
+            InvalidCallError: not exactly one of the two is given.
+            QueueDisabledError: the queue is switched off.
+            StorageError: nothing has changed.
+        """
+        pause = Pause(
+            **_one(category, task),
+            reason=check_label(reason, "reason", longest=1_000),
+            since=self._clock.now(),
+        )
+        await (await self._changing()).rules.save([pause.to_rule()])
+
+    async def resume(self, category: str | None = None, *, task: str | None = None) -> bool:
+        """Start tasks of a category, or of a name, again; whether it was paused."""
+        pause = Pause(**_one(category, task), since=self._clock.now())
+        backend = await self._changing()
+        return bool(await backend.rules.delete(RuleKind.PAUSE, [pause.name]))
+
+    async def pauses(self) -> list[Pause]:
+        """Return what is paused."""
+        return [Pause.from_rule(rule) for rule in await self._stored(RuleKind.PAUSE)]
+
+    # -- revoke ---------------------------------------------------------------
+
+    async def revoke(
+        self,
+        task_id: str | None = None,
+        *,
+        task: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        standing: bool = False,
+        reason: str = "revoked",
+    ) -> int:
+        """Cancel waiting and running tasks, by id, by name, or by what they were called with.
+
+        Args:
+            task_id: of one task.
+            task: the name of the tasks.
+            where: only those whose arguments are so: an expression (JMESPath), usually the name
+                of a parameter, and the value that it has to give.
+            standing: go on with it: tasks of this name that are enqueued later are cancelled
+                instead of started, until :meth:`unrevoke`; also after a restart.
+            reason: is in the history of each.
+
+        Returns how many were cancelled now.
+
+        Raises:
+            InvalidCallError: neither or both of id and name are given, or an expression is wrong.
+            QueueDisabledError: the queue is switched off.
+            StorageError: some of them may be cancelled already.
+        """
+        if (task_id is None) == (task is None) or (task is None and (where or standing)):
+            raise InvalidCallError(
+                "revoke() takes the id of one task, or task= with a name and then also where= and "
+                "standing=."
+            )
+        reason = check_label(reason, "reason", longest=1_000)
+        backend = await self._changing()
+        if task_id is not None:
+            return int(await backend.cancel(check_id(task_id), reason))
+        revocation = Revocation(
+            task=check_label(task, "task"),
+            where=_where(where),
+            reason=reason,
+            since=self._clock.now(),
+        )
+        if standing:
+            await backend.rules.save([revocation.to_rule()])
+        return await backend.revoke(revocation.to_rule())
+
+    async def unrevoke(self, task: str, where: Mapping[str, Any] | None = None) -> bool:
+        """End a standing revocation; whether there was one. What it cancelled stays cancelled."""
+        found = Revocation(
+            task=check_label(task, "task"), where=_where(where), since=self._clock.now()
+        )
+        backend = await self._changing()
+        return bool(await backend.rules.delete(RuleKind.REVOCATION, [found.name]))
+
+    async def revocations(self) -> list[Revocation]:
+        """Return the standing revocations."""
+        return [Revocation.from_rule(rule) for rule in await self._stored(RuleKind.REVOCATION)]
+
+    # -- the foreground ---------------------------------------------------------
+
+    def foreground(self) -> AbstractAsyncContextManager[None]:
+        """Hold background categories back: ``async with queue.foreground(): …``.
+
+        While it is held anywhere in this process, categories that were declared with
+        ``queue.category(name, background=True)`` start no tasks; what runs goes on.
+        """
+        return self._opening.foreground.hold()
+
+    # -- look -----------------------------------------------------------------
+
+    async def worker_info(self) -> list[WorkerInfo]:
+        """Return the workers of the process that owns the file, by category and name."""
+        if not self.enabled or not self._opening.exists():
+            return []
+        return await (await self._opening.backend()).workers()
+
+    async def get_logs(self, task_id: str, limit: int = 10_000) -> list[LogLine]:
+        """Return the first lines that a task logged and that were kept, in order."""
+        if not self.enabled or not self._opening.exists():
+            return []
+        task_id, limit = check_id(task_id), check_count(limit, "limit", most=1_000_000)
+        return await (await self._opening.backend()).logs(task_id, limit)
+
+    # -- inside ---------------------------------------------------------------
+
+    async def _changing(self) -> Backend:
+        if not self.enabled:
+            raise QueueDisabledError
+        return await self._opening.backend()
+
+    async def _stored(self, kind: RuleKind) -> list[Rule]:
+        if not self.enabled or not self._opening.exists():
+            return []
+        return await (await self._opening.backend()).rules.all(kind)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "concurrency": lambda value: check_count(value, "concurrency", least=1),
+    "fair_by": lambda value: check_expression(value, "fair_by"),
+    "aging": lambda value: check_seconds(value, "aging", zero="refuse"),
+    "backlog": lambda value: check_count(value, "backlog", least=1),
+}
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a limit, if they can be what was given."""
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "on_full":
+            changes[name] = _on_full(value)
+        elif name == "rate":
+            changes["rate"], changes["per"] = (None, None) if value is None else parse_rate(value)
+        else:
+            changes[name] = None if value is None else _CHECKS[name](value)
+    return changes
+
+
+def _on_full(value: object) -> OnFull:
+    try:
+        return OnFull(value)
+    except ValueError:
+        names = ", ".join(policy.value for policy in OnFull)
+        raise InvalidCallError(f"on_full must be one of {names}, not {shown(value)}.") from None
+
+
+def _one(category: str | None, task: str | None) -> dict[str, str]:
+    if (category is None) == (task is None):
+        raise InvalidCallError(
+            "Name a category or a task, not both: queue.pause('mail') or "
+            "queue.pause(task='send_mail')."
+        )
+    if category is not None:
+        return {"category": check_label(category, "category")}
+    return {"task": check_label(task, "task")}
+
+
+def _where(where: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = {check_expression(key, "where"): value for key, value in (where or {}).items()}
+    try:
+        json.dumps(found)
+    except (TypeError, ValueError) as error:
+        raise InvalidCallError(
+            f"where= compares with JSON values, the way arguments are stored: {error}."
+        ) from None
+    return found

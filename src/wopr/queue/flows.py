@@ -1,0 +1,69 @@
+"""The calls of a queue that have to do with flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from wopr.access.access import Access
+from wopr.calls.signature import Step
+from wopr.domain.checks import check_id
+from wopr.domain.clock import Clock, IdFactory
+from wopr.domain.errors import QueueDisabledError
+from wopr.domain.newtask import NewTask
+from wopr.engine.shared import naive_now
+from wopr.flows.compile import compile_flow
+from wopr.flows.flow import Flow, flow_of
+from wopr.flows.handle import FlowHandle
+from wopr.flows.members import members_of
+from wopr.flows.reading import read_members
+
+if TYPE_CHECKING:
+    from wopr.queue.queue import TaskQueue
+
+R = TypeVar("R")
+
+
+class Flows:
+    """Enqueue flows, and find them again."""
+
+    enabled: bool
+    _opening: Access
+    _clock: Clock
+    _new_task: Callable[..., NewTask]
+    _flow_ids = IdFactory()
+
+    @overload
+    async def enqueue_flow(self, flow: Flow) -> FlowHandle[Any]: ...
+    @overload
+    async def enqueue_flow(self, flow: Step[R]) -> FlowHandle[R]: ...
+    async def enqueue_flow(self, flow: Flow | Step[Any]) -> FlowHandle[Any]:
+        """Enqueue tasks that belong together, in one commit; returns once it is on disk.
+
+        Args:
+            flow: what ``chain``, ``group``, ``chord`` or ``task.map`` gave, one call
+                ``task.s(…)``, or a :class:`Flow`. Up to 100,000 tasks.
+
+        Raises:
+            InvalidCallError: a call is wrong, or the flow has a cycle; nothing was written.
+            TaskNotFoundError: one depends on a task outside of the flow that nobody knows.
+            QueueDisabledError: the queue is switched off.
+            StorageError: the storage refused it.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        flow_id = self._flow_ids.new(naive_now(self._clock))
+        tasks = compile_flow(flow_of(flow), self._new_task, flow_id)
+        ids = await (await self._opening.backend()).add_flow(tasks)
+        return FlowHandle(cast("TaskQueue", self), flow_id, members_of(tasks, ids))
+
+    async def flow(self, flow_id: str) -> FlowHandle[Any]:
+        """Return a handle for the id of a flow that was kept elsewhere.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it (any more).
+            QueueDisabledError: the queue is switched off.
+        """
+        queue = cast("TaskQueue", self)
+        known = check_id(flow_id)
+        return FlowHandle(queue, known, await read_members(queue, known))

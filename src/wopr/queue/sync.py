@@ -1,0 +1,140 @@
+"""Use a queue from code without an event loop: one small bridge, not a second API."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from wopr.domain.errors import QueueClosedError
+
+if TYPE_CHECKING:
+    from wopr.access.access import Access
+    from wopr.queue.queue import TaskQueue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for all threads that use one queue."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="wopr-loop", daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        """End the loop and its thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+class SyncQueue:
+    """Calls any coroutine function of the queue and waits for it; from any thread.
+
+    ::
+
+        with queue.sync() as sync:
+            handle = sync(send_mail.enqueue, "ada@example.org")
+            print(sync(handle.result, timeout=10))
+
+    The queue runs on an event loop in a thread of its own until ``close``; workers
+    started through it run there. Where the queue is open on another thread's event loop,
+    as in a worker or through another bridge, calls run on that one.
+    """
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+        self._own: LoopThread | None = None
+
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run ``function(*args, **kwargs)`` on the queue's loop and return what it returns.
+
+        Raises:
+            QueueClosedError: called from the queue's own loop, which would wait for itself; or
+                the queue is closed by another thread meanwhile; or this process was forked.
+        """
+        with self._opening.bridging:  # what is handed over here, close() finds and ends
+            loop = self._running()
+            if _current_loop() is loop:
+                raise QueueClosedError(
+                    "A task that runs on the queue's own event loop can't wait for that loop: "
+                    "in an async task write `await function(…)`."
+                )
+            future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise QueueClosedError("The queue was closed while this call was under way.") from None
+
+    @property
+    def _opening(self) -> Access:
+        return self._queue._opening  # noqa: SLF001 - the two are one thing
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        home = self._opening.bridge
+        if home is None:
+            shared = self._opening.loop
+            if shared is not None:
+                return shared
+            home = self._opening.bridge = self._own = LoopThread()
+        if home.closing:
+            raise QueueClosedError("Another thread is closing the queue; wait for that to end.")
+        if not home.thread.is_alive():
+            raise QueueClosedError(
+                "This process was forked from one that used the queue already, and its thread "
+                "is not here. Use the queue, or start worker processes, after the fork only."
+            )
+        return home.loop
+
+    def close(self) -> None:
+        """Shut the queue down and end its thread. Idempotent; does nothing if it has none."""
+        with self._opening.bridging:
+            own, self._own = self._own, None
+            if own is None or not own.thread.is_alive():
+                return
+            own.closing = True
+            ending = asyncio.run_coroutine_threadsafe(self._end(), own.loop)
+        try:
+            ending.result()
+        finally:
+            own.end()
+            self._opening.bridge = None
+
+    async def _end(self) -> None:
+        """Shut down, and let no thread wait for ever for a call that is still under way."""
+        try:
+            await self._queue.shutdown()
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def __enter__(self) -> Self:
+        with self._opening.bridging:
+            self._running()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,1 @@
+"""How one claimed task runs: an attempt in, an outcome out. Writes nothing."""

@@ -1,0 +1,262 @@
+"""Run one attempt of one task and say what came of it. Touches no storage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from wopr.calls.registry import RunOptions
+from wopr.calls.resources import check_in_process
+from wopr.config.crashpoint import crashpoint
+from wopr.domain.codec import clip
+from wopr.domain.errors import PayloadError, StorageError, TaskRefusedError
+from wopr.domain.fold import first_start
+from wopr.domain.frames import without_ours
+from wopr.domain.limits import Meter
+from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
+from wopr.domain.retry import decide_retry
+from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
+from wopr.engine.shared import Shared, naive_now
+from wopr.executors.call import Call
+from wopr.executors.context import CurrentTask, set_current_task
+from wopr.running.inputs import unpack, with_results
+from wopr.running.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One run of a claimed task in a worker slot."""
+
+    __slots__ = (
+        "_progress_stored",
+        "_shared",
+        "context",
+        "definition",
+        "expired",
+        "interrupted",
+        "meters",
+        "number",
+        "options",
+        "over",
+        "progress_waits",
+        "record",
+        "slot",
+        "task",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        slot: Worker,
+        options: RunOptions,
+        report: Callable[[CurrentTask, float, str], None],
+        shared: Shared,
+    ) -> None:
+        self.record = record
+        self.slot: Worker | None = slot
+        self.options = options
+        self.definition = shared.registry.definitions[record.name]
+        self.number = record.attempt
+        self.context = CurrentTask(record.id, record.name, record.category, record.attempt, report)
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.meters: Sequence[Meter] = ()
+        self.interrupted: str | None = None
+        self.expired = False
+        self.over = False
+        """Whether its outcome is decided."""
+        self._shared = shared
+        self._progress_stored = -1e9
+        self.progress_waits = False
+
+    def stop(self, interrupted: str | None = None) -> None:
+        """Cancel the coroutine, or let go of the thread; a function may also look for itself."""
+        self.interrupted = interrupted
+        self.context.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def expire(self) -> None:
+        """Stop it, because it ran longer than it may."""
+        self.expired = True
+        self.context.cancel()
+        if self.task is not None:
+            self.task.cancel("timeout")
+
+    def may_store_progress(self, every: float) -> bool:
+        """Whether the last stored progress is at least ``every`` seconds old."""
+        now = self._shared.clock.monotonic()
+        if now - self._progress_stored < every:
+            return False
+        self._progress_stored = now
+        return True
+
+    async def run(self) -> Outcome:
+        """Call the function and return the outcome; nothing it raises gets out.
+
+        A ``CancelledError`` of the function's own making is a failure. One that
+        comes from outside while nobody asked for it means that the event loop is
+        going down: the attempt was interrupted.
+        """
+        set_current_task(self.context)
+        try:
+            crashpoint("attempt.before_run")
+            definition, record = self.definition, self.record
+            texts = record.args, record.kwargs
+            if definition.carriers:
+                await unpack(record, definition)
+            if record.depends_on is not None and record.options is not None:
+                texts = await with_results(record, definition, self._shared)
+            args, kwargs = definition.codec.decode_call(*texts)
+            if supplied := definition.codec.supplied:
+                resources = self._shared.registry.resources
+                args, kwargs = await resources.fill(supplied, args, kwargs)
+            value = await self._call(args, kwargs)
+            crashpoint("attempt.after_run")
+            return Succeeded(definition.codec.encode_result(value))
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if self.interrupted is not None:
+                return Interrupted(self.interrupted)
+            if not self.expired:
+                if current is not None and current.cancelling():
+                    return Interrupted("event loop closed")
+                return self._failed(error, 0.0, "the function raised CancelledError itself")
+            failure: BaseException = self._timeout_error(error)
+        except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
+            failure = error
+        try:
+            return await self._after(failure)
+        finally:
+            del failure  # it holds this frame, and this frame would hold it
+
+    async def _after(self, failure: BaseException) -> Outcome:
+        """Return what a failure comes to."""
+        if self.timer is not None and not self.expired:  # reading the history may take its time
+            self.timer.cancel()
+        try:
+            return self._failed(failure, await self._age())
+        except asyncio.CancelledError:  # stopped meanwhile
+            return Interrupted(self.interrupted or "event loop closed")
+
+    async def _age(self) -> float:
+        """Return the seconds since the first start of this budget of retries.
+
+        A row holds its last start only. The others are in the history, which is
+        read just for a policy that can stop by time.
+        """
+        record = self.record
+        first = record.started_at
+        if record.retry_count and self.options.retry.stop is not None:
+            try:
+                first = first_start(await self._shared.storage.history(record.id)) or first
+            except StorageError as error:
+                log.warning("The first start of task %s can't be read: %s", record.id, error)
+        if first is None:  # a shutdown gave it back while its function went on
+            return 0.0
+        return (naive_now(self._shared.clock) - first).total_seconds()
+
+    async def timed_out(self) -> Outcome:
+        """Return what a timeout comes to, while the function still goes on."""
+        return self._failed(self._timeout_error(None), await self._age())
+
+    def _timeout_error(self, cause: BaseException | None) -> TimeoutError:
+        error = TimeoutError(
+            f"attempt {self.number} of task '{self.definition.name}' ran longer than its timeout "
+            f"of {self.options.timeout:g} s"
+        )
+        error.__cause__ = cause
+        return error
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        middlewares = self._shared.registry.middlewares
+        if not middlewares:
+            return await self._execute(args, kwargs)
+
+        def after(number: int) -> Callable[[], Awaitable[Any]]:
+            if number == len(middlewares):
+                return lambda: self._execute(args, kwargs)
+            return lambda: middlewares[number](self.context, after(number + 1))
+
+        return await after(0)()
+
+    def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+        """Call the function by what runs it."""
+        definition, soft_timeout = self.definition, self.options.soft_timeout
+        executor = definition.executor
+        if executor is None:
+            executor = self._shared.registry.category(self.record.category).executor
+        if executor is None and definition.is_async and soft_timeout is None:
+            answer: Awaitable[Any] = definition.function(*args, **kwargs)
+            return answer
+        if definition.codec.supplied:
+            check_in_process(executor, definition.name)
+        call = Call(
+            definition.function, args, kwargs, self.context, soft_timeout, definition.is_async
+        )
+        return self._shared.executors.of(executor, definition.is_async).run(call)
+
+    def _failed(self, error: BaseException, age: float, reason: str | None = None) -> Failed:
+        """Describe the failure and ask the policy whether to try again."""
+        kind = type(error)
+        text = _text_of(error)
+        delay: float | None = None
+        if isinstance(error, TaskRefusedError):
+            reason = error.reason
+        if isinstance(error, Exception) and _may_retry(error):
+            delay, note = self._delay(error, age)
+            reason = note or reason
+        return Failed(
+            clip(f"{kind.__qualname__}: {text}" if text else kind.__qualname__, 65_536),
+            clip(_name_of(kind), 500),
+            clip(_traceback_of(error), 65_536),
+            delay,
+            None if reason is None else clip(reason, 1_000),
+        )
+
+    def _delay(self, error: Exception, age: float) -> tuple[float | None, str | None]:
+        record = self.record
+        limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
+        decision = decide_retry(
+            self.options.retry,
+            retry_count=record.retry_count,
+            max_retries=limit,
+            exception=error,
+            attempt=self.number,
+            seconds_since_first_start=max(age, 0.0),
+            rng=self._shared.rng,
+        )
+        return decision.delay, None if decision.delay is not None else decision.reason
+
+
+def _may_retry(error: Exception) -> bool:
+    if isinstance(error, TaskRefusedError):
+        return error.retryable
+    return not isinstance(error, PayloadError)
+
+
+def _name_of(kind: type[BaseException]) -> str:
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose __str__ raises
+        return "(its text can't be read)"
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback without wopr's own frames."""
+    try:
+        frames = without_ours(error.__traceback__)
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001 - never lose an outcome over its decoration
+        return _text_of(error)

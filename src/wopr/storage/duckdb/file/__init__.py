@@ -1,0 +1,1 @@
+"""The files of a database: found, locked, opened, checked, repaired, compacted."""

@@ -1,0 +1,331 @@
+"""The check behind ``wopr doctor``: each row of ``tasks`` is the fold of its transitions.
+
+Both tables are read in the order of the task ids, a range of ids at a time, and
+merged like two sorted lists: memory holds a few hundred rows, however many there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from wopr.domain.fold import apply
+from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
+from wopr.domain.task import COLUMNS, TaskRecord
+from wopr.domain.transition import Transition
+from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
+from wopr.storage.duckdb.replay import (
+    TRANSITION_COLUMNS,
+    record_from_add,
+    replay,
+    transition_from_row,
+)
+
+Progress = Callable[[int, int], None]
+"""Called with how many transitions were checked, of how many."""
+
+Row = tuple[Any, ...]
+
+_RANGE = 20_000  # transitions read by one query
+_FETCH = 200  # rows in Python at a time: each may carry a payload of a megabyte
+_SEQS = 1_000_000  # sequence numbers looked at together for duplicates
+
+_LEGAL = frozenset((before, after) for (before, _), after in TRANSITIONS.items())
+_JSON = frozenset({"args", "kwargs", "options", "result"})
+_UNLOGGED = frozenset({"progress", "progress_message"})
+"""Not in the log while a task is STARTED: they change too often to be history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is off. ``task_id`` is ``None`` when it is about the file as a whole."""
+
+    kind: str
+    text: str
+    task_id: str | None = None
+    expected: Any = None
+    actual: Any = None
+
+    def __str__(self) -> str:
+        about = f"task {self.task_id}: " if self.task_id else ""
+        return f"{self.kind}: {about}{self.text}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What the check found. ``unlisted`` counts the problems beyond the limit of the list."""
+
+    problems: list[Problem] = field(default_factory=list)
+    tasks: int = 0
+    transitions: int = 0
+    unlisted: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is off."""
+        return not self.problems
+
+
+def _silent(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+def check(
+    path: str | os.PathLike[str], *, progress: Progress = _silent, limit: int = 1_000
+) -> Report:
+    """Check a database file that no other process has open.
+
+    Opening it is what every opening is: what a crash left to fold is folded first.
+
+    Args:
+        path: the file.
+        progress: called now and then with the transitions done and in all.
+        limit: so many problems are listed, the others are counted.
+
+    Raises:
+        StorageOwnedError: another process has the file open.
+        StorageError: the file does not exist or can't be opened.
+    """
+    opened = open_database(path, create=False)
+    try:
+        return _Check(opened, progress, limit).run()
+    finally:
+        opened.close()
+
+
+class _Check:
+    """One examination of one open file."""
+
+    def __init__(self, opened: OpenedDatabase, progress: Progress, limit: int) -> None:
+        self._connection = opened.connection
+        self._tasks = opened.cursor()
+        self._log = opened.cursor()
+        self._progress = progress
+        self._limit = limit
+        self._total = 0
+        self.report = Report()
+
+    def run(self) -> Report:
+        for step in (
+            self._replay,
+            self._check_watermark,
+            self._check_tasks,
+            self._check_numbers,
+            self._check_unique_keys,
+        ):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - whatever can't be read is a finding
+                self._found("unreadable", f"{type(error).__name__}: {error}")
+        return self.report
+
+    def _found(
+        self,
+        kind: str,
+        text: str,
+        task_id: object = None,
+        expected: Any = None,
+        actual: Any = None,
+    ) -> None:
+        if len(self.report.problems) >= self._limit:
+            self.report.unlisted += 1
+            return
+        about = None if task_id is None else str(task_id)
+        self.report.problems.append(Problem(kind, text, about, expected, actual))
+
+    def _ask(self, sql: str, *params: Any) -> list[Any]:
+        return self._connection.execute(sql, list(params)).fetchall()
+
+    # -- the file ------------------------------------------------------------
+
+    def _replay(self) -> None:
+        replay(self._connection)
+
+    def _check_watermark(self) -> None:
+        [(newest, self._total)] = self._ask(
+            "select coalesce(max(seq), 0), count(*) from transitions"
+        )
+        found = [value for (value,) in self._ask("select value from meta where key = 'folded'")]
+        sane = len(found) == 1 and found[0].isdecimal() and int(found[0]) >= newest
+        if not sane:
+            self._found(
+                "watermark",
+                "meta.folded says up to which transition `tasks` is complete; after opening that "
+                "is the newest one",
+                expected=newest,
+                actual=found[0] if len(found) == 1 else found,
+            )
+
+    def _check_numbers(self) -> None:
+        """Find transitions with the same number, in ranges so that memory stays bounded."""
+        [(first, last)] = self._ask("select min(seq), max(seq) from transitions")
+        if first is None:
+            return
+        for low in range(first, last + 1, _SEQS):
+            for seq, count in self._ask(
+                "select seq, count(*) from transitions where seq >= ? and seq < ? "
+                "group by seq having count(*) > 1 order by seq",
+                low,
+                low + _SEQS,
+            ):
+                text = f"the number {seq} belongs to {count} transitions"
+                self._found("duplicate seq", text, expected=1, actual=count)
+
+    def _check_unique_keys(self) -> None:
+        live = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
+        for key, ids in self._ask(
+            "select unique_key, list(id order by seq) from tasks where unique_key is not null "
+            f"and status in ({live}) group by unique_key having count(*) > 1 order by unique_key"
+        ):
+            shown = [str(task_id) for task_id in ids]
+            text = f"{len(ids)} live tasks share the key {key!r}: {', '.join(shown[:5])}"
+            self._found("unique key", text, shown[0], expected=1, actual=len(ids))
+
+    # -- the tasks -----------------------------------------------------------
+
+    def _check_tasks(self) -> None:
+        bounds = [
+            bound
+            for (bound,) in self._ask(
+                "select distinct task_id from (select task_id, row_number() over "
+                f"(order by task_id) as n from transitions) where n % {_RANGE} = 0 order by task_id"
+            )
+        ]
+        self._progress(0, self._total)
+        for low, high in itertools.pairwise([None, *bounds, None]):
+            self._merge(low, high)
+            self._progress(self.report.transitions, self._total)
+
+    def _merge(self, low: UUID | None, high: UUID | None) -> None:
+        """Check the tasks with low <= id < high."""
+        where, params = _between("task_id", low, high)
+        self._log.execute(
+            f"select {TRANSITION_COLUMNS} from transitions{where} order by task_id, seq", params
+        )
+        where, params = _between("id", low, high)
+        self._tasks.execute(f"select {', '.join(COLUMNS)} from tasks{where} order by id", params)
+        rows = _stream(self._tasks)
+        row = next(rows, None)
+        for task_id, log in itertools.groupby(_stream(self._log), key=lambda entry: entry[1]):
+            while row is not None and row[0] < task_id:
+                row = self._without_history(row, rows)
+            own = []
+            while row is not None and row[0] == task_id:
+                own.append(row)
+                row = next(rows, None)
+            self._check_task(task_id, own, log)
+        while row is not None:
+            row = self._without_history(row, rows)
+
+    def _without_history(self, row: Row, rows: Iterator[Row]) -> Row | None:
+        self.report.tasks += 1
+        self._found("no history", "there is a row, but not one transition", row[0])
+        return next(rows, None)
+
+    def _check_task(self, task_id: UUID, rows: list[Row], log: Iterator[Row]) -> None:
+        self.report.tasks += len(rows)
+        record = self._fold(task_id, log)
+        if len(rows) > 1:
+            text = f"`tasks` has {len(rows)} rows with this id"
+            self._found("duplicate id", text, task_id, 1, len(rows))
+        if record is None:
+            return
+        if rows:
+            self._compare(record, rows[0])
+        elif record.status not in TERMINAL:
+            text = f"its history ends with {record.status.value}, but it has no row"
+            self._found("no row", text, task_id, record.status.value)
+
+    def _fold(self, task_id: UUID, log: Iterator[Row]) -> TaskRecord | None:
+        """Return the task as its transitions say it is, ``None`` if they can't be followed."""
+        record: TaskRecord | None = None
+        before: Transition | None = None
+        for count, row in enumerate(log):
+            self.report.transitions += 1
+            if count and record is None:
+                continue  # said already; the others are only counted
+            try:
+                transition = transition_from_row(row)
+                self._check_move(transition, before)
+                if before is None and transition.from_status is None:
+                    record = record_from_add(transition)
+                elif record is not None:
+                    apply(record, transition)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                text = f"transition {row[0]} can't be read: {type(error).__name__}: {error}"
+                self._found("unreadable", text, task_id)
+                record = None
+            else:
+                before = transition
+        return record
+
+    def _check_move(self, transition: Transition, before: Transition | None) -> None:
+        after = transition.to_status
+        came_from = transition.from_status
+        expected = before.to_status if before is not None else None
+        if came_from is not expected:
+            self._illegal(transition, "from", _name(expected), _name(came_from))
+        elif before is None and transition.reason == "takeover":
+            return  # of another program's file: its history before is not known
+        elif transition.reason == Move.SAVE.value:
+            return  # a storage's own call sets the row as a whole
+        elif (came_from, after) not in _LEGAL:
+            legal = sorted(to.value for source, to in _LEGAL if source is came_from)
+            self._illegal(transition, "to", legal, after.value)
+        attempt = before.attempt if before is not None else 0
+        attempt += after is TaskStatus.STARTED
+        if transition.attempt != attempt:
+            self._illegal(transition, "attempt", attempt, transition.attempt)
+
+    def _illegal(self, transition: Transition, what: str, expected: Any, actual: Any) -> None:
+        text = (
+            f"transition {transition.seq} ({_name(transition.from_status)} → "
+            f"{transition.to_status.value}, {transition.reason}): {what}"
+        )
+        self._found("illegal move", text, transition.task_id, expected, actual)
+
+    def _compare(self, record: TaskRecord, row: Row) -> None:
+        expected = record.row()
+        actual = TaskRecord.from_row(row).row()  # ids as texts
+        if expected == actual:
+            return
+        for column, wanted, found in zip(COLUMNS, expected, actual, strict=True):
+            if wanted == found or (column in _JSON and _same_json(wanted, found)):
+                continue
+            if column in _UNLOGGED and record.status is TaskStatus.STARTED:
+                continue
+            self._found("row differs", column, record.id, wanted, found)
+
+
+def _between(column: str, low: UUID | None, high: UUID | None) -> tuple[str, list[UUID]]:
+    """Return the condition low <= column < high, where ``None`` is no bound."""
+    bounds = [(f"{column} >= ?", low), (f"{column} < ?", high)]
+    given = [(condition, bound) for condition, bound in bounds if bound is not None]
+    text = " and ".join(condition for condition, _ in given)
+    return (f" where {text}" if text else ""), [bound for _, bound in given]
+
+
+def _stream(cursor: Any) -> Iterator[Row]:
+    while rows := cursor.fetchmany(_FETCH):
+        yield from rows
+
+
+def _same_json(one: str | None, other: str | None) -> bool:
+    """Whether two JSON texts say the same; no text and ``null`` are both no value."""
+    try:
+        return _canonical(one) == _canonical(other)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _canonical(text: str | None) -> str:
+    return json.dumps(None if text is None else json.loads(text), sort_keys=True)
+
+
+def _name(status: TaskStatus | None) -> str:
+    return status.value if status is not None else "nothing"

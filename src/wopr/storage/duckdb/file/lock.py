@@ -1,0 +1,173 @@
+"""The lock that makes one process the owner of a database file.
+
+DuckDB's own lock is a POSIX record lock: it silently vanishes when the process
+opens and closes the file a second time, and a second process then writes into
+the same file. Ours is ``flock`` on ``<file>.lock``, which nothing else opens.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+from wopr.domain.clock import Clock, SystemClock, boot_id
+from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.storage.duckdb.file.files import beside
+from wopr.storage.duckdb.file.location import SETTING
+
+if sys.platform != "win32":
+    import fcntl
+
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+class FileLock:
+    """Own ``<database>.lock`` from :meth:`acquire` to :meth:`release`.
+
+    The lock file stays when the lock is released: deleting it would let two
+    processes lock two files of the same name. It holds, as JSON, who owns it:
+    ``pid``, ``boot_id`` and ``started_at``. A forked child owns nothing: its
+    copy is closed at once, so the lock ends with the process that took it.
+    """
+
+    def __init__(self, database: Path, clock: Clock | None = None) -> None:
+        self.database = database
+        self.path = beside(database, ".lock")
+        self._clock = clock or SystemClock()
+        self._descriptor: int | None = None
+        self._pid = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether this process, not a parent it was forked from, owns the file."""
+        return self._descriptor is not None and self._pid == os.getpid()
+
+    def acquire(self) -> None:
+        """Become the owner, without waiting.
+
+        Raises:
+            StorageOwnedError: Another queue has the file; ``pid`` is its process.
+            StorageFileError: The lock file can't be made, or the file system
+                has no locks.
+
+        """
+        while self._descriptor is None:
+            descriptor = self._open()
+            try:
+                self._lock(descriptor)
+                if not self._still_there(descriptor):
+                    continue  # deleted between opening and locking: lock the new one
+                self._sign(descriptor)
+                self._descriptor, self._pid = descriptor, os.getpid()
+            finally:
+                if self._descriptor != descriptor:
+                    os.close(descriptor)
+        _live.add(self)
+
+    def release(self) -> None:
+        """Give the file free. Without effect when it is not held."""
+        descriptor, self._descriptor = self._descriptor, None
+        _live.discard(self)
+        if descriptor is None:
+            return
+        if self._pid == os.getpid():
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+    def forget(self) -> None:
+        """Close the copy that a forked child inherited; the parent's lock is untouched."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            return os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise StorageFileError(
+                f"The lock file {self.path} can't be opened: {error.strerror}. "
+                f"wopr needs it beside the database file. Correct its permissions, "
+                f"or set {SETTING} to a file elsewhere."
+            ) from error
+
+    def _lock(self, descriptor: int) -> None:
+        if sys.platform == "win32":
+            return  # DuckDB opens the file exclusively there, and keeps that lock
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _HELD:
+                raise self._owned(_read(descriptor)) from None
+            raise StorageFileError(
+                f"The file system of {self.path} can't lock files: {error.strerror}. Without a "
+                f"lock two processes would destroy the database. Set {SETTING} to a file on a "
+                f"local disk."
+            ) from error
+
+    def _still_there(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def _sign(self, descriptor: int) -> None:
+        owner = {
+            "pid": os.getpid(),
+            "boot_id": boot_id(),
+            "started_at": self._clock.now().isoformat(timespec="seconds"),
+        }
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, json.dumps(owner).encode())
+
+    def _owned(self, owner: dict[str, Any]) -> StorageOwnedError:
+        pid = owner.get("pid")
+        since = f" since {owner['started_at']}" if "started_at" in owner else ""
+        if pid == os.getpid() and owner.get("boot_id") == boot_id():
+            return StorageOwnedError(
+                f"This process (pid {pid}) has the database file {self.database} open already"
+                f"{since}. Use that TaskQueue, or shut it down before opening another one.",
+                pid=pid,
+            )
+        if owner and owner.get("boot_id") != boot_id():
+            who = f"process {pid} of another machine, which shares this directory"
+        else:
+            who = f"process {pid}" if pid else "a process that has not signed its lock yet"
+        return owned_error(self.database, who + since, pid)
+
+
+def owned_error(database: Path, who: str, pid: int | None) -> StorageOwnedError:
+    """Return the error for a file that somebody else has, with what can be done."""
+    stop = f"stop it (kill {pid})" if pid else "stop it"
+    return StorageOwnedError(
+        f"The database file {database} belongs to {who}, and only one process can have it open. "
+        f"Use the queue of that process, {stop}, or set {SETTING} to another file.",
+        pid=pid,
+    )
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        owner = json.loads(os.read(descriptor, 4096))
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+_live: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_live):
+        lock.forget()
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

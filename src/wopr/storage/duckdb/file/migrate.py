@@ -1,0 +1,276 @@
+"""Bring the schema of a file to the newest revision; the only user of alembic.
+
+Alembic and SQLAlchemy take a quarter of a second to import, and their dialect
+leaves a second DuckDB instance with nine threads behind. So they are imported
+only to upgrade: a file of the newest revision is recognised with one plain query,
+and a new one is made from the SQL that the migrations render to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from wopr.domain.errors import SchemaError
+from wopr.storage.duckdb.file.files import copy_database
+from wopr.storage.duckdb.file.location import locate
+from wopr.storage.duckdb.file.lock import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alembic.config import Config
+    from sqlalchemy.engine import Connection
+
+log = logging.getLogger(__name__)
+
+_FILE = re.compile(r"(\d{4})_\w+\.py")
+TABLES = ("tasks", "transitions", "schedules", "rules", "task_logs", "meta")
+VERSION_TABLE = "alembic_version"
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What schema a file has, read without writing.
+
+    ``revision`` is ``None`` in a file that alembic never saw; ``tables`` then maps
+    each of its tables to its columns and their types, in order.
+    """
+
+    revision: str | None
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def directory() -> Path:
+    """Return the folder of the migrations: in the installed package or in the repository."""
+    package = Path(str(files("wopr")))
+    installed = package / "_migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+def revisions() -> list[str]:
+    """Return the known revisions, oldest first: the numbers their files start with."""
+    found = (_FILE.fullmatch(entry.name) for entry in os.scandir(directory() / "versions"))
+    return sorted(match[1] for match in found if match)
+
+
+@cache
+def head() -> str:
+    """Return the newest revision, the one that this wopr works with."""
+    return revisions()[-1]
+
+
+def examine(connection: duckdb.DuckDBPyConnection) -> FileState:
+    """Return the state of the connected file; writes nothing."""
+    try:
+        rows = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()
+    except duckdb.CatalogException:
+        rows = []
+    if not rows:
+        return FileState(None, _tables(connection))
+    revision = ", ".join(str(row[0]) for row in rows)
+    if revision != head():
+        return FileState(revision)
+    try:
+        connection.execute(f"SELECT 1 FROM {', '.join(TABLES)} LIMIT 0")
+    except duckdb.CatalogException:
+        found = _tables(connection)
+        return FileState(revision, found, tuple(name for name in TABLES if name not in found))
+    return FileState(revision)
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    tables: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+        "WHERE NOT internal ORDER BY table_name, column_index"
+    ).fetchall():
+        tables.setdefault(table, {})[column] = kind
+    tables.pop(VERSION_TABLE, None)
+    return tables
+
+
+def refuse_unknown(path: Path, state: FileState) -> None:
+    """Raise unless the file's revision is one that this wopr can upgrade.
+
+    Raises:
+        SchemaError: It is of a newer wopr, or of another program.
+
+    """
+    if state.missing:
+        raise SchemaError(
+            f"{path} says it has schema {state.revision} of wopr, but it lacks "
+            f"{', '.join(state.missing)}; it has {', '.join(state.tables) or 'no table'}. It was "
+            f"not changed. Restore a backup, or set WOPR_TASKS_DATABASE to another file."
+        )
+    if state.revision not in revisions():
+        raise SchemaError(
+            f"{path} has schema {state.revision}; this wopr knows {', '.join(revisions())}. "
+            f"It was written by a newer wopr, or by another program that uses alembic. It was not "
+            f"changed. Upgrade (pip install --upgrade wopr), or set WOPR_TASKS_DATABASE to "
+            f"another file."
+        )
+
+
+def back_up(path: Path, revision: str) -> Path:
+    """Copy a file that is not open to ``<file>.backup-<revision>`` and return the copy."""
+    copy = copy_database(path, f"{path.name}.backup-{revision}")
+    log.warning(
+        "%s has schema %s, this wopr has %s: it is upgraded now. A copy as it was: %s.",
+        path,
+        revision,
+        head(),
+        copy,
+    )
+    return copy
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give an empty database the newest schema, without importing alembic if that can be.
+
+    ``head.sql`` is what ``alembic upgrade head --sql`` prints; a test holds the two
+    together. What it may lack the migrations add.
+    """
+    try:
+        script = (directory() / "head.sql").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        script = ""
+    connection.execute(script)
+    if examine(connection).revision != head():
+        upgrade(connection)
+
+
+def upgrade(connection: duckdb.DuckDBPyConnection, target: str = "head") -> None:
+    """Run the missing migrations on a connected file, all in one transaction."""
+    from alembic import command
+
+    _run(connection, lambda config: command.upgrade(config, target))
+
+
+def stamp(connection: duckdb.DuckDBPyConnection, revision: str) -> None:
+    """Write into a connected file that it has the schema of ``revision``, changing nothing else."""
+    from alembic import command
+
+    _run(connection, lambda config: command.stamp(config, revision))
+
+
+def current(path: str | os.PathLike[str]) -> str | None:
+    """Return the revision of a file that nobody has open, ``None`` if alembic never saw it.
+
+    Raises:
+        StorageOwnedError: A process has it open.
+        StorageFileError: It does not exist or can't be opened.
+
+    """
+    with _plain(path) as connection:
+        return examine(connection).revision
+
+
+def check(path: str | os.PathLike[str]) -> list[str]:
+    """Return how a file that nobody has open differs from the schema; empty if it does not.
+
+    Raises:
+        StorageOwnedError: A process has it open.
+        StorageFileError: It does not exist or can't be opened.
+
+    """
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from wopr.storage.schema import metadata
+
+    with connected(path) as connection:
+        options = {"include_object": include_object, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        differences = [str(difference) for difference in compare_metadata(context, metadata)]
+        return differences + _view_differences(connection)
+
+
+def _view_differences(connection: Connection) -> list[str]:
+    from sqlalchemy import text
+
+    from wopr.storage.schema import VIEWS
+
+    rows = connection.execute(
+        text("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name")
+    )
+    found = {str(row[0]) for row in rows}
+    lacking = [f"view {name} is missing" for name in sorted(set(VIEWS) - found)]
+    return lacking + [f"view {name} is unknown" for name in sorted(found - set(VIEWS))]
+
+
+@contextmanager
+def connected(path: str | os.PathLike[str]) -> Iterator[Connection]:
+    """Lock a file and give a SQLAlchemy connection to it, for alembic's own commands."""
+    with _plain(path) as connection, _alchemy(connection) as wrapped:
+        yield wrapped
+
+
+@contextmanager
+def _plain(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    real = locate(path, create=False)
+    lock = FileLock(real)
+    lock.acquire()
+    try:
+        with duckdb.connect(str(real), config={"wal_autocheckpoint": "16GB"}) as connection:
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+            yield connection
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _alchemy(connection: duckdb.DuckDBPyConnection) -> Iterator[Connection]:
+    """Give the same connection to SQLAlchemy: a second one could not have its configuration."""
+    from duckdb_sqlalchemy import ConnectionWrapper
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine(
+        "duckdb://",
+        creator=lambda: ConnectionWrapper(connection.cursor()),
+        poolclass=StaticPool,
+    )
+    try:
+        with engine.connect() as wrapped:
+            yield wrapped
+    finally:
+        engine.dispose()
+
+
+def _run(connection: duckdb.DuckDBPyConnection, action: Callable[[Config], None]) -> None:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    from sqlalchemy.exc import DBAPIError
+
+    with _alchemy(connection) as wrapped:
+        config.attributes["connection"] = wrapped
+        try:
+            action(config)
+        except DBAPIError as error:
+            raise (error.orig or error) from error
+
+
+def include_object(item: Any, name: str | None, kind: str, reflected: Any, other: Any) -> bool:
+    """Tell alembic's comparison what to compare: all but its own table."""
+    return not (kind == "table" and name == VERSION_TABLE)
+
+
+def number_revision(context: Any, revision: Any, directives: list[Any]) -> None:
+    """Give a new migration the next number instead of a random one."""
+    if directives:
+        directives[0].rev_id = f"{int(revisions()[-1]) + 1:04d}"

@@ -1,0 +1,105 @@
+"""The reads of the storage that need ``tasks`` to be complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.ports.storage import Counts, LaneCount, TaskFilter
+from wopr.storage.duckdb import reads
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from wopr.storage.duckdb.writer import Writer
+
+T = TypeVar("T")
+
+
+class ReadCalls:
+    """Each brings ``tasks`` up to everything submitted before, then reads."""
+
+    if TYPE_CHECKING:  # what the storage itself has; documented there
+        _writer: Writer
+
+        async def _read(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T: ...
+
+    async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Return those of the tasks that there are, as they are on disk."""
+        known = self._writer.folding.dirty.get  # one call: the writer's thread takes them out
+        dirty = {one: known(one) for one in task_ids}
+        found = {one: TaskRecord.from_row(row[0]) for one, row in dirty.items() if row is not None}
+        rest = [one for one in task_ids if one not in found]
+        if rest:
+            found |= await self._read(lambda cursor: reads.get_many(cursor, rest))
+        return found
+
+    async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
+        """Return the status on disk of those of the tasks that there are."""
+        return await self._read(lambda cursor: reads.statuses(cursor, task_ids))
+
+    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
+        """Return tasks that wait for others, in enqueue order."""
+        return await self._read(lambda cursor: reads.waiting(cursor, after_seq, limit))
+
+    async def find(self, query: TaskFilter) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
+        return await self._read(lambda cursor: reads.find(cursor, query))
+
+    async def ready(
+        self,
+        category: str,
+        priority: int,
+        after_seq: int,
+        now: datetime,
+        skip: Sequence[str],
+        limit: int,
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at ``now``, in enqueue order."""
+        return await self._read(
+            lambda cursor: reads.ready(cursor, category, priority, after_seq, now, skip, limit)
+        )
+
+    async def delayed(
+        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+    ) -> list[TaskRecord]:
+        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        return await self._read(
+            lambda cursor: reads.delayed(cursor, category, not_before, skip, limit)
+        )
+
+    async def lanes(self, now: datetime) -> list[LaneCount]:
+        """Return the lanes that have waiting tasks."""
+        return await self._read(lambda cursor: reads.lanes(cursor, now))
+
+    async def orphans(self) -> list[TaskRecord]:
+        """Return the STARTED tasks; at opening, their owner is dead."""
+        return await self._read(reads.orphans)
+
+    async def unique_keys(self) -> dict[str, str]:
+        """Return key -> task id of all live tasks that have a key."""
+        return await self._read(reads.unique_keys)
+
+    async def counts(self) -> Counts:
+        """Return exact counts of all tasks."""
+        return await self._read(reads.counts)
+
+    async def position(self, record: TaskRecord, now: datetime) -> int:
+        """Return how many waiting tasks of its category start before this one."""
+        return await self._read(lambda cursor: reads.position(cursor, record, now))
+
+    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+        """Return when tasks of a category were claimed since a moment, in order."""
+        return await self._read(lambda cursor: reads.starts(cursor, category, since))
+
+    async def backlog(self, category: str) -> int:
+        """Return how many tasks of a category are PENDING or RETRY."""
+        return await self._read(lambda cursor: reads.backlog(cursor, category))
+
+    async def history(self, task_id: str) -> list[Transition]:
+        """Return the transitions of a task in order."""
+        return await self._read(lambda cursor: reads.history(cursor, task_id))

@@ -1,0 +1,1 @@
+"""Somebody's four calls as a storage."""
