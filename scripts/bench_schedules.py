@@ -16,6 +16,7 @@ from wopr import Overlap, Settings, TaskQueue
 from wopr.domain.schedule import Schedule, decide, settle
 from wopr.domain.triggers import Cron, Interval, Trigger
 from wopr.engine.schedules.book import ScheduleBook
+from wopr.queue.queue import inside
 
 ACTIVE = 10_000
 BURST = 1_000
@@ -87,7 +88,7 @@ async def many(result: dict[str, float]) -> None:
         queue = await with_rows(folder, clock, every, ACTIVE)
         queue.register_task("noop")(noop)
         await queue.start_workers("default", 10)
-        book = queue._opening._backend.schedules._book  # noqa: SLF001 - what is measured
+        book = inside(queue).access._backend.schedules._book  # noqa: SLF001 - what is measured
         whole = []
         for _ in range(TICKS):
             clock.time += timedelta(seconds=1)

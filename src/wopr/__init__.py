@@ -5,8 +5,9 @@ of all errors.
 """
 
 from wopr.config.settings import Settings
-from wopr.core.schedules import ScheduleInfo
-from wopr.core.task import Task, TaskHandle
+from wopr.core.handle import TaskHandle
+from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.core.task import Task
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.crontab import Crontab, Month, Weekday
 from wopr.domain.errors import (

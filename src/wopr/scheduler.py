@@ -19,7 +19,7 @@ from uuid import NAMESPACE_OID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from wopr.config.settings import Settings
-from wopr.core.schedules import ScheduleOptions
+from wopr.core.scheduleinfo import ScheduleOptions
 from wopr.domain import status
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import (

@@ -10,6 +10,7 @@ from support.queues import DuckDBHome, Gate, Home, ended, running, until, until_
 from wopr import InvalidCallError, TaskQueue, TaskStatus
 from wopr.domain.rule import Rule, RuleKind
 from wopr.ports.storage import Storage
+from wopr.queue.queue import inside
 
 SUCCESS, PENDING, CANCELLED = TaskStatus.SUCCESS, TaskStatus.PENDING, TaskStatus.CANCELLED
 
@@ -30,7 +31,7 @@ async def status(queue: TaskQueue, task_id: str) -> TaskStatus:
 
 
 def storage_of(queue: TaskQueue) -> Storage:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine.shared.storage
 

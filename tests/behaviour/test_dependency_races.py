@@ -23,6 +23,7 @@ from wopr import (
     current_task,
 )
 from wopr.engine.dependencies.dependents import Dependents
+from wopr.queue.queue import inside
 from wopr.storage.duckdb.file.doctor import check
 from wopr.storage.duckdb.storage import DuckDBStorage
 
@@ -69,7 +70,7 @@ async def test_a_retried_task_whose_parents_were_cleaned_up_runs_again(home: Hom
         parent_info = await parent.info()
         assert child_info.completed_at is not None
         assert parent_info.completed_at is not None
-        storage = queue._opening._engine.shared.storage  # type: ignore[union-attr]
+        storage = inside(queue).access._engine.shared.storage  # type: ignore[union-attr]
         before = parent_info.completed_at.replace(tzinfo=None)
         assert 1 == await storage.cleanup(before, keep_history=False)
         assert await queue.retry_task(child.id)
@@ -79,7 +80,7 @@ async def test_a_retried_task_whose_parents_were_cleaned_up_runs_again(home: Hom
 
 def dependents(queue: TaskQueue) -> Dependents:
     """Return what keeps the waiting tasks of an open queue."""
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine.dependents
 

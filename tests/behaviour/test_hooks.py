@@ -12,6 +12,7 @@ from support.queues import PATIENCE, DuckDBHome, Gate, Home, ended, running, unt
 from wopr import CurrentTask, InvalidCallError, TaskEvent, TaskStatus, current_task
 from wopr.domain.events import EVENTS, KINDS, TaskFailed, TaskRetrying, TaskSucceeded
 from wopr.domain.status import Move
+from wopr.queue.queue import inside
 
 
 async def test_handlers_are_told_in_order_after_it_is_on_disk(home: Home) -> None:
@@ -338,7 +339,7 @@ async def test_a_handler_that_was_given_twice_is_taken_away_once(durable_home: D
 
     offs = [queue.on("task.enqueued", handler) for _ in range(2)]
     async with queue:
-        engine = queue._opening._engine
+        engine = inside(queue).access._engine
         assert engine is not None
         observers = len(engine.shared.observers)
         offs[0]()

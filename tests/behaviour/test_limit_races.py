@@ -31,12 +31,13 @@ from wopr import (
 )
 from wopr.engine.engine import Engine
 from wopr.engine.pools.pool import Pool
+from wopr.queue.queue import inside
 
 T = TypeVar("T")
 
 
 def engine_of(queue: TaskQueue) -> Engine:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine
 

@@ -15,6 +15,7 @@ from wopr import (
     TaskQueue,
     TaskStatus,
 )
+from wopr.queue.queue import inside
 
 UNKNOWN = "0190cafe-0000-7000-8000-000000000000"
 
@@ -132,7 +133,7 @@ async def test_many_may_wait_for_one_task(home: Home) -> None:
         assert [7] * 20 == await asyncio.gather(*waiting)
         with pytest.raises(asyncio.CancelledError):
             await impatient
-        assert {} == queue._opening._engine.shared.waiters  # type: ignore[union-attr]
+        assert {} == inside(queue).access._engine.shared.waiters  # type: ignore[union-attr]
 
 
 async def test_stats_count_more_than_a_thousand(home: Home) -> None:

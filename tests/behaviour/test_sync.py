@@ -14,6 +14,7 @@ import pytest
 
 from support.queues import PATIENCE, DuckDBHome, Home
 from wopr import QueueClosedError, TaskNotRegisteredError, TaskQueue
+from wopr.queue.queue import inside
 from wopr.queue.sync import SyncQueue
 
 
@@ -153,7 +154,7 @@ def test_calls_while_another_thread_closes_end_with_an_error(home: Home) -> None
         waiting = threads.submit(sync, waits)
         assert begun.wait(PATIENCE)
         closing = threads.submit(sync.close)
-        while not (bridge := queue._opening.bridge) or not bridge.closing:
+        while not (bridge := inside(queue).access.bridge) or not bridge.closing:
             assert not closing.done()
         with pytest.raises(QueueClosedError, match="is closing the queue"):
             other(queue.get_task_stats)

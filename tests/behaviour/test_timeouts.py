@@ -11,13 +11,14 @@ from tenacity import stop_after_attempt, wait_fixed
 
 from support.queues import DuckDBHome, Gate, Home, ended, running, until
 from wopr import SoftTimeoutError, TaskQueue, TaskStatus, current_task
+from wopr.queue.queue import inside
 from wopr.running.attempt import Attempt
 
 SUCCESS, FAILED, CANCELLED = TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED
 
 
 def attempt_of(queue: TaskQueue, task_id: str) -> Attempt:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine.pools["default"].running[task_id]
 
@@ -125,7 +126,7 @@ async def test_a_thread_that_ran_out_of_time_is_left_to_itself_and_reported(
         [info] = await ended(queue, (await stuck.enqueue()).id)
         assert info.status is FAILED
         assert await (await other.enqueue()).result() == "ran"
-        engine = queue._opening._engine
+        engine = inside(queue).access._engine
         assert engine is not None
         abandoned = engine.shared.executors
 
@@ -208,7 +209,7 @@ async def test_a_second_shutdown_without_grace_ends_the_grace_time_of_the_first(
 
 def _stopping(queue: TaskQueue) -> Callable[[], Awaitable[bool]]:
     async def look() -> bool:
-        engine = queue._opening.engine
+        engine = inside(queue).access.engine
         return engine is not None and engine.stopping
 
     return look

@@ -14,6 +14,7 @@ from faults.conftest import PATIENCE, Fault, until
 from support.audit import clean
 from wopr import TaskQueue, TaskStatus, current_task
 from wopr.domain.errors import StorageError
+from wopr.queue.queue import inside
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.folding import Folding
@@ -489,7 +490,7 @@ async def test_a_revoked_task_whose_cancel_fails_is_cancelled_later_and_not_too_
     await queue.revoke(task="double", standing=True)
     handle = await double.enqueue(1)
     backed_off = []
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     pool = engine.pool("c")
     back_off = pool.back_off

@@ -14,13 +14,14 @@ from faults.conftest import PATIENCE, Fault, until
 from support.audit import clean
 from wopr import OnFull, StorageError, TaskQueue, TaskStatus
 from wopr.engine.limits.limits import Limits
+from wopr.queue.queue import inside
 from wopr.storage.duckdb.storage import DuckDBStorage
 
 FULL = duckdb.TransactionException("could not write all bytes: No space left on device")
 
 
 def limits_of(queue: TaskQueue) -> Limits:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine.limits
 
@@ -119,7 +120,7 @@ async def test_a_task_whose_claim_failed_leaves_its_place_under_the_limit(
 
 
 def _meters(queue: TaskQueue) -> list[Any]:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     gate = engine.pools["c"].gate
     assert gate is not None

@@ -27,6 +27,7 @@ from wopr import (
 from wopr.calls.tasks import new_task
 from wopr.domain.clock import SystemClock
 from wopr.engine.engine import Engine
+from wopr.queue.queue import inside
 from wopr.storage.duckdb.storage import DuckDBStorage
 from wopr.storage.duckdb.writer import Row, Write, Writer
 
@@ -213,7 +214,7 @@ def other_category(queue: TaskQueue, ran: list[str]) -> None:
 
 
 def engine_of(queue: TaskQueue) -> Engine:
-    engine = queue._opening._engine
+    engine = inside(queue).access._engine
     assert engine is not None
     return engine
 

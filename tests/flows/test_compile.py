@@ -15,6 +15,7 @@ from wopr.flows import Flow, Signature, chain, chord, group
 from wopr.flows import compile as compiling
 from wopr.flows.compile import compile_flow
 from wopr.flows.flow import flow_of
+from wopr.queue.queue import inside
 
 FLOW = "01890000-0000-7000-8000-00000000000f"
 TASK = "01890000-0000-7000-8000-00000000000a"
@@ -37,7 +38,7 @@ async def note(text: str) -> None: ...
 
 
 def compiled(flow: Flow | Step[Any]) -> list[NewTask]:
-    return compile_flow(flow_of(flow), queue._new_task, FLOW)
+    return compile_flow(flow_of(flow), inside(queue).new_task, FLOW)
 
 
 def options(new: NewTask) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from wopr import InvalidCallError, PayloadError, PayloadTooLargeError, Settings,
 from wopr.auth import auth_context, protected
 from wopr.flows import chain
 from wopr.handlers import TaskHandler, task
+from wopr.queue.queue import inside
 
 tenant: ContextVar[Any] = ContextVar("tenant")
 trace: ContextVar[Any] = ContextVar("trace", default="no trace")
@@ -235,7 +236,7 @@ async def test_a_value_that_is_too_large_is_refused_and_named(home: DuckDBHome) 
 def test_a_queue_without_any_has_nothing_to_carry() -> None:
     queue = TaskQueue(enabled=False)
     queue.register_task("look")(seen)
-    assert not queue._registry.get("look").carriers
+    assert not inside(queue).registry.get("look").carriers
 
 
 async def test_variables_declared_after_their_tasks_go_along_too(home: DuckDBHome) -> None:
@@ -266,7 +267,7 @@ def test_what_is_no_context_variable_is_refused(wrong: Any) -> None:
     queue = TaskQueue(enabled=False)
     with pytest.raises(InvalidCallError, match=r"takes a contextvars\.ContextVar, not"):
         queue.propagate(wrong)
-    assert not queue._registry.carriers
+    assert not inside(queue).registry.carriers
 
 
 def test_a_name_is_checked() -> None:

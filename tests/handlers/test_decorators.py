@@ -10,6 +10,7 @@ import pytest
 
 from wopr import InvalidCallError, TaskPriority, TaskQueue
 from wopr.handlers import TaskHandler, task
+from wopr.queue.queue import inside
 
 
 def plain(self: object, n: int) -> int:
@@ -134,7 +135,7 @@ def test_the_method_s_options_come_before_those_of_the_class() -> None:
 
     queue = TaskQueue(enabled=False)
     queue.register_handler(Weekly)
-    definitions = queue._registry.definitions
+    definitions = inside(queue).registry.definitions
     assert {
         "usual": ("reports", TaskPriority.LOW, 5),
         "now": ("urgent", TaskPriority.HIGH, 5),

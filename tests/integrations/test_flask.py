@@ -16,6 +16,7 @@ from support.programs import run
 from support.queues import PATIENCE
 from wopr import InvalidCallError, TaskQueue
 from wopr.integrations.flask import WoprFlask
+from wopr.queue.queue import inside
 
 
 def app_of(wopr: WoprFlask) -> Flask:
@@ -100,7 +101,7 @@ def test_it_is_closed_any_number_of_times_and_starts_again(wopr: WoprFlask) -> N
         assert str(2 * number) == client.get(f"/tasks/{task_id}").text
         wopr.close()
         wopr.close()
-        assert not wopr.queue._opening._open()
+        assert not inside(wopr.queue).access.open
 
 
 def test_workers_that_can_not_start_leave_nothing_behind(queue: TaskQueue) -> None:

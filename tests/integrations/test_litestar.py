@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 from support.queues import PATIENCE
 from wopr import InvalidCallError, TaskQueue
 from wopr.integrations.litestar import WoprPlugin
+from wopr.queue.queue import inside
 
 
 @post("/double/{number:int}")
@@ -35,8 +36,8 @@ def test_a_request_enqueues_and_another_reads_the_result(queue: TaskQueue) -> No
     with TestClient(app) as client:
         task_id = client.post("/double/21").text
         assert 42 == client.get(f"/tasks/{task_id}").json()
-        assert queue._opening._open()
-    assert not queue._opening._open()
+        assert inside(queue).access.open
+    assert not inside(queue).access.open
 
 
 def test_without_workers_it_only_enqueues_and_the_dependency_has_any_name(

@@ -18,6 +18,7 @@ from integrations.client import served
 from support.queues import PATIENCE
 from wopr import InvalidCallError, QueueClosedError, TaskQueue
 from wopr.integrations.starlette import get_queue, lifespan
+from wopr.queue.queue import inside
 
 Queue = Annotated[TaskQueue, Depends(get_queue)]
 
@@ -39,7 +40,7 @@ def add_routes(app: FastAPI) -> FastAPI:
 
 
 def is_open(queue: TaskQueue) -> bool:
-    return queue._opening._open()
+    return inside(queue).access.open
 
 
 async def test_a_request_enqueues_and_another_reads_the_result(queue: TaskQueue) -> None:

@@ -22,6 +22,7 @@ from support.queues import until
 from wopr import OnParentFailure, StorageError, TaskEvent, TaskPriority, TaskQueue
 from wopr.config.settings import Settings
 from wopr.engine.pools.pool import Pool
+from wopr.queue.queue import inside
 from wopr.storage.duckdb.writer import Writer
 
 STEPS = 90
@@ -134,7 +135,7 @@ class Stress:
         self.whole = self.each = None
         await queue.set_limit("default", concurrency=whole)
         await queue.set_limit("default", key="key", concurrency=each, rate=rate)
-        engine = queue._opening._engine
+        engine = inside(queue).access._engine
         assert engine is not None
         await engine.limits.built()
         await until(self._most, lambda seen: seen[0] <= (whole or 99) and seen[1] <= (each or 99))
@@ -183,7 +184,7 @@ class Stress:
             self.disk.fails = 0.0
             if last:
                 await until(queue.get_task_stats, _all_ended)
-                pool = queue._opening.pools["default"]
+                pool = inside(queue).access.pools["default"]
                 await until(lambda: _left_over(pool), lambda seen: not seen)
             await queue.shutdown(timeout=0)
         self.whole = self.each = None

@@ -30,6 +30,7 @@ from wopr import (
     current_task,
 )
 from wopr.config.settings import Settings
+from wopr.queue.queue import inside
 
 T = TypeVar("T")
 
@@ -303,10 +304,10 @@ class Machine(RuleBasedStateMachine):
         The log of the database stays beside it. A copy of the open file would not do:
         closing it would give away the lock that DuckDB has on it.
         """
-        opening = self.queue._opening
-        pools = list(opening.pools.values())
+        access = inside(self.queue).access
+        pools = list(access.pools.values())
         storage = self.queue.storage
-        self.do(opening._server.close())  # the kernel does that to a killed process
+        self.do(access._ownership.listen_no_more())  # the kernel does that to a killed process
         for pool in pools:
             pool.accepting = False
             pool.runs._settle = lambda *_: None

@@ -10,6 +10,7 @@ from support.queues import SteppableClock
 from wopr import InvalidCallError, QueueDisabledError, TaskQueue
 from wopr.domain.rule import Rule, RuleKind
 from wopr.notifications import AlertBook, AlertCondition, AlertRule, NotificationLevel
+from wopr.queue.queue import inside
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def test_a_row_that_can_not_be_read_is_left_out_and_said(
 ) -> None:
     async with queue:
         good = await book.add("good", when="failure")
-        rules = (await queue._opening.backend()).rules
+        rules = (await inside(queue).access.backend()).rules
         await rules.save([Rule(RuleKind.ALERT, "new", '{"when": "telepathy"}', clock.now())])
         assert [good] == await book.all()
         assert "Alert 'new' can't be read" in caplog.text

@@ -31,6 +31,7 @@ from wopr.notifications import (
     NotificationEvent,
     NotificationService,
 )
+from wopr.queue.queue import inside
 
 
 class Watched:
@@ -325,7 +326,7 @@ async def test_alerts_change_while_the_service_runs(watched: Watched) -> None:
 
 
 async def test_without_an_alert_about_events_none_is_heard(watched: Watched) -> None:
-    heard = watched.queue._opening.events._handlers
+    heard = inside(watched.queue).access.events._handlers
     await watched.service.add_alert("a", when="backlog_age", threshold=1)
     assert not any(heard.values())
     await watched.service.add_alert("b", when="failure")
@@ -335,7 +336,7 @@ async def test_without_an_alert_about_events_none_is_heard(watched: Watched) -> 
 
 
 async def test_successes_are_heard_only_where_they_matter(watched: Watched) -> None:
-    heard = watched.queue._opening.events._handlers
+    heard = inside(watched.queue).access.events._handlers
     await watched.service.add_alert("a", when="final_failure")
     assert not heard.get("task.succeeded")
     await watched.service.add_alert("b", when="slow", threshold=60)

@@ -12,6 +12,7 @@ import pytest
 from support.queues import DuckDBHome, Gate, Home, SteppableClock, ended, running, until
 from wopr import InvalidCallError, Settings, StorageError, TaskQueue, TaskStatus
 from wopr.domain.misfire import Misfire, Overlap
+from wopr.queue.queue import inside
 
 HAND = Settings(scheduler=False)
 """Nothing fires unless the test says so."""
@@ -178,12 +179,12 @@ async def test_a_failed_run_that_is_retried_by_hand_is_live_again(
         await queue.start_workers("elsewhere", 1)
         await ended(queue, first)
         assert () == (await queue.schedules.get("s")).live
-        queue._opening.pools["elsewhere"].accepting = False
+        inside(queue).access.pools["elsewhere"].accepting = False
         assert await queue.retry_task(first)
         assert (first,) == (await queue.schedules.get("s")).live
         clock.advance(60)
         assert [] == await queue.schedules.tick()
-        queue._opening.pools["elsewhere"].accepting = True
+        inside(queue).access.pools["elsewhere"].accepting = True
 
 
 async def test_jitter_delays_the_task_and_not_the_plan(home: Home, clock: SteppableClock) -> None:

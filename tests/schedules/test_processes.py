@@ -21,6 +21,7 @@ from wopr import (
     Settings,
     TaskQueue,
 )
+from wopr.queue.queue import inside
 from wopr.remote.server import VERBS
 
 SEVERAL = Path(__file__).with_name("several.py")
@@ -159,7 +160,7 @@ async def test_a_client_takes_over_when_its_owner_is_killed(database: Path) -> N
         await queue.start_scheduler(interval=0.01)
         await until(queue.get_tasks, lambda tasks: len(tasks) >= 3)
         killed(first)
-        scheduler = queue._opening.clockwork
+        scheduler = inside(queue).access.clockwork
         await until(nothing, lambda _: scheduler._scheduler is not None)
         before = len(await queue.get_tasks(limit=10_000))
         found = await until(

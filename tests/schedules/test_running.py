@@ -15,6 +15,7 @@ from support.queues import PATIENCE, Gate, Home, SteppableClock, running, until
 from wopr import QueueClosedError, Settings, StorageError, TaskQueue
 from wopr.domain.clock import SystemClock
 from wopr.domain.misfire import Overlap
+from wopr.queue.queue import inside
 
 HAND = Settings(scheduler=False)
 
@@ -80,17 +81,17 @@ async def test_it_sleeps_until_something_is_due_but_looks_at_the_clock_meanwhile
 async def test_a_queue_without_schedules_has_no_timer(home: Home) -> None:
     queue = home.queue()
     async with running(queue, default=1):
-        assert queue._opening.clockwork._scheduler is not None
-        assert queue._opening.clockwork._scheduler._timer is None
+        assert inside(queue).access.clockwork._scheduler is not None
+        assert inside(queue).access.clockwork._scheduler._timer is None
 
 
 async def test_starting_it_again_changes_nothing_but_the_interval(home: Home) -> None:
     queue, gate = ticking(home)
     async with running(queue, default=1):
-        scheduler = queue._opening.clockwork._scheduler
+        scheduler = inside(queue).access.clockwork._scheduler
         for _ in range(3):
             await queue.start_scheduler(interval=5)
-        assert scheduler is queue._opening.clockwork._scheduler
+        assert scheduler is inside(queue).access.clockwork._scheduler
         await gate.arrivals(3)
         found = await queue.get_tasks(limit=1_000)
         assert len(found) == len({task.scheduled_for for task in found})
@@ -112,7 +113,7 @@ async def test_after_the_shutdown_nothing_fires_until_it_is_started_again(home: 
     queue, gate = ticking(home)
     async with running(queue, default=1):
         await gate.arrivals(1)
-    scheduler = queue._opening.clockwork._scheduler
+    scheduler = inside(queue).access.clockwork._scheduler
     assert scheduler is None
     gate.arrived.clear()
     async with running(queue, default=1):
@@ -163,7 +164,7 @@ async def test_a_tick_that_fails_is_logged_and_tried_again(
             raise StorageError("gone for a moment")
 
         monkeypatch.setattr(storage, "schedules", fail)
-        queue._opening._backend.schedules._sure = False  # as after a commit that failed
+        inside(queue).access._backend.schedules._sure = False  # as after a commit that failed
         with caplog.at_level(logging.ERROR):
             await until(queue.get_task_stats, lambda _: "gone for a moment" in caplog.text)
         monkeypatch.setattr(storage, "schedules", schedules)
@@ -206,7 +207,7 @@ async def test_ticks_see_no_context_variables_of_whoever_started_them(
         await queue.schedules.add("s", "beat", every=60)
         variable.set("mine")
         clock.advance(60)
-        queue._opening._backend.schedules._clock = Spy()
+        inside(queue).access._backend.schedules._clock = Spy()
         await queue.schedules.tick()
     assert None in seen
 

@@ -26,6 +26,7 @@ from support.queues import (
     until_status,
 )
 from wopr import Misfire, TaskQueue, TaskStatus, WoprError
+from wopr.queue.queue import inside
 from wopr.service import counts, metrics
 from wopr.service.metrics import METRICS, Metrics, NotCountedError
 
@@ -244,7 +245,7 @@ async def test_what_is_told_after_the_history_had_it_is_counted_once(home: DuckD
     told: list[tuple[Any, Any]] = []
     found = Metrics(queue)
     async with queue:
-        queue._opening._engine.shared.observers.append(lambda *one: told.append(one))
+        inside(queue).access._engine.shared.observers.append(lambda *one: told.append(one))
         await queue.enqueue("double", (1,))
         before = await scraped(found)
         for record, transition in told:  # its commit was read before its news came
@@ -546,7 +547,7 @@ async def test_the_queue_pays_nothing_after_the_last_count(home: DuckDBHome) -> 
     queue = with_tasks(home.queue())
     found = Metrics(queue)
     async with queue:
-        observers = queue._opening._engine.shared.observers
+        observers = inside(queue).access._engine.shared.observers
         before = list(observers)
         found.attach()
         found.attach()

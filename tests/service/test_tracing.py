@@ -19,6 +19,7 @@ from tenacity import wait_none
 
 from support.queues import PATIENCE, DuckDBHome, Gate, ended, running
 from wopr import CurrentTask, InvalidCallError, TaskQueue, current_task
+from wopr.queue.queue import inside
 from wopr.service.tracing import instrument
 
 
@@ -297,7 +298,7 @@ async def test_a_context_that_cannot_be_read_keeps_no_task_from_running(
 
     queue = home.queue()
     queue.task(name="send", category="c")(int)
-    queue._registry.carry(Other())
+    inside(queue).registry.carry(Other())
     async with queue:
         handle = await queue.enqueue("send")
 
@@ -341,7 +342,7 @@ def test_without_a_provider_nothing_is_done(home: DuckDBHome) -> None:
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
     queue = home.queue()
     assert not instrument(queue)
-    assert ([], []) == (queue._registry.carriers, queue._registry.middlewares)
+    assert ([], []) == (inside(queue).registry.carriers, inside(queue).registry.middlewares)
 
 
 @pytest.mark.parametrize(("value", "traced"), [("true", False), (" TRUE", False), ("false", True)])

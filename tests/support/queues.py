@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wopr import TaskInfo, TaskQueue, TaskStatus
+from wopr.queue.queue import inside
 
 PATIENCE = 20.0
 """Seconds after which a wait for something that must happen gives up; never reached in time."""
@@ -41,7 +42,7 @@ class SteppableClock:
         self.time += timedelta(seconds=seconds)
         self.seconds += max(seconds, 0.0)
         for queue in queues:
-            for pool in queue._opening.pools.values():
+            for pool in inside(queue).access.pools.values():
                 pool.wake()
 
 

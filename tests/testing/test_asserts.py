@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from wopr import InvalidCallError, TaskQueue
+from wopr.queue.queue import inside
 from wopr.testing import assert_enqueued, assert_not_enqueued, drain
 
 
@@ -81,14 +82,14 @@ async def test_a_call_that_nobody_could_make_is_an_error_of_the_test(queue: Task
 
 async def test_tasks_without_a_function_are_compared_as_they_are_stored(queue: TaskQueue) -> None:
     await queue.add_task("send", None, None, None, "ada", n=2)
-    del queue._registry.definitions["send"]
+    del inside(queue).registry.definitions["send"]
     await assert_enqueued(queue, "send", ("ada",), {"n": 2})
     await assert_not_enqueued(queue, "send", ("ada", 2))
 
 
 async def test_calls_that_no_longer_fit_are_not_meant(queue: TaskQueue) -> None:
     await queue.add_task("send", to="ada")
-    del queue._registry.definitions["send"]
+    del inside(queue).registry.definitions["send"]
     queue.register_task("send")(lambda: None)
     await assert_not_enqueued(queue, "send", ())
     await assert_enqueued(queue, "send")

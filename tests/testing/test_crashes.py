@@ -11,6 +11,7 @@ import pytest
 
 from support.queues import PATIENCE, Gate
 from wopr import InvalidCallError, TaskNotFoundError, TaskQueue, TaskStatus, current_task
+from wopr.queue.queue import inside
 from wopr.testing import FakeClock, crash_at, drain, run_twice
 
 POINTS = ["before_run", "after_run", "before_commit"]
@@ -140,7 +141,7 @@ async def test_a_block_in_which_nothing_died_is_a_failure(queue: TaskQueue) -> N
     with pytest.raises(AssertionError, match=r"No attempt came to 'after_run' in the block"):
         async with crash_at(queue, "after_run"):
             pass
-    assert [] == queue._registry.middlewares
+    assert [] == inside(queue).registry.middlewares
 
 
 async def test_an_error_of_the_block_is_told_as_it_is(queue: TaskQueue) -> None:

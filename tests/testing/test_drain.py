@@ -19,6 +19,7 @@ from wopr import (
     TaskStatus,
     chain,
 )
+from wopr.queue.queue import inside
 from wopr.testing import FakeClock, drain
 
 SUCCESS, FAILED = TaskStatus.SUCCESS, TaskStatus.FAILED
@@ -220,7 +221,7 @@ async def test_tasks_that_were_cleaned_up_meanwhile_are_left_out(queue: TaskQueu
 async def test_unregistered_tasks_stay(queue: TaskQueue, tmp_path: Path) -> None:
     gone = queue.task(name="gone")(lambda: None)
     await gone.enqueue()
-    del queue._registry.definitions["gone"]
+    del inside(queue).registry.definitions["gone"]
     assert [] == await drain(queue)
 
 

@@ -12,18 +12,18 @@ from tenacity import stop_after_attempt, wait_fixed
 
 from support.queues import NOON, SteppableClock
 from wopr import InvalidCallError, OnConflict, QueryError, TaskPriority
+from wopr.calls.options import CALL_OPTIONS, Options
 from wopr.calls.registry import Registry, TaskDefinition
-from wopr.calls.tasks import (
-    OPTIONS,
+from wopr.calls.tasks import new_task
+from wopr.domain.checks import (
     check_count,
+    check_id,
+    check_label,
     check_moment,
     check_priority,
     check_query,
     check_seconds,
-    new_task,
 )
-from wopr.core.task import Options
-from wopr.domain.checks import check_id, check_label
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
@@ -103,7 +103,7 @@ def test_the_budget_is_the_call_s_then_the_task_s_then_the_policy_s(
 
 
 def test_the_options_are_those_that_the_types_promise() -> None:
-    assert set(Options.__annotations__) == OPTIONS
+    assert set(Options.__annotations__) == CALL_OPTIONS
     with pytest.raises(InvalidCallError, match="There is no option 'priorty'"):
         made(priorty=1)
 

@@ -1,1 +1,1 @@
-"""Who carries a verb out: the engine of this process, or the owner of the file through its socket."""
+"""Who carries a verb out: the engine of this process, or the owner of the file."""

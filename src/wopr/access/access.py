@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from wopr.access.bridge import LoopThread
 from wopr.access.clockwork import Clockwork
+from wopr.access.local import LocalBackend
+from wopr.access.ownership import LOOK_SECONDS, Ownership
 from wopr.access.services import Services
 from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import (
-    OwnerGoneError,
-    QueueClosedError,
-    StorageError,
-    StorageOwnedError,
-)
-from wopr.domain.task import TaskInfo, TaskRecord
+from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
 from wopr.executors.choice import Executors
-from wopr.ports.backend import Backend, LocalBackend
-from wopr.remote.client import RemoteBackend
-from wopr.remote.server import Server
+from wopr.ports.backend import Backend
 from wopr.storage import open_storage
 
-if TYPE_CHECKING:
-    from wopr.queue.sync import LoopThread
-
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 0.05
 SETTLING_SECONDS = 2.0
 """So long an owner that does not listen may be just opening, or closing."""
-HANDOVER_SECONDS = 5.0
-"""So long the file is left to a process that has asked for it."""
+
+Wrap = Callable[[LocalBackend], LocalBackend]
 
 
 class Access:
@@ -69,14 +57,13 @@ class Access:
         self._rng = rng
         self._storage: Any = None
         self._engine: Engine | None = None
-        self._remote: RemoteBackend | None = None
-        self._server: Server | None = None
+        self._local: LocalBackend | None = None
         self._backend: Backend | None = None
+        self._wrap: Wrap | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._giving: asyncio.Task[None] | None = None
-        self._given_until = 0.0
+        self._ownership = Ownership(database, self._stop, self._working)
         self._workers = 0
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
@@ -88,6 +75,8 @@ class Access:
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
+
+    # -- what there is --------------------------------------------------------
 
     @property
     def storage(self) -> Any:
@@ -106,6 +95,11 @@ class Access:
         return self._engine
 
     @property
+    def local(self) -> LocalBackend | None:
+        """The verbs over that engine; ``None`` like it."""
+        return self._local
+
+    @property
     def pools(self) -> dict[str, Pool]:
         """The pools by category; empty while closed."""
         return self._engine.pools if self._engine is not None else {}
@@ -113,16 +107,23 @@ class Access:
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that it is open on, while that runs."""
-        loop = self._loop if self._backend is not None and self._open() else None
+        loop = self._loop if self.open else None
         return loop if loop is not None and loop.is_running() else None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is an engine, or a connection to the owner, that can be asked."""
+        return self._backend is not None and self._usable()
+
+    def _usable(self) -> bool:
+        if self._engine is not None:
+            return self._engine.open
+        remote = self._ownership.remote
+        return remote is not None and remote.open
 
     def exists(self) -> bool:
         """Whether there is anything to read, so that a read makes no file."""
         return self._backend is not None or self._factory is not None or self._database.exists()
-
-    def info(self, record: TaskRecord) -> TaskInfo:
-        """Return a snapshot of the record."""
-        return info_of(record, self._registry)
 
     def registered(self, name: str) -> None:
         """Tell a running engine of a new name; in any thread."""
@@ -136,6 +137,8 @@ class Access:
         if self._engine is not None and category in self._engine.pools:
             self._engine.control.prepare(self._engine.pools[category])
 
+    # -- open -----------------------------------------------------------------
+
     async def backend(self) -> Backend:
         """Return what carries the verbs out; open it if need be.
 
@@ -144,58 +147,53 @@ class Access:
             StorageOwnedError: another process owns the file and does not listen.
             StorageError: the storage can't be opened.
         """
-        if self._backend is not None and self._open():
+        if self._backend is not None and self._usable():
             if self._loop is not asyncio.get_running_loop():
-                if self._loop is None or self._loop.is_closed():
-                    raise QueueClosedError(
-                        "The event loop that this queue was used on has ended without "
-                        "`await queue.shutdown()`. Write `async with queue:` around its use; in "
-                        "this process build a new queue."
-                    )
-                raise QueueClosedError(
-                    "This queue is open on another event loop. Use it from other threads through "
-                    "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
-                    "event loop."
-                )
+                raise self._elsewhere_open()
             return self._backend
-        if self._giving is not None:
-            await asyncio.wait([self._giving])
+        await self._ownership.given()
         if self._lock is None or self._loop is not asyncio.get_running_loop():
             self._loop = asyncio.get_running_loop()
             self._lock = asyncio.Lock()
         async with self._lock:
             if self._engine is not None and not self._engine.open:
                 raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
-            if self._backend is None or not self._open():
+            if self._backend is None or not self._usable():
                 self._backend = await self._start()
             return self._backend
 
-    def _open(self) -> bool:
-        if self._engine is not None:
-            return self._engine.open
-        return self._remote is not None and self._remote.open
+    def _elsewhere_open(self) -> QueueClosedError:
+        if self._loop is None or self._loop.is_closed():
+            return QueueClosedError(
+                "The event loop that this queue was used on has ended without "
+                "`await queue.shutdown()`. Write `async with queue:` around its use; in "
+                "this process build a new queue."
+            )
+        return QueueClosedError(
+            "This queue is open on another event loop. Use it from other threads through "
+            "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
+            "event loop."
+        )
 
     async def _start(self) -> Backend:
-        if self._remote is not None:  # its owner is gone
-            remote, self._remote = self._remote, None
-            await remote.close()
-        self._remote = await self._new_owner(self._given_until)
-        if self._remote is not None:
-            return self._remote
+        await self._ownership.leave()  # if there is one, its owner is gone
+        remote = await self._ownership.find()
+        if remote is not None:
+            return remote
         loop = asyncio.get_running_loop()
         until = loop.time() + SETTLING_SECONDS
         while True:
             engine = self._new_engine()
             self.events.attach(engine.shared)  # what recovery does is told too
             try:
-                await self._whole_start(engine)
+                await _whole_start(engine)
                 return await self._own(engine)
             except StorageOwnedError as error:
                 if self._factory is not None:
                     raise
-                self._remote = await self._new_owner(loop.time() + LOOK_SECONDS)
-                if self._remote is not None:
-                    return self._remote
+                remote = await self._ownership.find(loop.time() + LOOK_SECONDS)
+                if remote is not None:
+                    return remote
                 if error.pid == os.getpid() or loop.time() > until:
                     raise
 
@@ -220,72 +218,15 @@ class Access:
         """Take the verbs over: this process has the file."""
         self._engine = engine
         self.foreground.on_release = engine.wake_background
-        backend = LocalBackend(engine, self._settings)
-        backend.schedules.firing.as_service = self.as_service
-        if self._factory is None and hasattr(socket, "AF_UNIX"):
-            self._server = Server(backend, self._database, self._hand_over)
-            try:
-                await self._server.start()
-            except OSError as error:
-                self._server = None
-                log.warning(
-                    "Other processes can't use %s while this one has it: no socket can be made "
-                    "beside it (%s).",
-                    self._database,
-                    error,
-                )
-        return backend
+        local = self._local = LocalBackend(engine, self._settings)
+        local.schedules.firing.as_service = self.as_service
+        await self._ownership.take(engine, local, shared=self._factory is None)
+        return local if self._wrap is None else self._wrap(local)
 
-    async def _new_owner(self, until: float) -> RemoteBackend | None:
-        """Connect to whoever has the file, as soon as it listens; ``None`` if nobody does."""
-        loop = asyncio.get_running_loop()
-        while loop.time() < until:
-            remote = RemoteBackend(self._database)
-            if await remote.connect():
-                return remote
-            await asyncio.sleep(LOOK_SECONDS)
-        return None
-
-    def _hand_over(self) -> bool:
-        """Give the file up soon, if nothing is worked on here; whether that is so."""
-        engine = self._engine
-        if engine is None or engine.stopping or self._working(engine):
-            return False
-        loop = asyncio.get_running_loop()
-        loop.call_later(LOOK_SECONDS, self._give, engine)  # the answer goes out before
-        return True
+    # -- work -----------------------------------------------------------------
 
     def _working(self, engine: Engine) -> bool:
         return self.clockwork.running or any(pool.workers for pool in engine.pools.values())
-
-    def _give(self, engine: Engine) -> None:
-        if engine is self._engine and not engine.stopping and not self._working(engine):
-            log.info("Another process starts workers: it gets %s.", self._database)
-            engine.stopping = True
-            self._given_until = engine.shared.loop.time() + HANDOVER_SECONDS
-            gone = OwnerGoneError(f"Another process has taken {self._database} over.")
-            self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
-            self._giving.add_done_callback(self._given)
-
-    def _given(self, giving: asyncio.Task[None]) -> None:
-        self._giving = None
-        if not giving.cancelled() and (error := giving.exception()) is not None:
-            log.error("%s could not be given up in order: %s", self._database, error)
-
-    @staticmethod
-    async def _whole_start(engine: Engine) -> None:
-        """Start the engine; if the caller gives up meanwhile, end the start and close again.
-
-        The file is opened in a thread, which nobody can call back.
-        """
-        starting = asyncio.ensure_future(engine.start())
-        try:
-            await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait([starting])
-            if not starting.cancelled() and starting.exception() is None:
-                await engine.close()
-            raise
 
     async def add_workers(self, category: str, count: int) -> None:
         """Add worker slots with names that no other slot ever had.
@@ -296,19 +237,13 @@ class Access:
             StorageOwnedError: another process owns the file: only the owner has workers.
         """
         await self.backend()
-        await self._take_over()
+        await self._ownership.take_over(self.backend)
         if self._settings.scheduler and self._engine is not None and not self._engine.stopping:
             await self.clockwork.start_beside_workers()
         if self._engine is not None and self._engine.stopping:
             raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
         if self._engine is None:
-            pid = self._remote.owner_pid if self._remote is not None else None
-            raise StorageOwnedError(
-                f"Workers run in the process that owns {self._database}, and that is process "
-                f"{pid}. Start them there, stop that process first, or give this queue a file of "
-                "its own with WOPR_TASKS_DATABASE. Adding and reading tasks works from here.",
-                pid=pid,
-            )
+            raise self._not_the_owner()
         prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
         names = [f"{prefix}-{self._workers + number}" for number in range(1, count + 1)]
         self._workers += count
@@ -316,32 +251,26 @@ class Access:
         self._engine.pool(category).add_workers(names)
         await self.services.start()
 
-    async def _take_over(self) -> None:
-        """Ask an owner that works on nothing for the file."""
-        remote = self._remote
-        if self._engine is not None or remote is None or remote.owner_pid == os.getpid():
-            return
-        if not await remote.hand_over():
-            return
-        loop = asyncio.get_running_loop()
-        until = loop.time() + HANDOVER_SECONDS
-        while self._engine is None and loop.time() < until:
-            await asyncio.sleep(LOOK_SECONDS)
-            if self._remote is not None:
-                remote, self._remote, self._backend = self._remote, None, None
-                await remote.close()
-            with contextlib.suppress(StorageOwnedError):
-                await self.backend()
+    def _not_the_owner(self) -> StorageOwnedError:
+        remote = self._ownership.remote
+        pid = remote.owner_pid if remote is not None else None
+        return StorageOwnedError(
+            f"Workers run in the process that owns {self._database}, and that is process "
+            f"{pid}. Start them there, stop that process first, or give this queue a file of "
+            "its own with WOPR_TASKS_DATABASE. Adding and reading tasks works from here.",
+            pid=pid,
+        )
+
+    # -- close ----------------------------------------------------------------
 
     async def stop(self, grace: float) -> None:
         """Close what is open; does nothing when nothing is."""
         if self._engine is None:
             await self.clockwork.stop()
-        if self._remote is not None:
-            remote, self._remote, self._backend = self._remote, None, None
-            await remote.close()
-        if self._giving is not None:
-            await asyncio.wait([self._giving])
+        if self._ownership.remote is not None:
+            self._backend = None
+            await self._ownership.leave()
+        await self._ownership.given()
         engine = self._engine
         if engine is None:
             await self._registry.resources.close()  # tasks that were run directly opened them
@@ -361,18 +290,64 @@ class Access:
             with contextlib.suppress(StorageError):  # closing says what became of it
                 await engine.shared.storage.flush()
             await self.events.detach()
-            if self._server is not None:
-                server, self._server = self._server, None
-                await server.close()
+            await self._ownership.listen_no_more()
         finally:
             try:
                 await self._registry.resources.close()
                 await engine.close(error)
             finally:
-                self._engine = self._backend = self._stopping = None
+                self._engine = self._local = self._backend = self._stopping = None
+                self._ownership.give_up()
                 self.foreground.on_release = None
                 if self._factory is None:
                     self._storage = None
+
+    # -- for tests ------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def elsewhere(self, database: Path, rng: random.Random) -> Iterator[None]:
+        """Have another file, and another source of chance, for a ``with`` block.
+
+        It must be closed at the begin and at the end; :func:`wopr.testing.isolated` sees to it.
+        """
+        before = self._database, self._factory, self._rng, self._storage
+        self._database = self._ownership.database = database
+        self._factory, self._rng, self._storage = None, rng, None
+        try:
+            yield
+        finally:
+            self._database, self._factory, self._rng, self._storage = before
+            self._ownership.database = self._database
+
+    @contextlib.contextmanager
+    def through(self, wrap: Wrap) -> Iterator[None]:
+        """Let the verbs of this process's engine go through something, for a ``with`` block."""
+        before, self._wrap = self._wrap, wrap
+        self._rewrap()
+        try:
+            yield
+        finally:
+            self._wrap = before
+            self._rewrap()
+
+    def _rewrap(self) -> None:
+        if self._local is not None and self._backend is not None:
+            self._backend = self._local if self._wrap is None else self._wrap(self._local)
+
+
+async def _whole_start(engine: Engine) -> None:
+    """Start the engine; if the caller gives up meanwhile, end the start and close again.
+
+    The file is opened in a thread, which nobody can call back.
+    """
+    starting = asyncio.ensure_future(engine.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if not starting.cancelled() and starting.exception() is None:
+            await engine.close()
+        raise
 
 
 def _adapted(storage: Any, registry: Registry, clock: Clock) -> Any:

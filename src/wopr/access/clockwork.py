@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from wopr.access.local import LocalBackend
 from wopr.domain.errors import DuplicateScheduleError, StorageError, WoprError
 from wopr.domain.schedule import Schedule, same_plan
 from wopr.engine.schedules.scheduler import INTERVAL, Scheduler
-from wopr.ports.backend import Backend, LocalBackend
+from wopr.ports.backend import Backend
 
 log = logging.getLogger(__name__)
 

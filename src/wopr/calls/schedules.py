@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from wopr.calls.options import encode_options
+from wopr.auth.config import Auth
+from wopr.calls.options import Options, encode_options
 from wopr.calls.parents import Parents
-from wopr.calls.registry import TaskDefinition
-from wopr.calls.tasks import (
+from wopr.calls.registry import Registry, TaskDefinition
+from wopr.calls.tasks import new_task
+from wopr.domain.checks import (
     check_count,
+    check_label,
     check_member,
     check_priority,
     check_seconds,
     check_tags,
-    new_task,
 )
-from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, InvalidScheduleSpecificationError
 from wopr.domain.jsontext import shown, type_name
@@ -44,6 +45,51 @@ _NUMBERS: dict[str, Callable[[object], float]] = {
     "jitter": lambda value: check_seconds(value, "jitter", zero="allow"),
     "misfire_limit": lambda value: check_count(value, "misfire_limit", least=1, most=MOST_AT_ONCE),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleMaker:
+    """Makes the rows of schedules from what people ask for."""
+
+    registry: Registry
+    clock: Clock
+    auth: Auth | None
+
+    def new(
+        self,
+        name: str | None,
+        task: str,
+        options: Mapping[str, Any],
+        *,
+        origin: str,
+    ) -> Schedule:
+        """Return a new schedule; without a name it has the one of its task.
+
+        Raises:
+            TaskNotRegisteredError: nothing has the task's name.
+            InvalidCallError: a value is wrong.
+        """
+        definition = self.registry.get(task)
+        new = new_schedule(
+            definition, task if name is None else name, self.clock, options, origin=origin
+        )
+        self._check_identity(new)
+        return new
+
+    def changed(self, old: Schedule, options: Mapping[str, Any]) -> Schedule:
+        """Return a schedule with some options changed.
+
+        Raises:
+            InvalidCallError: a value is wrong.
+        """
+        definition = self.registry.definitions.get(old.task)
+        new = with_options(old, definition, self.clock, options)
+        self._check_identity(new)
+        return new
+
+    def _check_identity(self, schedule: Schedule) -> None:
+        if schedule.run_as is not None and self.auth is not None:
+            self.auth.service_identity(schedule.run_as)
 
 
 def new_schedule(
@@ -82,7 +128,7 @@ def new_schedule(
     kwargs |= _holes(holes, parents, definition, args, set(kwargs))
     plain = replace(definition, carriers=[])  # who enqueues is known when it fires
     given = {key: options[key] for key in TASK if options.get(key) is not None}
-    new = new_task(plain, args, kwargs, clock, given)
+    new = new_task(plain, args, kwargs, clock, cast("Options", given))
     return _checked(
         Schedule(
             name=label,

@@ -26,10 +26,17 @@ def info_of(record: TaskRecord, registry: Registry) -> TaskInfo:
     except InvalidCallError:
         plain = plain_snapshot(record)
         args, kwargs = plain.args, plain.kwargs
-    result: Any = None
-    if record.result is not None:
+    return snapshot(record, args, kwargs, result_of(record, registry))
+
+
+def result_of(record: TaskRecord, registry: Registry) -> Any:
+    """Return the decoded result of a record, and nothing else of it; ``None`` without one."""
+    if record.result is None:
+        return None
+    definition = registry.definitions.get(record.name)
+    if definition is not None:
         try:
-            result = codec.decode_result(record.result)
+            return definition.codec.decode_result(record.result)
         except InvalidCallError:
-            result = decode_plain(record.result)
-    return snapshot(record, args, kwargs, result)
+            pass
+    return decode_plain(record.result)

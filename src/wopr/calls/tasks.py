@@ -2,139 +2,27 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from wopr.calls.options import encode_options
+from wopr.calls.options import CALL_OPTIONS, Options, check_options, encode_options
 from wopr.calls.parents import has_results, parents_of_call
 from wopr.calls.registry import TaskDefinition, retry_budget
-from wopr.domain.checks import RIGHT_CALL, check_label
+from wopr.domain.checks import (
+    check_count,
+    check_label,
+    check_member,
+    check_moment,
+    check_priority,
+    check_seconds,
+    check_tags,
+)
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError, QueryError
-from wopr.domain.jsontext import safe_text, shown, type_name, weigh
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
-from wopr.domain.status import TaskPriority
 from wopr.executors.choice import Executors
-
-LONGEST_SECONDS = 3.2e9
-"""A hundred years."""
-MOST_PARTS = 10_000_000
-MOST_LEVELS = 32
-"""How big and how deep a parameter of a query may be."""
-OPTIONS = frozenset(
-    {"category", "priority", "max_retries", "retry", "timeout", "soft_timeout", "delay", "run_at"}
-    | {"unique_key", "on_conflict", "tags", "depends_on", "on_parent_failure"}
-)
-
-
-def check_priority(value: object) -> int:
-    """Return a priority as its number."""
-    if not isinstance(value, TaskPriority):
-        raise InvalidCallError(
-            f"priority must be a TaskPriority (LOW, NORMAL, HIGH or CRITICAL), not "
-            f"{type_name(value)} {shown(value)}. {RIGHT_CALL}"
-        )
-    return int(value)
-
-
-def check_count(value: object, what: str, *, least: int = 0, most: int = 2**31 - 2) -> int:
-    """Return a whole number within its limits."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = int.__int__(value)
-        if least <= number <= most:
-            return number
-    hint = f" {RIGHT_CALL}" if what == "max_retries" else ""
-    raise InvalidCallError(
-        f"{what} must be a whole number from {least} to {most}, not {shown(value)}.{hint}"
-    )
-
-
-def check_seconds(value: object, what: str, *, zero: str) -> float:
-    """Return a duration in seconds, given as a number or a timedelta."""
-    seconds = -1.0
-    if isinstance(value, timedelta):
-        seconds = timedelta.total_seconds(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        seconds = float(min(max(int.__int__(value), -1), 10**12))
-    elif isinstance(value, float):
-        seconds = float.__float__(value)
-    if not 0.0 <= seconds <= LONGEST_SECONDS:  # NaN is neither
-        raise InvalidCallError(
-            f"{what} must be a number of seconds from 0 to {LONGEST_SECONDS:,.0f} or a timedelta, "
-            f"not negative, not {shown(value)}."
-        )
-    if not seconds and zero == "refuse":
-        raise InvalidCallError(f"{what} must be more than 0 seconds.")
-    return seconds
-
-
-def check_moment(value: object) -> datetime:
-    """Return an aware moment as naive UTC."""
-    if not isinstance(value, datetime):
-        raise InvalidCallError(f"run_at must be a datetime, not {type_name(value)} {shown(value)}.")
-    try:
-        if value.utcoffset() is not None:
-            return value.astimezone(UTC).replace(tzinfo=None)
-    except Exception as error:
-        raise InvalidCallError(
-            f"run_at={shown(value)} is out of range or has a broken time zone: {safe_text(error)}"
-        ) from error
-    raise InvalidCallError(
-        f"run_at={shown(value)} has no time zone, so it could mean any of 30 moments. Use e.g. "
-        "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
-    )
-
-
-def check_tags(value: object) -> tuple[str, ...]:
-    """Return the tags of a call."""
-    try:
-        if isinstance(value, list | tuple | set | frozenset):
-            return tuple(check_label(tag, "a tag") for tag in value)
-    except InvalidCallError:
-        raise
-    except Exception as error:
-        raise InvalidCallError(f"tags can't be read: {safe_text(error)}") from error
-    raise InvalidCallError(f"tags must be a sequence of str, not {shown(value)}.")
-
-
-def check_query(query: object, params: Sequence[object]) -> str:
-    """Return the text of a query, if it and its parameters can be handed to a database.
-
-    Raises:
-        QueryError: They can't. A list that contains itself would take the process down.
-    """
-    if not isinstance(query, str):
-        raise QueryError(f"A query is a text, not {type_name(query)} {shown(query)}.")
-    text = str.__str__(query)
-    try:
-        text.encode()
-        for value in params:
-            weigh(value, MOST_PARTS, MOST_LEVELS)
-    except UnicodeEncodeError as error:
-        raise QueryError(f"The query is not valid Unicode: {shown(text)}") from error
-    except Exception as error:
-        raise QueryError(f"A parameter of the query can't be used: {safe_text(error)}") from error
-    return text
-
-
-def check_member(value: object, what: str, kind: type[enum.Enum]) -> None:
-    """Refuse what is no member of an enum."""
-    if not isinstance(value, kind):
-        names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-        raise InvalidCallError(f"{what} must be one of {names}, not {shown(value)}.")
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that don't exist."""
-    unknown = sorted(options.keys() - OPTIONS)
-    if unknown:
-        raise InvalidCallError(
-            f"There is no option {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(sorted(OPTIONS))}."
-        )
 
 
 def due_at(
@@ -165,7 +53,7 @@ def new_task(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     clock: Clock,
-    options: Mapping[str, Any],
+    options: Options,
 ) -> NewTask:
     """Return the new task of a call.
 
@@ -187,11 +75,12 @@ def new_task(
                 args=encoded_args,
                 kwargs=encoded_kwargs,
             )
-    check_options(options)
-    return _with_options(definition, args, kwargs, clock, **options)
+    check_options(options, CALL_OPTIONS)
+    return _with_options(definition, args, kwargs, clock, options)
 
 
-def _timeouts(definition: TaskDefinition, **given: float | timedelta | None) -> dict[str, float]:
+def _timeouts(definition: TaskDefinition, options: Options) -> dict[str, float]:
+    given = {"timeout": options.get("timeout"), "soft_timeout": options.get("soft_timeout")}
     found = {
         what: check_seconds(value, what, zero="refuse")
         for what, value in given.items()
@@ -203,43 +92,41 @@ def _timeouts(definition: TaskDefinition, **given: float | timedelta | None) -> 
     return found
 
 
+def _conflict(options: Options) -> OnConflict:
+    on_conflict = options.get("on_conflict")
+    if on_conflict is None:
+        return OnConflict.SKIP
+    check_member(on_conflict, "on_conflict", OnConflict)
+    return on_conflict
+
+
 def _with_options(
     definition: TaskDefinition,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     clock: Clock,
-    *,
-    category: str | None = None,
-    priority: TaskPriority | None = None,
-    max_retries: int | None = None,
-    retry: Any = None,
-    timeout: float | timedelta | None = None,
-    soft_timeout: float | timedelta | None = None,
-    delay: float | timedelta | None = None,
-    run_at: datetime | None = None,
-    unique_key: str | None = None,
-    on_conflict: OnConflict = OnConflict.SKIP,
-    tags: Sequence[str] = (),
-    depends_on: Any = None,
-    on_parent_failure: OnParentFailure = OnParentFailure.CANCEL,
+    options: Options,
 ) -> NewTask:
-    check_member(on_conflict, "on_conflict", OnConflict)
+    on_conflict = _conflict(options)
+    on_parent_failure = options.get("on_parent_failure", OnParentFailure.CANCEL)
     check_member(on_parent_failure, "on_parent_failure", OnParentFailure)
     # Before the arguments: in add_task("name", 1, 2) these are wrong, not the function's own.
+    category, priority = options.get("category"), options.get("priority")
     chosen = definition.category if category is None else check_label(category, "category")
     urgency = definition.priority if priority is None else check_priority(priority)
-    labels = check_tags(tags)
-    policy = None if retry is None else RetryPolicy.of(retry)
-    budget = retries_of(definition, policy, max_retries)
+    labels = check_tags(options.get("tags", ()))
+    policy = None if options.get("retry") is None else RetryPolicy.of(options.get("retry"))
+    budget = retries_of(definition, policy, options.get("max_retries"))
     more: dict[str, Any] = {}
     parents: tuple[str | int, ...] = ()
+    depends_on, unique_key = options.get("depends_on"), options.get("unique_key")
     if depends_on is not None or has_results(args, kwargs):
         args, kwargs, found = parents_of_call(definition.codec, args, kwargs, depends_on)
         parents, more = found.stored(on_parent_failure)
     encoded = definition.codec.encode_call(args, kwargs)
     for carrier in definition.carriers:
         more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
-    more |= _timeouts(definition, timeout=timeout, soft_timeout=soft_timeout)
+    more |= _timeouts(definition, options)
     return NewTask(
         name=definition.name,
         category=chosen,
@@ -247,7 +134,7 @@ def _with_options(
         max_retries=budget,
         args=encoded[0],
         kwargs=encoded[1],
-        run_at=due_at(clock, delay, run_at) if delay is not None or run_at is not None else None,
+        run_at=due_at(clock, options.get("delay"), options.get("run_at")),
         unique_key=None if unique_key is None else check_label(unique_key, "unique_key"),
         on_conflict=on_conflict,
         options=encode_options(retry=policy, tags=labels, **more),

@@ -11,7 +11,7 @@ import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.output import age, document, pairs, say, table, utc
-from wopr.core.schedules import ScheduleInfo
+from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="schedules", help="Look at schedules and change them.", no_args_is_help=True)

@@ -3,108 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
     ParamSpec,
     Protocol,
-    TypedDict,
     TypeVar,
     Unpack,
     cast,
     overload,
 )
 
+from wopr.calls.options import Options
 from wopr.calls.signature import Composition, Signature, mapped
-from wopr.domain.errors import TaskCancelledError, TaskFailedError
-from wopr.domain.newtask import OnConflict, OnParentFailure
-from wopr.domain.status import TaskPriority, TaskStatus
-from wopr.domain.task import TaskInfo
-from wopr.ports.answers import attempts
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
+from wopr.core.core import Core
+from wopr.core.handle import TaskHandle
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Options(TypedDict, total=False):
-    """What one call may set differently from its task."""
-
-    category: str | None
-    priority: TaskPriority | None
-    max_retries: int | None
-    retry: Any
-    timeout: float | timedelta | None
-    soft_timeout: float | timedelta | None
-    delay: float | timedelta | None
-    run_at: datetime | None
-    unique_key: str | None
-    on_conflict: OnConflict
-    tags: Sequence[str]
-    depends_on: Sequence[str | TaskHandle[Any]] | Mapping[str, str | TaskHandle[Any]]
-    on_parent_failure: OnParentFailure
-
-
-class TaskHandle(Generic[R_co]):
-    """An enqueued task, by its id. Can be made anew from the id with ``queue.handle(id)``."""
-
-    __slots__ = ("_queue", "id")
-
-    def __init__(self, queue: TaskQueue, task_id: str) -> None:
-        self._queue = queue
-        self.id = task_id
-
-    def __repr__(self) -> str:
-        return f"<TaskHandle {self.id}>"
-
-    async def result(self, timeout: float | None = None) -> R_co:
-        """Wait until the task has ended and return its result.
-
-        Args:
-            timeout: seconds to wait at most; ``None`` waits for ever.
-
-        Raises:
-            TaskFailedError: it ended FAILED.
-            TaskCancelledError: it ended CANCELLED.
-            TimeoutError: it did not end in time. It goes on.
-            TaskNotFoundError: the queue does not know it (any more).
-        """
-        info = await self._queue.wait(self.id, timeout=timeout)
-        if info.status is TaskStatus.FAILED:
-            raise TaskFailedError(
-                f"Task {self.id} ({info.name}) failed after {attempts(info.attempt)}: {info.error}"
-            )
-        if info.status is TaskStatus.CANCELLED:
-            raise TaskCancelledError(f"Task {self.id} ({info.name}) was cancelled.")
-        value: R_co = info.result
-        return value
-
-    async def info(self) -> TaskInfo:
-        """Return a snapshot of the task.
-
-        Raises:
-            TaskNotFoundError: the queue does not know it (any more).
-        """
-        return await self._queue.require_task_info(self.id)
-
-    async def status(self) -> TaskStatus:
-        """Return the task's status.
-
-        Raises:
-            TaskNotFoundError: the queue does not know it (any more).
-        """
-        return (await self.info()).status
-
-    async def cancel(self) -> bool:
-        """Cancel the task; ``False`` if it has ended already."""
-        return await self._queue.cancel_task(self.id)
 
 
 class Task(Generic[P, R]):
@@ -114,10 +33,10 @@ class Task(Generic[P, R]):
     returns when awaited.
     """
 
-    def __init__(self, queue: TaskQueue, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, core: Core, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
-        self._queue = queue
+        self._core = core
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -139,7 +58,7 @@ class Task(Generic[P, R]):
             QueueDisabledError: the queue is switched off.
             StorageError: the storage refused it.
         """
-        return TaskHandle(self._queue, await self._queue.enqueue_id(self.name, args, kwargs, {}))
+        return TaskHandle(self._core, await self._core.enqueue(self.name, args, kwargs, {}))
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
@@ -149,20 +68,20 @@ class Task(Generic[P, R]):
         Args:
             calls: one tuple of positional, or mapping of keyword arguments per call.
         """
-        ids = await self._queue.enqueue_ids(self.name, calls, {})
-        return [TaskHandle(self._queue, task_id) for task_id in ids]
+        ids = await self._core.enqueue_many(self.name, calls, {})
+        return [TaskHandle(self._core, task_id) for task_id in ids]
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """Return a call for a flow; see :meth:`BoundTask.s`."""
-        return BoundTask(self, {}).s(*args, **kwargs)
+        return BoundTask(self._core, self, {}).s(*args, **kwargs)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """Return a whole call for a flow; see :meth:`BoundTask.si`."""
-        return BoundTask(self, {}).si(*args, **kwargs)
+        return BoundTask(self._core, self, {}).si(*args, **kwargs)
 
     def map(self, items: Iterable[Any]) -> Composition[list[R]]:
         """Return a group with one call per item; see :meth:`BoundTask.map`."""
-        return BoundTask(self, {}).map(items)
+        return BoundTask(self._core, self, {}).map(items)
 
     def options(self, **options: Unpack[Options]) -> BoundTask[P, R]:
         """Return the task with other options for the calls that follow.
@@ -173,32 +92,30 @@ class Task(Generic[P, R]):
                 datetime), ``unique_key``, ``on_conflict``, ``tags``, ``depends_on``
                 (handles or ids, or a dict of names to them) and ``on_parent_failure``.
         """
-        return BoundTask(self, options)
+        return BoundTask(self._core, self, options)
 
 
 class BoundTask(Generic[P, R]):
     """A task with options for its next calls; see :meth:`Task.options`."""
 
-    __slots__ = ("_options", "task")
+    __slots__ = ("_core", "_options", "task")
 
-    def __init__(self, task: Task[P, R], options: Options) -> None:
+    def __init__(self, core: Core, task: Task[P, R], options: Options) -> None:
         self.task = task
+        self._core = core
         self._options = options
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a call with these options; see :meth:`Task.enqueue`."""
-        queue = self.task._queue  # noqa: SLF001 - the two are one thing
-        return TaskHandle(
-            queue, await queue.enqueue_id(self.task.name, args, kwargs, self._options)
-        )
+        task_id = await self._core.enqueue(self.task.name, args, kwargs, self._options)
+        return TaskHandle(self._core, task_id)
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
     ) -> list[TaskHandle[R]]:
         """Enqueue any number of calls with these options; see :meth:`Task.enqueue_many`."""
-        queue = self.task._queue  # noqa: SLF001 - the two are one thing
-        ids = await queue.enqueue_ids(self.task.name, calls, self._options)
-        return [TaskHandle(queue, task_id) for task_id in ids]
+        ids = await self._core.enqueue_many(self.task.name, calls, self._options)
+        return [TaskHandle(self._core, task_id) for task_id in ids]
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """Return a call for a flow, with these options.

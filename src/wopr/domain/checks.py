@@ -1,11 +1,15 @@
-"""Check the names and ids of a call."""
+"""Check the values of a call before anything is written: names, ids, counts, spans, moments."""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from wopr.domain.errors import InvalidCallError
-from wopr.domain.jsontext import shown, type_name
+from wopr.domain.errors import InvalidCallError, QueryError
+from wopr.domain.jsontext import safe_text, shown, type_name, weigh
+from wopr.domain.status import TaskPriority
 
 LONGEST_NAME = 200
 RIGHT_CALL = (
@@ -13,6 +17,12 @@ RIGHT_CALL = (
     "max_retries before the function's own positional arguments; "
     'queue.enqueue("name", args=(…), kwargs={…}, priority=…) keeps them apart.'
 )
+
+LONGEST_SECONDS = 3.2e9
+"""A hundred years."""
+MOST_PARTS = 10_000_000
+MOST_LEVELS = 32
+"""How big and how deep a parameter of a query may be."""
 
 
 def check_label(value: object, what: str, *, longest: int = LONGEST_NAME) -> str:
@@ -43,3 +53,100 @@ def check_id(task_id: object) -> str:
         return str(UUID(text))
     except ValueError:
         return text
+
+
+def check_priority(value: object) -> int:
+    """Return a priority as its number."""
+    if not isinstance(value, TaskPriority):
+        raise InvalidCallError(
+            f"priority must be a TaskPriority (LOW, NORMAL, HIGH or CRITICAL), not "
+            f"{type_name(value)} {shown(value)}. {RIGHT_CALL}"
+        )
+    return int(value)
+
+
+def check_count(value: object, what: str, *, least: int = 0, most: int = 2**31 - 2) -> int:
+    """Return a whole number within its limits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int.__int__(value)
+        if least <= number <= most:
+            return number
+    hint = f" {RIGHT_CALL}" if what == "max_retries" else ""
+    raise InvalidCallError(
+        f"{what} must be a whole number from {least} to {most}, not {shown(value)}.{hint}"
+    )
+
+
+def check_seconds(value: object, what: str, *, zero: str) -> float:
+    """Return a duration in seconds, given as a number or a timedelta."""
+    seconds = -1.0
+    if isinstance(value, timedelta):
+        seconds = timedelta.total_seconds(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = float(min(max(int.__int__(value), -1), 10**12))
+    elif isinstance(value, float):
+        seconds = float.__float__(value)
+    if not 0.0 <= seconds <= LONGEST_SECONDS:  # NaN is neither
+        raise InvalidCallError(
+            f"{what} must be a number of seconds from 0 to {LONGEST_SECONDS:,.0f} or a timedelta, "
+            f"not negative, not {shown(value)}."
+        )
+    if not seconds and zero == "refuse":
+        raise InvalidCallError(f"{what} must be more than 0 seconds.")
+    return seconds
+
+
+def check_moment(value: object) -> datetime:
+    """Return an aware moment as naive UTC."""
+    if not isinstance(value, datetime):
+        raise InvalidCallError(f"run_at must be a datetime, not {type_name(value)} {shown(value)}.")
+    try:
+        if value.utcoffset() is not None:
+            return value.astimezone(UTC).replace(tzinfo=None)
+    except Exception as error:
+        raise InvalidCallError(
+            f"run_at={shown(value)} is out of range or has a broken time zone: {safe_text(error)}"
+        ) from error
+    raise InvalidCallError(
+        f"run_at={shown(value)} has no time zone, so it could mean any of 30 moments. Use e.g. "
+        "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
+    )
+
+
+def check_tags(value: object) -> tuple[str, ...]:
+    """Return the tags of a call."""
+    try:
+        if isinstance(value, list | tuple | set | frozenset):
+            return tuple(check_label(tag, "a tag") for tag in value)
+    except InvalidCallError:
+        raise
+    except Exception as error:
+        raise InvalidCallError(f"tags can't be read: {safe_text(error)}") from error
+    raise InvalidCallError(f"tags must be a sequence of str, not {shown(value)}.")
+
+
+def check_query(query: object, params: Sequence[object]) -> str:
+    """Return the text of a query, if it and its parameters can be handed to a database.
+
+    Raises:
+        QueryError: They can't. A list that contains itself would take the process down.
+    """
+    if not isinstance(query, str):
+        raise QueryError(f"A query is a text, not {type_name(query)} {shown(query)}.")
+    text = str.__str__(query)
+    try:
+        text.encode()
+        for value in params:
+            weigh(value, MOST_PARTS, MOST_LEVELS)
+    except UnicodeEncodeError as error:
+        raise QueryError(f"The query is not valid Unicode: {shown(text)}") from error
+    except Exception as error:
+        raise QueryError(f"A parameter of the query can't be used: {safe_text(error)}") from error
+    return text
+
+
+def check_member(value: object, what: str, kind: type[enum.Enum]) -> None:
+    """Refuse what is no member of an enum."""
+    if not isinstance(value, kind):
+        names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+        raise InvalidCallError(f"{what} must be one of {names}, not {shown(value)}.")

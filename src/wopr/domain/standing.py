@@ -28,6 +28,10 @@ class Standing:
     """Its tasks that have not ended."""
 
 
+View = tuple[Schedule, Standing]
+"""A row and what it is doing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the answer depends on besides the row."""

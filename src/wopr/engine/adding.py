@@ -21,7 +21,7 @@ from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import Shared, naive_now
 from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry
-from wopr.running.worker import Worker
+from wopr.running.attempt import Worker
 
 T = TypeVar("T")
 

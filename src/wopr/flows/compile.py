@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from wopr.calls.options import Options
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask
 from wopr.domain.resultof import ResultOf
@@ -17,7 +18,7 @@ MOST_TASKS = 100_000
 MOST_EDGES = 1_000_000
 SHOWN_OF_A_CYCLE = 10
 
-Make = Callable[[str, tuple[Any, ...], Mapping[str, Any], Mapping[str, Any]], NewTask]
+Make = Callable[[str, tuple[Any, ...], Mapping[str, Any], Options], NewTask]
 """Checks and encodes one call: name, args, kwargs, options."""
 
 
@@ -115,12 +116,12 @@ def _task(node: Node, parents: tuple[int, ...], place: Mapping[str, int], make: 
             "or enqueue the flow from a task that has it."
         )
     if not parents:
-        return make(signature.name, signature.args, signature.kwargs, options)
+        return make(signature.name, signature.args, signature.kwargs, cast("Options", options))
     if options:  # that it depends on others has to be known for its rule about them
         options = {**options, "depends_on": options.get("depends_on") or ()}
     args = tuple([_placed(value, place) for value in signature.args])
     kwargs = {key: _placed(value, place) for key, value in signature.kwargs.items()}
-    new = make(signature.name, args, kwargs, options)
+    new = make(signature.name, args, kwargs, cast("Options", options))
     if new.depends_on:  # these stay in front: the arguments refer to them by their numbers
         known = set(new.depends_on)
         parents = tuple([parent for parent in parents if parent not in known])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
-from wopr.calls.tasks import check_seconds
+from wopr.core.core import Core
+from wopr.core.handle import TaskHandle
+from wopr.domain.checks import check_seconds
 from wopr.domain.errors import TaskCancelledError, TaskFailedError, TaskNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.domain.status import LIVE, TaskStatus
-from wopr.domain.task import TaskInfo
 from wopr.flows.members import (
     FlowProgress,
     Member,
@@ -23,10 +24,7 @@ from wopr.flows.members import (
 from wopr.flows.mermaid import mermaid
 from wopr.flows.reading import read_members
 from wopr.ports.answers import attempts
-
-if TYPE_CHECKING:
-    from wopr.core.task import TaskHandle
-    from wopr.queue.queue import TaskQueue
+from wopr.ports.storage import TaskFilter
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -38,10 +36,10 @@ AT_ONCE = 50
 class FlowHandle(Generic[R_co]):
     """An enqueued flow. Can be made anew from its id with ``await queue.flow(id)``."""
 
-    __slots__ = ("_keys", "_listed", "_outputs", "_queue", "id", "task_ids")
+    __slots__ = ("_core", "_keys", "_listed", "_outputs", "id", "task_ids")
 
-    def __init__(self, queue: TaskQueue, flow_id: str, members: Sequence[Member]) -> None:
-        self._queue = queue
+    def __init__(self, core: Core, flow_id: str, members: Sequence[Member]) -> None:
+        self._core = core
         self.id = flow_id
         self.task_ids = [one.id for one in members]
         """The ids of its tasks, each after those that it depends on."""
@@ -63,7 +61,7 @@ class FlowHandle(Generic[R_co]):
             raise TaskNotFoundError(
                 f"Flow {self.id} has no task with the key {shown(key)}; it has {keys}."
             )
-        return self._queue.handle(self._keys[key])
+        return TaskHandle(self._core, self._keys[key])
 
     # -- results -------------------------------------------------------------
 
@@ -87,19 +85,19 @@ class FlowHandle(Generic[R_co]):
 
     async def _single(self, timeout: float | None) -> Any:
         try:
-            info = await self._queue.wait(self._outputs[0], timeout=timeout)
+            record = await self._core.ended(self._outputs[0], timeout)
         except TimeoutError:
             raise self._late(timeout, await self.progress()) from None
-        if info.status is not TaskStatus.SUCCESS:
+        if record.status is not TaskStatus.SUCCESS:
             await self._raise_cause()
-        return info.result
+        return self._core.result_of(record)
 
     async def _list(self, timeout: float | None) -> list[Any]:
         await self.wait(timeout)
         found = await self._results()
         if any(task_id not in found for task_id in self._outputs):
             await self._raise_cause()
-        return [found[task_id].result for task_id in self._outputs]
+        return [found[task_id] for task_id in self._outputs]
 
     async def results(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait until all tasks have ended; return the results of those that succeeded.
@@ -116,19 +114,18 @@ class FlowHandle(Generic[R_co]):
         names = {task_id: key for key, task_id in self._keys.items()}
         found = await self._results()
         return {
-            names.get(task_id, task_id): found[task_id].result
+            names.get(task_id, task_id): found[task_id]
             for task_id in self.task_ids
             if task_id in found
         }
 
-    async def _results(self) -> dict[str, TaskInfo]:
-        """Return the tasks that succeeded, by id."""
-        found: dict[str, TaskInfo] = {}
+    async def _results(self) -> dict[str, Any]:
+        """Return the results of the tasks that succeeded, by id."""
+        found: dict[str, Any] = {}
         cursor: str | None = None
-        while page := await self._queue.get_tasks(
-            status=TaskStatus.SUCCESS, flow_id=self.id, limit=PAGE, cursor=cursor
-        ):
-            found.update((info.id, info) for info in page)
+        query = TaskFilter(status=TaskStatus.SUCCESS, flow_id=self.id, limit=PAGE)
+        while page := await self._core.find(query, cursor):
+            found.update((record.id, self._core.result_of(record)) for record in page)
             cursor = page[-1].id
         return found
 
@@ -139,7 +136,7 @@ class FlowHandle(Generic[R_co]):
                 f"Flow {self.id} has no result: tasks of it were deleted by a cleanup, or put "
                 f"back in their queue. See: wopr flows show {self.id}"
             )
-        info = await self._queue.require_task_info(cause.id)
+        info = await self._core.known_info(cause.id)
         key = f" {cause.key!r}" if cause.key else ""
         what = f"task{key} {cause.id} ({cause.name})"
         if cause.status is TaskStatus.FAILED:
@@ -179,10 +176,10 @@ class FlowHandle(Generic[R_co]):
         """Wait for the newest live tasks until there is none: mostly that is one round."""
         while (at := await self.progress()).ended < at.total:
             live = [
-                info.id
+                record.id
                 for status in LIVE
-                for info in await self._queue.get_tasks(
-                    status=status, flow_id=self.id, limit=AT_ONCE
+                for record in await self._core.find(
+                    TaskFilter(status=status, flow_id=self.id, limit=AT_ONCE)
                 )
             ]
             await asyncio.gather(*map(self._ended, live))
@@ -190,7 +187,7 @@ class FlowHandle(Generic[R_co]):
 
     async def _ended(self, task_id: str) -> None:
         with contextlib.suppress(TaskNotFoundError):  # it ended, and a cleanup came by
-            await self._queue.wait(task_id)
+            await self._core.ended(task_id)
 
     async def progress(self) -> FlowProgress:
         """Return how many of the tasks have ended, run and wait.
@@ -214,7 +211,7 @@ class FlowHandle(Generic[R_co]):
                 return progress_of(members).cancelled - before
             for first in range(0, len(chosen), AT_ONCE):
                 batch = chosen[first : first + AT_ONCE]
-                await asyncio.gather(*map(self._queue.cancel_task, batch))
+                await asyncio.gather(*map(self._core.cancel, batch))
 
     async def mermaid(self) -> str:
         """Return a picture of the flow as it stands: the text of a Mermaid flow chart.
@@ -231,4 +228,4 @@ class FlowHandle(Generic[R_co]):
         )
 
     async def _members(self) -> list[Member]:
-        return await read_members(self._queue, self.id)
+        return await read_members(self._core, self.id)

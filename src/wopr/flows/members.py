@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from wopr.domain.newtask import NewTask
-from wopr.domain.snapshot import decode_options
+from wopr.domain.snapshot import aware, decode_options, parents_of
 from wopr.domain.status import TERMINAL, TaskStatus
-from wopr.domain.task import TaskInfo
+from wopr.domain.task import TaskRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,17 @@ def member_of_row(row: Mapping[str, Any]) -> Member:
     )
 
 
-def member_of_info(info: TaskInfo) -> Member:
-    """Return the member that a snapshot shows."""
+def member_of_record(record: TaskRecord) -> Member:
+    """Return the member that a record shows."""
     return Member(
-        info.id,
-        info.name,
-        info.status,
-        info.attempt,
-        info.waiting,
-        info.completed_at,
-        info.depends_on,
-        *_role(info.options),
+        record.id,
+        record.name,
+        record.status,
+        record.attempt,
+        record.waiting,
+        aware(record.completed_at),
+        parents_of(record),
+        *_role(_options(record.options)),
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from uuid import UUID
 
+from wopr.core.core import Core
 from wopr.domain.errors import QueryError, TaskNotFoundError
 from wopr.domain.jsontext import shown
-from wopr.flows.members import Member, member_of_info, member_of_row
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
+from wopr.flows.members import Member, member_of_record, member_of_row
+from wopr.ports.storage import TaskFilter
 
 PAGE = 500
 
@@ -20,7 +18,7 @@ from tasks where flow_id = ?::uuid and seq > ? order by seq
 """
 
 
-async def read_members(queue: TaskQueue, flow_id: str) -> list[Member]:
+async def read_members(core: Core, flow_id: str) -> list[Member]:
     """Return the tasks of a flow, each after those that it depends on.
 
     Raises:
@@ -29,33 +27,34 @@ async def read_members(queue: TaskQueue, flow_id: str) -> list[Member]:
     found: list[Member] = []
     if _is_id(flow_id):
         try:
-            found = await _by_query(queue, flow_id)
+            found = await _by_query(core, flow_id)
         except QueryError:  # this storage has no SQL, or the query took too long
-            found = await _by_pages(queue, flow_id)
+            found = await _by_pages(core, flow_id)
     if not found:
         raise TaskNotFoundError(
-            f"There is no flow {shown(flow_id)} in {queue.database} (any more). "
+            f"There is no flow {shown(flow_id)} in {core.database} (any more). "
             "`wopr flows list` shows those that there are."
         )
     return found
 
 
-async def _by_query(queue: TaskQueue, flow_id: str) -> list[Member]:
+async def _by_query(core: Core, flow_id: str) -> list[Member]:
     found: list[Member] = []
     last = 0
     while True:
-        rows = await queue.sql(MEMBERS, flow_id, last)
+        rows = await core.sql(MEMBERS, flow_id, last)
         found += map(member_of_row, rows)
         if not rows.truncated:
             return found
         last = rows[-1]["seq"]
 
 
-async def _by_pages(queue: TaskQueue, flow_id: str) -> list[Member]:
+async def _by_pages(core: Core, flow_id: str) -> list[Member]:
     found: list[Member] = []
     cursor: str | None = None
-    while page := await queue.get_tasks(flow_id=flow_id, limit=PAGE, cursor=cursor):
-        found += map(member_of_info, page)
+    query = TaskFilter(flow_id=flow_id, limit=PAGE)
+    while page := await core.find(query, cursor):
+        found += map(member_of_record, page)
         cursor = page[-1].id
     return found[::-1]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack, overload
 
-from wopr.core.schedules import ScheduleOptions
+from wopr.core.scheduleinfo import ScheduleOptions
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.status import TaskPriority

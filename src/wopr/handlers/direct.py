@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wopr.auth import ensure_allowed, ensure_allowed_sync
 from wopr.core.task import Task
@@ -15,10 +15,8 @@ from wopr.domain.errors import (
     TaskNotFoundError,
 )
 from wopr.domain.jsontext import shown
+from wopr.handlers.declares import HasHandlers
 from wopr.handlers.registered import RegisteredHandler
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +40,10 @@ class DirectTaskExecutor:
         queue: the handlers are registered with it; it need be neither open nor enabled.
     """
 
-    def __init__(self, queue: TaskQueue | None = None) -> None:
+    def __init__(self, queue: HasHandlers | None = None) -> None:
         self._queue = queue
 
-    def set_application_context(self, queue: TaskQueue) -> None:
+    def set_application_context(self, queue: HasHandlers) -> None:
         """Give it the queue later, or another one."""
         self._queue = queue
 
@@ -94,7 +92,7 @@ class DirectTaskExecutor:
 
     def _found(
         self, invocation: DirectTaskInvocation
-    ) -> tuple[TaskQueue, RegisteredHandler[Any], Task[..., Any]]:
+    ) -> tuple[HasHandlers, RegisteredHandler[Any], Task[..., Any]]:
         queue = self._queue
         if queue is None:
             raise TaskApplicationContextNotFoundError(

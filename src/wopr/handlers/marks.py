@@ -9,9 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from wopr.calls.schedules import OPTIONS, WHEN
-from wopr.calls.tasks import check_count, check_priority, check_seconds
-from wopr.core.schedules import ScheduleOptions
-from wopr.domain.checks import check_label
+from wopr.core.scheduleinfo import ScheduleOptions
+from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy

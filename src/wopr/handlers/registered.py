@@ -5,19 +5,17 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from wopr.calls.registry import Registry
 from wopr.core.task import AsyncTask, SyncTask, Task
 from wopr.domain.callables import is_async_callable, signature_of
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError
 from wopr.domain.jsontext import shown
+from wopr.handlers.declares import Declares
 from wopr.handlers.instance import Instance
 from wopr.handlers.marks import HANDLER, TaskMark, marked_methods
 from wopr.handlers.methods import handler_method
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
 
 H = TypeVar("H")
 P = ParamSpec("P")
@@ -41,7 +39,7 @@ class RegisteredHandler(Generic[H]):
 
     def __init__(
         self,
-        queue: TaskQueue,
+        queue: Declares,
         registry: Registry,
         handler_type: type[H],
         factory: Callable[[], H] | None,

@@ -17,7 +17,7 @@ from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import naive_now
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo, attempts
 from wopr.ports.storage import QueryLimits
-from wopr.running.worker import Worker
+from wopr.running.attempt import Worker
 
 _NAMED = 5
 """How many of the tasks that it waits for an explanation names."""

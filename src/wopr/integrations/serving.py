@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
-from wopr.calls.tasks import check_count
+from wopr.domain.checks import check_count
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.queue.queue import TaskQueue
@@ -95,7 +95,7 @@ class ExitBridge(SyncQueue):
         try:
             return super().__call__(function, *args, **kwargs)
         finally:
-            engine = self._opening.engine
+            engine = self._access.engine
             if engine is not self._seen:
                 self._seen = engine
                 atexit.unregister(self.close)

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError, QueueDisabledError
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.notifications.alertrule import AlertCondition, AlertRule
 from wopr.notifications.event import NotificationLevel
 from wopr.ports.backend import RuleBackend
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,11 @@ class AlertBook:
 
     async def all(self) -> list[AlertRule]:
         """Return all alerts, by name; empty if the queue is switched off."""
-        if not self._queue.enabled or not self._exists():
+        backend = await inside(self._queue).reader()
+        if backend is None:
             return []
         rules: list[AlertRule] = []
-        for row in await (await self._rules()).all(RuleKind.ALERT):
+        for row in await backend.rules.all(RuleKind.ALERT):
             try:
                 rules.append(AlertRule.model_validate_json(row.value))
             except ValidationError as error:
@@ -109,13 +110,8 @@ class AlertBook:
                 )
         return rules
 
-    def _exists(self) -> bool:
-        return self._queue._opening.exists()  # noqa: SLF001 - a part of the queue in a package of its own
-
     async def _rules(self) -> RuleBackend:
-        if not self._queue.enabled:
-            raise QueueDisabledError
-        return (await self._queue._opening.backend()).rules  # noqa: SLF001 - as above
+        return (await inside(self._queue).writer()).rules
 
     def _row(self, rule: AlertRule) -> Rule:
         return Rule(RuleKind.ALERT, rule.name, rule.model_dump_json(), self._clock.now())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from wopr.core.schedules import ScheduleInfo
+from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying
 from wopr.domain.task import TaskInfo
 from wopr.notifications.alertrule import ON_BACKLOG, AlertCondition, AlertRule

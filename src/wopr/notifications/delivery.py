@@ -9,7 +9,8 @@ from typing import Any
 
 from tenacity import stop_after_delay, wait_exponential
 
-from wopr.core.task import AsyncTask, Options
+from wopr.calls.options import Options
+from wopr.core.task import AsyncTask
 from wopr.domain.callables import is_async_callable
 from wopr.domain.checks import check_label
 from wopr.domain.errors import DeliveryFailedError, DeliveryRefusedError, InvalidCallError

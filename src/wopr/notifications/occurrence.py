@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from wopr.core.schedules import ScheduleInfo
+from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.domain.events import TaskEvent, TaskFailed
 from wopr.domain.masking import mask
 from wopr.domain.task import TaskInfo

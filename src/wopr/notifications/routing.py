@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from enum import Enum
 from typing import Any
 
-from wopr.calls.tasks import check_count, check_seconds
+from wopr.domain.checks import check_count, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.localtime import from_wall, zone

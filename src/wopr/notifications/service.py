@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from wopr.calls.tasks import check_count, check_seconds
+from wopr.domain.checks import check_count, check_seconds
 from wopr.domain.clock import Clock, IdFactory, SystemClock
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown

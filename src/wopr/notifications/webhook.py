@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wopr.calls.tasks import check_seconds
-from wopr.domain.checks import check_label
+from wopr.domain.checks import check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import DeliveryFailedError, DeliveryRefusedError, InvalidCallError
 from wopr.domain.jsontext import shown, type_name

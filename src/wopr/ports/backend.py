@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from wopr.config.settings import Settings
-from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
+from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
-from wopr.engine.engine import Engine
-from wopr.engine.schedules.scheduler import Scheduler, View
-from wopr.insights.insights import Insights
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import TaskFilter
 
@@ -169,46 +164,3 @@ class Backend(Protocol):
     async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
         """Run one read-only query."""
         ...
-
-
-class LocalBackend:
-    """The verbs over the engine in this process."""
-
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self.engine = engine
-        self.schedules = Scheduler(engine)
-        self._insights = Insights(engine, settings)
-        self._deleting = asyncio.Lock()
-        self.add = engine.add
-        self.add_many = engine.add_many
-        self.check_room = engine.check_room
-        self.add_flow = engine.add_flow
-        self.get = engine.get
-        self.find = engine.find
-        self.wait = engine.wait
-        self.cancel = engine.cancel
-        self.rules = engine.rules
-        self.revoke = engine.revoke
-        self.workers = self._insights.workers
-        self.logs = self._insights.logs
-        self.recover = engine.recover
-        self.stats = self._insights.stats
-        self.history = self._insights.history
-        self.sql = self._insights.sql
-
-    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
-        """Delete terminal tasks completed before a moment."""
-        async with self._deleting:
-            return await self.engine.shared.storage.cleanup(before, keep_history=keep_history)
-
-    async def retry(self, task_id: str) -> bool:
-        """Put a FAILED task back in its queue; not while its row may just be deleted."""
-        async with self._deleting:
-            return await self.engine.retry(task_id)
-
-    async def explain(self, task_id: str) -> Explanation:
-        """Say why a task stands where it stands."""
-        record = await self.engine.get(task_id)
-        if record is None:
-            raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
-        return await self._insights.explain(record)

@@ -8,29 +8,79 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
-from wopr.access.access import Access
-from wopr.calls.tasks import check_count, check_seconds
-from wopr.domain.checks import check_id, check_label
-from wopr.domain.clock import Clock
+from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.controls import Pause, Revocation
-from wopr.domain.errors import InvalidCallError, QueueDisabledError
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.limits import Limit, OnFull, changed, check_expression, parse_rate
-from wopr.domain.logline import LogLine
 from wopr.domain.rule import Rule, RuleKind
-from wopr.ports.answers import WorkerInfo
-from wopr.ports.backend import Backend
+from wopr.queue.face import Face
 
 KEEP: Any = object()
 """Leave this field of a limit as it is."""
 
 
-class Controls:
-    """Limits, pauses and revocations of a queue."""
+class Controls(Face):
+    """Changes of tasks; limits, pauses and revocations of a queue."""
 
-    enabled: bool
-    _opening: Access
-    _clock: Clock
+    # -- tasks ----------------------------------------------------------------
+
+    async def cancel_task(self, task_id: str) -> bool:
+        """Cancel a waiting or running task; ``False`` if it has ended or is unknown.
+
+        A running coroutine is cancelled. A running sync function can't be stopped: it
+        sees ``current_task().cancelled``, and what it returns is ignored.
+        """
+        return await self._core.cancel(task_id)
+
+    async def retry_task(self, task_id: str) -> bool:
+        """Put a FAILED task back in its queue with a new retry budget; else ``False``."""
+        backend = await self._core.reader()
+        return await backend.retry(check_id(task_id)) if backend else False
+
+    async def cleanup_old_tasks(
+        self,
+        days: int | None = None,
+        months: int | None = None,
+        years: int | None = None,
+        *,
+        keep_history: bool = False,
+    ) -> int:
+        """Delete tasks that ended longer ago than the periods together; return how many.
+
+        Args:
+            days: ``0`` deletes all that have ended.
+            months: of 30 days.
+            years: of 365 days.
+            keep_history: keep their transitions.
+
+        Nothing given deletes nothing.
+        """
+        given = [
+            (check_count(value, name, most=100_000), factor)
+            for value, name, factor in (
+                (days, "days", 1),
+                (months, "months", 30),
+                (years, "years", 365),
+            )
+            if value is not None
+        ]
+        backend = await self._core.reader() if given else None
+        if backend is None:
+            return 0
+        age = timedelta(days=min(sum(value * factor for value, factor in given), 700_000))
+        before = self._core.clock.now().replace(tzinfo=None) - age
+        return await backend.cleanup(before, keep_history=keep_history)
+
+    async def recover_tasks(self, category: str | None = None) -> int:
+        """Put tasks that a dead process left STARTED back in the queue; return how many.
+
+        Opening the queue does it by itself; calling it again runs nothing twice.
+        """
+        if category is not None:
+            category = check_label(category, "category")
+        backend = await self._core.reader()
+        return await backend.recover(category) if backend else 0
 
     # -- limits ---------------------------------------------------------------
 
@@ -84,9 +134,11 @@ class Controls:
             "on_full": on_full,
         }
         changes = _checked({name: value for name, value in given.items() if value is not KEEP})
-        backend = await self._changing()
+        backend = await self._core.writer()
         wanted = changed(Limit(category=category, key=key), changes)
-        rule = Rule(RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._clock.now())
+        rule = Rule(
+            RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._core.clock.now()
+        )
         limit = Limit.from_json((await backend.rules.merge(rule)).value)
         if limit.empty:
             await backend.rules.delete(RuleKind.LIMIT, [limit.name])
@@ -95,7 +147,7 @@ class Controls:
     async def remove_limit(self, category: str, key: str | None = None) -> bool:
         """Take all limits of a category, or of a key inside of it, away; whether there were any."""
         limit = Limit(category=check_label(category, "category"), key=key)
-        backend = await self._changing()
+        backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.LIMIT, [limit.name]))
 
     async def limits(self) -> list[Limit]:
@@ -120,14 +172,14 @@ class Controls:
         pause = Pause(
             **_one(category, task),
             reason=check_label(reason, "reason", longest=1_000),
-            since=self._clock.now(),
+            since=self._core.clock.now(),
         )
-        await (await self._changing()).rules.save([pause.to_rule()])
+        await (await self._core.writer()).rules.save([pause.to_rule()])
 
     async def resume(self, category: str | None = None, *, task: str | None = None) -> bool:
         """Start tasks of a category, or of a name, again; whether it was paused."""
-        pause = Pause(**_one(category, task), since=self._clock.now())
-        backend = await self._changing()
+        pause = Pause(**_one(category, task), since=self._core.clock.now())
+        backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.PAUSE, [pause.name]))
 
     async def pauses(self) -> list[Pause]:
@@ -169,14 +221,14 @@ class Controls:
                 "standing=."
             )
         reason = check_label(reason, "reason", longest=1_000)
-        backend = await self._changing()
+        backend = await self._core.writer()
         if task_id is not None:
             return int(await backend.cancel(check_id(task_id), reason))
         revocation = Revocation(
             task=check_label(task, "task"),
             where=_where(where),
             reason=reason,
-            since=self._clock.now(),
+            since=self._core.clock.now(),
         )
         if standing:
             await backend.rules.save([revocation.to_rule()])
@@ -185,9 +237,9 @@ class Controls:
     async def unrevoke(self, task: str, where: Mapping[str, Any] | None = None) -> bool:
         """End a standing revocation; whether there was one. What it cancelled stays cancelled."""
         found = Revocation(
-            task=check_label(task, "task"), where=_where(where), since=self._clock.now()
+            task=check_label(task, "task"), where=_where(where), since=self._core.clock.now()
         )
-        backend = await self._changing()
+        backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.REVOCATION, [found.name]))
 
     async def revocations(self) -> list[Revocation]:
@@ -202,34 +254,13 @@ class Controls:
         While it is held anywhere in this process, categories that were declared with
         ``queue.category(name, background=True)`` start no tasks; what runs goes on.
         """
-        return self._opening.foreground.hold()
-
-    # -- look -----------------------------------------------------------------
-
-    async def worker_info(self) -> list[WorkerInfo]:
-        """Return the workers of the process that owns the file, by category and name."""
-        if not self.enabled or not self._opening.exists():
-            return []
-        return await (await self._opening.backend()).workers()
-
-    async def get_logs(self, task_id: str, limit: int = 10_000) -> list[LogLine]:
-        """Return the first lines that a task logged and that were kept, in order."""
-        if not self.enabled or not self._opening.exists():
-            return []
-        task_id, limit = check_id(task_id), check_count(limit, "limit", most=1_000_000)
-        return await (await self._opening.backend()).logs(task_id, limit)
+        return self._core.access.foreground.hold()
 
     # -- inside ---------------------------------------------------------------
 
-    async def _changing(self) -> Backend:
-        if not self.enabled:
-            raise QueueDisabledError
-        return await self._opening.backend()
-
     async def _stored(self, kind: RuleKind) -> list[Rule]:
-        if not self.enabled or not self._opening.exists():
-            return []
-        return await (await self._opening.backend()).rules.all(kind)
+        backend = await self._core.reader()
+        return [] if backend is None else await backend.rules.all(kind)
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {

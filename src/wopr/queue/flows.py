@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
-from wopr.access.access import Access
 from wopr.calls.signature import Step
 from wopr.domain.checks import check_id
-from wopr.domain.clock import Clock, IdFactory
+from wopr.domain.clock import IdFactory
 from wopr.domain.errors import QueueDisabledError
-from wopr.domain.newtask import NewTask
 from wopr.engine.shared import naive_now
 from wopr.flows.compile import compile_flow
 from wopr.flows.flow import Flow, flow_of
 from wopr.flows.handle import FlowHandle
 from wopr.flows.members import members_of
 from wopr.flows.reading import read_members
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
+from wopr.queue.face import Face
 
 R = TypeVar("R")
 
 
-class Flows:
+class Flows(Face):
     """Enqueue flows, and find them again."""
 
-    enabled: bool
-    _opening: Access
-    _clock: Clock
-    _new_task: Callable[..., NewTask]
     _flow_ids = IdFactory()
 
     @overload
@@ -50,12 +41,12 @@ class Flows:
             QueueDisabledError: the queue is switched off.
             StorageError: the storage refused it.
         """
-        if not self.enabled:
+        if not self._core.enabled:
             raise QueueDisabledError
-        flow_id = self._flow_ids.new(naive_now(self._clock))
-        tasks = compile_flow(flow_of(flow), self._new_task, flow_id)
-        ids = await (await self._opening.backend()).add_flow(tasks)
-        return FlowHandle(cast("TaskQueue", self), flow_id, members_of(tasks, ids))
+        flow_id = self._flow_ids.new(naive_now(self._core.clock))
+        tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
+        ids = await (await self._core.access.backend()).add_flow(tasks)
+        return FlowHandle(self._core, flow_id, members_of(tasks, ids))
 
     async def flow(self, flow_id: str) -> FlowHandle[Any]:
         """Return a handle for the id of a flow that was kept elsewhere.
@@ -64,6 +55,5 @@ class Flows:
             TaskNotFoundError: the queue does not know it (any more).
             QueueDisabledError: the queue is switched off.
         """
-        queue = cast("TaskQueue", self)
         known = check_id(flow_id)
-        return FlowHandle(queue, known, await read_members(queue, known))
+        return FlowHandle(self._core, known, await read_members(self._core, known))

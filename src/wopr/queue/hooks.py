@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from wopr.access.access import Access
 from wopr.access.services import S
-from wopr.calls.registry import Middleware, Registry
+from wopr.calls.registry import Middleware
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.engine.events import EventHandler
+from wopr.queue.face import Face
 
 H = TypeVar("H", bound=EventHandler)
 M = TypeVar("M", bound=Middleware)
 
 
-class Hooks:
+class Hooks(Face):
     """Handlers of events, and middlewares around the run of a task."""
-
-    _opening: Access
-    _registry: Registry
 
     @overload
     def on(self, kind: str) -> Callable[[H], H]: ...
@@ -46,10 +43,10 @@ class Hooks:
             InvalidCallError: there is no such kind, or the handler can't be called.
         """
         if handler is not None:
-            return self._opening.events.on(kind, handler)
+            return self._core.access.events.on(kind, handler)
 
         def decorate(function: H) -> H:
-            self._opening.events.on(kind, function)
+            self._core.access.events.on(kind, function)
             return function
 
         return decorate
@@ -70,7 +67,7 @@ class Hooks:
                 "A middleware is a coroutine function: async def middleware(task, call_next): "
                 f"return await call_next(). This is {shown(function)}."
             )
-        self._registry.middlewares.append(function)
+        self._core.registry.middlewares.append(function)
         return function
 
     def add_service(self, service: S) -> S:
@@ -83,5 +80,5 @@ class Hooks:
 
         A :class:`wopr.notifications.NotificationService` with this queue adds itself.
         """
-        self._opening.services.add(service)
+        self._core.access.services.add(service)
         return service

@@ -1,45 +1,26 @@
-"""What a queue can be asked about its present and past: the reads of :class:`wopr.TaskQueue`."""
+"""What a queue can be asked about its present and past."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from wopr.access.access import Access
-from wopr.calls.tasks import check_count, check_query, check_seconds
-from wopr.domain.checks import check_id, check_label
-from wopr.domain.errors import (
-    InvalidCallError,
-    OwnerGoneError,
-    QueueDisabledError,
-    TaskNotFoundError,
-)
+from wopr.domain.checks import check_count, check_id, check_label
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
-from wopr.domain.task import TaskInfo, TaskRecord
-from wopr.ports.answers import Explanation, HistoryEntry, QueryResult
-from wopr.ports.backend import Backend
+from wopr.domain.task import TaskInfo
+from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import TaskFilter
-
-A = TypeVar("A")
-B = TypeVar("B")
+from wopr.queue.face import Face
 
 
-class Insights:
+class Insights(Face):
     """Reads. A queue that is switched off, or has no file yet, answers empty."""
-
-    enabled: bool
-    database: Path
-    _opening: Access
 
     async def get_task_info(self, task_id: str) -> TaskInfo | None:
         """Return a snapshot of a task; ``None`` if it is unknown or the queue is switched off."""
-        wanted = check_id(task_id)
-        record = await self._ask(lambda backend: backend.get(wanted), None)
-        return None if record is None else self._opening.info(record)
+        return await self._core.info(task_id)
 
     async def require_task_info(self, task_id: str) -> TaskInfo:
         """Return a snapshot of a task.
@@ -47,10 +28,7 @@ class Insights:
         Raises:
             TaskNotFoundError: the queue does not know it (any more).
         """
-        info = await self.get_task_info(task_id)
-        if info is None:
-            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
-        return info
+        return await self._core.known_info(task_id)
 
     async def wait(self, task_id: str, timeout: float | None = None) -> TaskInfo:
         """Wait until a task has ended and return its snapshot.
@@ -64,24 +42,7 @@ class Insights:
             TimeoutError: it did not end in time. It goes on.
             QueueDisabledError: the queue is switched off.
         """
-        if not self.enabled:
-            raise QueueDisabledError
-        task_id = check_id(task_id)
-        patience = None if timeout is None else check_seconds(timeout, "timeout", zero="allow")
-        loop, left = asyncio.get_running_loop(), patience
-        until = None if patience is None else loop.time() + patience
-
-        async def wait(backend: Backend) -> TaskRecord:
-            nonlocal left
-            try:
-                return await backend.wait(task_id, left)
-            finally:
-                left = None if until is None else max(0.0, until - loop.time())
-
-        record = await self._ask(wait, None)
-        if record is None:
-            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
-        return self._opening.info(record)
+        return self._core.info_of(await self._core.ended(task_id, timeout))
 
     async def get_tasks(
         self,
@@ -120,14 +81,12 @@ class Insights:
             offset=check_count(offset, "offset"),
         )
         after = None if cursor is None else check_id(cursor)
-        none: list[TaskRecord] = []
-        found = await self._ask(lambda backend: backend.find(query, after), none)
-        return [self._opening.info(item) for item in found]
+        return [self._core.info_of(record) for record in await self._core.find(query, after)]
 
     async def get_task_stats(self) -> dict[str, Any]:
         """Return exact counts: total, by_status, by_category, running and queued."""
         nothing = {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
-        return await self._ask(lambda backend: backend.stats(), nothing)
+        return await self._core.ask(lambda backend: backend.stats(), nothing)
 
     async def sql(self, query: str, *params: Any) -> QueryResult:
         """Run one read-only SQL query; it sees everything enqueued before.
@@ -142,10 +101,7 @@ class Insights:
             QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
             QueueDisabledError: the queue is switched off.
         """
-        if not self.enabled:
-            raise QueueDisabledError
-        text = check_query(query, params)
-        return await (await self._opening.backend()).sql(text, params)
+        return await self._core.sql(query, *params)
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands: running, delayed or behind others.
@@ -154,30 +110,27 @@ class Insights:
             TaskNotFoundError: the queue does not know it.
         """
         wanted = check_id(task_id)
-        found = await self._ask(lambda backend: backend.explain(wanted), None)
+        found = await self._core.ask(lambda backend: backend.explain(wanted), None)
         if found is None:
-            raise TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
+            raise self._core.unknown(task_id)
         return found
 
     async def get_history(self, task_id: str) -> list[HistoryEntry]:
         """Return every transition of a task, in order; empty if it is unknown."""
         wanted = check_id(task_id)
-        return await self._ask(lambda backend: backend.history(wanted), [])
+        return await self._core.ask(lambda backend: backend.history(wanted), [])
 
-    async def _ask(self, ask: Callable[[Backend], Awaitable[A]], nothing: B) -> A | B:
-        """Ask whoever has the file; again, should that one go: a look changes nothing."""
-        while True:
-            backend = await self._reading()
-            if backend is None:
-                return nothing
-            with contextlib.suppress(OwnerGoneError):
-                return await ask(backend)
+    async def worker_info(self) -> list[WorkerInfo]:
+        """Return the workers of the process that owns the file, by category and name."""
+        backend = await self._core.reader()
+        return [] if backend is None else await backend.workers()
 
-    async def _reading(self) -> Backend | None:
-        """Return the backend for a read; ``None`` if there is nothing to read."""
-        if not self.enabled or not self._opening.exists():
-            return None
-        return await self._opening.backend()
+    async def get_logs(self, task_id: str, limit: int = 10_000) -> list[LogLine]:
+        """Return the first lines that a task logged and that were kept, in order."""
+        backend = await self._core.reader()
+        if backend is None:
+            return []
+        return await backend.logs(check_id(task_id), check_count(limit, "limit", most=1_000_000))
 
 
 def _status(value: object) -> TaskStatus:

@@ -1,51 +1,36 @@
-"""TaskQueue: the composition root and the verbs that applications call."""
+"""TaskQueue: the composition root; puts the core and its faces together."""
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
-from wopr.access.access import Access
 from wopr.auth.config import Auth
-from wopr.calls.tasks import check_count, check_seconds, new_task
 from wopr.config.settings import Settings
-from wopr.core.task import Options, Task, TaskHandle
-from wopr.domain.checks import check_id, check_label
+from wopr.core.core import Core
+from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
-from wopr.domain.codec import PayloadLimits
-from wopr.domain.errors import (
-    InvalidCallError,
-    QueueDisabledError,
-)
-from wopr.domain.jsontext import safe_text, shown
-from wopr.domain.newtask import NewTask, OnParentFailure
-from wopr.domain.status import TaskPriority
 from wopr.domain.task import TaskInfo
 from wopr.engine.pools.lanes import Lanes
 from wopr.queue.controls import Controls
+from wopr.queue.enqueueing import Enqueueing
+from wopr.queue.face import inside
 from wopr.queue.flows import Flows
 from wopr.queue.hooks import Hooks
 from wopr.queue.insights import Insights
 from wopr.queue.registration import Registration
 from wopr.queue.resources import Resources
-from wopr.queue.scheduling import Scheduling
 from wopr.queue.sync import SyncQueue
-from wopr.running.worker import Worker
+from wopr.running.attempt import Worker
 from wopr.storage.seed.noop import NoopStorage
 
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["TaskQueue", "inside"]
 
 
-class TaskQueue(Registration, Insights, Flows, Scheduling, Hooks, Controls, Resources):
+class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Controls):
     """A durable queue of tasks in one DuckDB file.
 
     Args:
@@ -74,224 +59,75 @@ class TaskQueue(Registration, Insights, Flows, Scheduling, Hooks, Controls, Reso
         rng: random.Random | None = None,
         auth: Auth | None = None,
     ) -> None:
-        self.settings = settings or Settings()
-        self.enabled = self.settings.enabled if enabled is None else bool(enabled)
-        self.database = Path(database) if database is not None else self.settings.database
-        self._clock = clock or SystemClock()
-        super().__init__(
-            PayloadLimits(args=self.settings.max_args_bytes, result=self.settings.max_result_bytes),
-            auth,
+        settings = settings or Settings()
+        self._core = Core(
+            enabled=settings.enabled if enabled is None else bool(enabled),
+            database=Path(database) if database is not None else settings.database,
+            settings=settings,
+            clock=clock or SystemClock(),
+            rng=rng or random.Random(),
+            auth=auth,
+            storage_factory=storage_factory,
         )
-        self._opening = Access(
-            self.settings,
-            self.database,
-            storage_factory,
-            self._registry,
-            self._clock,
-            rng or random.Random(),
-        )
-        self._opening.as_service = None if auth is None else auth.as_service
 
     # -- what there is -------------------------------------------------------
 
     @property
+    def enabled(self) -> bool:
+        """Whether it does anything; may be set while it is closed."""
+        return self._core.enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self._core.enabled = enabled
+
+    @property
+    def database(self) -> Path:
+        """The file that tasks are stored in."""
+        return self._core.database
+
+    @property
+    def settings(self) -> Settings:
+        """All other settings, as they were when the queue was built."""
+        return self._core.settings
+
+    @property
+    def auth(self) -> Auth | None:
+        """How protected tasks are checked; ``None`` refuses them."""
+        return self._core.auth
+
+    @property
     def storage(self) -> Any:
         """The storage; made on first access, a :class:`NoopStorage` when switched off."""
-        return self._opening.storage if self.enabled else NoopStorage()
+        return self._core.access.storage if self._core.enabled else NoopStorage()
 
     @property
     def queues(self) -> dict[str, Lanes]:
         """The waiting tasks in memory, by category."""
-        return {name: pool.lanes for name, pool in self._opening.pools.items()}
+        return {name: pool.lanes for name, pool in self._core.access.pools.items()}
 
     @property
     def workers(self) -> dict[str, list[Worker]]:
         """The worker slots, by category."""
         return {
-            name: list(pool.workers) for name, pool in self._opening.pools.items() if pool.workers
+            name: list(pool.workers)
+            for name, pool in self._core.access.pools.items()
+            if pool.workers
         }
 
     @property
     def running_tasks(self) -> dict[str, TaskInfo]:
         """Snapshots of the tasks that run in this process, by id."""
         return {
-            task_id: self._opening.info(attempt.record)
-            for pool in self._opening.pools.values()
+            task_id: self._core.info_of(attempt.record)
+            for pool in self._core.access.pools.values()
             for task_id, attempt in pool.running.items()
         }
 
     @property
     def task_functions(self) -> dict[str, Callable[..., Any]]:
         """The registered functions, by task name."""
-        return {name: item.function for name, item in self._registry.definitions.items()}
-
-    # -- enqueue -------------------------------------------------------------
-
-    async def add_task(
-        self,
-        name: str,
-        category: str | None = None,
-        priority: TaskPriority | None = None,
-        max_retries: int | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> str:
-        """Add a task and return its id, once it is on disk.
-
-        Args:
-            name: of a registered task.
-            category: ``None`` means the one it was registered with.
-            priority: ``None`` means the task's own, usually NORMAL.
-            max_retries: ``None`` means the task's own, usually 0.
-            *args: positional arguments of the function.
-            **kwargs: keyword arguments of the function. Where they collide with the
-                names above, use :meth:`enqueue`.
-
-        Raises:
-            QueueDisabledError: the queue is switched off.
-            TaskNotRegisteredError: nothing has this name.
-            InvalidCallError: a value or an argument is wrong; nothing was written.
-            StorageError: the storage refused it.
-        """
-        options: Options = {"category": category, "priority": priority, "max_retries": max_retries}
-        return await self.enqueue_id(name, args, kwargs, options)
-
-    async def enqueue(
-        self,
-        task: str | Task[..., R],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        category: str | None = None,
-        priority: TaskPriority | None = None,
-        max_retries: int | None = None,
-        retry: Any = None,
-        timeout: float | timedelta | None = None,
-        soft_timeout: float | timedelta | None = None,
-        delay: float | timedelta | None = None,
-        run_at: datetime | None = None,
-        unique_key: str | None = None,
-        on_conflict: Any = None,
-        tags: Sequence[str] = (),
-        depends_on: Any = None,
-        on_parent_failure: OnParentFailure = OnParentFailure.CANCEL,
-    ) -> TaskHandle[R]:
-        """Enqueue a task by name or object, its arguments apart from the options.
-
-        Options as in :meth:`Task.options`; errors as in :meth:`add_task`.
-        """
-        options: Options = {
-            "category": category,
-            "priority": priority,
-            "max_retries": max_retries,
-            "retry": retry,
-            "timeout": timeout,
-            "soft_timeout": soft_timeout,
-            "delay": delay,
-            "run_at": run_at,
-            "unique_key": unique_key,
-            "tags": tags,
-            "on_parent_failure": on_parent_failure,
-        }
-        if depends_on is not None:
-            options["depends_on"] = depends_on
-        if on_conflict is not None:
-            options["on_conflict"] = on_conflict
-        name = task.name if isinstance(task, Task) else task
-        return TaskHandle(
-            self, await self.enqueue_id(name, args, {} if kwargs is None else kwargs, options)
-        )
-
-    async def enqueue_id(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
-    ) -> str:
-        """Enqueue one call and return its id; what the other forms are made of."""
-        new = self._new_task(name, args, kwargs, options)
-        return await (await self._opening.backend()).add(new)
-
-    async def enqueue_ids(
-        self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options
-    ) -> list[str]:
-        """Enqueue many calls of one task and return their ids."""
-        tasks = [
-            self._new_task(name, call, {}, options)
-            if type(call) is tuple
-            else self._new_task(name, *_call(call), options)
-            for call in _iterated(calls)
-        ]
-        return await (await self._opening.backend()).add_many(tasks)
-
-    def _new_task(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
-    ) -> NewTask:
-        if not self.enabled:
-            raise QueueDisabledError
-        if type(name) is not str:
-            name = check_label(name, "a task's name")
-        if type(args) is not tuple and not isinstance(args, list | tuple):
-            raise InvalidCallError(f"args must be a tuple or a list, not {shown(args)}.")
-        if type(kwargs) is not dict and not isinstance(kwargs, Mapping):
-            raise InvalidCallError(f"kwargs must be a dict, not {shown(kwargs)}.")
-        try:
-            values = tuple(args)
-            named = kwargs if type(kwargs) is dict else dict(kwargs)
-        except Exception as error:
-            raise InvalidCallError(f"The arguments can't be read: {safe_text(error)}") from error
-        return new_task(self._registry.get(name), values, named, self._clock, options)
-
-    # -- look and change -----------------------------------------------------
-
-    def handle(self, task_id: str) -> TaskHandle[Any]:
-        """Return a handle for an id that was kept elsewhere."""
-        return TaskHandle(self, task_id)
-
-    async def cancel_task(self, task_id: str) -> bool:
-        """Cancel a waiting or running task; ``False`` if it has ended or is unknown.
-
-        A running coroutine is cancelled. A running sync function can't be stopped: it
-        sees ``current_task().cancelled``, and what it returns is ignored.
-        """
-        backend = await self._reading()
-        return await backend.cancel(check_id(task_id)) if backend else False
-
-    async def retry_task(self, task_id: str) -> bool:
-        """Put a FAILED task back in its queue with a new retry budget; else ``False``."""
-        backend = await self._reading()
-        return await backend.retry(check_id(task_id)) if backend else False
-
-    async def cleanup_old_tasks(
-        self,
-        days: int | None = None,
-        months: int | None = None,
-        years: int | None = None,
-        *,
-        keep_history: bool = False,
-    ) -> int:
-        """Delete tasks that ended longer ago than the periods together; return how many.
-
-        Args:
-            days: ``0`` deletes all that have ended.
-            months: of 30 days.
-            years: of 365 days.
-            keep_history: keep their transitions.
-
-        Nothing given deletes nothing.
-        """
-        given = [
-            (check_count(value, name, most=100_000), factor)
-            for value, name, factor in (
-                (days, "days", 1),
-                (months, "months", 30),
-                (years, "years", 365),
-            )
-            if value is not None
-        ]
-        backend = await self._reading() if given else None
-        if backend is None:
-            return 0
-        age = timedelta(days=min(sum(value * factor for value, factor in given), 700_000))
-        before = self._clock.now().replace(tzinfo=None) - age
-        return await backend.cleanup(before, keep_history=keep_history)
+        return {name: item.function for name, item in self._core.registry.definitions.items()}
 
     # -- work ----------------------------------------------------------------
 
@@ -307,19 +143,33 @@ class TaskQueue(Registration, Insights, Flows, Scheduling, Hooks, Controls, Reso
         """
         category = check_label(category, "category")
         worker_count = check_count(worker_count, "worker_count", least=1, most=10_000)
-        if not self.enabled:
+        if not self._core.enabled:
             return
-        await self._opening.add_workers(category, worker_count)
+        await self._core.access.add_workers(category, worker_count)
 
-    async def recover_tasks(self, category: str | None = None) -> int:
-        """Put tasks that a dead process left STARTED back in the queue; return how many.
+    async def start_scheduler(self, interval: float = 1.0, *, blocking: bool = False) -> None:
+        """Fire schedules when they are due, until :meth:`shutdown`. Idempotent.
 
-        Opening the queue does it by itself; calling it again runs nothing twice.
+        ``start_workers`` does it by itself, unless ``WOPR_TASKS_SCHEDULER`` is off. In a
+        process that does not own the file it asks the owner to look at the clock, and
+        takes over when the owner is gone.
+
+        Args:
+            interval: seconds between two looks at the clock, at most. It sleeps until the
+                next schedule is due; this bounds how late it notices that the clock was set.
+            blocking: return only at the shutdown.
+
+        Raises:
+            InvalidCallError: a declared schedule depends on one that there is not, or in a
+                circle on itself.
+            StorageError: the storage can't be opened, read or written.
         """
-        if category is not None:
-            category = check_label(category, "category")
-        backend = await self._reading()
-        return await backend.recover(category) if backend else 0
+        seconds = check_seconds(interval, "interval", zero="refuse")
+        if not self._core.enabled:
+            return
+        await self._core.access.clockwork.start(seconds)
+        if blocking:
+            await self._core.access.clockwork.ended()
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Stop: claim nothing more, let running tasks finish, put the rest back, close.
@@ -332,14 +182,14 @@ class TaskQueue(Registration, Insights, Flows, Scheduling, Hooks, Controls, Reso
         ends the grace time of a call that is under way. The queue opens again when it is
         used again.
         """
-        grace = self.settings.shutdown_seconds
+        grace = self._core.settings.shutdown_seconds
         if timeout is not None:
             grace = check_seconds(timeout, "timeout", zero="allow")
-        await self._opening.stop(grace)
+        await self._core.access.stop(grace)
 
     async def __aenter__(self) -> Self:
-        if self.enabled:
-            await self._opening.backend()
+        if self._core.enabled:
+            await self._core.access.backend()
         return self
 
     async def __aexit__(
@@ -353,32 +203,3 @@ class TaskQueue(Registration, Insights, Flows, Scheduling, Hooks, Controls, Reso
     def sync(self) -> SyncQueue:
         """Return the way to use this queue from code without an event loop."""
         return SyncQueue(self)
-
-    # -- inside --------------------------------------------------------------
-
-    def _registered(self, name: str) -> None:
-        self._opening.registered(name)
-
-    def _categorised(self, category: str) -> None:
-        self._opening.categorised(category)
-
-
-def _call(call: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    if isinstance(call, Mapping):
-        return (), call
-    if not isinstance(call, tuple | list):
-        raise InvalidCallError(
-            f"enqueue_many() takes a tuple of positional or a dict of keyword arguments per call, "
-            f"not {shown(call)}. For one argument write (value,)."
-        )
-    return tuple(call), {}
-
-
-def _iterated(calls: Any) -> Iterator[Any]:
-    try:
-        return iter(calls)
-    except Exception as error:
-        raise InvalidCallError(
-            "enqueue_many() takes a list of calls, each a tuple of positional or a dict of keyword "
-            f"arguments, not {shown(calls)}."
-        ) from error

@@ -1,61 +1,71 @@
-"""How functions become tasks: the part of :class:`wopr.TaskQueue` that needs no storage."""
+"""What the code declares: tasks, handlers, schedules, categories, what goes along with a call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from functools import cached_property
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from wopr.auth.carrier import AuthCarrier
-from wopr.auth.config import Auth
 from wopr.auth.metadata import close_marks, requirements_of
-from wopr.calls.registry import CategoryOptions, Executor, Registry
-from wopr.calls.tasks import check_count, check_priority, check_seconds
-from wopr.calls.variables import ContextVariables
+from wopr.calls.options import TASK_OPTIONS, RegistrationOptions, TaskOptions, check_options
+from wopr.calls.registry import CategoryOptions, Executor
+from wopr.core.scheduleinfo import ScheduleOptions
+from wopr.core.schedules import Schedules
 from wopr.core.task import AsyncTask, SyncTask, Task, TaskDecorator
 from wopr.domain.callables import is_async_callable
-from wopr.domain.checks import check_label
-from wopr.domain.codec import PayloadLimits
+from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.executors.choice import Executors
 from wopr.handlers.registered import RegisteredHandler
-
-if TYPE_CHECKING:
-    from wopr.queue.queue import TaskQueue
+from wopr.queue.face import Face
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H")
+AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
+
+_OF_THE_TASK = ("category", "priority", "max_retries", "retry", "timeout")
 
 
-class Registration:
-    """Registers functions under their names."""
+class ScheduleDecorator(Protocol):
+    """What ``queue.schedule(…)`` returns."""
 
-    def __init__(self, limits: PayloadLimits, auth: Auth | None = None) -> None:
-        self.auth = auth
-        self._registry = Registry(limits)
-        self._variables = ContextVariables(limits)
-        self._handlers: dict[type, RegisteredHandler[Any]] = {}
-        self.provider: Callable[[type[Any]], Any] | None = None
-        """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
+    @overload
+    def __call__(self, function: AnyTask, /) -> AnyTask: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # the first that fits wins
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+class Registration(Face):
+    """Registers what the code declares, under its names."""
+
+    provider: Callable[[type[Any]], Any] | None = None
+    """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
 
     @property
     def handlers(self) -> dict[type, RegisteredHandler[Any]]:
         """A copy of the registered handlers, by class."""
-        return dict(self._handlers)
+        return dict(self._core.handlers)
 
     @property
     def categories(self) -> list[str]:
         """The categories that tasks are registered in, in the order of their names."""
-        return sorted({item.category for item in self._registry.definitions.values()})
+        return sorted({item.category for item in self._core.registry.definitions.values()})
 
-    def _registered(self, name: str) -> None:
-        """Be told of a new name."""
+    @cached_property
+    def schedules(self) -> Schedules:
+        """The schedules of this queue: add, list, pause, preview and more."""
+        return Schedules(self._core)
 
     def register_handler(
         self, handler_type: type[H], factory: Callable[[], H] | None = None
@@ -72,13 +82,13 @@ class Registration:
             DuplicateTaskError: the class is registered, or a name belongs to another function.
             InvalidCallError: the class can't be registered.
         """
-        if handler_type in self._handlers:
+        if handler_type in self._core.handlers:
             raise DuplicateTaskError(
                 f"{handler_type.__qualname__} is registered with this queue already. Use what "
                 f"register_handler() returned, or queue.handlers[{handler_type.__qualname__}]."
             )
-        handler = RegisteredHandler(cast("TaskQueue", self), self._registry, handler_type, factory)
-        self._handlers[handler_type] = handler
+        handler = RegisteredHandler(self, self._core.registry, handler_type, factory)
+        self._core.handlers[handler_type] = handler
         return handler
 
     def propagate(self, variable: ContextVar[Any], name: str | None = None) -> None:
@@ -95,58 +105,34 @@ class Registration:
         Raises:
             InvalidCallError: it is no context variable, or the name belongs to another one.
         """
-        self._variables.declare(variable, name)
-        self._registry.carry(self._variables)  # not before: without any, calls cost nothing more
+        self._core.variables.declare(variable, name)
+        self._core.registry.carry(
+            self._core.variables
+        )  # not before: without any, calls cost nothing more
 
     def register_task(
-        self,
-        name: str,
-        category: str = "default",
-        *,
-        priority: TaskPriority = TaskPriority.NORMAL,
-        max_retries: int | None = None,
-        retry: Any = None,
-        timeout: float | timedelta | None = None,
-        soft_timeout: float | timedelta | None = None,
-        executor: Executor = None,
+        self, name: str, category: str = "default", **options: Unpack[RegistrationOptions]
     ) -> Callable[[F], F]:
         """Register a function under a name; returns it unchanged.
 
         Args:
             name: unique across all categories; stored with every task.
             category: where its tasks wait and which workers run them.
-            priority: of its tasks, unless a call says otherwise.
-            max_retries: retries after a failure, unless a call says otherwise; 0 if
-                neither says, or as many as a policy's ``stop`` allows.
-            retry: a :class:`RetryPolicy`, or tenacity ``wait_*``, ``stop_*`` and
-                ``retry_if_*`` objects.
-            timeout: seconds that one attempt may run. Then it is stopped for real: a coroutine is
-                cancelled, a process killed, a thread left to itself; and its worker is free.
-            soft_timeout: seconds after which :class:`SoftTimeoutError` is raised inside the
-                function, which may catch it to clean up or to return what it has.
-            executor: what runs the function: ``"thread"``, ``"process"``, or an executor of
-                :mod:`concurrent.futures`. ``None`` leaves it to the category, and then to the
-                event loop for coroutine functions and a thread for others.
+            **options: ``priority`` (NORMAL), ``max_retries`` (0, or as many as a policy's
+                ``stop`` allows), ``retry``, ``timeout``, ``soft_timeout`` (seconds or
+                timedelta) and ``executor``; see
+                :class:`wopr.calls.options.RegistrationOptions`.
 
         Raises:
             DuplicateTaskError: the name belongs to another function.
-            InvalidCallError: a value can't be what it has to be.
+            InvalidCallError: a value can't be what it has to be, or there is no such option.
             ConflictingAuthMetadataError: the function is public and protected at once.
         """
         check_label(name, "a task's name")  # @register_task without a name would end up here
+        check_options(options, TASK_OPTIONS)
 
         def register(function: F) -> F:
-            self._register(
-                function,
-                name,
-                category=category,
-                priority=priority,
-                max_retries=max_retries,
-                retry=retry,
-                timeout=timeout,
-                soft_timeout=soft_timeout,
-                executor=executor,
-            )
+            self._register(function, name, category, **options)
             return function
 
         return register
@@ -155,42 +141,30 @@ class Registration:
         self,
         function: Callable[..., Any],
         name: str,
-        *,
         category: str,
-        priority: TaskPriority,
-        max_retries: int | None,
-        retry: Any,
-        timeout: float | timedelta | None,
-        soft_timeout: float | timedelta | None,
-        executor: Executor,
+        **options: Unpack[RegistrationOptions],
     ) -> None:
+        registry, max_retries = self._core.registry, options.get("max_retries")
         metadata = requirements_of(function)
-        hard = None if timeout is None else check_seconds(timeout, "timeout", zero="refuse")
-        soft = soft_timeout
-        if soft is not None:
-            soft = check_seconds(soft, "soft_timeout", zero="refuse")
-            if hard is not None and soft >= hard:
-                raise InvalidCallError(
-                    f"soft_timeout={soft:g} of task {name!r} would never come: its timeout of "
-                    f"{hard:g} s ends it before."
-                )
+        hard, soft = _timeouts(name, options)
         label = check_label(category, "category")
-        used = executor if executor is not None else self._registry.category(label).executor
+        executor = options.get("executor")
+        used = executor if executor is not None else registry.category(label).executor
         Executors.check(used, function, is_async_callable(function), soft)
-        self._registry.add(
+        registry.add(
             function,
             name=check_label(name, "a task's name"),
             category=label,
-            priority=check_priority(priority),
+            priority=check_priority(options.get("priority", TaskPriority.NORMAL)),
             max_retries=None if max_retries is None else check_count(max_retries, "max_retries"),
-            retry=RetryPolicy.of(retry),
+            retry=RetryPolicy.of(options.get("retry")),
             timeout=hard,
             soft_timeout=soft,
             executor=executor,
-            carriers=[AuthCarrier(name, metadata, self.auth)] if metadata.protected else (),
+            carriers=[AuthCarrier(name, metadata, self._core.auth)] if metadata.protected else (),
         )
         close_marks(function)
-        self._registered(name)
+        self._core.access.registered(name)
 
     @overload
     def task(  # type: ignore[overload-overlap]  # the first that fits wins: a coroutine function
@@ -199,62 +173,56 @@ class Registration:
     @overload
     def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        name: str | None = None,
-        category: str = "default",
-        priority: TaskPriority = TaskPriority.NORMAL,
-        max_retries: int | None = None,
-        retry: Any = None,
-        timeout: float | timedelta | None = None,
-        soft_timeout: float | timedelta | None = None,
-        executor: Executor = None,
-    ) -> TaskDecorator: ...
-    def task(self, *functions: Any, **options: Any) -> Any:
+    def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def task(self, *functions: Any, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
         """Make a function a :class:`Task`: still callable, and with ``enqueue``.
 
         Works with and without parentheses. Without ``name`` it is the function's
-        qualified name without its module. Other arguments as in :meth:`register_task`.
+        qualified name without its module. Other arguments as in :meth:`register_task`,
+        ``category`` too.
         """
-        decorate = self._decorator(**options)
+
+        def decorate(function: Callable[..., Any]) -> Task[..., Any]:
+            label = _default_name(function) if name is None else name
+            given = cast("dict[str, Any]", options)
+            register = self.register_task(label, **given)
+            kind = AsyncTask if is_async_callable(function) else SyncTask
+            return kind(self._core, label, register(function))
+
+        check_options(options, TASK_OPTIONS)
         return decorate(*functions) if functions else decorate
 
-    def _decorator(
-        self,
-        *,
-        name: str | None = None,
-        category: str = "default",
-        priority: TaskPriority = TaskPriority.NORMAL,
-        max_retries: int | None = None,
-        retry: Any = None,
-        timeout: float | timedelta | None = None,
-        soft_timeout: float | timedelta | None = None,
-        executor: Executor = None,
-    ) -> Callable[[Callable[..., Any]], Task[..., Any]]:
-        def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            label = name
-            if label is None:
-                label = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
-                if not label:
-                    raise InvalidCallError(
-                        f"{shown(function)} has no name of its own. Give the task one: "
-                        "@queue.task(name=…)."
-                    )
-            register = self.register_task(
-                label,
-                category,
-                priority=priority,
-                max_retries=max_retries,
-                retry=retry,
-                timeout=timeout,
-                soft_timeout=soft_timeout,
-                executor=executor,
-            )
-            kind = AsyncTask if is_async_callable(function) else SyncTask
-            return kind(cast("TaskQueue", self), label, register(function))
+    def schedule(
+        self, *, name: str | None = None, **options: Unpack[ScheduleOptions]
+    ) -> ScheduleDecorator:
+        """Declare a schedule of a task: above ``@queue.task``, or on a plain function.
 
-        return decorate
+        The rows follow the code when the scheduler starts: a new schedule is added, a
+        changed one is changed, and one that is not declared any more is paused.
+
+        Args:
+            name: of the schedule; ``None`` means the name of the task.
+            **options: see :class:`wopr.core.scheduleinfo.ScheduleOptions`. On a plain function
+                ``category``, ``priority``, ``max_retries``, ``retry`` and ``timeout`` are
+                those of its task.
+
+        Raises:
+            InvalidScheduleSpecificationError: not exactly one of ``every``, ``interval``,
+                ``at``, ``crontab``, ``cron`` and ``run_at`` is given, or it can't be read.
+            DuplicateScheduleError: another schedule is declared under this name.
+            InvalidCallError: another value, or an argument of the function, is wrong.
+        """
+
+        def declare(function: Any) -> Any:
+            task, rest = function, cast("dict[str, Any]", options)
+            if not isinstance(task, Task):
+                given = {key: rest[key] for key in _OF_THE_TASK if rest.get(key) is not None}
+                task = self.task(**cast("TaskOptions", given))(function)
+                rest = {key: value for key, value in rest.items() if key not in given}
+            self.schedules.declare(name, task, **rest)
+            return task
+
+        return cast("ScheduleDecorator", declare)
 
     def category(self, name: str, *, executor: Executor = None, background: bool = False) -> None:
         """Say how the tasks of a category are run; may be said again.
@@ -271,12 +239,31 @@ class Registration:
                 registered in the category can't be run so.
         """
         label = check_label(name, "category")
-        for item in self._registry.definitions.values():
+        for item in self._core.registry.definitions.values():
             if item.category == label and item.executor is None:
                 soft = item.run_options.soft_timeout
                 Executors.check(executor, item.function, item.is_async, soft)
-        self._registry.categories[label] = CategoryOptions(executor, bool(background))
-        self._categorised(label)
+        self._core.registry.categories[label] = CategoryOptions(executor, bool(background))
+        self._core.access.categorised(label)
 
-    def _categorised(self, category: str) -> None:
-        """Be told that a category is declared."""
+
+def _timeouts(name: str, options: RegistrationOptions) -> tuple[float | None, float | None]:
+    """Return the timeout and the soft timeout in seconds, if the one leaves room for the other."""
+    hard, soft = options.get("timeout"), options.get("soft_timeout")
+    hard = None if hard is None else check_seconds(hard, "timeout", zero="refuse")
+    soft = None if soft is None else check_seconds(soft, "soft_timeout", zero="refuse")
+    if hard is not None and soft is not None and soft >= hard:
+        raise InvalidCallError(
+            f"soft_timeout={soft:g} of task {name!r} would never come: its timeout of {hard:g} s "
+            "ends it before."
+        )
+    return hard, soft
+
+
+def _default_name(function: Callable[..., Any]) -> str:
+    label: str = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+    if not label:
+        raise InvalidCallError(
+            f"{shown(function)} has no name of its own. Give the task one: @queue.task(name=…)."
+        )
+    return label

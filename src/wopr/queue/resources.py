@@ -18,13 +18,13 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any, TypeVar, get_args, get_origin, overload
 
-from wopr.calls.registry import Registry
 from wopr.calls.resources import Resource
-from wopr.calls.tasks import check_seconds
 from wopr.domain.callables import resolved_hints, signature_of
+from wopr.domain.checks import check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.supplied import without_annotated
+from wopr.queue.face import Face
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,10 +36,8 @@ _YIELDING = {
 _COMMON = {"builtins", "typing", "types", "datetime", "decimal", "pathlib", "uuid"}
 
 
-class Resources:
+class Resources(Face):
     """Declares resources: things with a lifespan that tasks get by annotation."""
-
-    _registry: Registry
 
     @overload
     def resource(self, function: F, /) -> F: ...
@@ -79,7 +77,7 @@ class Resources:
 
         def declare(declared: F) -> F:
             seconds = check_seconds(timeout, "timeout", zero="refuse")
-            self._registry.add_resource(_resource(declared, provides, seconds))
+            self._core.registry.add_resource(_resource(declared, provides, seconds))
             return declared
 
         return declare(*functions) if functions else declare
@@ -97,7 +95,7 @@ class Resources:
         Raises:
             InvalidCallError: there is no such resource.
         """
-        return self._registry.resources.override(resource, value)
+        return self._core.registry.resources.override(resource, value)
 
 
 def _resource(function: Any, provides: Any, timeout: float) -> Resource:

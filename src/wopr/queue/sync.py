@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
+from wopr.access.bridge import LoopThread
+from wopr.core.core import Core
 from wopr.domain.errors import QueueClosedError
-
-if TYPE_CHECKING:
-    from wopr.access.access import Access
-    from wopr.queue.queue import TaskQueue
+from wopr.queue.face import inside
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class LoopThread:
-    """An event loop in a thread of its own, for all threads that use one queue."""
+class Closable(Protocol):
+    """A queue, as far as this module is concerned."""
 
-    def __init__(self) -> None:
-        self.closing = False
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="wopr-loop", daemon=True)
-        self.thread.start()
+    _core: Core
 
-    def end(self) -> None:
-        """End the loop and its thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Stop and close."""
+        ...
 
 
 class SyncQueue:
@@ -49,8 +41,9 @@ class SyncQueue:
     as in a worker or through another bridge, calls run on that one.
     """
 
-    def __init__(self, queue: TaskQueue) -> None:
+    def __init__(self, queue: Closable) -> None:
         self._queue = queue
+        self._access = inside(queue).access
         self._own: LoopThread | None = None
 
     def __call__(
@@ -62,7 +55,7 @@ class SyncQueue:
             QueueClosedError: called from the queue's own loop, which would wait for itself; or
                 the queue is closed by another thread meanwhile; or this process was forked.
         """
-        with self._opening.bridging:  # what is handed over here, close() finds and ends
+        with self._access.bridging:  # what is handed over here, close() finds and ends
             loop = self._running()
             if _current_loop() is loop:
                 raise QueueClosedError(
@@ -75,17 +68,13 @@ class SyncQueue:
         except CancelledError:
             raise QueueClosedError("The queue was closed while this call was under way.") from None
 
-    @property
-    def _opening(self) -> Access:
-        return self._queue._opening  # noqa: SLF001 - the two are one thing
-
     def _running(self) -> asyncio.AbstractEventLoop:
-        home = self._opening.bridge
+        home = self._access.bridge
         if home is None:
-            shared = self._opening.loop
+            shared = self._access.loop
             if shared is not None:
                 return shared
-            home = self._opening.bridge = self._own = LoopThread()
+            home = self._access.bridge = self._own = LoopThread()
         if home.closing:
             raise QueueClosedError("Another thread is closing the queue; wait for that to end.")
         if not home.thread.is_alive():
@@ -97,7 +86,7 @@ class SyncQueue:
 
     def close(self) -> None:
         """Shut the queue down and end its thread. Idempotent; does nothing if it has none."""
-        with self._opening.bridging:
+        with self._access.bridging:
             own, self._own = self._own, None
             if own is None or not own.thread.is_alive():
                 return
@@ -107,7 +96,7 @@ class SyncQueue:
             ending.result()
         finally:
             own.end()
-            self._opening.bridge = None
+            self._access.bridge = None
 
     async def _end(self) -> None:
         """Shut down, and let no thread wait for ever for a call that is still under way."""
@@ -120,7 +109,7 @@ class SyncQueue:
             await asyncio.gather(*left, return_exceptions=True)
 
     def __enter__(self) -> Self:
-        with self._opening.bridging:
+        with self._access.bridging:
             self._running()
         return self
 

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from wopr.domain.schedule import Schedule
-from wopr.domain.standing import Standing
-from wopr.engine.schedules.scheduler import View
+from wopr.domain.standing import Standing, View
 from wopr.ports.backend import Backend
 
 

@@ -1,4 +1,4 @@
-"""Run one attempt of one task and say what came of it. Touches no storage."""
+"""A worker, and one attempt in it: run the task and say what came of it. Writes nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from wopr.calls.registry import RunOptions
@@ -23,9 +24,23 @@ from wopr.engine.shared import Shared, naive_now
 from wopr.executors.call import Call
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.running.inputs import unpack, with_results
-from wopr.running.worker import Worker
 
 log = logging.getLogger(__name__)
+
+
+class Worker:
+    """A slot that runs one task at a time."""
+
+    __slots__ = ("attempt", "last_claim_at", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attempt: Attempt | None = None
+        self.last_claim_at: datetime | None = None  # naive UTC
+
+    def __repr__(self) -> str:
+        doing = f"running {self.attempt.record.id}" if self.attempt else "idle"
+        return f"<Worker {self.name} {doing}>"
 
 
 class Attempt:

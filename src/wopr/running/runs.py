@@ -19,9 +19,8 @@ from wopr.domain.task import TaskRecord
 from wopr.engine.pools.settling import Settling
 from wopr.engine.shared import Shared, naive_now
 from wopr.ports.storage import Entry
-from wopr.running.attempt import Attempt
+from wopr.running.attempt import Attempt, Worker
 from wopr.running.progress import Progress
-from wopr.running.worker import Worker
 
 if TYPE_CHECKING:
     from wopr.engine.pools.pool import Pool

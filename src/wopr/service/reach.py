@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wopr.engine.engine import Engine
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 
 def engine_of(queue: TaskQueue) -> Engine | None:
@@ -11,4 +11,4 @@ def engine_of(queue: TaskQueue) -> Engine | None:
 
     Never opens the queue: a look from outside must not start anything.
     """
-    return queue._opening.engine  # noqa: SLF001 - the two are one thing
+    return inside(queue).access.engine

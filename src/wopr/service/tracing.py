@@ -14,7 +14,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import CurrentTask
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer, TracerProvider
@@ -53,7 +53,7 @@ def instrument(queue: TaskQueue, tracer_provider: TracerProvider | None = None) 
         if disabled or isinstance(tracer_provider, trace.ProxyTracerProvider):
             return False
     tracing = Tracing(trace.get_tracer("wopr", version("wopr"), tracer_provider))
-    registry = queue._registry  # noqa: SLF001 - the two are one thing
+    registry = inside(queue).registry
     registry.carry(tracing)
     registry.middlewares.insert(0, tracing.run)  # around those of the application
     _traced.add(queue)

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wopr.calls.tasks import check_count
 from wopr.core.task import Task
+from wopr.domain.checks import check_count
 from wopr.domain.codec import CallCodec
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import clip
 from wopr.domain.task import TaskInfo
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.testing.bench import PAGE
 
 SHOWN = 10
@@ -82,7 +82,7 @@ class Calls:
     ) -> None:
         self._queue = queue
         self._name = task.name if isinstance(task, Task) else task
-        definition = queue._registry.definitions.get(self._name)
+        definition = inside(queue).registry.definitions.get(self._name)
         self._codec: CallCodec | None = None if definition is None else definition.codec
         self._call: object = None
         self.wanted = f"{self._name}(…)"

@@ -7,13 +7,13 @@ import itertools
 import weakref
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from wopr.access.local import LocalBackend
 from wopr.domain.errors import InvalidCallError, StorageOwnedError, TaskNotFoundError
 from wopr.domain.status import TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.pools.pool import Pool
-from wopr.ports.backend import LocalBackend
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 PAGE = 500
 MOVING = {"running", "starting", "queued", "limits"}
@@ -55,8 +55,10 @@ class Bench:
                 "The queue is switched off, so there is nothing to run. In a test open it with "
                 "`async with isolated(queue): …`."
             )
-        backend = await self.queue._opening.backend()
-        if not isinstance(backend, LocalBackend):
+        access = inside(self.queue).access
+        await access.backend()
+        backend = access.local
+        if backend is None:
             raise StorageOwnedError(
                 f"Another process has {self.queue.database}, so nothing can be run here. Give the "
                 "test a file of its own: async with isolated(queue): …"

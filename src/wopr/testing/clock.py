@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from wopr.calls.tasks import check_seconds
+from wopr.domain.checks import check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 

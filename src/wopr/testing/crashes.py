@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Literal
 
-from wopr.core.task import Task, TaskHandle
+from wopr.core.handle import TaskHandle
+from wopr.core.task import Task
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.task import TaskInfo
 from wopr.engine.engine import Engine
 from wopr.executors.context import CurrentTask
 from wopr.ports.storage import Done, Entry
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.running.attempt import Attempt
 from wopr.testing.bench import Bench, bench_of
 from wopr.testing.drain import drain
@@ -59,7 +60,7 @@ async def crash_at(
     bench = bench_of(queue)
     await bench.backend()
     death = Death(bench, point, _wanted(task))
-    middlewares = queue._registry.middlewares
+    middlewares = inside(queue).registry.middlewares
     middlewares.insert(0, death.around)
     dying = asyncio.create_task(death.come())
     try:

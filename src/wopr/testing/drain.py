@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from wopr.calls.tasks import check_count
-from wopr.domain.checks import check_label
+from wopr.domain.checks import check_count, check_label
 from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue
 from wopr.testing.bench import Bench, bench_of

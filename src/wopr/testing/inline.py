@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+from wopr.access.local import LocalBackend
 from wopr.domain.errors import TaskFailedError
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.executors.context import CurrentTask
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.testing.bench import Bench, bench_of
 
 
@@ -34,26 +36,14 @@ async def inline(queue: TaskQueue, *, raises: bool = True) -> AsyncIterator[Task
         StorageOwnedError: another process has the file.
     """
     running = Inline(bench_of(queue), raises=raises)
-    backend = await running.bench.backend()
-    before = backend.add, backend.add_many, backend.add_flow
-
-    async def add(new: NewTask) -> str:
-        return (await running.through([await before[0](new)]))[0]
-
-    async def add_many(tasks: Iterable[NewTask]) -> list[str]:
-        return await running.through(await before[1](tasks))
-
-    async def add_flow(tasks: Sequence[NewTask]) -> list[str]:
-        return await running.through(await before[2](tasks))
-
-    middlewares = queue._registry.middlewares
-    middlewares.insert(0, running.remember)
-    backend.add, backend.add_many, backend.add_flow = add, add_many, add_flow
+    await running.bench.backend()
+    core = inside(queue)
+    core.registry.middlewares.insert(0, running.remember)
     try:
-        yield queue
+        with core.access.through(running.instead_of):
+            yield queue
     finally:
-        backend.add, backend.add_many, backend.add_flow = before
-        middlewares.remove(running.remember)
+        core.registry.middlewares.remove(running.remember)
         await running.bench.send_home()
 
 
@@ -64,6 +54,22 @@ class Inline:
         self.bench = bench
         self._raises = raises
         self._errors: dict[str, Exception] = {}
+
+    def instead_of(self, backend: LocalBackend) -> LocalBackend:
+        """Return the verbs of a backend, with those that add tasks running them too."""
+
+        async def add(new: NewTask) -> str:
+            return (await self.through([await backend.add(new)]))[0]
+
+        async def add_many(tasks: Iterable[NewTask]) -> list[str]:
+            return await self.through(await backend.add_many(tasks))
+
+        async def add_flow(tasks: Sequence[NewTask]) -> list[str]:
+            return await self.through(await backend.add_flow(tasks))
+
+        instead = copy.copy(backend)
+        instead.add, instead.add_many, instead.add_flow = add, add_many, add_flow
+        return instead
 
     async def remember(self, task: CurrentTask, call_next: Callable[[], Awaitable[Any]]) -> Any:
         """Be a middleware that keeps what tasks raise."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 
 @contextlib.asynccontextmanager
@@ -46,28 +46,25 @@ async def isolated(
 
 @contextlib.contextmanager
 def _elsewhere(queue: TaskQueue, database: Path) -> Iterator[None]:
-    opening = queue._opening
-    if opening._backend is not None:
+    core = inside(queue)
+    if core.access.open:
         raise InvalidCallError(
             f"The queue on {queue.database} is open, so it can't be opened on another file. "
             "Do isolated(queue) before anything uses it, or `await queue.shutdown()` first."
         )
-    before = queue.enabled, queue.database
-    inside = opening._database, opening._factory, opening._rng, opening._storage
-    queue.enabled, queue.database = True, database
-    opening._database, opening._factory = database, None
-    opening._rng, opening._storage = random.Random(0), None
+    before = core.enabled, core.database
+    core.enabled, core.database = True, database
     try:
-        yield
+        with core.access.elsewhere(database, random.Random(0)):
+            yield
     finally:
-        queue.enabled, queue.database = before
-        opening._database, opening._factory, opening._rng, opening._storage = inside
+        core.enabled, core.database = before
 
 
 @contextlib.contextmanager
 def _another_time(queue: TaskQueue, clock: Clock) -> Iterator[None]:
     """Let the queue's clock, which all of its parts have, say what another one says."""
-    own = vars(queue._clock)
+    own = vars(inside(queue).clock)
     before = dict(own)
     own.update(now=clock.now, monotonic=clock.monotonic)
     try:

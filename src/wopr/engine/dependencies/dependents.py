@@ -25,7 +25,7 @@ from wopr.engine.dependencies.waits import Wait, on_failure_of, parents_at
 from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import Shared, naive_now
 from wopr.ports.storage import Entry
-from wopr.running.worker import Worker
+from wopr.running.attempt import Worker
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from wopr.engine.pools.lanes import WINDOW, Lanes
 from wopr.engine.pools.pager import Pager
 from wopr.engine.shared import Shared, naive_now
 from wopr.ports.storage import Entry
+from wopr.running.attempt import Worker
 from wopr.running.runs import Runs
-from wopr.running.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from datetime import datetime
 from wopr.domain.errors import DuplicateScheduleError, InvalidCallError, ScheduleNotFoundError
 from wopr.domain.schedule import CODE_IS_GONE, Schedule, redefined, same_plan
 from wopr.domain.standing import (
-    Standing,
     Surroundings,
+    View,
     check_dependencies,
     standing,
     unknown,
@@ -35,8 +35,6 @@ ROUND = 1_000
 INTERVAL = 1.0
 """Seconds between two looks at the clock, at most; it may be set while the queue sleeps."""
 SHORTEST_BACK_OFF = 0.25
-
-View = tuple[Schedule, Standing]
 
 
 class Scheduler:

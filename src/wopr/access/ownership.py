@@ -1,0 +1,147 @@
+"""Who has the file, and how it changes hands between processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from wopr.domain.errors import OwnerGoneError, StorageOwnedError
+from wopr.engine.engine import Engine
+from wopr.ports.backend import Backend
+from wopr.remote.client import RemoteBackend
+from wopr.remote.server import Server
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+HANDOVER_SECONDS = 5.0
+"""So long the file is left to a process that has asked for it."""
+
+
+class Ownership:
+    """One queue's side of it: listens as the owner, or is connected to the owner.
+
+    Args:
+        database: the file.
+        stop: closes an engine at once; who still waits gets the error.
+        working: whether an engine has workers, or fires schedules.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        stop: Callable[[Engine, float, Exception], Awaitable[None]],
+        working: Callable[[Engine], bool],
+    ) -> None:
+        self.database = database
+        self.remote: RemoteBackend | None = None
+        """The connection to the owner."""
+        self._stop = stop
+        self._working = working
+        self._engine: Engine | None = None
+        self._server: Server | None = None
+        self._giving: asyncio.Task[None] | None = None
+        self._given_until = 0.0
+
+    # -- another process has it ----------------------------------------------
+
+    async def find(self, until: float | None = None) -> RemoteBackend | None:
+        """Connect to whoever has the file, as soon as it listens; ``None`` if nobody does.
+
+        Args:
+            until: time of the loop up to which to look; ``None`` looks only while a process
+                may be about to take the file that was given to it.
+        """
+        loop = asyncio.get_running_loop()
+        until = self._given_until if until is None else until
+        while loop.time() < until:
+            remote = RemoteBackend(self.database)
+            if await remote.connect():
+                self.remote = remote
+                return remote
+            await asyncio.sleep(LOOK_SECONDS)
+        return None
+
+    async def leave(self) -> None:
+        """Let go of the connection to the owner. Idempotent."""
+        remote, self.remote = self.remote, None
+        if remote is not None:
+            await remote.close()
+
+    async def take_over(self, open_again: Callable[[], Awaitable[Any]]) -> None:
+        """Ask an owner that works on nothing for the file; open the queue until it is here."""
+        remote = self.remote
+        if self._engine is not None or remote is None or remote.owner_pid == os.getpid():
+            return
+        if not await remote.hand_over():
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + HANDOVER_SECONDS
+        while self._engine is None and loop.time() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.leave()
+            with contextlib.suppress(StorageOwnedError):
+                await open_again()
+
+    # -- this process has it --------------------------------------------------
+
+    async def take(self, engine: Engine, backend: Backend, *, shared: bool) -> None:
+        """Be the owner; where the file is ``shared``, listen to other processes."""
+        self._engine = engine
+        if not shared or not hasattr(socket, "AF_UNIX"):
+            return
+        self._server = Server(backend, self.database, self._hand_over)
+        try:
+            await self._server.start()
+        except OSError as error:
+            self._server = None
+            log.warning(
+                "Other processes can't use %s while this one has it: no socket can be made "
+                "beside it (%s).",
+                self.database,
+                error,
+            )
+
+    async def listen_no_more(self) -> None:
+        """Drop the clients: the file is about to be closed. Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
+
+    def give_up(self) -> None:
+        """Be the owner no more: the file is closed."""
+        self._engine = None
+
+    async def given(self) -> None:
+        """Return once a hand-over that is under way has ended."""
+        if self._giving is not None:
+            await asyncio.wait([self._giving])
+
+    def _hand_over(self) -> bool:
+        """Give the file up soon, if nothing is worked on here; whether that is so."""
+        engine = self._engine
+        if engine is None or engine.stopping or self._working(engine):
+            return False
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOOK_SECONDS, self._give, engine)  # the answer goes out before
+        return True
+
+    def _give(self, engine: Engine) -> None:
+        if engine is self._engine and not engine.stopping and not self._working(engine):
+            log.info("Another process starts workers: it gets %s.", self.database)
+            engine.stopping = True
+            self._given_until = engine.shared.loop.time() + HANDOVER_SECONDS
+            gone = OwnerGoneError(f"Another process has taken {self.database} over.")
+            self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
+            self._giving.add_done_callback(self._ended)
+
+    def _ended(self, giving: asyncio.Task[None]) -> None:
+        self._giving = None
+        if not giving.cancelled() and (error := giving.exception()) is not None:
+            log.error("%s could not be given up in order: %s", self.database, error)

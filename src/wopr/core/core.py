@@ -1,0 +1,274 @@
+"""One queue from the inside: what its tasks, handles, flows, handlers and faces share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wopr.access.access import Access
+from wopr.auth.config import Auth
+from wopr.calls.options import Options
+from wopr.calls.registry import Registry
+from wopr.calls.snapshots import info_of, result_of
+from wopr.calls.tasks import new_task
+from wopr.calls.variables import ContextVariables
+from wopr.config.settings import Settings
+from wopr.domain.checks import check_id, check_label, check_query, check_seconds
+from wopr.domain.clock import Clock
+from wopr.domain.codec import PayloadLimits
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerGoneError,
+    QueueDisabledError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNotFoundError,
+)
+from wopr.domain.jsontext import safe_text, shown
+from wopr.domain.newtask import NewTask
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskInfo, TaskRecord
+from wopr.ports.answers import QueryResult, attempts
+from wopr.ports.backend import Backend
+from wopr.ports.storage import TaskFilter
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Core:
+    """One queue from the inside: what its tasks, handles, flows, handlers and faces share.
+
+    Args:
+        enabled: whether it does anything.
+        database: the file.
+        settings: all other settings.
+        clock: source of time.
+        rng: source of randomness, for jitter.
+        auth: how protected tasks are checked; ``None`` refuses them.
+        storage_factory: makes the storage; ``None`` means DuckDB's on ``database``.
+    """
+
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        database: Path,
+        settings: Settings,
+        clock: Clock,
+        rng: random.Random,
+        auth: Auth | None,
+        storage_factory: Callable[[], Any] | None,
+    ) -> None:
+        limits = PayloadLimits(args=settings.max_args_bytes, result=settings.max_result_bytes)
+        self.enabled = enabled
+        self.database = database
+        self.settings = settings
+        self.clock = clock
+        self.auth = auth
+        self.registry = Registry(limits)
+        self.variables = ContextVariables(limits)
+        self.handlers: dict[type, Any] = {}
+        """What ``register_handler`` returned, by class."""
+        self.access = Access(settings, database, storage_factory, self.registry, clock, rng)
+        self.access.as_service = None if auth is None else auth.as_service
+
+    # -- who carries it out ---------------------------------------------------
+
+    async def reader(self) -> Backend | None:
+        """Return the backend for a read; ``None`` if there is nothing to read."""
+        if not self.enabled or not self.access.exists():
+            return None
+        return await self.access.backend()
+
+    async def writer(self) -> Backend:
+        """Return the backend for a change.
+
+        Raises:
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        return await self.access.backend()
+
+    async def ask(self, ask: Callable[[Backend], Awaitable[A]], nothing: B) -> A | B:
+        """Ask whoever has the file; again, should that one go: a look changes nothing."""
+        while True:
+            backend = await self.reader()
+            if backend is None:
+                return nothing
+            with contextlib.suppress(OwnerGoneError):
+                return await ask(backend)
+
+    # -- enqueue --------------------------------------------------------------
+
+    async def enqueue(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> str:
+        """Enqueue one call and return its id; what the other forms are made of."""
+        new = self.new_task(name, args, kwargs, options)
+        return await (await self.access.backend()).add(new)
+
+    async def enqueue_many(
+        self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options
+    ) -> list[str]:
+        """Enqueue many calls of one task and return their ids."""
+        tasks = [
+            self.new_task(name, call, {}, options)
+            if type(call) is tuple
+            else self.new_task(name, *_call(call), options)
+            for call in _iterated(calls)
+        ]
+        return await (await self.access.backend()).add_many(tasks)
+
+    def new_task(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> NewTask:
+        """Return the new task of a call; nothing is written.
+
+        Raises:
+            QueueDisabledError: the queue is switched off.
+            TaskNotRegisteredError: nothing has this name.
+            InvalidCallError: a value or an argument is wrong.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        if type(name) is not str:
+            name = check_label(name, "a task's name")
+        if type(args) is not tuple and not isinstance(args, list | tuple):
+            raise InvalidCallError(f"args must be a tuple or a list, not {shown(args)}.")
+        if type(kwargs) is not dict and not isinstance(kwargs, Mapping):
+            raise InvalidCallError(f"kwargs must be a dict, not {shown(kwargs)}.")
+        try:
+            values = tuple(args)
+            named = kwargs if type(kwargs) is dict else dict(kwargs)
+        except Exception as error:
+            raise InvalidCallError(f"The arguments can't be read: {safe_text(error)}") from error
+        return new_task(self.registry.get(name), values, named, self.clock, options)
+
+    # -- look and change ------------------------------------------------------
+
+    async def info(self, task_id: str) -> TaskInfo | None:
+        """Return a snapshot of a task; ``None`` if it is unknown or the queue is switched off."""
+        wanted = check_id(task_id)
+        record = await self.ask(lambda backend: backend.get(wanted), None)
+        return None if record is None else self.info_of(record)
+
+    async def known_info(self, task_id: str) -> TaskInfo:
+        """Return a snapshot of a task.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it (any more).
+        """
+        info = await self.info(task_id)
+        if info is None:
+            raise self.unknown(task_id)
+        return info
+
+    async def ended(self, task_id: str, timeout: float | None = None) -> TaskRecord:
+        """Wait until a task has ended; return its record.
+
+        Raises:
+            TaskNotFoundError: the queue does not know it.
+            TimeoutError: it did not end in time. It goes on.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        task_id = check_id(task_id)
+        patience = None if timeout is None else check_seconds(timeout, "timeout", zero="allow")
+        loop, left = asyncio.get_running_loop(), patience
+        until = None if patience is None else loop.time() + patience
+
+        async def wait(backend: Backend) -> TaskRecord:
+            nonlocal left
+            try:
+                return await backend.wait(task_id, left)
+            finally:
+                left = None if until is None else max(0.0, until - loop.time())
+
+        record = await self.ask(wait, None)
+        if record is None:
+            raise self.unknown(task_id)
+        return record
+
+    async def result(self, task_id: str, timeout: float | None = None) -> Any:
+        """Wait until a task has ended and return its result; nothing else of it is decoded.
+
+        Raises:
+            TaskFailedError: it ended FAILED.
+            TaskCancelledError: it ended CANCELLED.
+            TaskNotFoundError: the queue does not know it.
+            TimeoutError: it did not end in time. It goes on.
+            QueueDisabledError: the queue is switched off.
+        """
+        record = await self.ended(task_id, timeout)
+        if record.status is TaskStatus.FAILED:
+            raise TaskFailedError(
+                f"Task {record.id} ({record.name}) failed after {attempts(record.attempt)}: "
+                f"{record.error}"
+            )
+        if record.status is TaskStatus.CANCELLED:
+            raise TaskCancelledError(f"Task {record.id} ({record.name}) was cancelled.")
+        return self.result_of(record)
+
+    async def find(self, query: TaskFilter, cursor: str | None = None) -> list[TaskRecord]:
+        """Return the records of matching tasks, newest first; after the task ``cursor``."""
+        nothing: list[TaskRecord] = []
+        return await self.ask(lambda backend: backend.find(query, cursor), nothing)
+
+    async def sql(self, text: str, *params: Any) -> QueryResult:
+        """Run one read-only query.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        text = check_query(text, params)
+        return await (await self.access.backend()).sql(text, params)
+
+    async def cancel(self, task_id: str) -> bool:
+        """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
+        backend = await self.reader()
+        return await backend.cancel(check_id(task_id)) if backend else False
+
+    # -- snapshots ------------------------------------------------------------
+
+    def info_of(self, record: TaskRecord) -> TaskInfo:
+        """Return a snapshot of a record, its payloads decoded."""
+        return info_of(record, self.registry)
+
+    def result_of(self, record: TaskRecord) -> Any:
+        """Return the decoded result of a record; ``None`` without one."""
+        return result_of(record, self.registry)
+
+    def unknown(self, task_id: str) -> TaskNotFoundError:
+        """Return the error that there is no such task."""
+        return TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
+
+
+def _call(call: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if isinstance(call, Mapping):
+        return (), call
+    if not isinstance(call, tuple | list):
+        raise InvalidCallError(
+            f"enqueue_many() takes a tuple of positional or a dict of keyword arguments per call, "
+            f"not {shown(call)}. For one argument write (value,)."
+        )
+    return tuple(call), {}
+
+
+def _iterated(calls: Any) -> Iterator[Any]:
+    try:
+        return iter(calls)
+    except Exception as error:
+        raise InvalidCallError(
+            "enqueue_many() takes a list of calls, each a tuple of positional or a dict of keyword "
+            f"arguments, not {shown(calls)}."
+        ) from error

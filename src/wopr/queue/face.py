@@ -1,0 +1,25 @@
+"""What a face of the queue has: the core, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Protocol
+
+from wopr.core.core import Core
+
+
+class HasCore(Protocol):
+    """Something with a core: a queue, or a face of one."""
+
+    _core: Core
+
+
+class Face:
+    """A part of what applications call. All that it has is the core; no face calls another."""
+
+    _core: Core
+
+
+inside: Callable[[HasCore], Core] = attrgetter("_core")
+"""Return the core of a queue, for those packages of wopr that look inside of one."""
