@@ -10,7 +10,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
-from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file import alchemy, migrate
 from wopr.storage.schema import metadata
 
 
@@ -31,8 +31,8 @@ def run_from_command_line() -> None:
     database = context.get_x_argument(as_dictionary=True).get("database")
     if not database:
         raise CommandError("Name the file: alembic -x database=wopr.duckdb <command>")
-    with migrate.connected(database) as connection:
-        run(connection)
+    with migrate.connected(database) as connection, alchemy.wrapped(connection) as inner:
+        run(inner)
 
 
 handed_over = context.config.attributes.get("connection")

@@ -88,7 +88,7 @@ async def many(result: dict[str, float]) -> None:
         queue = await with_rows(folder, clock, every, ACTIVE)
         queue.register_task("noop")(noop)
         await queue.start_workers("default", 10)
-        book = inside(queue).access._backend.schedules._book  # noqa: SLF001 - what is measured
+        book = inside(queue).access.local.schedules.book
         whole = []
         for _ in range(TICKS):
             clock.time += timedelta(seconds=1)

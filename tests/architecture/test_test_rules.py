@@ -12,11 +12,11 @@ from support.sources import Source, calls, sources_under
 TESTS = [pytest.param(s, id=s.name) for s in sources_under(ROOT / "tests")]
 
 MAY_SLEEP: dict[str, str] = {
-    "tests/crash/nursery.py": "kills at random moments, and polls a file of another process",
-    "tests/crash/scenario.py": "a child's rhythm: quiet moments in which it folds",
-    "tests/faults/conftest.py": "polls for what must happen, with a limit",
-    "tests/faults/full_disk.py": "a child's rhythm: quiet moments in which it checkpoints",
-    "tests/faults/test_failing_commits.py": "measures how often something is tried in a span",
+    "tests/faults/crash/nursery.py": "kills at random moments, and polls a file of another process",
+    "tests/faults/crash/scenario.py": "a child's rhythm: quiet moments in which it folds",
+    "tests/faults/failing/conftest.py": "polls for what must happen, with a limit",
+    "tests/faults/failing/full_disk.py": "polls for what must happen, with a limit",
+    "tests/faults/failing/test_failing_commits.py": "measures how often something is tried",
 }
 """Files whose tests sleep, and why nothing better exists: a signal, a clock that the test
 sets, or a wait with a timeout is better. ``sleep(0)`` yields to the loop and is free."""

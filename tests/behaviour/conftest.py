@@ -1,4 +1,4 @@
-"""The storages that the behavioural suite runs on."""
+"""The homes that the behavioural suite runs on: a subject may choose fewer of them."""
 
 from __future__ import annotations
 

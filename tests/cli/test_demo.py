@@ -10,6 +10,7 @@ import pytest
 
 from support.commands import call
 from support.programs import BIN, run
+from support.queues import PATIENCE
 from wopr.demo.proof import prove
 from wopr.demo.run import python_files
 from wopr.storage.duckdb.file import doctor
@@ -104,6 +105,6 @@ def test_it_ends_its_worker_when_it_is_stopped(source: Path, tmp_path: Path) -> 
             if "scan" in line:
                 break
         process.send_signal(2)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert 130 == process.returncode
     assert doctor.check(tmp_path / "demo.duckdb").clean  # nobody has it open any more

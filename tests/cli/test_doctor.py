@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from support.commands import Database
+from support.queues import PATIENCE
 from wopr import TaskQueue, current_task
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb.file import doctor
@@ -227,7 +228,7 @@ def test_ranges_of_ids_together_cover_every_task(
             handles = await one.enqueue_many([(n,) for n in range(50)])
             await queue.start_workers("default", 3)
             for handle in handles:
-                await handle.result(timeout=10)
+                await handle.result(timeout=PATIENCE)
 
     asyncio.run(fill())
     monkeypatch.setattr(doctor, "_RANGE", 7)
@@ -264,7 +265,7 @@ def test_progress_of_ended_and_interrupted_attempts_is_in_the_log(tmp_path: Path
             await queue.start_workers("b", 2)
             ended = [await half.enqueue(fails) for fails in (True, False)]
             for handle in ended:
-                await queue.wait(handle.id, timeout=10)
+                await queue.wait(handle.id, timeout=PATIENCE)
             cancelled, _ = await stuck.enqueue(), await stuck.enqueue()
             await begun.acquire()
             await begun.acquire()

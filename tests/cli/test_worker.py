@@ -11,11 +11,12 @@ import pytest
 
 from support.commands import call
 from support.programs import BIN, run
+from support.queues import PATIENCE
 from support.workers import environment, read_until, worker
 from wopr import TaskInfo, TaskQueue
 
 APPLICATION = """
-import asyncio, threading
+import asyncio, os, threading
 from types import SimpleNamespace
 from wopr import TaskQueue, current_task
 
@@ -29,7 +30,8 @@ number = 7
 @queue.task(name="short", category="naps")
 async def short():
     current_task().logger.warning("in short")
-    await asyncio.sleep(0.4)
+    while not os.path.exists("woken"):
+        await asyncio.sleep(0.01)
     return "woken"
 
 @queue.task(name="long", category="naps")
@@ -81,9 +83,11 @@ def test_a_signal_lets_the_running_task_finish(folder: Path, number: signal.Sign
     with worker(folder, "-c", "naps:1", "--json") as process:
         read_until(process, "in short")
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        log = read_until(process, "Draining")
+        (folder / "woken").touch()
+        out, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
-    assert "Draining: 1 tasks run and have 10 s" in err
+    assert "Draining: 1 tasks run and have 10 s" in log
     assert "Stopped after" in err
     summary = json.loads(out)
     summary.pop("seconds")
@@ -98,7 +102,7 @@ def test_a_task_beyond_the_grace_time_goes_back_at_no_cost(folder: Path, name: s
     with worker(folder, "--grace", "0.1") as process:
         read_until(process, f"in {name}")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
     assert "leaked" not in err
     info = info_of(folder, task_id)
@@ -113,7 +117,7 @@ def test_a_second_signal_interrupts_at_once(folder: Path, name: str) -> None:
         process.send_signal(signal.SIGTERM)
         read_until(process, "Draining")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE)
     assert 1 == process.returncode
     assert "interrupting" in err
     assert "Of 1 running tasks 0 finished and 1 were put back" in err
@@ -199,7 +203,7 @@ def test_a_path_of_attributes_leads_to_the_queue(folder: Path) -> None:
     with worker(folder, "-d", "named.duckdb", target="application:nested.queue") as process:
         log = read_until(process, "Started")
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert "Started application:nested.queue on named.duckdb" in log
     assert 0 == process.returncode
     assert (folder / "named.duckdb").exists()
@@ -217,6 +221,7 @@ def test_a_worker_waits_for_the_one_before_it(folder: Path) -> None:
         with worker(folder) as new:
             read_until(new, f"Process {old.pid} has the file")
             old.send_signal(signal.SIGTERM)
+            (folder / "woken").touch()
             read_until(new, "Started")
-        old.communicate(timeout=30)
+        old.communicate(timeout=PATIENCE)
     assert 0 == old.returncode

@@ -15,6 +15,7 @@ import pytest
 
 from support.audit import doctor
 from support.programs import BIN, run, run_ok
+from support.queues import PATIENCE
 from support.workers import environment, read_until, worker
 from wopr import TaskQueue, TaskStatus
 
@@ -58,6 +59,10 @@ def block():
 @queue.task(name="blocking", category="naps")
 async def blocking():
     await asyncio.to_thread(block)
+
+@queue.task(name="plain", category="naps")
+def plain():
+    block()
 
 @queue.task(name="pooled", category="naps", executor=ThreadPoolExecutor(1))
 def pooled():
@@ -166,7 +171,7 @@ def test_json_logs_carry_the_task_and_no_secret(folder: Path) -> None:
     with worker(folder, "--log-format", "json", "-c", "money:1") as process:
         log = read_until(process, "paying")
         process.send_signal(signal.SIGTERM)
-        log += process.communicate(timeout=30)[1]
+        log += process.communicate(timeout=PATIENCE)[1]
     entries = [json.loads(line) for line in log.splitlines()]
     (paying,) = (entry for entry in entries if entry["logger"] == "shop")
     assert "paying 7 password=***" == paying["event"]
@@ -197,7 +202,7 @@ def test_what_a_task_logs_can_be_read_later(folder: Path) -> None:
     with worker(folder) as process:
         read_until(process, "paying")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert "has logged nothing" in nothing
     assert "attempt 1 INFO    shop: paying 7 password=***\n" in run_ok(command, folder)
     (line,) = json.loads(run_ok([*command, "--json"], folder))["logs"]
@@ -211,14 +216,14 @@ def test_health_is_served_until_the_end(folder: Path) -> None:
     with worker(folder, "--http", "0", "--grace", "600") as process:
         log = read_until(process, "in the old long")
         url = next(word for word in log.split() if word.startswith("http://")).rstrip(".")
-        assert b"ready" in urllib.request.urlopen(f"{url}/ready", timeout=30).read()
+        assert b"ready" in urllib.request.urlopen(f"{url}/ready", timeout=PATIENCE).read()
         process.send_signal(signal.SIGTERM)
         read_until(process, "Draining")
         with pytest.raises(urllib.error.HTTPError, match="503"):
-            urllib.request.urlopen(f"{url}/ready", timeout=30)
-        assert b"ok" in urllib.request.urlopen(f"{url}/health", timeout=30).read()
+            urllib.request.urlopen(f"{url}/ready", timeout=PATIENCE)
+        assert b"ok" in urllib.request.urlopen(f"{url}/health", timeout=PATIENCE).read()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert 1 == process.returncode
 
 
@@ -240,9 +245,9 @@ def test_the_next_worker_takes_over_port_and_file(folder: Path) -> None:
         with worker(folder, "--http", port) as new:
             read_until(new, f"Process {old.pid} has the file")
             old.send_signal(signal.SIGTERM)
-            old.communicate(timeout=30)
+            old.communicate(timeout=PATIENCE)
             read_until(new, "Started")
-            assert urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=30).read()
+            assert urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=PATIENCE).read()
     assert 0 == old.returncode
 
 
@@ -274,7 +279,7 @@ def test_a_full_worker_puts_everything_back(folder: Path) -> None:
         for _ in range(1_000):
             log = read_until(process, "in the old long")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
     summary = json.loads(out)
     assert (1_000, 0, 1_000) == (
@@ -306,7 +311,7 @@ def test_a_task_that_ignores_its_cancellation_does_not_keep_the_worker(folder: P
     with worker(folder, "--grace", "0.1", "--json") as process:
         read_until(process, "in stubborn")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
     assert (1, 1) == (json.loads(out)["running_at_signal"], json.loads(out)["put_back"])
     assert "1 tasks do not end when they are cancelled, such as stubborn" in err
@@ -317,6 +322,7 @@ def test_a_task_that_ignores_its_cancellation_does_not_keep_the_worker(folder: P
     ("name", "said"),
     [
         ("blocking", "A function still runs in thread asyncio_"),
+        ("plain", "A function still runs in thread wopr-"),
         ("pooled", "A function still runs in thread ThreadPoolExecutor"),
         ("leaving", "1 tasks do not end when they are cancelled, such as stubborn"),
     ],
@@ -328,7 +334,7 @@ def test_what_a_task_leaves_behind_does_not_keep_the_worker(
     with worker(folder, "--grace", "0.1", "--json") as process:
         read_until(process, "in it")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (0, False) == (process.returncode, json.loads(out)["forced"])
     assert said in err
 
@@ -340,7 +346,7 @@ def test_a_second_signal_ends_the_worker_whatever_a_task_does(folder: Path) -> N
         process.send_signal(signal.SIGTERM)
         read_until(process, "Draining")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert 1 == process.returncode
     status, attempt, _ = standing(folder, task_id)
     assert (TaskStatus.PENDING, 1) == (status, attempt)
@@ -357,7 +363,7 @@ def test_reload_starts_the_worker_again_when_code_changes(folder: Path) -> None:
         assert "Changed: application.py. Restarting the worker." in log
         assert "0 finished and 1 were put back" in log
         parent.send_signal(signal.SIGTERM)
-        _, err = parent.communicate(timeout=30)
+        _, err = parent.communicate(timeout=PATIENCE)
     assert 0 == parent.returncode
     assert 1 == err.count("Draining")
     assert "Second signal" not in err
@@ -374,7 +380,7 @@ def test_reload_waits_for_a_change_when_the_code_is_broken(folder: Path) -> None
         (folder / "application.py").write_text(APPLICATION)
         read_until(parent, "Started application:queue")
         parent.send_signal(signal.SIGINT)
-        parent.communicate(timeout=30)
+        parent.communicate(timeout=PATIENCE)
     assert 0 == parent.returncode
 
 
@@ -398,5 +404,5 @@ def test_sigterm_while_the_application_is_imported_ends_it_at_once(tmp_path: Pat
     with worker(tmp_path) as process:
         read_until(process, "importing")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

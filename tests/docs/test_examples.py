@@ -42,12 +42,13 @@ NOT_RUN = {
 }
 """Commands that a test can't run, and why; a block with one of them is skipped."""
 
-# Runs until it is stopped: stopping is part of what the page shows.
+# Runs until it is stopped, once it has started: stopping is part of what the page shows.
 WORKER = """
 wopr() {
     if [ "${1:-}" != worker ]; then command wopr "$@"; return; fi
-    command wopr "$@" & local pid=$!
-    sleep 3; kill -TERM $pid; wait $pid
+    command wopr "$@" 2>worker.log & local pid=$!
+    until grep -qs Started worker.log || ! kill -0 $pid; do sleep 0.1; done
+    kill -TERM $pid && wait $pid || { cat worker.log >&2; return 1; }
 }
 """
 

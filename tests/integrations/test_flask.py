@@ -144,7 +144,7 @@ def greet(name):
 
 @app.get("/")
 def root():
-    return wopr(wopr(greet.enqueue, "Ada").result, timeout=20)
+    return wopr(wopr(greet.enqueue, "Ada").result, timeout=PATIENCE)
 
 @app.get("/later")
 def later():

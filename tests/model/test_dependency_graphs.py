@@ -1,4 +1,4 @@
-"""Random graphs of tasks, with failures and restarts, end as a simple rule says they must."""
+"""Random graphs of tasks, with failures and restarts, end as a simple function says they must."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Node:
     """One task: its parents by number, and what it does."""
 
     parents: tuple[int, ...]
-    rule: OnParentFailure
+    on_failure: OnParentFailure
     fails: bool
     takes_results: bool
 
@@ -32,9 +32,9 @@ def graphs(draw: st.DrawFn) -> list[Node]:
     for number in range(draw(st.integers(1, 24))):
         earlier = st.lists(st.integers(0, number - 1), max_size=3, unique=True)
         parents = tuple(draw(earlier)) if number else ()
-        rule = draw(st.sampled_from(OnParentFailure))
+        on_failure = draw(st.sampled_from(OnParentFailure))
         fails = draw(st.integers(0, 4)) == 0
-        nodes.append(Node(parents, rule, fails, takes_results=draw(st.booleans())))
+        nodes.append(Node(parents, on_failure, fails, takes_results=draw(st.booleans())))
     return nodes
 
 
@@ -43,9 +43,9 @@ def expected(nodes: list[Node]) -> list[tuple[TaskStatus, int | None]]:
     ends: list[tuple[TaskStatus, int | None]] = []
     for number, node in enumerate(nodes):
         failed = any(ends[parent][0] is not TaskStatus.SUCCESS for parent in node.parents)
-        if failed and node.rule is OnParentFailure.CANCEL:
+        if failed and node.on_failure is OnParentFailure.CANCEL:
             ends.append((TaskStatus.CANCELLED, None))
-        elif node.fails or (failed and node.rule is OnParentFailure.FAIL):
+        elif node.fails or (failed and node.on_failure is OnParentFailure.FAIL):
             ends.append((TaskStatus.FAILED, None))
         else:
             given = (
@@ -98,7 +98,7 @@ async def enqueue(queue: TaskQueue, nodes: list[Node]) -> list[str]:
                 "node",
                 (number, node.fails, results),
                 depends_on=parents,
-                on_parent_failure=node.rule,
+                on_parent_failure=node.on_failure,
             )
         )
     return [handle.id for handle in handles]
@@ -137,7 +137,7 @@ async def live(database: Path, nodes: list[Node], stops: list[int]) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(nodes=graphs(), stops=st.lists(st.integers(1, 6), max_size=3))
-def test_a_graph_ends_as_its_rules_say_whatever_restarts_come(
+def test_a_graph_ends_as_its_nodes_say_whatever_restarts_come(
     nodes: list[Node], stops: list[int]
 ) -> None:
     with TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from tenacity import wait_fixed
 
 from model.reference import MAX_CRASHES, RETRY_AFTER, WORKERS, Model, ModelTask
 from support.audit import clean, doctor
-from support.queues import SteppableClock
+from support.queues import PATIENCE, SteppableClock
 from wopr import (
     OnConflict,
     TaskPriority,
@@ -34,7 +34,6 @@ from wopr.queue.queue import inside
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
 NIGHTLY = bool(os.environ.get("WOPR_TEST_NIGHTLY"))
 INDEX = st.integers(0, 10_000)
 PRIORITIES = st.sampled_from(list(TaskPriority))
@@ -310,7 +309,7 @@ class Machine(RuleBasedStateMachine):
         self.do(access._ownership.listen_no_more())  # the kernel does that to a killed process
         for pool in pools:
             pool.accepting = False
-            pool.runs._settle = lambda *_: None
+            pool.settling.settle = pool.runs._told = lambda *_: None
 
         async def gone() -> None:
             others = asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.queues import PATIENCE, until, until_status
 from wopr import (
     BacklogFullError,
     InvalidCallError,
@@ -56,7 +57,7 @@ def end(owner: subprocess.Popen[str]) -> None:
     assert owner.stdin is not None
     assert owner.stdout is not None
     owner.stdin.close()
-    owner.wait(timeout=20)
+    owner.wait(timeout=PATIENCE)
     owner.stdout.close()
 
 
@@ -94,17 +95,17 @@ async def test_a_client_enqueues_and_gets_results(
 ) -> None:
     async with client(database) as queue:
         handle = await queue.enqueue("double", (21,))
-        assert await handle.result(timeout=10) == 42
+        assert await handle.result(timeout=PATIENCE) == 42
         info = await handle.info()
         assert info.status is TaskStatus.SUCCESS
         assert info.args == (21,)
         assert info.created_at.tzinfo is UTC
         failed = await queue.enqueue("fail", ("three",))
         with pytest.raises(TaskFailedError, match="ValueError: three"):
-            await failed.result(timeout=10)
+            await failed.result(timeout=PATIENCE)
         ids = await queue.enqueue_ids("double", [(n,) for n in range(20)], {})
         assert [n * 2 for n in range(20)] == [
-            (await queue.wait(task_id, timeout=10)).result for task_id in ids
+            (await queue.wait(task_id, timeout=PATIENCE)).result for task_id in ids
         ]
 
 
@@ -113,11 +114,11 @@ async def test_a_client_has_every_verb(database: Path, owner: subprocess.Popen[s
         held = await queue.enqueue("hold", (1,), unique_key="one")
         again = await queue.enqueue("hold", (2,), unique_key="one")
         assert again.id == held.id
+        await until(held.info, lambda info: info.progress == 50)
         with pytest.raises(UniqueKeyConflictError):
             await queue.enqueue("hold", (3,), unique_key="one", on_conflict=OnConflict.RAISE)
         explanation = await queue.explain(held.id)
         assert explanation.reason == "running"
-        assert (await held.info()).progress == 50
         later = await queue.enqueue("double", (1,), delay=3600)
         assert (await queue.explain(later.id)).reason == "delayed"
         assert await later.cancel()
@@ -127,9 +128,9 @@ async def test_a_client_has_every_verb(database: Path, owner: subprocess.Popen[s
         assert [None, TaskStatus.PENDING, TaskStatus.STARTED] == [h.from_status for h in history]
         assert history[0].occurred_at <= datetime.now(UTC)
         failed = await queue.enqueue("fail", ("x",))
-        assert (await queue.wait(failed.id, timeout=10)).status is TaskStatus.FAILED
+        assert (await queue.wait(failed.id, timeout=PATIENCE)).status is TaskStatus.FAILED
         assert await queue.retry_task(failed.id)
-        await queue.wait(failed.id, timeout=10)
+        await queue.wait(failed.id, timeout=PATIENCE)
         assert (await queue.get_task_stats())["by_status"] == {"cancelled": 2, "failed": 1}
         page = await queue.get_tasks(limit=1)
         assert [failed.id] == [task.id for task in page]
@@ -169,8 +170,9 @@ async def test_a_client_takes_over_when_the_owner_was_killed(
 ) -> None:
     async with client(database) as queue:
         held = await queue.enqueue("hold", (7,))
+        await until_status(queue, held.id, TaskStatus.STARTED)
         owner.send_signal(signal.SIGKILL)
-        owner.wait(timeout=10)
+        owner.wait(timeout=PATIENCE)
         with pytest.raises(OwnerGoneError, match="not known whether"):
             await queue.cancel_task(held.id)
         assert await queue.get_task_stats()
@@ -186,13 +188,13 @@ async def test_a_client_reconnects_to_a_new_owner(
     async with queue:
         await queue.enqueue("double", (1,))
         owner.send_signal(signal.SIGKILL)
-        owner.wait(timeout=10)
+        owner.wait(timeout=PATIENCE)
         second = start_owner(database)
         try:
             with pytest.raises(StorageError, match="not known whether"):
                 await queue.enqueue("double", (2,))
             handle = await queue.enqueue("double", (3,))
-            assert await handle.result(timeout=10) == 6
+            assert await handle.result(timeout=PATIENCE) == 6
         finally:
             await queue.shutdown()
             end(second)
@@ -216,7 +218,7 @@ async def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
     try:
         async with client(database) as queue:
             handle = await queue.enqueue("double", (4,))
-            assert await handle.result(timeout=10) == 8
+            assert await handle.result(timeout=PATIENCE) == 8
     finally:
         end(process)
 
@@ -235,12 +237,12 @@ async def test_garbage_on_the_socket_harms_nobody(
         reader, writer = await asyncio.open_unix_connection(socket_path(database))
         writer.write(garbage)
         await writer.drain()
-        assert b"error" in await asyncio.wait_for(reader.readline(), 10)
+        assert b"error" in await asyncio.wait_for(reader.readline(), PATIENCE)
         writer.close()
         await writer.wait_closed()
     async with client(database) as queue:
         handle = await queue.enqueue("double", (5,))
-        assert await handle.result(timeout=10) == 10
+        assert await handle.result(timeout=PATIENCE) == 10
 
 
 async def test_limits_pauses_and_revocations_are_those_of_the_owner(
@@ -251,8 +253,7 @@ async def test_limits_pauses_and_revocations_are_those_of_the_owner(
         limit = await queue.set_limit("default", key="number", concurrency=1)
         assert await queue.limits() == [limit]
         first, second = [await queue.add_task("hold", number=3) for _ in range(2)]
-        while (await queue.require_task_info(first)).status is not TaskStatus.STARTED:
-            pass
+        await until_status(queue, first, TaskStatus.STARTED)
         explained = await queue.explain(second)
         assert explained.reason == "limited"
         assert "1 of at most 1" in explained.text
@@ -263,7 +264,7 @@ async def test_limits_pauses_and_revocations_are_those_of_the_owner(
         assert [pause.reason for pause in await queue.pauses()] == ["for a while"]
         assert await queue.revoke(task="hold", where={"number": 3}) == 2
         assert await queue.resume("default")
-        assert (await queue.wait(waits, timeout=20)).result == 2
+        assert (await queue.wait(waits, timeout=PATIENCE)).result == 2
         with pytest.raises(InvalidCallError, match="not registered"):
             await queue.add_task("elsewhere")
         workers = await queue.worker_info()
@@ -303,12 +304,12 @@ async def test_changes_that_two_clients_make_to_one_limit_both_count(
 async def test_an_owner_that_works_on_nothing_gives_the_file_to_a_worker(database: Path) -> None:
     async with client(database) as web:
         waits = await web.add_task("double", number=4)
-        result = asyncio.create_task(web.wait(waits, timeout=60))
+        result = asyncio.create_task(web.wait(waits, timeout=PATIENCE))
         owner = await asyncio.to_thread(start_owner, database)  # it starts workers
         try:
             assert (await result).result == 8  # who waited goes on at the new owner
             again = await web.add_task("double", number=5)
-            assert (await web.wait(again, timeout=20)).result == 10
+            assert (await web.wait(again, timeout=PATIENCE)).result == 10
             with pytest.raises(StorageOwnedError, match=str(owner.pid)):
                 await web.start_workers("default", 1)
         finally:
@@ -323,7 +324,9 @@ async def test_an_owner_with_workers_keeps_the_file(
     async with queue:
         with pytest.raises(StorageOwnedError, match=str(owner.pid)):
             await queue.start_workers("default", 1)
-        assert (await queue.wait(await queue.add_task("double", number=1), timeout=20)).result == 2
+        assert (
+            await queue.wait(await queue.add_task("double", number=1), timeout=PATIENCE)
+        ).result == 2
 
 
 async def test_reads_go_on_when_the_owner_dies(
@@ -332,9 +335,8 @@ async def test_reads_go_on_when_the_owner_dies(
     queue = client(database)
     async with queue:
         held = await queue.add_task("hold", number=1)
-        waiting = asyncio.create_task(queue.wait(held, timeout=60))
-        while (await queue.require_task_info(held)).status is not TaskStatus.STARTED:
-            pass
+        waiting = asyncio.create_task(queue.wait(held, timeout=PATIENCE))
+        await until_status(queue, held, TaskStatus.STARTED)
         owner.kill()
         await asyncio.to_thread(owner.wait)
         assert (await queue.require_task_info(held)).status is TaskStatus.PENDING

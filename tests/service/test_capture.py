@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.queues import DuckDBHome, Gate, ended, running, until, until_status
+from support.queues import PATIENCE, DuckDBHome, Gate, ended, running, until, until_status
 from wopr import Settings, TaskQueue, TaskStatus
 from wopr.domain.logline import LogLine
 from wopr.service import capture
@@ -295,7 +295,7 @@ async def test_a_line_that_can_not_be_formatted_harms_nobody(queue: TaskQueue) -
     try:
         async with kept(queue):
             handle = await talk.enqueue()
-            assert "done" == await handle.result(timeout=10)
+            assert "done" == await handle.result(timeout=PATIENCE)
             assert ["can't be formatted"] * 2 == [
                 text[text.index("can't") :][:18] for text in texts(await queue.get_logs(handle.id))
             ]

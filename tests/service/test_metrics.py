@@ -21,6 +21,7 @@ from support.queues import (
     SeedHome,
     SteppableClock,
     ended,
+    run_out_of_time,
     running,
     until,
     until_status,
@@ -384,16 +385,20 @@ async def test_what_is_paused_is_shown(home: DuckDBHome) -> None:
 
 
 async def test_a_function_that_outlives_its_attempt_is_shown(home: DuckDBHome) -> None:
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
     queue = home.queue()
 
-    @queue.task(name="deaf", category="a", timeout=0.01)
+    @queue.task(name="deaf", category="a", timeout=3_600)
     def deaf() -> None:
+        begun.set()
         go_on.wait(PATIENCE)
 
     found = Metrics(queue)
     async with running(queue, a=1):
-        await ended(queue, (await queue.enqueue("deaf")).id)
+        handle = await queue.enqueue("deaf")
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        run_out_of_time(queue, handle.id)
+        await ended(queue, handle.id)
         assert 1 == (await scraped(found))["wopr_functions_abandoned{}"]
         go_on.set()
         await until(look(found, "wopr_functions_abandoned{}"), lambda number: number == 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from support.queues import PATIENCE
 from wopr import TaskPriority, TaskQueue
 from wopr.cli.main import app
 
@@ -67,8 +68,8 @@ async def fill(path: Path) -> Database:
         await queue.start_workers("odd\x1b[31m", 1)
         succeeded = await double.enqueue(21)
         failed = await nasty.options(max_retries=0).enqueue(NASTY)
-        await queue.wait(succeeded.id, timeout=10)
-        await queue.wait(failed.id, timeout=10)
+        await queue.wait(succeeded.id, timeout=PATIENCE)
+        await queue.wait(failed.id, timeout=PATIENCE)
         delayed = await double.options(
             delay=3600, unique_key="only one", priority=TaskPriority.LOW
         ).enqueue(1)

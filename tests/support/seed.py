@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from support.queues import PATIENCE
 from wopr import TaskPriority, TaskQueue, chain, group
 from wopr.service.capture import keep_logs
 
@@ -53,9 +54,9 @@ async def seed(database: Path) -> None:
         for category in ("mail", "reports", "scan"):
             await queue.start_workers(category, 2)
         sums = chain(group(tasks["report"].s(1), tasks["report"].s(2)), tasks["mail"].si("a@b.c"))
-        await (await queue.enqueue_flow(sums)).wait(timeout=30)
+        await (await queue.enqueue_flow(sums)).wait(timeout=PATIENCE)
         for handle in handles:
-            await queue.wait(handle.id, timeout=30)
+            await queue.wait(handle.id, timeout=PATIENCE)
         # These stay: a retry in its back-off, one cancelled, some not due, what waits for them.
         await tasks["mail"].enqueue("nobody@example.invalid")
         await tasks["scan"].enqueue("/srv/flaky")

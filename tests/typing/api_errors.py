@@ -22,6 +22,10 @@ def add(a: int, b: int) -> int:
 async def bad_priority() -> None: ...
 
 
+@queue.task(priority=None)  # error
+async def no_priority() -> None: ...
+
+
 @queue.task(colour="red")  # error
 async def bad_option() -> None: ...
 

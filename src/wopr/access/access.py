@@ -17,8 +17,8 @@ from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import LOOK_SECONDS, Ownership
 from wopr.access.services import Services
+from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
-from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
@@ -27,11 +27,10 @@ from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
-from wopr.executors.choice import Executors
 from wopr.ports.backend import Backend
 from wopr.storage import open_storage
 
-SETTLING_SECONDS = 2.0
+JUST_OPENING_SECONDS = 2.0
 """So long an owner that does not listen may be just opening, or closing."""
 
 Wrap = Callable[[LocalBackend], LocalBackend]
@@ -50,7 +49,6 @@ class Access:
         rng: random.Random,
     ) -> None:
         self._settings = settings
-        self._database = database
         self._factory = storage_factory
         self._registry = registry
         self._clock = clock
@@ -59,7 +57,7 @@ class Access:
         self._engine: Engine | None = None
         self._local: LocalBackend | None = None
         self._backend: Backend | None = None
-        self._wrap: Wrap | None = None
+        self._wraps: tuple[Wrap, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -79,13 +77,24 @@ class Access:
     # -- what there is --------------------------------------------------------
 
     @property
+    def database(self) -> Path:
+        """The file; another one counts from the next opening on."""
+        return self._ownership.database
+
+    @database.setter
+    def database(self, database: Path) -> None:
+        self._ownership.database = Path(database)
+        if self._factory is None and self._engine is None:
+            self._storage = None  # made for the file before
+
+    @property
     def storage(self) -> Any:
         """The storage, made on first access."""
         if self._storage is None:
             self._storage = (
                 self._factory()
                 if self._factory is not None
-                else open_storage(self._database, self._settings.memory_limit)
+                else open_storage(self.database, self._settings.memory_limit)
             )
         return self._storage
 
@@ -115,6 +124,11 @@ class Access:
         """Whether there is an engine, or a connection to the owner, that can be asked."""
         return self._backend is not None and self._usable()
 
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing at all to be closed; a shutdown under way is not over yet."""
+        return self._backend is None and self._engine is None
+
     def _usable(self) -> bool:
         if self._engine is not None:
             return self._engine.open
@@ -123,7 +137,7 @@ class Access:
 
     def exists(self) -> bool:
         """Whether there is anything to read, so that a read makes no file."""
-        return self._backend is not None or self._factory is not None or self._database.exists()
+        return self._backend is not None or self._factory is not None or self.database.exists()
 
     def registered(self, name: str) -> None:
         """Tell a running engine of a new name; in any thread."""
@@ -135,7 +149,7 @@ class Access:
     def categorised(self, category: str) -> None:
         """Tell a running engine what the code says about a category now."""
         if self._engine is not None and category in self._engine.pools:
-            self._engine.control.prepare(self._engine.pools[category])
+            self._engine.controls.prepare(self._engine.pools[category])
 
     # -- open -----------------------------------------------------------------
 
@@ -181,12 +195,19 @@ class Access:
         if remote is not None:
             return remote
         loop = asyncio.get_running_loop()
-        until = loop.time() + SETTLING_SECONDS
+        until = loop.time() + JUST_OPENING_SECONDS
         while True:
-            engine = self._new_engine()
+            engine = new_engine(
+                self.storage,
+                self._registry,
+                self._clock,
+                self._rng,
+                self._settings,
+                self.foreground,
+            )
             self.events.attach(engine.shared)  # what recovery does is told too
             try:
-                await _whole_start(engine)
+                await whole_start(engine)
                 return await self._own(engine)
             except StorageOwnedError as error:
                 if self._factory is not None:
@@ -197,31 +218,15 @@ class Access:
                 if error.pid == os.getpid() or loop.time() > until:
                     raise
 
-    def _new_engine(self) -> Engine:
-        return Engine(
-            _adapted(self.storage, self._registry, self._clock),
-            self._registry,
-            self._clock,
-            self._rng,
-            max_crashes=self._settings.max_crashes,
-            window=self._settings.window,
-            executors=Executors(
-                self._settings.processes,
-                self._settings.process_max_tasks,
-                self._settings.process_memory_bytes,
-                self._clock,
-            ),
-            foreground=self.foreground,
-        )
-
     async def _own(self, engine: Engine) -> Backend:
         """Take the verbs over: this process has the file."""
         self._engine = engine
         self.foreground.on_release = engine.wake_background
         local = self._local = LocalBackend(engine, self._settings)
         local.schedules.firing.as_service = self.as_service
-        await self._ownership.take(engine, local, shared=self._factory is None)
-        return local if self._wrap is None else self._wrap(local)
+        backend = self._wrapped(local)
+        await self._ownership.take(engine, backend, shared=self._factory is None)
+        return backend
 
     # -- work -----------------------------------------------------------------
 
@@ -255,7 +260,7 @@ class Access:
         remote = self._ownership.remote
         pid = remote.owner_pid if remote is not None else None
         return StorageOwnedError(
-            f"Workers run in the process that owns {self._database}, and that is process "
+            f"Workers run in the process that owns {self.database}, and that is process "
             f"{pid}. Start them there, stop that process first, or give this queue a file of "
             "its own with WOPR_TASKS_DATABASE. Adding and reading tasks works from here.",
             pid=pid,
@@ -310,50 +315,34 @@ class Access:
 
         It must be closed at the begin and at the end; :func:`wopr.testing.isolated` sees to it.
         """
-        before = self._database, self._factory, self._rng, self._storage
-        self._database = self._ownership.database = database
-        self._factory, self._rng, self._storage = None, rng, None
+        before = self.database, self._factory, self._rng, self._storage
+        self.database, self._factory, self._rng, self._storage = database, None, rng, None
         try:
             yield
         finally:
-            self._database, self._factory, self._rng, self._storage = before
-            self._ownership.database = self._database
+            self.database, self._factory, self._rng, self._storage = before
 
     @contextlib.contextmanager
     def through(self, wrap: Wrap) -> Iterator[None]:
-        """Let the verbs of this process's engine go through something, for a ``with`` block."""
-        before, self._wrap = self._wrap, wrap
+        """Let the verbs of this process's engine go through something, for a ``with`` block.
+
+        Those of other processes, too; and of the next engine, should the queue be closed and
+        opened again. An inner block goes through the outer ones.
+        """
+        before, self._wraps = self._wraps, (*self._wraps, wrap)
         self._rewrap()
         try:
             yield
         finally:
-            self._wrap = before
+            self._wraps = before
             self._rewrap()
+
+    def _wrapped(self, local: LocalBackend) -> LocalBackend:
+        for wrap in self._wraps:
+            local = wrap(local)
+        return local
 
     def _rewrap(self) -> None:
         if self._local is not None and self._backend is not None:
-            self._backend = self._local if self._wrap is None else self._wrap(self._local)
-
-
-async def _whole_start(engine: Engine) -> None:
-    """Start the engine; if the caller gives up meanwhile, end the start and close again.
-
-    The file is opened in a thread, which nobody can call back.
-    """
-    starting = asyncio.ensure_future(engine.start())
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait([starting])
-        if not starting.cancelled() and starting.exception() is None:
-            await engine.close()
-        raise
-
-
-def _adapted(storage: Any, registry: Registry, clock: Clock) -> Any:
-    """Return the storage itself, or an adapter around one that offers the seed's four calls."""
-    if hasattr(type(storage), "submit"):
-        return storage
-    from wopr.storage.seed.adapter import SeedStorageAdapter
-
-    return SeedStorageAdapter(storage, lambda record: info_of(record, registry), clock)
+            self._backend = self._wrapped(self._local)
+            self._ownership.serve(self._backend)

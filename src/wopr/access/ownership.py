@@ -108,6 +108,11 @@ class Ownership:
                 error,
             )
 
+    def serve(self, backend: Backend) -> None:
+        """Carry the verbs of other processes out by this one from now on."""
+        if self._server is not None:
+            self._server.serve(backend)
+
     async def listen_no_more(self) -> None:
         """Drop the clients: the file is about to be closed. Idempotent."""
         server, self._server = self._server, None

@@ -1,4 +1,4 @@
-"""What a task, and a call of it, can be told; and how it is stored with the task as JSON."""
+"""What a task, a call and a schedule of it can be told; and how it is stored as JSON."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypedDict
 
-from wopr.calls.registry import Executor, RunOptions, TaskDefinition
+from wopr.calls.registry import RunOptions, TaskDefinition
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.newtask import OnConflict, OnParentFailure
 from wopr.domain.resultof import HasId
 from wopr.domain.retry import RetryPolicy
+from wopr.domain.scheduleoptions import WhenOptions
 from wopr.domain.snapshot import decode_options
 from wopr.domain.status import TaskPriority
 from wopr.domain.task import TaskRecord
+from wopr.executors.choice import ExecutorChoice
 
 
 class AttemptOptions(TypedDict, total=False):
-    """How the attempts of a task go, wherever that is said: for a call, a task, a class."""
+    """How attempts go, wherever that is said: for a task, a class, a call, a schedule."""
 
-    priority: TaskPriority | None
-    """Of its tasks; usually NORMAL."""
     max_retries: int | None
     """Retries after a failure; 0 if nobody says otherwise, or as many as a policy's ``stop``
     allows."""
@@ -31,15 +32,31 @@ class AttemptOptions(TypedDict, total=False):
     timeout: float | timedelta | None
     """Seconds that one attempt may run. Then it is stopped for real: a coroutine is cancelled, a
     process killed, a thread left to itself; and its worker is free."""
+
+
+class FunctionOptions(AttemptOptions, total=False):
+    """The same, and a timeout that the function itself notices."""
+
     soft_timeout: float | timedelta | None
     """Seconds after which :class:`wopr.SoftTimeoutError` is raised inside the function, which may
     catch it to clean up or to return what it has."""
 
 
-class RegistrationOptions(AttemptOptions, total=False):
+class PlaceOptions(TypedDict, total=False):
+    """Where tasks wait and how urgently, for those who may leave it to the function."""
+
+    category: str | None
+    """``None`` means the one that the task is registered with, or ``"default"``."""
+    priority: TaskPriority | None
+    """``None`` means the one that the task is registered with, or NORMAL."""
+
+
+class RegistrationOptions(FunctionOptions, total=False):
     """What ``queue.register_task`` can be told besides name and category."""
 
-    executor: Executor
+    priority: TaskPriority
+    """Of its tasks, unless a call says otherwise; NORMAL unless given."""
+    executor: ExecutorChoice
     """What runs the function: ``"thread"``, ``"process"``, or an executor of
     :mod:`concurrent.futures`. ``None`` leaves it to the category, and then to the event loop for
     coroutine functions and a thread for others."""
@@ -52,18 +69,13 @@ class TaskOptions(RegistrationOptions, total=False):
     """Where its tasks wait and which workers run them; ``"default"`` unless given."""
 
 
-class HandlerOptions(AttemptOptions, total=False):
+class HandlerOptions(FunctionOptions, PlaceOptions, total=False):
     """What ``@TaskHandler`` and ``@task`` of a handler class can be told besides a name."""
 
-    category: str | None
-    """Where its tasks wait and which workers run them; ``"default"`` unless given."""
 
-
-class Options(AttemptOptions, total=False):
+class Options(FunctionOptions, PlaceOptions, total=False):
     """What one call may set differently from its task."""
 
-    category: str | None
-    """``None`` means the one that the task was registered with."""
     delay: float | timedelta | None
     """Seconds before it may start."""
     run_at: datetime | None
@@ -79,11 +91,46 @@ class Options(AttemptOptions, total=False):
     """What becomes of it when one of them does not succeed; default CANCEL."""
 
 
+class PlanOptions(TypedDict, total=False):
+    """How a schedule follows its plan."""
+
+    misfire: Misfire | None
+    """What to do about occurrences later than ``misfire_grace``; default RUN_ONCE."""
+    misfire_grace: float | timedelta | None
+    """Seconds; default 60."""
+    misfire_limit: int | None
+    """Most occurrences that one look at the clock fires; default 100."""
+    overlap: Overlap | None
+    """What to do while an earlier run goes on; default SKIP, with RUN_ALL it is ALLOW."""
+    jitter: float | timedelta | None
+    """Seconds; each task is due up to so much later, at random. The plan stays."""
+    start_at: datetime | None
+    end_at: datetime | None
+    run_on_start: bool | None
+    """Whether it also fires each time the scheduler starts."""
+    run_as: str | None
+    """The service identity that protected tasks run under."""
+
+
+class ScheduleOptions(WhenOptions, PlanOptions, AttemptOptions, PlaceOptions, total=False):
+    """What a schedule can be told; exactly one of ``every`` to ``run_at`` says when it fires."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any] | None
+    depends_on: Sequence[str]
+    """Schedules that have to succeed once before; their newest results are ``dep_<name>``."""
+    tags: Sequence[str]
+
+
 CALL_OPTIONS = frozenset(Options.__annotations__)
 TASK_OPTIONS = frozenset(TaskOptions.__annotations__)
+HANDLER_OPTIONS = frozenset(HandlerOptions.__annotations__)
+SCHEDULE_OPTIONS = frozenset(ScheduleOptions.__annotations__)
 
 
-def check_options(options: Mapping[str, Any], known: frozenset[str]) -> None:
+def check_options(
+    options: Mapping[str, Any], known: frozenset[str], said: str = "There is no option"
+) -> None:
     """Refuse options that don't exist.
 
     Raises:
@@ -91,9 +138,11 @@ def check_options(options: Mapping[str, Any], known: frozenset[str]) -> None:
     """
     unknown = sorted(options.keys() - known)
     if unknown:
+        hint = ""
+        if known is SCHEDULE_OPTIONS and {"delay", "unique_key"} & set(unknown):
+            hint = " What is due while an earlier run goes on is decided by overlap=."
         raise InvalidCallError(
-            f"There is no option {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(sorted(known))}."
+            f"{said} {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}.{hint}"
         )
 
 

@@ -85,11 +85,11 @@ class Parents:
                 found[keyword] = self._take("kwargs", keyword, at)
         return found
 
-    def stored(self, rule: OnParentFailure) -> tuple[tuple[str | int, ...], dict[str, Any]]:
+    def stored(self, on_failure: OnParentFailure) -> tuple[tuple[str | int, ...], dict[str, Any]]:
         """Return the parents, and the options that are stored with the task."""
         more: dict[str, Any] = {"results": self.places or None}
-        if rule is not OnParentFailure.CANCEL:
-            more["on_parent_failure"] = rule.value
+        if on_failure is not OnParentFailure.CANCEL:
+            more["on_parent_failure"] = on_failure.value
         return tuple(self.parents), more
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent import futures
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from wopr.calls.carrier import Carrier
 from wopr.calls.resources import Resource, Resources
@@ -15,6 +14,7 @@ from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegi
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
+from wopr.executors.choice import ExecutorChoice
 from wopr.executors.context import CurrentTask
 
 Middleware = Callable[[CurrentTask, Callable[[], Awaitable[Any]]], Awaitable[Any]]
@@ -34,12 +34,8 @@ class RunOptions:
 class CategoryOptions:
     """What the code says about a category."""
 
-    executor: Executor = None
+    executor: ExecutorChoice = None
     background: bool = False
-
-
-Executor = Literal["thread", "process"] | futures.Executor | None
-"""What runs a function; ``None``: the event loop for coroutines, a thread for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class TaskDefinition:
     """The retry budget of a call that says nothing else."""
     carriers: list[Carrier]
     """What goes along with its calls; the list of the registry, unless it has more."""
-    executor: Executor = None
+    executor: ExecutorChoice = None
     """What runs it; ``None`` leaves it to the category."""
 
     @property
@@ -95,7 +91,7 @@ class Registry:
         retry: RetryPolicy,
         timeout: float | None,
         soft_timeout: float | None = None,
-        executor: Executor = None,
+        executor: ExecutorChoice = None,
         carriers: Sequence[Carrier] = (),
     ) -> TaskDefinition:
         """Register a function.

@@ -9,7 +9,14 @@ from datetime import datetime
 from typing import Any, cast
 
 from wopr.auth.config import Auth
-from wopr.calls.options import Options, encode_options
+from wopr.calls.options import (
+    SCHEDULE_OPTIONS,
+    AttemptOptions,
+    Options,
+    PlaceOptions,
+    check_options,
+    encode_options,
+)
 from wopr.calls.parents import Parents
 from wopr.calls.registry import Registry, TaskDefinition
 from wopr.calls.tasks import new_task
@@ -28,22 +35,20 @@ from wopr.domain.localtime import as_utc, from_wall, zone
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.schedule import Schedule
-from wopr.domain.scheduleoptions import parse_schedule_options
+from wopr.domain.scheduleoptions import WHEN, WhenOptions, parse_schedule_options
 from wopr.domain.snapshot import decode_options
+from wopr.domain.triggers import Trigger
 
-WHEN = frozenset({"every", "interval", "at", "crontab", "cron", "run_at", "tz"})
 CALL = frozenset({"args", "kwargs", "depends_on"})
-TASK = frozenset({"category", "priority", "max_retries", "retry", "timeout", "tags"})
-PLAN = frozenset(
-    {"misfire", "misfire_grace", "misfire_limit", "overlap", "jitter"}
-    | {"start_at", "end_at", "run_on_start", "run_as"}
-)
-OPTIONS = WHEN | CALL | TASK | PLAN
+TASK = frozenset({*AttemptOptions.__annotations__, *PlaceOptions.__annotations__, "tags"})
 MOST_AT_ONCE = 10_000
-_NUMBERS: dict[str, Callable[[object], float]] = {
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "misfire": lambda value: check_member(value, "misfire", Misfire),
+    "overlap": lambda value: check_member(value, "overlap", Overlap),
     "misfire_grace": lambda value: check_seconds(value, "misfire_grace", zero="allow"),
     "jitter": lambda value: check_seconds(value, "jitter", zero="allow"),
     "misfire_limit": lambda value: check_count(value, "misfire_limit", least=1, most=MOST_AT_ONCE),
+    "run_on_start": lambda value: _switch(value, "run_on_start"),
 }
 
 
@@ -101,7 +106,7 @@ def new_schedule(
         definition: of the task that it enqueues.
         name: of the schedule.
         clock: for nothing that is stored.
-        options: as in :class:`wopr.core.scheduleinfo.ScheduleOptions`.
+        options: as in :class:`wopr.calls.options.ScheduleOptions`.
         origin: who declares it: ``code`` or ``call``.
 
     Raises:
@@ -109,9 +114,9 @@ def new_schedule(
             is given, or it can't be read.
         InvalidCallError: another value can't be what it has to be.
     """
-    _check_known(options)
+    check_options(options, SCHEDULE_OPTIONS, "A schedule has no option")
     label = check_name(name)
-    trigger = parse_schedule_options(**{key: options.get(key) for key in WHEN})
+    trigger = trigger_of(options)
     plan = _plan(options)
     if "overlap" not in plan:  # who makes up for all that was missed wants more than one run
         all_of_them = plan.get("misfire") is Misfire.RUN_ALL
@@ -162,10 +167,10 @@ def with_options(
         InvalidScheduleSpecificationError: when it fires can't be read.
         InvalidCallError: another value can't be what it has to be.
     """
-    _check_known(options)
+    check_options(options, SCHEDULE_OPTIONS, "A schedule has no option")
     found = replace(old, **_plan(options))
     if WHEN & options.keys():
-        found.trigger = parse_schedule_options(**{key: options.get(key) for key in WHEN})
+        found.trigger = trigger_of(options)
     if options.get("category") is not None:
         found.category = check_label(options["category"], "category")
     if options.get("priority") is not None:
@@ -183,6 +188,17 @@ def with_options(
     return _checked(found)
 
 
+def trigger_of(options: Mapping[str, Any]) -> Trigger:
+    """Return what the options say about when a schedule fires.
+
+    Raises:
+        InvalidScheduleSpecificationError: not exactly one of the forms is given, or it can't
+            be read.
+    """
+    when = {key: options[key] for key in WHEN & options.keys()}
+    return parse_schedule_options(**cast("WhenOptions", when))
+
+
 def check_name(name: object) -> str:
     """Return the name of a schedule, if it can be one."""
     if not isinstance(name, str):
@@ -192,33 +208,14 @@ def check_name(name: object) -> str:
     return check_label(name, "a schedule's name")
 
 
-def _check_known(options: Mapping[str, Any]) -> None:
-    unknown = sorted(options.keys() - OPTIONS)
-    if unknown:
-        hint = ""
-        if "delay" in unknown or "unique_key" in unknown:
-            hint = " What is due while an earlier run goes on is decided by overlap=."
-        raise InvalidCallError(
-            f"A schedule has no option {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(sorted(OPTIONS))}.{hint}"
-        )
-
-
 def _plan(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the checked values of the options that are stored as they are."""
-    plan: dict[str, Any] = {}
-    for key, kind in (("misfire", Misfire), ("overlap", Overlap)):
-        if options.get(key) is not None:
-            check_member(options[key], key, kind)
-            plan[key] = options[key]
-    for key, check in _NUMBERS.items():
-        if options.get(key) is not None:
-            plan[key] = check(options[key])
-    for key in ("start_at", "end_at"):
+    plan = {
+        key: check(options[key]) for key, check in _CHECKS.items() if options.get(key) is not None
+    }
+    for key in ("start_at", "end_at"):  # None takes these away
         if key in options:
             plan[key] = _moment(options[key], key, options.get("tz"))
-    if options.get("run_on_start") is not None:
-        plan["run_on_start"] = _switch(options["run_on_start"], "run_on_start")
     if "run_as" in options:
         run_as = options["run_as"]
         plan["run_as"] = None if run_as is None else check_label(run_as, "run_as")

@@ -18,7 +18,7 @@ from wopr.domain.checks import (
     check_seconds,
     check_tags,
 )
-from wopr.domain.clock import Clock
+from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
@@ -36,7 +36,7 @@ def due_at(
     if delay is None:
         return None
     seconds = check_seconds(delay, "delay", zero="allow")
-    return clock.now().replace(tzinfo=None) + timedelta(seconds=seconds) if seconds else None
+    return naive_now(clock) + timedelta(seconds=seconds) if seconds else None
 
 
 def retries_of(definition: TaskDefinition, policy: RetryPolicy | None, given: int | None) -> int:
@@ -93,11 +93,8 @@ def _timeouts(definition: TaskDefinition, options: Options) -> dict[str, float]:
 
 
 def _conflict(options: Options) -> OnConflict:
-    on_conflict = options.get("on_conflict")
-    if on_conflict is None:
-        return OnConflict.SKIP
-    check_member(on_conflict, "on_conflict", OnConflict)
-    return on_conflict
+    given = options.get("on_conflict")
+    return OnConflict.SKIP if given is None else check_member(given, "on_conflict", OnConflict)
 
 
 def _with_options(

@@ -26,6 +26,13 @@ THRESHOLDS = {
 }
 """What needs a threshold: what it counts, and an example."""
 
+When = Annotated[AlertCondition, typer.Option("--when", "-w", help="The condition.")]
+Task = Annotated[
+    str | None, typer.Option("--task", "-t", help="Only tasks of this name; * for any letters.")
+]
+Category = Annotated[
+    str | None, typer.Option("--category", "-c", help="Only tasks of this category.")
+]
 Threshold = Annotated[
     float | None,
     typer.Option(
@@ -33,6 +40,15 @@ Threshold = Annotated[
         "for recovery."
     ),
 ]
+Level = Annotated[
+    NotificationLevel | None,
+    typer.Option("--level", "-l", help="Of the notification; default: by the condition."),
+]
+Every = Annotated[
+    float | None,
+    typer.Option(help="Seconds between two notifications about the same; default 300."),
+]
+Emits = Annotated[str | None, typer.Option(help="Category of the notification; default: alerts.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of an alert.")]
 
 
@@ -57,25 +73,13 @@ def list_alerts(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) 
 @app.command()
 def add(
     name: Name,
-    when: Annotated[AlertCondition, typer.Option("--when", "-w", help="The condition.")],
-    task: Annotated[
-        str | None, typer.Option("--task", "-t", help="Only tasks of this name; * for any letters.")
-    ] = None,
-    category: Annotated[
-        str | None, typer.Option("--category", "-c", help="Only tasks of this category.")
-    ] = None,
+    when: When,
+    task: Task = None,
+    category: Category = None,
     threshold: Threshold = None,
-    level: Annotated[
-        NotificationLevel | None,
-        typer.Option("--level", "-l", help="Of the notification; default: by the condition."),
-    ] = None,
-    every: Annotated[
-        float | None,
-        typer.Option(help="Seconds between two notifications about the same; default 300."),
-    ] = None,
-    emits: Annotated[
-        str | None, typer.Option(help="Category of the notification; default: alerts.")
-    ] = None,
+    level: Level = None,
+    every: Every = None,
+    emits: Emits = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated, Any, Literal
 
 import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import complain, document, say, table, utc
+from wopr.domain.checks import is_task_id
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import WoprError
 from wopr.domain.limits import Limit, OnFull
+from wopr.insights import queries
 from wopr.queue.controls import KEEP
 from wopr.queue.queue import TaskQueue
 
@@ -274,7 +275,7 @@ def revoke(
     if task is None:
         _list_revocations(with_queue(database, lambda queue: queue.revocations()), as_json=as_json)
         return
-    if not lift and _is_id(task):
+    if not lift and is_task_id(task):
         raise UsageError(f"That is the id of a task: wopr tasks cancel {task}")
     wanted = dict(_condition(item) for item in where or ())
 
@@ -286,28 +287,29 @@ def revoke(
         return ended
 
     number = with_queue(database, change)
-    if as_json:
-        document({"lifted": bool(number)} if lift else {"cancelled": number})
-    elif lift:
-        say("Lifted." if number else "There was no such standing revocation.")
+    if lift:
+        _say_lifted(lifted=bool(number), as_json=as_json)
+    elif as_json:
+        document({"cancelled": number})
     else:
         say(f"{number} tasks cancelled.")
-    if lift and not number:
+
+
+def _say_lifted(*, lifted: bool, as_json: bool) -> None:
+    if as_json:
+        document({"lifted": lifted})
+    else:
+        say("Lifted." if lifted else "There was no such standing revocation.")
+    if not lifted:
         raise typer.Exit(NO)
 
 
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-async def _complain_if_unknown(queue: TaskQueue, column: str, value: str | None) -> None:
+async def _complain_if_unknown(
+    queue: TaskQueue, column: Literal["category", "name"], value: str | None
+) -> None:
     """Say if no task has this category, or name: it may be misspelt. What was asked is done."""
     try:
-        rows = await queue.sql(f"select distinct {column} as value from tasks")  # noqa: S608 - ours
+        rows = await queue.sql(queries.CATEGORIES if column == "category" else queries.NAMES)
     except WoprError:  # too slow, or no SQL: the command has succeeded all the same
         return
     known = [row["value"] for row in rows]

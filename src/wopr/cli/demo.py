@@ -30,27 +30,29 @@ from wopr.domain.terminal import clean
 LINE_SECONDS = 2.0
 """Beside a terminal, so often a line tells the progress."""
 
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--source",
+        metavar="FOLDER",
+        file_okay=False,
+        exists=True,
+        help="Process the Python files of this folder. Default: the standard library.",
+    ),
+]
+Files = Annotated[int | None, typer.Option("--files", min=1, help="Process at most so many files.")]
+NewDatabase = Annotated[
+    Path | None,
+    typer.Option(
+        "--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."
+    ),
+]
+
 
 def demo(
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--source",
-            metavar="FOLDER",
-            file_okay=False,
-            exists=True,
-            help="Process the Python files of this folder. Default: the standard library.",
-        ),
-    ] = None,
-    files: Annotated[
-        int | None, typer.Option("--files", min=1, help="Process at most so many files.")
-    ] = None,
-    database: Annotated[
-        Path | None,
-        typer.Option(
-            "--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."
-        ),
-    ] = None,
+    source: Source = None,
+    files: Files = None,
+    database: NewDatabase = None,
     as_json: AsJson = False,
 ) -> None:
     """Process real files, lose the worker to SIGKILL half-way, and prove nothing was lost.

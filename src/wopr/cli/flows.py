@@ -15,6 +15,7 @@ from wopr.cli.output import document, pairs, say, table, utc
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.task import TaskInfo
 from wopr.flows import FlowHandle, FlowProgress
+from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
 
 T = TypeVar("T")
@@ -25,9 +26,6 @@ app = typer.Typer(
 
 FlowId = Annotated[str, typer.Argument(metavar="ID", help="The id of a flow.")]
 
-LIST = "select * from flows order by created_at desc, flow_id desc limit ?"
-TIMES = "select created_at, first_started_at, completed_at from flows where flow_id = ?::uuid"
-
 
 @app.command("list")
 def list_flows(
@@ -36,7 +34,7 @@ def list_flows(
     as_json: AsJson = False,
 ) -> None:
     """List flows, newest first. Times are UTC."""
-    found = list(with_queue(database, lambda queue: queue.sql(LIST, limit)))
+    found = list(with_queue(database, lambda queue: queue.sql(queries.FLOWS, limit)))
     if as_json:
         document({"flows": found})
     elif not found:
@@ -72,7 +70,7 @@ def show(
     async def ask(
         queue: TaskQueue, flow: FlowHandle[Any]
     ) -> tuple[FlowProgress, dict[str, Any], list[TaskInfo]]:
-        times = (await queue.sql(TIMES, flow.id))[0]
+        times = (await queue.sql(queries.FLOW_TIMES, flow.id))[0]
         return await flow.progress(), times, await queue.get_tasks(flow_id=flow.id, limit=limit)
 
     progress, times, tasks = _with_flow(database, flow_id, ask)

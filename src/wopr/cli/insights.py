@@ -13,13 +13,9 @@ from wopr.cli.errors import UsageError
 from wopr.cli.output import age, complain, document, plain, say, table
 from wopr.domain.status import TaskPriority
 from wopr.domain.terminal import clean
+from wopr.insights import queries
 from wopr.ports.answers import QueryResult
 from wopr.queue.queue import TaskQueue
-
-BACKLOG = """
-select category, priority, status, tasks, due, oldest_age_seconds
-from backlog order by category, priority desc, status
-"""
 
 
 def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
@@ -28,7 +24,7 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     async def ask(queue: TaskQueue) -> dict[str, Any]:
         return {
             **await queue.get_task_stats(),
-            "backlog": list(await queue.sql(BACKLOG)),
+            "backlog": list(await queue.sql(queries.BACKLOG)),
             "pauses": await queue.pauses(),
             "limits": len(await queue.limits()),
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -141,26 +141,34 @@ def document(value: object) -> None:
     sys.stdout.flush()
 
 
-def plain(value: Any) -> Any:  # noqa: C901, PLR0911 - one return per type
+_WRITTEN: dict[type | tuple[type, ...], Callable[[Any], object]] = {
+    float: lambda number: number if math.isfinite(number) else None,
+    Decimal: lambda number: float(number) if number.is_finite() else None,
+    (date, time): lambda moment: moment.isoformat(),  # a datetime is a date
+    timedelta: lambda duration: duration.total_seconds(),
+    (bytes, bytearray, memoryview): lambda data: bytes(data).hex(),
+}
+"""Types that JSON has no word for -> what is written of such a value."""
+
+
+def plain(value: Any) -> Any:
     """Return the value as JSON can hold it."""
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, str | bool | int):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return float(value) if value.is_finite() else None
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
+    for kinds, written in _WRITTEN.items():
+        if isinstance(value, kinds):
+            return written(value)
+    return _plain_parts(value)
+
+
+def _plain_parts(value: Any) -> Any:
+    """Return what consists of other values, part by part; of anything else, its text."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).hex()
     if isinstance(value, Iterable) and not isinstance(value, Path):
         return [plain(item) for item in value]
     return str(value)

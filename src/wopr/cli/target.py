@@ -9,7 +9,10 @@ import traceback
 from pathlib import Path
 
 from wopr.cli.errors import UsageError
+from wopr.domain.frames import ours
 from wopr.queue.queue import TaskQueue
+
+_LOADERS = {"importlib._bootstrap", "importlib._bootstrap_external"}
 
 
 def load_queue(target: str) -> TaskQueue:
@@ -72,16 +75,21 @@ def _missing(name: str, attribute: str) -> str:
 
 def _broken(name: str, error: BaseException) -> str:
     """Say what the application's own code raised, and where: that is not wopr's to hide."""
-    ours = str(Path(__file__).parents[1])
+    trace = error.__traceback__
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((ours, "<frozen importlib"))
-        and Path(frame.filename).parts[-2:] != ("importlib", "__init__.py")
+        summary
+        for summary, (frame, _) in zip(
+            traceback.extract_tb(trace), traceback.walk_tb(trace), strict=True
+        )
+        if not _machinery(frame.f_globals.get("__name__", ""))
     ]
     lines = "".join(traceback.format_list(frames))
     reason = "".join(traceback.format_exception_only(error)).strip()
     return f"Importing {name!r} failed:\n{lines}{reason}"
+
+
+def _machinery(module: str) -> bool:
+    return ours(module) or module in {"importlib", *_LOADERS}
 
 
 def _queues_of(found: object, name: str) -> str:

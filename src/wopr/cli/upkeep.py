@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -12,19 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
-from wopr.domain.clock import SystemClock
-from wopr.domain.status import TERMINAL
+from wopr.domain.clock import SystemClock, naive_now
+from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
-
-if TYPE_CHECKING:
-    from wopr.storage.duckdb.file.doctor import Report
 
 Days = Annotated[int | None, typer.Option("--days", min=0, help="Older than so many days.")]
 Months = Annotated[int | None, typer.Option("--months", min=0, help="... of 30 days.")]
 Years = Annotated[int | None, typer.Option("--years", min=0, help="... of 365 days.")]
-
-_ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
-COUNT_ENDED = f"select count(*) from tasks where status in ({_ENDED}) and completed_at <= ?"  # noqa: S608 - our own words
 
 
 def bars(*, hidden: bool, counted: bool = True) -> Progress:
@@ -58,10 +53,10 @@ def cleanup(
     if days is None and months is None and years is None:
         raise UsageError("Say how old: --days N, --months N or --years N. They add up.")
     period = timedelta(days=(days or 0) + 30 * (months or 0) + 365 * (years or 0))
-    before = SystemClock().now().replace(tzinfo=None) - period
+    before = naive_now(SystemClock()) - period
 
     async def work(queue: TaskQueue) -> int:
-        total = int((await queue.sql(COUNT_ENDED, before)).scalar())
+        total = int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
         if dry_run:
             return total
         with bars(hidden=as_json) as progress:
@@ -70,7 +65,7 @@ def cleanup(
                 queue.cleanup_old_tasks(days, months, years, keep_history=keep_history)
             )
             while not progress.disable and not (await asyncio.wait({deleting}, timeout=0.5))[0]:
-                left = (await queue.sql(COUNT_ENDED, before)).scalar()
+                left = (await queue.sql(queries.ENDED_BEFORE, before)).scalar()
                 progress.update(bar, completed=total - int(left))
             return await deleting
 
@@ -125,25 +120,25 @@ def doctor(
             }
         )
     else:
-        _print_report(report)
+        rows = [
+            (item.task_id, item.kind, item.text, repr(item.expected), repr(item.actual))
+            for item in report.problems
+        ]
+        checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
+        _print_report(checked, rows, report.unlisted)
     if not report.clean:
         raise typer.Exit(NO)
 
 
-def _print_report(report: Report) -> None:
-    checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
-    if report.clean:
+def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: int) -> None:
+    if not problems:
         say(f"{checked}: all is well.")
         return
-    rows = [
-        (item.task_id, item.kind, item.text, repr(item.expected), repr(item.actual))
-        for item in report.problems
-    ]
-    table(("task", "problem", "where", "expected", "found"), rows)
-    count = len(report.problems) + report.unlisted
+    table(("task", "problem", "where", "expected", "found"), problems)
+    count = len(problems) + unlisted
     say(f"{checked}: {count} {'problem' if count == 1 else 'problems'} found.")
-    if report.unlisted:
-        say(f"{report.unlisted} of them are not listed; show more with --limit.")
+    if unlisted:
+        say(f"{unlisted} of them are not listed; show more with --limit.")
     say("Keep a copy of the file before anything else is done with it.")
 
 

@@ -18,7 +18,7 @@ from wopr.calls.tasks import new_task
 from wopr.calls.variables import ContextVariables
 from wopr.config.settings import Settings
 from wopr.domain.checks import check_id, check_label, check_query, check_seconds
-from wopr.domain.clock import Clock
+from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
     InvalidCallError,
@@ -53,6 +53,9 @@ class Core:
         storage_factory: makes the storage; ``None`` means DuckDB's on ``database``.
     """
 
+    flow_ids = IdFactory()
+    """Of all queues of this process, so that they increase."""
+
     def __init__(
         self,
         *,
@@ -66,7 +69,6 @@ class Core:
     ) -> None:
         limits = PayloadLimits(args=settings.max_args_bytes, result=settings.max_result_bytes)
         self.enabled = enabled
-        self.database = database
         self.settings = settings
         self.clock = clock
         self.auth = auth
@@ -74,8 +76,19 @@ class Core:
         self.variables = ContextVariables(limits)
         self.handlers: dict[type, Any] = {}
         """What ``register_handler`` returned, by class."""
+        self.provider: Callable[[type[Any]], Any] | None = None
+        """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
         self.access = Access(settings, database, storage_factory, self.registry, clock, rng)
         self.access.as_service = None if auth is None else auth.as_service
+
+    @property
+    def database(self) -> Path:
+        """The file; may be set while the queue is closed."""
+        return self.access.database
+
+    @database.setter
+    def database(self, database: Path) -> None:
+        self.access.database = database
 
     # -- who carries it out ---------------------------------------------------
 
@@ -209,11 +222,11 @@ class Core:
         record = await self.ended(task_id, timeout)
         if record.status is TaskStatus.FAILED:
             raise TaskFailedError(
-                f"Task {record.id} ({record.name}) failed after {attempts(record.attempt)}: "
+                f"Task {task_id} ({record.name}) failed after {attempts(record.attempt)}: "
                 f"{record.error}"
             )
         if record.status is TaskStatus.CANCELLED:
-            raise TaskCancelledError(f"Task {record.id} ({record.name}) was cancelled.")
+            raise TaskCancelledError(f"Task {task_id} ({record.name}) was cancelled.")
         return self.result_of(record)
 
     async def find(self, query: TaskFilter, cursor: str | None = None) -> list[TaskRecord]:

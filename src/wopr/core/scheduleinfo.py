@@ -1,61 +1,14 @@
-"""What a schedule can be told, and the snapshot of one."""
+"""The snapshot of a schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from typing import Any, TypedDict
+from datetime import datetime
+from typing import Any
 
-from wopr.domain.crontab import Crontab
 from wopr.domain.misfire import Misfire, Overlap
-from wopr.domain.scheduleoptions import Every
 from wopr.domain.status import TaskPriority
 from wopr.domain.triggers import Trigger
-
-
-class ScheduleOptions(TypedDict, total=False):
-    """What a schedule can be told; exactly one of ``every`` to ``run_at`` says when it fires."""
-
-    every: Every | None
-    """``{"minutes": 5}``, a timedelta or seconds."""
-    interval: timedelta | float | None
-    """A timedelta or seconds."""
-    at: str | time | None
-    """Daily: ``"14:30"`` or a time."""
-    crontab: Crontab | str | None
-    cron: str | None
-    """An expression of 5 fields, or 6 with the second first."""
-    run_at: datetime | None
-    """Once. A naive one is a wall time in ``tz``."""
-    tz: str | None
-    """Name of the time zone of these; default UTC."""
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any] | None
-    misfire: Misfire | None
-    """What to do about occurrences later than ``misfire_grace``; default RUN_ONCE."""
-    misfire_grace: float | timedelta | None
-    """Seconds; default 60."""
-    misfire_limit: int | None
-    """Most occurrences that one look at the clock fires; default 100."""
-    overlap: Overlap | None
-    """What to do while an earlier run goes on; default SKIP, with RUN_ALL it is ALLOW."""
-    jitter: float | timedelta | None
-    """Seconds; each task is due up to so much later, at random. The plan stays."""
-    start_at: datetime | None
-    end_at: datetime | None
-    run_on_start: bool | None
-    """Whether it also fires each time the scheduler starts."""
-    depends_on: Sequence[str]
-    """Schedules that have to succeed once before; their newest results are ``dep_<name>``."""
-    run_as: str | None
-    """The service identity that protected tasks run under."""
-    category: str | None
-    priority: TaskPriority | None
-    max_retries: int | None
-    retry: Any
-    timeout: float | timedelta | None
-    tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

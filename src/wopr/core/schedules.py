@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Unpack
 
+from wopr.calls.options import ScheduleOptions
 from wopr.calls.schedules import ScheduleMaker, check_name
 from wopr.core.core import Core
 from wopr.core.handle import TaskHandle
-from wopr.core.scheduleinfo import ScheduleInfo, ScheduleOptions
+from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.core.task import Task
 from wopr.domain.checks import check_count, check_label
 from wopr.domain.codec import decode_plain

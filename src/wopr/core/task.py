@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import (
-    TYPE_CHECKING,
     Any,
     Generic,
     ParamSpec,
@@ -144,17 +143,19 @@ class BoundTask(Generic[P, R]):
 class AsyncTask(Task[P, R]):
     """A task whose function is a coroutine function."""
 
-    if TYPE_CHECKING:
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # noqa: D102
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Return the function's coroutine, to be awaited here and now, without the queue."""
+        coroutine: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        return coroutine
 
 
 class SyncTask(Task[P, R]):
     """A task whose function is a plain function; workers run it in a thread."""
 
-    if TYPE_CHECKING:
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...  # noqa: D102
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, without the queue."""
+        value: R = self.function(*args, **kwargs)
+        return value
 
 
 class TaskDecorator(Protocol):

@@ -1,1 +1,1 @@
-"""Pure rules: no I/O, no event loop; time comes in as an argument."""
+"""Values and decisions, pure: no I/O, no event loop; time comes in as an argument."""

@@ -112,6 +112,21 @@ def _resolve(annotation: object, scopes: tuple[dict[str, Any], Mapping[str, Any]
 
 def _scopes(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the global and the enclosing names that annotations of ``function`` may use."""
+    function = _innermost(function)
+    names: dict[str, Any] = {}
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    for name, cell in zip(getattr(code, "co_freevars", ()), cells or (), strict=False):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for parameter in getattr(function, "__type_params__", ()):
+        names[parameter.__name__] = parameter
+    return getattr(function, "__globals__", {}), names
+
+
+def _innermost(function: Any) -> Any:
+    """Return what has the code, inside of partials, wrappers, methods, classes and objects."""
     for _ in range(100):  # more layers than anyone wraps, and an end for objects that say yes
         if isinstance(function, functools.partial):
             function = function.func
@@ -125,13 +140,4 @@ def _scopes(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             function = type(function).__call__
         else:
             break
-    names: dict[str, Any] = {}
-    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
-    for name, cell in zip(getattr(code, "co_freevars", ()), cells or (), strict=False):
-        try:
-            names[name] = cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    for parameter in getattr(function, "__type_params__", ()):
-        names[parameter.__name__] = parameter
-    return getattr(function, "__globals__", {}), names
+    return function

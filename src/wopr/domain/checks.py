@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from wopr.domain.errors import InvalidCallError, QueryError
 from wopr.domain.jsontext import safe_text, shown, type_name, weigh
 from wopr.domain.status import TaskPriority
+
+E = TypeVar("E", bound=enum.Enum)
 
 LONGEST_NAME = 200
 RIGHT_CALL = (
@@ -53,6 +56,15 @@ def check_id(task_id: object) -> str:
         return str(UUID(text))
     except ValueError:
         return text
+
+
+def is_task_id(text: str) -> bool:
+    """Whether a text has the form of a task's id."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_priority(value: object) -> int:
@@ -145,8 +157,9 @@ def check_query(query: object, params: Sequence[object]) -> str:
     return text
 
 
-def check_member(value: object, what: str, kind: type[enum.Enum]) -> None:
-    """Refuse what is no member of an enum."""
-    if not isinstance(value, kind):
-        names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-        raise InvalidCallError(f"{what} must be one of {names}, not {shown(value)}.")
+def check_member(value: object, what: str, kind: type[E]) -> E:
+    """Return a member of an enum, if it is one."""
+    if isinstance(value, kind):
+        return value
+    names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+    raise InvalidCallError(f"{what} must be one of {names}, not {shown(value)}.")

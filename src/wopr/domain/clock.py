@@ -35,6 +35,11 @@ class SystemClock:
         return time.monotonic()
 
 
+def naive_now(clock: Clock) -> datetime:
+    """Return the time as records hold it: UTC, without a zone."""
+    return clock.now().replace(tzinfo=None)
+
+
 class IdFactory:
     """Make task ids: UUIDv7 (RFC 9562) that always increase within a process.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
@@ -107,6 +108,8 @@ class TaskReleased(TaskEvent):
     kind = "task.released"
 
 
+EventHandler = Callable[[Any], Any]
+"""A function or coroutine function that takes a :class:`TaskEvent`."""
 EVENTS: dict[Move, type[TaskEvent]] = {
     Move.ADD: TaskEnqueued,
     Move.CLAIM: TaskStarted,

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from types import TracebackType
 
-_OF_THE_APPLICATION = frozenset({"wopr.task", "wopr.background"})
-"""Loggers that carry what functions and services of the application say."""
+OF_THE_TASK = "wopr.task"
+"""The logger that carries what functions say: ``current_task().logger``."""
 
 
 def ours(name: str) -> bool:
     """Whether a module, or the logger of that name, is wopr's own."""
-    return name == "wopr" or (name.startswith("wopr.") and name not in _OF_THE_APPLICATION)
+    if name == OF_THE_TASK or name.startswith(f"{OF_THE_TASK}."):
+        return False
+    return name == "wopr" or name.startswith("wopr.")
 
 
-def without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without wopr's own frames at its beginning.
+def without_ours(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error without wopr's own frames at its beginning.
 
-    If there are no others, the last one is left: it says where the error comes from.
+    If there are no others, the last one is left, which says where the error comes from; but for
+    an error with a cause: that says it better, like the traceback from a worker process.
     """
-    while trace is not None and trace.tb_next is not None and ours(_module(trace)):
+    trace = error.__traceback__
+    while trace is not None and ours(_module(trace)):
+        if trace.tb_next is None and error.__cause__ is None:
+            return trace
         trace = trace.tb_next
     return trace
 

@@ -153,7 +153,7 @@ def key_of(expression: str, arguments: Mapping[str, object]) -> str | None:
 
     One that fails for these arguments (a function of JMESPath may) says nothing.
     """
-    if expression.isidentifier():  # a parameter, as a rule
+    if expression.isidentifier():  # a parameter, usually
         found = arguments.get(expression)
     else:
         try:

@@ -1,6 +1,6 @@
 """Wall times and real moments: what becomes of a schedule when the clocks change.
 
-Two rules; each trigger follows one of them:
+There are two ways to read a plan; each trigger has one of them:
 
 - *Fixed times* are what the clock on the wall shows. One that the clock skips (a gap) fires
   at the first moment after the gap. One that comes twice (an overlap) fires once, at the

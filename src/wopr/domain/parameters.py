@@ -13,7 +13,6 @@ from wopr.domain.slots import Slot
 _Kind = inspect.Parameter
 _PLAIN = (str, int, float, bool)
 _NEVER = sys.maxsize  # the position of what only a keyword can give
-_STARRED = (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)
 
 
 class Parameters:
@@ -32,38 +31,52 @@ class Parameters:
     ) -> None:
         """Resolve the annotations of ``function``; JSON may nest ``depth`` levels."""
         hints = resolved_hints(function, signature)
-        parameters = list(signature.parameters.values())
-
-        def slot(parameter: inspect.Parameter) -> Slot:
-            return _slot(parameter.name, parameter.annotation, hints[parameter.name], depth)
-
-        by_position = [p for p in parameters if p.kind in _BY_POSITION]
-        by_keyword = [p for p in parameters if p.kind in _BY_KEYWORD]
         self._signature = signature
-        self._ordered = [slot(p) for p in by_position]
-        places = {p.name: index for index, p in enumerate(by_position)}
-        self._named = {
-            p.name: self._ordered[places[p.name]] if p.name in places else slot(p)
-            for p in by_keyword
-        }
-        self._places = {p.name: places.get(p.name, _NEVER) for p in by_keyword}
-        self._extra = next((slot(p) for p in parameters if p.kind is _STARRED[0]), None)
-        self._other = next((slot(p) for p in parameters if p.kind is _STARRED[1]), None)
-        self.defaults = {p.name: p.default for p in parameters if type(p.default) in _PLAIN}
-        required = [p for p in parameters if p.default is _Kind.empty and p.kind not in _STARRED]
-        self._required = [p.name for p in required if p.kind in _BY_KEYWORD]
-        self._only_by_position = sum(p.kind is _Kind.POSITIONAL_ONLY for p in required)
+        self._ordered: list[Slot] = []
+        self._named: dict[str, Slot] = {}
+        self._places: dict[str, int] = {}
+        self._extra: Slot | None = None
+        self._other: Slot | None = None
+        self._required: list[str] = []
+        self._only_by_position = 0
+        self.fewest = 0
+        self.defaults: dict[str, Any] = {}
+        for name, parameter in signature.parameters.items():
+            self._add(parameter, _slot(name, parameter.annotation, hints[name], depth))
         if self._other is not None and get_origin(self._other.hint) is Unpack:
             self._unpack(self._other.hint.__args__[0], depth)
-        by_count = [p for p in required if p.kind in _BY_POSITION]
-        self.fewest = len(by_count)
-        self.most = (
-            len(self._ordered)
-            if len(self._required) + self._only_by_position == len(by_count)
-            else -1
-        )
+        by_position_alone = len(self._required) + self._only_by_position == self.fewest
+        self.most = len(self._ordered) if by_position_alone else -1
         self.kinds = tuple(slot.kinds for slot in self._ordered)
         self.result = _slot("return", signature.return_annotation, hints["return"], depth)
+
+    def _add(self, parameter: inspect.Parameter, slot: Slot) -> None:
+        """Note where the values of one more parameter come from."""
+        if parameter.kind is _Kind.VAR_POSITIONAL:
+            self._extra = slot
+        elif parameter.kind is _Kind.VAR_KEYWORD:
+            self._other = slot
+        else:
+            self._add_one(parameter, slot)
+
+    def _add_one(self, parameter: inspect.Parameter, slot: Slot) -> None:
+        """Note a parameter that takes one value."""
+        name, default = parameter.name, parameter.default
+        by_position = parameter.kind in _BY_POSITION
+        by_keyword = parameter.kind in _BY_KEYWORD
+        required = default is _Kind.empty
+        if type(default) in _PLAIN:
+            self.defaults[name] = default
+        if by_keyword:
+            self._named[name] = slot
+            self._places[name] = len(self._ordered) if by_position else _NEVER
+        if by_position:
+            self._ordered.append(slot)
+            self.fewest += required
+        if required and by_keyword:
+            self._required.append(name)
+        elif required:
+            self._only_by_position += 1
 
     def _unpack(self, typed_dict: Any, depth: int) -> None:
         """Take the keywords of ``**kwargs: Unpack[SomeTypedDict]`` from that class."""

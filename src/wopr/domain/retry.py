@@ -224,17 +224,16 @@ def decide_retry(
         rng: Draws the jitter (tenacity's own random waits use :mod:`random`).
     """
     try:
-        if max_retries is None:
-            if policy.stop is None:
-                return _NO_LIMIT
-        elif retry_count >= max_retries:
+        if max_retries is None and policy.stop is None:
+            return _NO_LIMIT
+        if max_retries is not None and retry_count >= max_retries:
             return _USED_UP if max_retries else _NONE_ALLOWED
         if isinstance(exception, policy.dont_retry):
             return RetryDecision(None, f"{type_name(exception)} is in dont_retry")
-        wait = policy.wait
         if policy.stop is None and policy.retry is None:
             if exception is not None and not isinstance(exception, Exception):
                 return RetryDecision(None, f"{type_name(exception)} is no Exception")
+            wait = policy.wait
             if wait is None:
                 return RetryDecision(_backoff(retry_count) + _jitter(policy, rng), "failed")
             if type(wait) is wait_none or type(wait) is wait_fixed:
@@ -246,7 +245,7 @@ def decide_retry(
         )
 
 
-_NO_LIMIT = RetryDecision(None, "no retries: neither max_retries nor a stop rule is set")
+_NO_LIMIT = RetryDecision(None, "no retries: neither max_retries nor the policy's stop is set")
 _NONE_ALLOWED = RetryDecision(None, "no retries allowed")
 _USED_UP = RetryDecision(None, "all retries used up")
 
@@ -286,13 +285,13 @@ def _ask(
         if not isinstance(error, Exception):
             return RetryDecision(None, f"{type_name(error)} is no Exception")
     elif not policy.retry(state):
-        return RetryDecision(None, f"the retry rule leaves {type_name(error)} alone")
+        return RetryDecision(None, f"the policy's retry leaves {type_name(error)} alone")
     wait = _backoff(retry_count) if policy.wait is None else policy.wait(state)
     decision = _checked(wait, policy, rng)
     if policy.stop is not None and decision.delay is not None:
         state.upcoming_sleep = decision.delay
         if policy.stop(state):
-            return RetryDecision(None, "the stop rule says stop")
+            return RetryDecision(None, "the policy's stop says stop")
     return decision
 
 
@@ -301,13 +300,13 @@ def describe(policy: RetryPolicy, *, max_retries: int | None = None, count: int 
 
     Exceptions are taken to be ones that are retried, attempts to take no time.
     """
-    rule = replace(policy, retry=None, dont_retry=())
+    unasked = replace(policy, retry=None, dont_retry=())
     limit = count if max_retries is None and policy.stop is None else max_retries
     lines: list[str] = []
     seconds, rng, error = 0.0, random.Random(0), Exception("preview")
     for used in range(count):
         decision = decide_retry(
-            rule,
+            unasked,
             retry_count=used,
             max_retries=limit,
             exception=error,

@@ -259,7 +259,7 @@ def _due(schedule: Schedule, now: datetime) -> Due:
         return Due([], missed=False, next_at=planned)
     grace = timedelta(seconds=schedule.misfire_grace)
     upcoming = schedule.after(planned)
-    if upcoming is None or upcoming > now:  # just one, as a rule
+    if upcoming is None or upcoming > now:  # just one, usually
         left_out = schedule.misfire is Misfire.SKIP and now - planned > grace
         return Due([] if left_out else [planned], missed=left_out, next_at=upcoming)
     return due_occurrences(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta
+from typing import Any, TypedDict, Unpack
 
 from wopr.domain.crontab import Crontab
 from wopr.domain.errors import InvalidScheduleSpecificationError
@@ -18,6 +19,27 @@ Every = Mapping[str, float] | timedelta | float
 EXACTLY_ONE_TASK_OPTION = "Task must specify exactly one of every / at / run_at schedule options"
 """What ``TaskRegistry`` says when a task has none or several."""
 
+
+class WhenOptions(TypedDict, total=False):
+    """When a schedule fires: exactly one of these, and the time zone."""
+
+    every: Every | None
+    """``{"minutes": 5}`` (the names of ``timedelta``), a timedelta, or seconds."""
+    interval: timedelta | float | None
+    """A timedelta, or seconds."""
+    at: str | time | None
+    """Daily: ``"14:30"``, ``"14:30:00"`` or a ``datetime.time``."""
+    crontab: Crontab | str | None
+    """A ``Crontab``, or a cron expression."""
+    cron: str | None
+    """An expression of 5 fields, or 6 with the second first."""
+    run_at: datetime | None
+    """Once. A naive one is a wall time in ``tz``."""
+    tz: str | None
+    """Name of the time zone, default UTC; for ``at``, ``crontab``, ``cron`` and ``run_at``."""
+
+
+WHEN = frozenset(WhenOptions.__annotations__)
 _EXACTLY_ONE = (
     "Exactly one of 'interval', 'at', or 'crontab' must be provided "
     "('every', 'cron' and 'run_at' count too)"
@@ -26,26 +48,11 @@ _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "micro
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
 
 
-def parse_schedule_options(
-    *,
-    every: Every | None = None,
-    interval: timedelta | float | None = None,
-    at: str | time | None = None,
-    crontab: Crontab | str | None = None,
-    cron: str | None = None,
-    run_at: datetime | None = None,
-    tz: str | None = None,
-) -> Trigger:
+def parse_schedule_options(**options: Unpack[WhenOptions]) -> Trigger:
     """Return the trigger that a schedule's options mean.
 
     Args:
-        every: ``{"minutes": 5}`` (the names of ``timedelta``), a timedelta, or seconds.
-        interval: A timedelta, or seconds.
-        at: Daily, ``"HH:MM"``, ``"HH:MM:SS"`` or a ``datetime.time``.
-        crontab: A ``Crontab``, or a cron expression.
-        cron: A cron expression of 5 or 6 fields.
-        run_at: Once. A naive one is a wall time in ``tz``.
-        tz: Name of the time zone, default UTC; for ``at``, ``crontab``, ``cron`` and ``run_at``.
+        **options: see :class:`WhenOptions`.
 
     Returns:
         An ``Interval`` has no anchor yet: the schedule sets it.
@@ -53,31 +60,37 @@ def parse_schedule_options(
     Raises:
         InvalidScheduleSpecificationError: None or several were given, or one is wrong.
     """
-    options = {
-        "every": every,
-        "interval": interval,
-        "at": at,
-        "crontab": crontab,
-        "cron": cron,
-        "run_at": run_at,
-    }
-    given = [name for name, value in options.items() if value is not None]
+    unknown = sorted(options.keys() - WHEN)
+    if unknown:
+        raise InvalidScheduleSpecificationError(
+            f"There is no option {', '.join(map(repr, unknown))} that says when a schedule fires; "
+            f"there are {', '.join(sorted(WHEN))}."
+        )
+    given = {name: options.get(name) for name in _READERS if options.get(name) is not None}
     if len(given) != 1:
         got = f"got {' and '.join(given)}" if given else "got none"
         raise InvalidScheduleSpecificationError(
             f"{_EXACTLY_ONE}; {got}. Example: at='14:30', tz='Europe/Berlin'."
         )
+    tz = options.get("tz")
     if tz is not None:
         zone(tz)
-    if every is not None or interval is not None:
-        return _interval(given[0], every if interval is None else interval, tz)
-    if at is not None:
-        return At(_time_of_day(at) if isinstance(at, str) else at, tz or "UTC")
-    if run_at is not None:
-        return Once(_moment(run_at, tz or "UTC"))
-    if isinstance(crontab, Crontab):
-        return Cron.of(crontab, tz or "UTC")
-    return Cron(cron if crontab is None else crontab, tz or "UTC")  # type: ignore[arg-type]
+    ((name, value),) = given.items()
+    return _READERS[name](name, value, tz)
+
+
+def _daily(_name: str, at: Any, tz: str | None) -> At:
+    return At(_time_of_day(at) if isinstance(at, str) else at, tz or "UTC")
+
+
+def _cron(name: str, value: Any, tz: str | None) -> Cron:
+    if name == "crontab" and isinstance(value, Crontab):
+        return Cron.of(value, tz or "UTC")
+    return Cron(value, tz or "UTC")
+
+
+def _once(_name: str, run_at: Any, tz: str | None) -> Once:
+    return Once(_moment(run_at, tz or "UTC"))
 
 
 def _interval(name: str, value: object, tz: str | None) -> Interval:
@@ -147,3 +160,14 @@ def _moment(run_at: datetime, tz: str) -> datetime:
         raise InvalidScheduleSpecificationError(
             f"run_at {run_at.isoformat()} in {tz} is outside of the years 1 to 9999 in UTC."
         ) from error
+
+
+_READERS: dict[str, Callable[[str, Any, str | None], Trigger]] = {
+    "every": _interval,
+    "interval": _interval,
+    "at": _daily,
+    "crontab": _cron,
+    "cron": _cron,
+    "run_at": _once,
+}
+"""What makes a trigger of each form."""

@@ -33,7 +33,7 @@ View = tuple[Schedule, Standing]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Circumstances:
     """What the answer depends on besides the row."""
 
     now: datetime
@@ -46,21 +46,25 @@ class Surroundings:
     """Schedules that have to succeed first, with what is known of each."""
 
 
-def standing(schedule: Schedule, around: Surroundings) -> Standing:
+def standing(schedule: Schedule, around: Circumstances) -> Standing:
     """Say what the schedule is doing, and what has to happen for it to fire."""
     reason, text = _standing(schedule, around)
     return Standing(reason, text, tuple(around.live))
 
 
-def _standing(schedule: Schedule, around: Surroundings) -> tuple[str, str]:
-    planned = schedule.next_fire_at
+def _standing(schedule: Schedule, around: Circumstances) -> tuple[str, str]:
     if schedule.paused_at is not None:
         return "paused", _paused(schedule)
     if isinstance(schedule.trigger, Unreadable):
         return "unreadable", schedule.trigger.problem
-    if planned is None:
+    if schedule.next_fire_at is None:
         ended = f"Its end was {_utc(schedule.end_at)}." if schedule.end_at else ""
         return "ended", f"It never fires again: {schedule.trigger.describe()}. {ended}".rstrip()
+    return _planned(schedule, schedule.next_fire_at, around)
+
+
+def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tuple[str, str]:
+    """Say when it fires, and what is in the way of that."""
     when = f"It is due since {_utc(planned)}"
     if planned > around.now:
         when = f"It fires at {_utc(planned)}, {schedule.trigger.describe()}"

@@ -171,13 +171,8 @@ class TaskRecord:
         self.attempt = 0
         self.retry_count = 0
         self.crashes = 0
-        self.started_at = None
-        self.completed_at = None
-        self.elapsed_seconds = None
-        self.worker = None
-        self.result = None
-        self.error = None
-        self.error_type = None
+        self.started_at = self.completed_at = self.elapsed_seconds = None
+        self.worker = self.result = self.error = self.error_type = None
         self.progress = 0.0
         self.progress_message = ""
         self.version = 0

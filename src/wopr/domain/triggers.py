@@ -1,4 +1,4 @@
-"""Triggers: the rules that say when a schedule fires. Pure values, in UTC outside.
+"""Triggers: what says when a schedule fires. Pure values, in UTC outside.
 
 A trigger knows nothing of what ran: its next moment follows from the plan alone, so nothing
 drifts.
@@ -39,7 +39,7 @@ class Trigger(Protocol):
         ...
 
     def describe(self) -> str:
-        """Return the rule in a few words."""
+        """Say in a few words when it fires."""
         ...
 
 
@@ -203,9 +203,9 @@ class Cron:
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first moment strictly after an aware one, in UTC; None for never again."""
         pattern = pattern_of(self.expression, day_and_weekday=self.day_and_weekday)
-        rule = next_real if pattern.follows_real_time else next_fixed
+        following = next_real if pattern.follows_real_time else next_fixed
         try:
-            return rule(as_utc(moment, "The moment"), zone(self.tz), pattern.next_wall)
+            return following(as_utc(moment, "The moment"), zone(self.tz), pattern.next_wall)
         except OverflowError:  # after the year 9999
             return None
 

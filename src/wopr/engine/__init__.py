@@ -1,1 +1,1 @@
-"""Run-time behaviour over ports; never imports a storage."""
+"""What happens, with one owner: order, limits and dependencies in this process's memory."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from wopr.domain.clock import IdFactory
+from wopr.domain.clock import IdFactory, naive_now
 from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
@@ -18,7 +18,7 @@ from wopr.domain.transition import added
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.limits.backlog import Backlog
 from wopr.engine.pools.pool import Pool
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry
 from wopr.running.attempt import Worker

@@ -24,7 +24,7 @@ PAGE = 1_000
 Cancel = Callable[[str, str], Awaitable[bool]]
 
 
-class Control:
+class Controls:
     """Holds back, and cancels, what an operator said."""
 
     def __init__(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from wopr.calls.registry import Registry
-from wopr.config.crashpoint import crashpoint
 from wopr.domain import decide
-from wopr.domain.clock import Clock
+from wopr.domain.clock import naive_now
 from wopr.domain.errors import (
     QueueClosedError,
     StorageError,
@@ -21,17 +18,19 @@ from wopr.domain.errors import (
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move
 from wopr.domain.task import TaskRecord
 from wopr.engine.adding import Adding
-from wopr.engine.controls import Control
+from wopr.engine.controls import Controls
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
 from wopr.engine.limits.limits import Limits
 from wopr.engine.pools.pool import Pool
+from wopr.engine.recovery import Recovery
 from wopr.engine.rules import Rules
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 from wopr.engine.unique import UniqueKeys
-from wopr.executors.choice import Executors
-from wopr.ports.storage import Entry, Storage, TaskFilter
+from wopr.engine.waiting import Waiters
+from wopr.ports.storage import Storage, TaskFilter
+from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -42,46 +41,32 @@ class Engine:
     def __init__(
         self,
         storage: Storage,
-        registry: Registry,
-        clock: Clock,
-        rng: random.Random,
+        around: Surroundings,
+        foreground: Foreground,
         *,
         max_crashes: int,
         window: int,
-        executors: Executors | None = None,
-        foreground: Foreground | None = None,
     ) -> None:
-        self.shared = Shared(storage, registry, clock, rng, asyncio.get_running_loop(), self._ended)
-        if executors is not None:
-            self.shared.executors = executors
-        if foreground is not None:
-            self.shared.foreground = foreground
+        shared = self.shared = Shared(storage, around, foreground, self._ended)
         self.pools: dict[str, Pool] = {}
-        self._max_crashes = max_crashes
         self._window = window
         self._keys = UniqueKeys()
-        self.dependents = Dependents(self.shared, self.pool, window)
-        self.shared.follow = self.dependents.follow
-        self.shared.release = self.dependents.release
-        self.heartbeat = Heartbeat(self.shared)
-        self.rules = Rules(self.shared)
-        self.control = Control(self.shared, self.rules, self.pools, self.cancel)
-        self.shared.revoke = self.control.revoke
-        self.revoke = self.control.revoke_live
-        self.limits = Limits(self.shared, self.rules, self.pool, window, self.cancel)
-        self._adding = Adding(
-            self.shared,
-            self.pool,
-            self._keys,
-            self.dependents,
-            self.cancel,
-            self.limits.backlogs,
+        self.dependents = Dependents(shared, self.pool, window)
+        shared.follow = self.dependents.follow
+        shared.release = self.dependents.release
+        self.heartbeat = Heartbeat(shared)
+        self.rules = Rules(shared)
+        self.controls = Controls(shared, self.rules, self.pools, self.cancel)
+        shared.revoke = self.controls.revoke
+        self.revoke = self.controls.revoke_live
+        self.limits = Limits(shared, self.rules, self.pool, window, self.cancel)
+        adding = Adding(
+            shared, self.pool, self._keys, self.dependents, self.cancel, self.limits.backlogs
         )
-        self.add = self._adding.add
-        self.add_many = self._adding.add_many
-        self.check_room = self._adding.check_room
-        self.add_flow = self._adding.add_flow
-        self._recovering = asyncio.Lock()
+        self.add, self.add_many, self.add_flow = adding.add, adding.add_many, adding.add_flow
+        self.check_room = adding.check_room
+        self.wait = Waiters(shared, self._known_record).wait
+        self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
         self.open = False
         self.stopping = False  # set when a shutdown was asked for: no new workers
         self.on_scheduled: Callable[[TaskRecord], None] = _ignored
@@ -116,7 +101,7 @@ class Engine:
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         await self.dependents.close()
         await self.limits.close()
-        await self.control.close()
+        await self.controls.close()
         self.heartbeat.stop()
         self.open = False
 
@@ -127,7 +112,7 @@ class Engine:
             await self.shared.storage.flush()
         except StorageError as error:  # what it could not write was not acknowledged
             log.error("The storage fails while the queue is shut down: %s", error)
-        await self.shared.executors.close()
+        await self.shared.surroundings.executors.close()
         await self.shared.storage.close()
         self.shared.send_away(
             told or QueueClosedError("The queue was shut down while this call waited for a task.")
@@ -138,7 +123,7 @@ class Engine:
         pool = self.pools.get(category)
         if pool is None:
             pool = self.pools[category] = Pool(category, self.shared, self._window)
-            self.control.prepare(pool)
+            self.controls.prepare(pool)
         return pool
 
     def registered(self, name: str) -> None:
@@ -170,7 +155,7 @@ class Engine:
         return await self._change(task_id, Move.RENEW, None)
 
     async def _change(self, task_id: str, name: Move, reason: str | None) -> bool:
-        record = await self._settled_record(task_id)
+        record = await self._known_record(task_id)
         if record is None:
             return False
         if name is Move.RENEW:
@@ -221,7 +206,7 @@ class Engine:
             pool.runs.let_go(attempt)
         self._ended(record)
 
-    async def _settled_record(self, task_id: str) -> TaskRecord | None:
+    async def _known_record(self, task_id: str) -> TaskRecord | None:
         """Return the task's record with nothing of it in flight."""
         storage = self.shared.storage
         while True:
@@ -243,7 +228,7 @@ class Engine:
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task as it is on disk (and the progress as it is now)."""
-        return await self._settled_record(task_id)
+        return await self._known_record(task_id)
 
     async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
         """Return matching tasks, newest first; after the task ``cursor``, if given."""
@@ -254,35 +239,11 @@ class Engine:
             query = replace(query, before_seq=last.seq)
         return await self.shared.storage.find(query)
 
-    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
-        """Return the task's record once it has ended.
-
-        Raises:
-            TaskNotFoundError: no such task.
-            TimeoutError: it did not end in time.
-        """
-        future: asyncio.Future[TaskRecord] = self.shared.loop.create_future()
-        futures = self.shared.waiters.setdefault(task_id, [])
-        futures.append(future)  # before looking, so that no ending is missed
-        try:
-            record = await self._settled_record(task_id)
-            if record is None:
-                raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
-            if record.status in TERMINAL:
-                return record
-            async with asyncio.timeout(timeout):
-                return await future
-        except TimeoutError:
-            raise TimeoutError(
-                f"Task {task_id} did not end within {timeout:g} s. It goes on; "
-                f"`wopr tasks explain {task_id}` says what it waits for."
-            ) from None
-        finally:
-            futures = self.shared.waiters.get(task_id, [])
-            if future in futures:
-                futures.remove(future)
-                if not futures:
-                    del self.shared.waiters[task_id]
+    def _recovered(self, record: TaskRecord) -> None:
+        if record.status in CLAIMABLE and self.open:
+            self.pool(record.category).push(record)
+        elif record.status in TERMINAL:
+            self._ended(record)
 
     def _ended(self, record: TaskRecord) -> None:
         """Forget a task that ended, now that this is on disk, and tell who waits for it."""
@@ -295,40 +256,6 @@ class Engine:
         for future in self.shared.waiters.pop(record.id, ()):
             if not future.done():
                 future.set_result(record)
-
-    # -- recovery -----------------------------------------------------------
-
-    async def recover(self, category: str | None) -> int:
-        """Decide about STARTED tasks that nobody runs; return how many there were.
-
-        At opening that is every one of them. Later, whose worker is none of this
-        process: one of ours may have ended while the storage was read.
-        """
-        async with self._recovering:
-            own = {worker.name for pool in self.pools.values() for worker in pool.workers}
-            found = [
-                record
-                for record in await self.shared.storage.orphans()
-                if record.worker not in own and category in (None, record.category)
-            ]
-            now = naive_now(self.shared.clock)
-            entries: list[Entry] = []
-            for record in found:
-                transition = decide.recover(record, self._max_crashes, now)
-                if transition is not None:
-                    entries.append((record, transition))
-            if not entries:
-                return 0
-            crashpoint("recovery.before_write")
-            await self.shared.write(entries, lambda error: None)
-            crashpoint("recovery.after_write")
-            for record, _ in entries:
-                if record.status in CLAIMABLE and self.open:
-                    self.pool(record.category).push(record)
-                elif record.status in TERMINAL:
-                    self._ended(record)
-            log.warning("Recovered %d tasks that a dead process had left running.", len(entries))
-            return len(entries)
 
 
 def _ignored(record: TaskRecord) -> None:

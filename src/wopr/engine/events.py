@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.events import EVENTS, KINDS, TaskEvent, event_of
+from wopr.domain.events import EVENTS, KINDS, EventHandler, TaskEvent, event_of
 from wopr.domain.jsontext import shown
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
@@ -18,8 +18,6 @@ from wopr.engine.shared import Shared
 
 log = logging.getLogger("wopr.events")
 
-EventHandler = Callable[[Any], Any]
-"""A function or coroutine function that takes a :class:`wopr.domain.events.TaskEvent`."""
 ALL = TaskEvent.kind
 END_SECONDS = 5.0
 """So long a shutdown waits for handlers that are coroutines."""

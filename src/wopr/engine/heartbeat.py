@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from wopr.engine.shared import Shared, naive_now
+from wopr.domain.clock import naive_now
+from wopr.engine.shared import Shared
 
 EVERY = 1.0
 """Seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,13 +16,13 @@ from wopr.domain.controls import Pause, Revocation
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.foreground import Foreground
-from wopr.executors.choice import Executors
 from wopr.ports.storage import Done, Entry, Storage
+from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
 
-class Following(Protocol):
+class Follows(Protocol):
     """What is written together with the end of a task, because it waited for that."""
 
     entries: list[Entry]
@@ -85,17 +84,17 @@ class Shared:
     """One engine's storage, clock and shared state; used on its event loop only."""
 
     storage: Storage
-    registry: Registry
-    clock: Clock
-    rng: random.Random
-    loop: asyncio.AbstractEventLoop
+    surroundings: Surroundings
+    """What runs need of all this."""
+    foreground: Foreground
     ended: Callable[[TaskRecord], None]
-    follow: Callable[[TaskRecord], Following | None] = lambda record: None
+    registry: Registry = field(init=False)
+    clock: Clock = field(init=False)
+    loop: asyncio.AbstractEventLoop = field(init=False)
+    follow: Callable[[TaskRecord], Follows | None] = lambda record: None
     release: Callable[[list[TaskRecord]], None] = lambda records: None
-    executors: Executors = field(default_factory=Executors)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a shutdown is to give no more grace time."""
-    foreground: Foreground = field(default_factory=Foreground)
     paused: dict[str, Pause] = field(default_factory=dict)
     """By the name of the task."""
     revoked: dict[str, list[Revocation]] = field(default_factory=dict)
@@ -110,6 +109,10 @@ class Shared:
     """How many seconds late it was then."""
     observers: list[Observer] = field(default_factory=list)
     _reads: list[set[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        around = self.surroundings
+        self.registry, self.clock, self.loop = around.registry, around.clock, around.loop
 
     def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
         """Hand transitions to the storage; see :meth:`wopr.ports.storage.Storage.submit`."""
@@ -165,8 +168,3 @@ class Shared:
                     future.set_exception(error)
                     future.exception()  # seen, should nobody await it any more
         self.waiters.clear()
-
-
-def naive_now(clock: Clock) -> datetime:
-    """Return the time as records hold it: UTC, without a zone."""
-    return clock.now().replace(tzinfo=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
@@ -17,10 +17,7 @@ from wopr.executors.foreign import Foreign, check_soft_timeout, runs_here
 from wopr.executors.reference import check_reference
 from wopr.executors.threads import ThreadExecutor, Threads
 
-if TYPE_CHECKING:
-    from wopr.executors.processes import Processes
-
-Kind = Literal["thread", "process"] | concurrent.futures.Executor | None
+ExecutorChoice = Literal["thread", "process"] | concurrent.futures.Executor | None
 """Values of ``executor=``. ``None``: coroutine functions on the loop, others in threads."""
 
 
@@ -46,9 +43,9 @@ class Executors:
         self._coroutines = Coroutines()
         self._in_threads = ThreadExecutor(self.threads)
         self._limits = processes, max_tasks, memory_limit
-        self._processes: Processes | None = None
+        self._processes: Executor | None = None
 
-    def of(self, executor: Kind, is_async: bool) -> Executor:  # noqa: FBT001 - of a definition
+    def of(self, executor: ExecutorChoice, is_async: bool) -> Executor:  # noqa: FBT001 - of a definition
         """Return what runs a function that was registered with ``executor=``."""
         if executor == "process":
             return self._pool()
@@ -99,8 +96,8 @@ class Executors:
         if self._processes is not None:
             await self._processes.close()
 
-    def _pool(self) -> Processes:
-        if self._processes is None:
+    def _pool(self) -> Executor:
+        if self._processes is None:  # who uses none does not load multiprocessing
             from wopr.executors.processes import Processes
 
             processes, max_tasks, memory_limit = self._limits

@@ -92,7 +92,7 @@ def error_of(failure: Failure, task: str) -> BaseException:
 
 def _traceback_of(error: BaseException) -> str:
     """Return the traceback without wopr's own frames at its beginning."""
-    frames = without_ours(error.__traceback__)
+    frames = without_ours(error)
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
     except Exception:  # noqa: BLE001 - an error whose __str__ raises

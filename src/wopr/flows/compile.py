@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from wopr.calls.options import Options
+from wopr.domain.checks import is_task_id
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask
 from wopr.domain.resultof import ResultOf
-from wopr.flows.flow import Flow, Node, is_task_id
+from wopr.flows.flow import Flow, Node
 from wopr.flows.graph import enqueue_order, find_cycle
 
 MOST_TASKS = 100_000
@@ -117,7 +118,7 @@ def _task(node: Node, parents: tuple[int, ...], place: Mapping[str, int], make: 
         )
     if not parents:
         return make(signature.name, signature.args, signature.kwargs, cast("Options", options))
-    if options:  # that it depends on others has to be known for its rule about them
+    if options:  # on_parent_failure is kept only of what says that it depends on others
         options = {**options, "depends_on": options.get("depends_on") or ()}
     args = tuple([_placed(value, place) for value in signature.args])
     kwargs = {key: _placed(value, place) for key, value in signature.kwargs.items()}

@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
 
 from wopr.calls.signature import Composition, Signature, Step, composition
-from wopr.domain.checks import check_label
+from wopr.domain.checks import check_label, is_task_id
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown, type_name
 from wopr.domain.resultof import ResultOf
@@ -119,15 +118,6 @@ class Flow:
                 )
             return one.key
         return check_label(one, "a key in after")
-
-
-def is_task_id(text: str) -> bool:
-    """Whether a text has the form of a task's id."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def flow_of(step: Flow | Step[Any]) -> Flow:

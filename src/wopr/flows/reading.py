@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from wopr.core.core import Core
+from wopr.domain.checks import is_task_id
 from wopr.domain.errors import QueryError, TaskNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.flows.members import Member, member_of_record, member_of_row
+from wopr.insights import queries
 from wopr.ports.storage import TaskFilter
 
 PAGE = 500
-
-MEMBERS = """
-select seq, id::varchar as id, name, status, attempt, waiting, completed_at, depends_on, options
-from tasks where flow_id = ?::uuid and seq > ? order by seq
-"""
 
 
 async def read_members(core: Core, flow_id: str) -> list[Member]:
@@ -25,7 +20,7 @@ async def read_members(core: Core, flow_id: str) -> list[Member]:
         TaskNotFoundError: the queue does not know the flow (any more).
     """
     found: list[Member] = []
-    if _is_id(flow_id):
+    if is_task_id(flow_id):
         try:
             found = await _by_query(core, flow_id)
         except QueryError:  # this storage has no SQL, or the query took too long
@@ -42,7 +37,7 @@ async def _by_query(core: Core, flow_id: str) -> list[Member]:
     found: list[Member] = []
     last = 0
     while True:
-        rows = await core.sql(MEMBERS, flow_id, last)
+        rows = await core.sql(queries.FLOW_MEMBERS, flow_id, last)
         found += map(member_of_row, rows)
         if not rows.truncated:
             return found
@@ -57,11 +52,3 @@ async def _by_pages(core: Core, flow_id: str) -> list[Member]:
         found += map(member_of_record, page)
         cursor = page[-1].id
     return found[::-1]
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, TypeVar, Unpack, overload
 
-from wopr.core.scheduleinfo import ScheduleOptions
+from wopr.calls.options import HandlerOptions, ScheduleOptions
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.domain.status import TaskPriority
 from wopr.handlers.marks import HANDLER, SCHEDULE, TASK, ScheduleMark, TaskMark, put
 
 C = TypeVar("C", bound=type)
@@ -23,43 +21,25 @@ class TaskHandler:
     them too.
 
     Args:
+        *targets: none; there is no ``@TaskHandler`` without parentheses.
         name: what its tasks' names begin with, instead of ``module.Class``; not inherited.
-        category: where they wait, ``"default"`` unless given.
-        priority: NORMAL unless given.
-        max_retries: 0 unless given.
-        retry: a :class:`wopr.RetryPolicy`, or tenacity objects.
-        timeout: of one attempt, in seconds; none unless given.
-        soft_timeout: seconds after which :class:`SoftTimeoutError` is raised in the method.
+        **options: ``category`` (``"default"``), ``priority`` (NORMAL), ``max_retries`` (0),
+            ``retry``, ``timeout`` and ``soft_timeout``; see
+            :class:`wopr.calls.options.HandlerOptions`.
 
     Raises:
-        InvalidCallError: a value can't be what it has to be.
+        InvalidCallError: a value can't be what it has to be, or there is no such option.
     """
 
     def __init__(
-        self,
-        *targets: object,
-        name: str | None = None,
-        category: str | None = None,
-        priority: TaskPriority | None = None,
-        max_retries: int | None = None,
-        retry: Any = None,
-        timeout: float | timedelta | None = None,
-        soft_timeout: float | timedelta | None = None,
+        self, *targets: object, name: str | None = None, **options: Unpack[HandlerOptions]
     ) -> None:
         if targets:
             raise InvalidCallError(
                 f"Write @TaskHandler() with parentheses above {shown(targets[0])}; its options "
                 'are keywords: @TaskHandler(category="reports").'
             )
-        self._mark = TaskMark(
-            name=name,
-            category=category,
-            priority=priority,
-            max_retries=max_retries,
-            retry=retry,
-            timeout=timeout,
-            soft_timeout=soft_timeout,
-        )
+        self._mark = TaskMark(name, options)
 
     def __call__(self, handler_type: C) -> C:
         """Annotate the class and return it.
@@ -79,30 +59,19 @@ class TaskHandler:
 @overload
 def task(method: F, /) -> F: ...
 @overload
-def task(
-    *,
-    name: str | None = None,
-    category: str | None = None,
-    priority: TaskPriority | None = None,
-    max_retries: int | None = None,
-    retry: Any = None,
-    timeout: float | timedelta | None = None,
-    soft_timeout: float | timedelta | None = None,
-) -> Callable[[F], F]: ...
-def task(*methods: Any, **options: Any) -> Any:
+def task(*, name: str | None = None, **options: Unpack[HandlerOptions]) -> Callable[[F], F]: ...
+def task(*methods: Any, name: str | None = None, **options: Unpack[HandlerOptions]) -> Any:
     """Make a method of a ``@TaskHandler()`` class a task. It stays an ordinary method.
 
     Works with and without parentheses. Without ``name`` the task is called
     ``module.Class.method``; the other options are those of ``queue.task``.
 
     Raises:
-        InvalidCallError: a value can't be what it has to be, or it is no method of an
-            instance.
+        InvalidCallError: a value can't be what it has to be, there is no such option, or it
+            is no method of an instance.
     """
-    if not methods:
-        mark = TaskMark(**options)
-        return lambda method: _annotated(method, mark)
-    return _annotated(methods[0], TaskMark(**options))
+    mark = TaskMark(name, options)
+    return _annotated(methods[0], mark) if methods else lambda method: _annotated(method, mark)
 
 
 def schedule(
@@ -116,7 +85,7 @@ def schedule(
     Args:
         *methods: none; there is no ``@schedule`` without parentheses.
         name: of the schedule; that of the task unless given.
-        **options: see :class:`wopr.core.scheduleinfo.ScheduleOptions`.
+        **options: see :class:`wopr.calls.options.ScheduleOptions`.
 
     Raises:
         InvalidScheduleSpecificationError: not exactly one of ``every``, ``interval``, ``at``,

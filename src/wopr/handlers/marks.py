@@ -4,61 +4,56 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import Any
 
-from wopr.calls.schedules import OPTIONS, WHEN
-from wopr.core.scheduleinfo import ScheduleOptions
+from wopr.calls.options import (
+    HANDLER_OPTIONS,
+    SCHEDULE_OPTIONS,
+    HandlerOptions,
+    ScheduleOptions,
+    check_options,
+)
+from wopr.calls.schedules import trigger_of
 from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
-from wopr.domain.scheduleoptions import parse_schedule_options
-from wopr.domain.status import TaskPriority
 
 HANDLER = "__wopr_handler__"
 TASK = "__wopr_task__"
 SCHEDULE = "__wopr_schedule__"
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "category": lambda value: check_label(value, "category"),
+    "priority": check_priority,
+    "max_retries": lambda value: check_count(value, "max_retries"),
+    "retry": RetryPolicy.of,
+    "timeout": lambda value: check_seconds(value, "timeout", zero="refuse"),
+    "soft_timeout": lambda value: check_seconds(value, "soft_timeout", zero="refuse"),
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TaskMark:
-    """The options of one task, or of all tasks of a class; ``None`` where nothing was said.
+    """What was said about one task, or about all tasks of a class.
 
     Raises:
-        InvalidCallError: a value can't be what it has to be.
+        InvalidCallError: a value can't be what it has to be, or there is no such option.
     """
 
     name: str | None = None
-    category: str | None = None
-    priority: TaskPriority | None = None
-    max_retries: int | None = None
-    retry: Any = None
-    timeout: float | timedelta | None = None
-    soft_timeout: float | timedelta | None = None
+    options: HandlerOptions = field(default_factory=HandlerOptions)
 
     def __post_init__(self) -> None:
         if self.name is not None:
             check_label(self.name, "name")
-        if self.category is not None:
-            check_label(self.category, "category")
-        if self.priority is not None:
-            check_priority(self.priority)
-        if self.max_retries is not None:
-            check_count(self.max_retries, "max_retries")
-        if self.retry is not None:
-            RetryPolicy.of(self.retry)
-        if self.timeout is not None:
-            check_seconds(self.timeout, "timeout", zero="refuse")
-        if self.soft_timeout is not None:
-            check_seconds(self.soft_timeout, "soft_timeout", zero="refuse")
+        check_options(self.options, HANDLER_OPTIONS | {"name"})
+        for key, value in self.given().items():
+            _CHECKS[key](value)
 
     def given(self) -> dict[str, Any]:
         """Return what was said besides the name."""
-        names = ("category", "priority", "max_retries", "retry", "timeout", "soft_timeout")
-        values = ((name, getattr(self, name)) for name in names)
-        return {name: value for name, value in values if value is not None}
+        return {key: value for key, value in self.options.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +69,8 @@ class ScheduleMark:
     options: ScheduleOptions
 
     def __post_init__(self) -> None:
-        unknown = sorted(self.options.keys() - OPTIONS)
-        if unknown:
-            raise InvalidCallError(
-                f"@schedule has no option {', '.join(map(repr, unknown))}; there are "
-                f"{', '.join(sorted(OPTIONS))}."
-            )
-        parse_schedule_options(**{key: self.options.get(key) for key in WHEN})  # type: ignore[arg-type]
+        check_options(self.options, SCHEDULE_OPTIONS, "@schedule has no option")
+        trigger_of(self.options)
 
 
 def put(method: Any, attribute: str, mark: TaskMark | ScheduleMark) -> None:

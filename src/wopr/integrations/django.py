@@ -23,6 +23,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
+from wopr.calls.options import RegistrationOptions
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.djangoruns import runner_of
 from wopr.integrations.djangotasks import (
@@ -40,8 +41,8 @@ from wopr.integrations.serving import bridge_of
 from wopr.queue.queue import TaskQueue
 from wopr.queue.sync import SyncQueue
 
-OPTIONS = ("queue", "max_retries", "retry", "timeout", "soft_timeout", "executor")
-"""All that a backend can be told."""
+OPTIONS = ("queue", *(name for name in RegistrationOptions.__annotations__ if name != "priority"))
+"""All that a backend can be told; each of Django's tasks has a priority of its own."""
 
 
 class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types

@@ -45,13 +45,7 @@ class Alarm:
         if event.category == CATEGORY:  # an alert about a notification would be one more
             return []
         failed = isinstance(event, TaskRetrying | TaskFailed)
-        before = 0
-        if not any(rule.when is AlertCondition.RECOVERY for rule in rules):
-            self._failures.clear()  # successes may not be told: what was counted would be wrong
-        elif failed:
-            self._failures[event.name] = self._failures.get(event.name, 0) + 1
-        else:
-            before = self._failures.pop(event.name, 0)
+        before = self._failures_before(rules, event, failed=failed)
         found: list[Occurrence] = []
         for rule in rules:
             if not rule.about(event.name, event.category):
@@ -63,6 +57,18 @@ class Alarm:
             elif rule.when is AlertCondition.RECOVERY and before and before >= rule.limit:
                 found.append(recovery(rule, event, before))
         return found
+
+    def _failures_before(
+        self, rules: Sequence[AlertRule], event: TaskEvent, *, failed: bool
+    ) -> int:
+        """Count a failure; return how many in a row a success ends."""
+        if not any(rule.when is AlertCondition.RECOVERY for rule in rules):
+            self._failures.clear()  # successes may not be told: what was counted would be wrong
+        elif failed:
+            self._failures[event.name] = self._failures.get(event.name, 0) + 1
+        else:
+            return self._failures.pop(event.name, 0)
+        return 0
 
     def _slow_end(self, rule: AlertRule, event: TaskEvent) -> list[Occurrence]:
         run = (rule.name, event.task_id, event.attempt)

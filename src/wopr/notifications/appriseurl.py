@@ -1,4 +1,4 @@
-"""A hundred services by URL: Telegram, Slack, mail and others, through Apprise."""
+"""Telegram, Slack, mail and a hundred others by their URLs, through Apprise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AppriseHandler:
             log or task.
         name: of the handler; tasks that wait for delivery know it by this name.
 
-    One URL each, so that a service that fails does not repeat the message at the others.
+    One URL each, so that a receiver that fails does not repeat the message at the others.
 
     Raises:
         InvalidCallError: the URL can't be used, or apprise is not installed.
@@ -60,7 +60,7 @@ class AppriseHandler:
         """Deliver one event.
 
         Raises:
-            DeliveryFailedError: the service did not take it.
+            DeliveryFailedError: the receiver did not take it.
         """
         try:
             delivered = await asyncio.to_thread(self._notify, event)

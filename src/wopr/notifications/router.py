@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from wopr.notifications.delivery import Delivery
@@ -17,6 +18,18 @@ from wopr.notifications.routing import (
     summary,
     summary_time,
 )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What becomes of one event."""
+
+    sent: dict[datetime | None, list[str]] = field(default_factory=dict)
+    """Names of handlers by when they get it; ``None``: at once."""
+    held: list[tuple[Route, Window]] = field(default_factory=list)
+    """Where it is part of a later summary."""
+    noted: list[tuple[RouteState, Decision]] = field(default_factory=list)
+    """What the routes remember, to be forgotten should it not be written."""
 
 
 class Router:
@@ -47,34 +60,36 @@ class Router:
             PayloadTooLargeError: the event is over the limit for arguments.
             StorageError: it is not known which deliveries were enqueued.
         """
-        now = event.created_at
-        noted: list[tuple[RouteState, Decision]] = []
-        plan: dict[datetime | None, list[str]] = {}
-        held: list[tuple[Route, Window]] = []
+        plan = self._plan(event)
+        try:
+            for moment, names in plan.sent.items():
+                await self._delivery.enqueue(event, names, moment)
+            for route, window in plan.held:
+                await self._summarise(route, window, event.created_at)
+        except BaseException:
+            for state, decision in plan.noted:
+                state.forget(event, decision)
+            raise
+
+    def _plan(self, event: NotificationEvent) -> _Plan:
+        """Let each route decide about an event, until one of its handler takes it."""
+        plan, now = _Plan(), event.created_at
         served: set[str] = set()
         for route, state in self._routes:
             decision = None if route.handler in served else decide(event, route, state, now)
             if decision is None:
                 continue
             window = state.note(event, route, decision, now)
-            noted.append((state, decision))
+            plan.noted.append((state, decision))
             if decision.action is Action.HELD and window is not None:
-                held.append((route, window))
+                plan.held.append((route, window))
             elif decision.action in {Action.SENT, Action.DEFERRED}:
                 at = decision.at if decision.action is Action.DEFERRED else None
-                plan.setdefault(at, []).append(route.handler)
+                plan.sent.setdefault(at, []).append(route.handler)
             else:
                 continue  # another route of this handler may take it
             served.add(route.handler)
-        try:
-            for moment, names in plan.items():
-                await self._delivery.enqueue(event, names, moment)
-            for route, window in held:
-                await self._summarise(route, window, now)
-        except BaseException:
-            for state, decision in noted:
-                state.forget(event, decision)
-            raise
+        return plan
 
     async def _summarise(self, route: Route, window: Window, now: datetime) -> None:
         """Put a new summary in the place of the one that waits.

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from wopr.domain.checks import check_count, check_seconds
-from wopr.domain.clock import Clock, IdFactory, SystemClock
+from wopr.domain.clock import Clock, IdFactory, SystemClock, naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.notifications.alertbook import AlertBook, AlertOptions
@@ -84,7 +84,7 @@ class NotificationService:
             queue.add_service(self)
 
     def _new_id(self) -> str:
-        return self._ids.new(self._clock.now().replace(tzinfo=None))
+        return self._ids.new(naive_now(self._clock))
 
     # -- events --------------------------------------------------------------
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any
 
-from wopr.domain.clock import Clock
+from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import InvalidCallError, QueryError, StorageError, WoprError
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying, TaskSucceeded
 from wopr.domain.masking import mask
+from wopr.insights import queries
 from wopr.notifications.alertbook import AlertBook
 from wopr.notifications.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, AlertRule
 from wopr.notifications.alerts import Alarm, of_backlogs, of_schedules
@@ -32,14 +33,6 @@ MOST_EARLY = 1_000
 FAILURES: tuple[type[TaskEvent], ...] = (TaskRetrying, TaskFailed)
 ENDS: tuple[type[TaskEvent], ...] = (TaskSucceeded, *FAILURES)
 """The events that alerts are about."""
-BACKLOGS = """
-    select category, count(*) as tasks, min(coalesce(run_at, created_at)) as oldest
-    from tasks
-    where status in ('pending', 'retry') and waiting is not true
-        and coalesce(run_at, created_at) <= ?
-    group by category
-    order by category
-"""
 
 
 def needed_events(conditions: set[AlertCondition]) -> tuple[type[TaskEvent], ...]:
@@ -150,9 +143,9 @@ class Watch:
             await self.reload()
 
     async def _backlogs(self) -> list[Backlog]:
-        now = self._clock.now().replace(tzinfo=None)
+        now = naive_now(self._clock)
         try:
-            rows = await self._queue.sql(BACKLOGS, now)
+            rows = await self._queue.sql(queries.DUE_BY_CATEGORY, now)
         except QueryError as error:
             log.warning("No alert about backlogs: this storage answers no SQL. %s", error)
             return []

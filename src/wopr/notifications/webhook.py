@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from wopr.domain.jsontext import shown, type_name
 from wopr.notifications.event import NotificationEvent
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 TIMESTAMP_HEADER = "X-Wopr-Timestamp"

@@ -1,1 +1,1 @@
-"""What the engine asks of the outside world, as protocols."""
+"""What one part asks of another, as protocols: storage, backend, and the answers of both."""

@@ -114,8 +114,9 @@ class HistoryEntry:
 class Explanation:
     """Why a task stands where it stands.
 
-    ``reason`` is one of: ended, running, waiting for parents, unregistered, no workers,
-    shutting down, delayed, retrying, queued, starting.
+    ``reason`` is one of: ended, running, starting, waiting for parents, unregistered, delayed,
+    retrying, paused, foreground, limits, no workers, shutting down, limited, queued.
+    ``wopr tasks explain`` says besides: no worker process.
     """
 
     task_id: str

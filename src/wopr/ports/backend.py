@@ -1,4 +1,12 @@
-"""The verbs of a queue, whoever carries them out: this process, or the owner of the file."""
+"""The verbs of a queue, whoever carries them out.
+
+That is the engine of this process (``access/local.py``), the owner of the file through its socket
+(``remote/client.py``), or what comes: **this is what a second engine implements**. What it has to
+promise stands here, and not at one of those.
+
+What only an engine *in this process* offers besides, pools, events, what runs right now, is
+``access/local.py`` and ``insights/workings.py``, and nobody may need it for a verb.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +25,11 @@ from wopr.ports.storage import TaskFilter
 
 
 class ScheduleBackend(Protocol):
-    """Carries out what a queue is asked about its schedules; see the engine's scheduler."""
+    """Carries out what a queue is asked about its schedules.
+
+    All raise :class:`StorageError` if it can't be read or written, and all that take a name
+    :class:`ScheduleNotFoundError` if there is none. Each answer is on disk.
+    """
 
     async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
         """Bring the rows up to what the code declares."""
@@ -28,7 +40,7 @@ class ScheduleBackend(Protocol):
         ...
 
     async def replace(self, new: Schedule) -> View:
-        """Give a schedule another rule."""
+        """Give a schedule another plan."""
         ...
 
     async def pause(self, name: str, reason: str) -> View:
@@ -61,7 +73,7 @@ class ScheduleBackend(Protocol):
 
 
 class RuleBackend(Protocol):
-    """Keeps the rules; see the engine's rule book."""
+    """Keeps what is set at run time. Each answer is on disk; or it raises :class:`StorageError`."""
 
     async def all(self, kind: RuleKind) -> list[Rule]:
         """Return the rules of a kind, by name."""
@@ -81,7 +93,12 @@ class RuleBackend(Protocol):
 
 
 class Backend(Protocol):
-    """Carries out what a :class:`wopr.TaskQueue` is asked."""
+    """Carries out what a :class:`wopr.TaskQueue` is asked.
+
+    A change is on disk when it returns. All raise :class:`StorageError` if the storage fails, and
+    :class:`OwnerGoneError` if it is another process's and that is gone: then it is not known
+    whether a change was made.
+    """
 
     @property
     def schedules(self) -> ScheduleBackend:
@@ -94,35 +111,57 @@ class Backend(Protocol):
         ...
 
     async def add(self, new: NewTask) -> str:
-        """Add one task; return its id once it is on disk."""
+        """Add one task; return its id once it is on disk.
+
+        Raises:
+            BacklogFullError: as many wait as may, and the call is not to wait.
+            UniqueKeyConflictError: a live task has its key, and that is to be refused.
+            TaskNotFoundError: a task that it depends on is not known.
+        """
         ...
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
-        """Add many tasks; return their ids in order."""
+        """Add many tasks; return their ids in order. Errors as in :meth:`add`."""
         ...
 
     async def check_room(self, counts: Mapping[str, int]) -> None:
-        """Refuse so many tasks by category, where a backlog is full and does so."""
+        """Refuse so many tasks by category, where a backlog is full and does so.
+
+        Raises:
+            BacklogFullError: they would be too many.
+        """
         ...
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
-        """Add tasks that depend on each other in one commit; return their ids in order."""
+        """Add tasks that depend on each other in one commit; return their ids in order.
+
+        All or none are there. Errors as in :meth:`add`.
+        """
         ...
 
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Return a task as it is on disk."""
+        """Return a task as it is on disk; ``None`` if it is unknown."""
         ...
 
     async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
-        """Return matching tasks, newest first."""
+        """Return matching tasks, newest first; after the task ``cursor``, if given.
+
+        Raises:
+            TaskNotFoundError: there is no task ``cursor``.
+        """
         ...
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
-        """Return a task once it has ended."""
+        """Return a task once it has ended.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TimeoutError: it did not end in so many seconds.
+        """
         ...
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
-        """Cancel a live task."""
+        """Cancel a live task; ``False`` if it has ended or is unknown."""
         ...
 
     async def revoke(self, rule: Rule) -> int:
@@ -130,15 +169,15 @@ class Backend(Protocol):
         ...
 
     async def retry(self, task_id: str) -> bool:
-        """Put a FAILED task back in its queue."""
+        """Put a FAILED task back in its queue with a new budget; ``False`` for any other."""
         ...
 
     async def recover(self, category: str | None) -> int:
-        """Decide about STARTED tasks that nobody runs."""
+        """Decide about STARTED tasks that nobody runs; return how many there were."""
         ...
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
-        """Delete terminal tasks completed before a moment."""
+        """Delete terminal tasks completed before a moment (naive UTC); return how many."""
         ...
 
     async def stats(self) -> dict[str, Any]:
@@ -146,11 +185,15 @@ class Backend(Protocol):
         ...
 
     async def explain(self, task_id: str) -> Explanation:
-        """Say why a task stands where it stands."""
+        """Say why a task stands where it stands.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+        """
         ...
 
     async def history(self, task_id: str) -> list[HistoryEntry]:
-        """Return a task's transitions in order."""
+        """Return a task's transitions in order; empty if it is unknown."""
         ...
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
@@ -162,5 +205,10 @@ class Backend(Protocol):
         ...
 
     async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
-        """Run one read-only query."""
+        """Run one read-only query; it sees every change before it.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+            QueryTimeoutError: it took too long.
+        """
         ...

@@ -1,8 +1,18 @@
-"""What the engine asks of a storage.
+"""The port of one owner: what the one engine that owns the tasks asks of a storage.
 
-Nothing here assumes a file, a single process or a dialect of SQL. A storage
-applies the transitions it is given to the records, makes them durable in the
-order of hand-over, and tells the caller on the event loop.
+Nothing here assumes a file or a dialect of SQL, but all of it assumes that **one
+process** owns what is stored, and writes from one event loop:
+
+- :meth:`Log.submit` changes the caller's records before anything is written, gives the
+  transitions the next numbers of this process, and takes all of them or none. Who starts
+  next, who holds a unique key and whose parents have ended is decided on these records.
+- ``lanes``, ``unique_keys``, ``waiting`` and ``orphans`` are read at opening. From then on
+  the engine goes by what it wrote itself, and never learns what another process wrote.
+
+So a database that many hosts share can't be one more storage behind this port: it needs
+an engine of its own, behind :class:`wopr.ports.backend.Backend`.
+
+There are six roles, and :class:`Storage` is all of them. Ask for the role that you need.
 """
 
 from __future__ import annotations
@@ -77,7 +87,7 @@ class ScheduleProgress:
     """What the tasks of one schedule say about it."""
 
     newest: datetime | None = None
-    """The newest planned time (UTC) that was enqueued under its present rule."""
+    """The newest planned time (UTC) that was enqueued under its present plan."""
     newest_id: str | None = None
     """Of that task."""
     live: tuple[str, ...] = ()
@@ -106,19 +116,15 @@ class SeedStorage(Protocol):
         ...
 
 
-class Storage(Protocol):
-    """What the engine needs."""
-
-    async def open(self) -> None:
-        """Make the storage ready, exclusively if it can have one owner only."""
-        ...
-
-    async def close(self) -> None:
-        """Finish all writes and let go. Idempotent."""
-        ...
+class Log(Protocol):
+    """The transitions on their way to the disk: numbered, applied, durable, in this order."""
 
     def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
         """Apply the transitions to their records and make them durable, all or none.
+
+        They are durable in the order of hand-over. The records show the change and the
+        transitions have their numbers when this returns, before anything is written.
+        Entries of one record stand together.
 
         ``done`` is called on the event loop: with ``None`` once they are on disk,
         or with the error, and then the records are as they were before. A write
@@ -147,25 +153,9 @@ class Storage(Protocol):
         """Store the record's progress soon; it is no transition."""
         ...
 
-    async def get(self, task_id: str) -> TaskRecord | None:
-        """Return the task as it is on disk."""
-        ...
 
-    async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
-        """Return those of the tasks that there are, as they are on disk."""
-        ...
-
-    async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
-        """Return the status on disk of those of the tasks that there are."""
-        ...
-
-    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
-        """Return tasks that wait for others, in enqueue order."""
-        ...
-
-    async def find(self, query: TaskFilter) -> list[TaskRecord]:
-        """Return matching tasks, newest first."""
-        ...
+class Waiting(Protocol):
+    """What the engine fills its memory with, at opening and page by page: tasks not ended yet."""
 
     async def ready(
         self,
@@ -186,15 +176,47 @@ class Storage(Protocol):
         ...
 
     async def lanes(self, now: datetime) -> list[LaneCount]:
-        """Return the lanes that have waiting tasks."""
+        """Return the lanes that have waiting tasks; read at opening."""
+        ...
+
+    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
+        """Return tasks that wait for others, in enqueue order; read at opening."""
         ...
 
     async def orphans(self) -> list[TaskRecord]:
-        """Return the STARTED tasks whose owner is dead."""
+        """Return the STARTED tasks; at opening, their owner is dead."""
         ...
 
     async def unique_keys(self) -> dict[str, str]:
-        """Return key -> task id of all live tasks that have a key."""
+        """Return key -> task id of all live tasks that have a key; read at opening."""
+        ...
+
+    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+        """Return when tasks of a category were claimed since a moment (naive UTC), in order."""
+        ...
+
+    async def backlog(self, category: str) -> int:
+        """Return how many tasks of a category are PENDING or RETRY, for whatever reason."""
+        ...
+
+
+class Reads(Protocol):
+    """Any task, its history and its log lines, as they are on disk."""
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return the task as it is on disk."""
+        ...
+
+    async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Return those of the tasks that there are, as they are on disk."""
+        ...
+
+    async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
+        """Return the status on disk of those of the tasks that there are."""
+        ...
+
+    async def find(self, query: TaskFilter) -> list[TaskRecord]:
+        """Return matching tasks, newest first."""
         ...
 
     async def counts(self) -> Counts:
@@ -210,12 +232,16 @@ class Storage(Protocol):
         ...
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
-        """Run one read-only query."""
+        """Run one read-only query that sees everything submitted before."""
         ...
 
-    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
-        """Delete terminal tasks completed before a moment; return how many."""
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines of a task, in order of attempt and number."""
         ...
+
+
+class Schedules(Protocol):
+    """The schedules that are stored, and what their tasks say about them."""
 
     async def schedules(self) -> list[Schedule]:
         """Return all schedules, by name."""
@@ -233,6 +259,10 @@ class Storage(Protocol):
         """Delete a schedule; its tasks stay."""
         ...
 
+
+class Rules(Protocol):
+    """The rows of ``rules``: limits, pauses, revocations, alerts."""
+
     async def rules(self) -> list[Rule]:
         """Return all rules, by kind and name."""
         ...
@@ -245,18 +275,26 @@ class Storage(Protocol):
         """Delete rules by kind and name; those that there are not are no error."""
         ...
 
-    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
-        """Return when tasks of a category were claimed since a moment (naive UTC), in order."""
+
+class Upkeep(Protocol):
+    """Beginning and end, and what fills the disk besides tasks."""
+
+    async def open(self) -> None:
+        """Make the storage ready, exclusively if it can have one owner only."""
         ...
 
-    async def backlog(self, category: str) -> int:
-        """Return how many tasks of a category are PENDING or RETRY, for whatever reason."""
+    async def close(self) -> None:
+        """Finish all writes and let go. Idempotent."""
+        ...
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment; return how many."""
         ...
 
     def save_logs(self, lines: Sequence[LogLine]) -> None:
         """Store lines that tasks logged, soon; they are no transitions."""
         ...
 
-    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
-        """Return the first lines of a task, in order of attempt and number."""
-        ...
+
+class Storage(Log, Waiting, Reads, Schedules, Rules, Upkeep, Protocol):
+    """What the engine needs: all six roles in one object, which one process owns."""

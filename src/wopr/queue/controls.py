@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from wopr.domain.checks import check_count, check_id, check_label, check_seconds
+from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
@@ -69,7 +70,7 @@ class Controls(Face):
         if backend is None:
             return 0
         age = timedelta(days=min(sum(value * factor for value, factor in given), 700_000))
-        before = self._core.clock.now().replace(tzinfo=None) - age
+        before = naive_now(self._core.clock) - age
         return await backend.cleanup(before, keep_history=keep_history)
 
     async def recover_tasks(self, category: str | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
-from wopr.calls.options import Options
+from wopr.calls.options import CALL_OPTIONS, Options, check_options
 from wopr.core.handle import TaskHandle
 from wopr.core.task import Task
 from wopr.domain.status import TaskPriority
@@ -57,6 +57,7 @@ class Enqueueing(Face):
 
         Options as in :meth:`Task.options`; errors as in :meth:`add_task`.
         """
+        check_options(options, CALL_OPTIONS)
         name = task.name if isinstance(task, Task) else task
         named = {} if kwargs is None else kwargs
         return TaskHandle(self._core, await self._core.enqueue(name, args, named, options))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import attrgetter
 from typing import Protocol
 
 from wopr.core.core import Core
@@ -21,5 +19,6 @@ class Face:
     _core: Core
 
 
-inside: Callable[[HasCore], Core] = attrgetter("_core")
-"""Return the core of a queue, for those packages of wopr that look inside of one."""
+def inside(queue: HasCore) -> Core:
+    """Return the core of a queue, for those packages of wopr that look inside of one."""
+    return queue._core

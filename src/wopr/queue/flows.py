@@ -6,9 +6,8 @@ from typing import Any, TypeVar, overload
 
 from wopr.calls.signature import Step
 from wopr.domain.checks import check_id
-from wopr.domain.clock import IdFactory
+from wopr.domain.clock import naive_now
 from wopr.domain.errors import QueueDisabledError
-from wopr.engine.shared import naive_now
 from wopr.flows.compile import compile_flow
 from wopr.flows.flow import Flow, flow_of
 from wopr.flows.handle import FlowHandle
@@ -21,8 +20,6 @@ R = TypeVar("R")
 
 class Flows(Face):
     """Enqueue flows, and find them again."""
-
-    _flow_ids = IdFactory()
 
     @overload
     async def enqueue_flow(self, flow: Flow) -> FlowHandle[Any]: ...
@@ -43,7 +40,7 @@ class Flows(Face):
         """
         if not self._core.enabled:
             raise QueueDisabledError
-        flow_id = self._flow_ids.new(naive_now(self._core.clock))
+        flow_id = self._core.flow_ids.new(naive_now(self._core.clock))
         tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
         ids = await (await self._core.access.backend()).add_flow(tasks)
         return FlowHandle(self._core, flow_id, members_of(tasks, ids))

@@ -9,8 +9,8 @@ from wopr.access.services import S
 from wopr.calls.registry import Middleware
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.events import EventHandler
 from wopr.domain.jsontext import shown
-from wopr.engine.events import EventHandler
 from wopr.queue.face import Face
 
 H = TypeVar("H", bound=EventHandler)

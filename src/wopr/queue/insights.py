@@ -127,10 +127,9 @@ class Insights(Face):
 
     async def get_logs(self, task_id: str, limit: int = 10_000) -> list[LogLine]:
         """Return the first lines that a task logged and that were kept, in order."""
+        task_id, limit = check_id(task_id), check_count(limit, "limit", most=1_000_000)
         backend = await self._core.reader()
-        if backend is None:
-            return []
-        return await backend.logs(check_id(task_id), check_count(limit, "limit", most=1_000_000))
+        return [] if backend is None else await backend.logs(task_id, limit)
 
 
 def _status(value: object) -> TaskStatus:

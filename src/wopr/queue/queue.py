@@ -83,18 +83,30 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
 
     @property
     def database(self) -> Path:
-        """The file that tasks are stored in."""
+        """The file that tasks are stored in; may be set while it is closed."""
         return self._core.database
+
+    @database.setter
+    def database(self, database: Path) -> None:
+        self._core.database = database
 
     @property
     def settings(self) -> Settings:
         """All other settings, as they were when the queue was built."""
         return self._core.settings
 
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._core.settings = settings
+
     @property
     def auth(self) -> Auth | None:
         """How protected tasks are checked; ``None`` refuses them."""
         return self._core.auth
+
+    @auth.setter
+    def auth(self, auth: Auth | None) -> None:
+        self._core.auth = auth
 
     @property
     def storage(self) -> Any:

@@ -9,9 +9,16 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from wopr.auth.carrier import AuthCarrier
 from wopr.auth.metadata import close_marks, requirements_of
-from wopr.calls.options import TASK_OPTIONS, RegistrationOptions, TaskOptions, check_options
-from wopr.calls.registry import CategoryOptions, Executor
-from wopr.core.scheduleinfo import ScheduleOptions
+from wopr.calls.options import (
+    TASK_OPTIONS,
+    AttemptOptions,
+    PlaceOptions,
+    RegistrationOptions,
+    ScheduleOptions,
+    TaskOptions,
+    check_options,
+)
+from wopr.calls.registry import CategoryOptions
 from wopr.core.schedules import Schedules
 from wopr.core.task import AsyncTask, SyncTask, Task, TaskDecorator
 from wopr.domain.callables import is_async_callable
@@ -20,7 +27,7 @@ from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
-from wopr.executors.choice import Executors
+from wopr.executors.choice import ExecutorChoice, Executors
 from wopr.handlers.registered import RegisteredHandler
 from wopr.queue.face import Face
 
@@ -30,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H")
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 
-_OF_THE_TASK = ("category", "priority", "max_retries", "retry", "timeout")
+_OF_THE_TASK = (*PlaceOptions.__annotations__, *AttemptOptions.__annotations__)
 
 
 class ScheduleDecorator(Protocol):
@@ -49,8 +56,14 @@ class ScheduleDecorator(Protocol):
 class Registration(Face):
     """Registers what the code declares, under its names."""
 
-    provider: Callable[[type[Any]], Any] | None = None
-    """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
+    @property
+    def provider(self) -> Callable[[type[Any]], Any] | None:
+        """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
+        return self._core.provider
+
+    @provider.setter
+    def provider(self, provider: Callable[[type[Any]], Any] | None) -> None:
+        self._core.provider = provider
 
     @property
     def handlers(self) -> dict[type, RegisteredHandler[Any]]:
@@ -189,7 +202,7 @@ class Registration(Face):
             kind = AsyncTask if is_async_callable(function) else SyncTask
             return kind(self._core, label, register(function))
 
-        check_options(options, TASK_OPTIONS)
+        check_options(options, TASK_OPTIONS | {"name"})
         return decorate(*functions) if functions else decorate
 
     def schedule(
@@ -202,7 +215,7 @@ class Registration(Face):
 
         Args:
             name: of the schedule; ``None`` means the name of the task.
-            **options: see :class:`wopr.core.scheduleinfo.ScheduleOptions`. On a plain function
+            **options: see :class:`wopr.calls.options.ScheduleOptions`. On a plain function
                 ``category``, ``priority``, ``max_retries``, ``retry`` and ``timeout`` are
                 those of its task.
 
@@ -224,7 +237,9 @@ class Registration(Face):
 
         return cast("ScheduleDecorator", declare)
 
-    def category(self, name: str, *, executor: Executor = None, background: bool = False) -> None:
+    def category(
+        self, name: str, *, executor: ExecutorChoice = None, background: bool = False
+    ) -> None:
         """Say how the tasks of a category are run; may be said again.
 
         Args:

@@ -37,7 +37,7 @@ class RemoteSchedules:
         return view_from_plain(await self._call("schedule_add", new.row()))
 
     async def replace(self, new: Schedule) -> View:
-        """Give a schedule another rule."""
+        """Give a schedule another plan."""
         return view_from_plain(await self._call("schedule_replace", new.row()))
 
     async def pause(self, name: str, reason: str) -> View:

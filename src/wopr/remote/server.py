@@ -35,7 +35,12 @@ class Server:
         self._path = protocol.socket_path(database)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._verbs = Verbs(backend, hand_over)
+        self._hand_over = hand_over
+        self.serve(backend)
+
+    def serve(self, backend: Backend) -> None:
+        """Carry verbs out by this backend from now on."""
+        self._verbs = Verbs(backend, self._hand_over)
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead."""

@@ -12,6 +12,7 @@ from typing import Any
 from wopr.calls.registry import RunOptions
 from wopr.calls.resources import check_in_process
 from wopr.config.crashpoint import crashpoint
+from wopr.domain.clock import naive_now
 from wopr.domain.codec import clip
 from wopr.domain.errors import PayloadError, StorageError, TaskRefusedError
 from wopr.domain.fold import first_start
@@ -20,10 +21,10 @@ from wopr.domain.limits import Meter
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
 from wopr.domain.retry import decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
-from wopr.engine.shared import Shared, naive_now
 from wopr.executors.call import Call
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.running.inputs import unpack, with_results
+from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Attempt:
     """One run of a claimed task in a worker slot."""
 
     __slots__ = (
+        "_around",
         "_progress_stored",
-        "_shared",
         "context",
         "definition",
         "expired",
@@ -70,12 +71,12 @@ class Attempt:
         slot: Worker,
         options: RunOptions,
         report: Callable[[CurrentTask, float, str], None],
-        shared: Shared,
+        around: Surroundings,
     ) -> None:
         self.record = record
         self.slot: Worker | None = slot
         self.options = options
-        self.definition = shared.registry.definitions[record.name]
+        self.definition = around.registry.definitions[record.name]
         self.number = record.attempt
         self.context = CurrentTask(record.id, record.name, record.category, record.attempt, report)
         self.task: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class Attempt:
         self.expired = False
         self.over = False
         """Whether its outcome is decided."""
-        self._shared = shared
+        self._around = around
         self._progress_stored = -1e9
         self.progress_waits = False
 
@@ -105,7 +106,7 @@ class Attempt:
 
     def may_store_progress(self, every: float) -> bool:
         """Whether the last stored progress is at least ``every`` seconds old."""
-        now = self._shared.clock.monotonic()
+        now = self._around.clock.monotonic()
         if now - self._progress_stored < every:
             return False
         self._progress_stored = now
@@ -126,10 +127,10 @@ class Attempt:
             if definition.carriers:
                 await unpack(record, definition)
             if record.depends_on is not None and record.options is not None:
-                texts = await with_results(record, definition, self._shared)
+                texts = await with_results(record, definition, self._around)
             args, kwargs = definition.codec.decode_call(*texts)
             if supplied := definition.codec.supplied:
-                resources = self._shared.registry.resources
+                resources = self._around.registry.resources
                 args, kwargs = await resources.fill(supplied, args, kwargs)
             value = await self._call(args, kwargs)
             crashpoint("attempt.after_run")
@@ -169,12 +170,12 @@ class Attempt:
         first = record.started_at
         if record.retry_count and self.options.retry.stop is not None:
             try:
-                first = first_start(await self._shared.storage.history(record.id)) or first
+                first = first_start(await self._around.past.history(record.id)) or first
             except StorageError as error:
                 log.warning("The first start of task %s can't be read: %s", record.id, error)
         if first is None:  # a shutdown gave it back while its function went on
             return 0.0
-        return (naive_now(self._shared.clock) - first).total_seconds()
+        return (naive_now(self._around.clock) - first).total_seconds()
 
     async def timed_out(self) -> Outcome:
         """Return what a timeout comes to, while the function still goes on."""
@@ -189,7 +190,7 @@ class Attempt:
         return error
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        middlewares = self._shared.registry.middlewares
+        middlewares = self._around.registry.middlewares
         if not middlewares:
             return await self._execute(args, kwargs)
 
@@ -205,7 +206,7 @@ class Attempt:
         definition, soft_timeout = self.definition, self.options.soft_timeout
         executor = definition.executor
         if executor is None:
-            executor = self._shared.registry.category(self.record.category).executor
+            executor = self._around.registry.category(self.record.category).executor
         if executor is None and definition.is_async and soft_timeout is None:
             answer: Awaitable[Any] = definition.function(*args, **kwargs)
             return answer
@@ -214,7 +215,7 @@ class Attempt:
         call = Call(
             definition.function, args, kwargs, self.context, soft_timeout, definition.is_async
         )
-        return self._shared.executors.of(executor, definition.is_async).run(call)
+        return self._around.executors.of(executor, definition.is_async).run(call)
 
     def _failed(self, error: BaseException, age: float, reason: str | None = None) -> Failed:
         """Describe the failure and ask the policy whether to try again."""
@@ -244,7 +245,7 @@ class Attempt:
             exception=error,
             attempt=self.number,
             seconds_since_first_start=max(age, 0.0),
-            rng=self._shared.rng,
+            rng=self._around.rng,
         )
         return decision.delay, None if decision.delay is not None else decision.reason
 
@@ -271,7 +272,7 @@ def _text_of(error: BaseException) -> str:
 def _traceback_of(error: BaseException) -> str:
     """Return the traceback without wopr's own frames."""
     try:
-        frames = without_ours(error.__traceback__)
+        frames = without_ours(error)
         return "".join(traceback.format_exception(type(error), error, frames))
     except Exception:  # noqa: BLE001 - never lose an outcome over its decoration
         return _text_of(error)

@@ -15,7 +15,7 @@ from wopr.domain.errors import InvalidCallError, TaskNotFoundError
 from wopr.domain.snapshot import decode_options, parents_of
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.engine.shared import Shared
+from wopr.running.surroundings import Surroundings
 
 
 async def unpack(record: TaskRecord, definition: TaskDefinition) -> None:
@@ -26,7 +26,7 @@ async def unpack(record: TaskRecord, definition: TaskDefinition) -> None:
 
 
 async def with_results(
-    record: TaskRecord, definition: TaskDefinition, shared: Shared
+    record: TaskRecord, definition: TaskDefinition, around: Surroundings
 ) -> tuple[str, str]:
     """Return the texts of the arguments, with the results of parents where they go.
 
@@ -38,7 +38,7 @@ async def with_results(
     places: dict[str, dict[str, Any]] = options.get("results") or {}
     if not places:
         return record.args, record.kwargs
-    values = await _values(record, places, shared)
+    values = await _values(record, places, around)
 
     def value_at(place: Any) -> Any:
         if not isinstance(place, list):
@@ -74,7 +74,7 @@ class _Value:
 
 
 async def _values(
-    record: TaskRecord, places: Mapping[str, Mapping[str, Any]], shared: Shared
+    record: TaskRecord, places: Mapping[str, Mapping[str, Any]], around: Surroundings
 ) -> dict[int, _Value]:
     """Return result and time of success of the parents that the call asks for, by number."""
     numbers: set[int] = set()
@@ -85,24 +85,24 @@ async def _values(
     parents = parents_of(record)
     ids = [parents[number] for number in sorted(numbers)]
     if len(ids) == 1:
-        one = await shared.storage.get(ids[0])
+        one = await around.past.get(ids[0])
         found = {} if one is None else {ids[0]: one}
     else:
-        found = await shared.storage.get_many(ids)
+        found = await around.past.get_many(ids)
     if missing := [task_id for task_id in ids if task_id not in found]:
         raise TaskNotFoundError(
             f"Task {record.id} needs the results of {len(missing)} tasks that are not in this "
             f"queue any more: {', '.join(missing[:5])}. They were deleted after it had ended, so "
             "enqueue the call anew."
         )
-    return {number: _value(found[parents[number]], shared) for number in numbers}
+    return {number: _value(found[parents[number]], around) for number in numbers}
 
 
-def _value(parent: TaskRecord, shared: Shared) -> _Value:
+def _value(parent: TaskRecord, around: Surroundings) -> _Value:
     """Return the parent's result and when it succeeded; nothing if it did not."""
     if parent.status is not TaskStatus.SUCCESS or parent.completed_at is None:
         return _Value()
-    definition = shared.registry.definitions.get(parent.name)
+    definition = around.registry.definitions.get(parent.name)
     stored = json.loads(parent.result) if parent.result is not None else None
     value = _Value(Stored(stored), stored, parent.completed_at.replace(tzinfo=UTC))
     if definition is not None:

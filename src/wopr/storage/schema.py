@@ -104,7 +104,7 @@ schedules = Table(
     Column("created_at", DateTime, nullable=False),
     Column("updated_at", DateTime, nullable=False),
 )
-"""One row per schedule: the rule, and where it stands."""
+"""One row per schedule: the plan, and where it stands."""
 
 rules = Table(
     "rules",

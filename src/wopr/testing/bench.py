@@ -1,4 +1,4 @@
-"""What the tools of one queue share: they look inside of it, here and nowhere else."""
+"""What the tools of one queue share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from wopr.domain.errors import InvalidCallError, StorageOwnedError, TaskNotFound
 from wopr.domain.status import TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.pools.pool import Pool
 from wopr.queue.queue import TaskQueue, inside
 
 PAGE = 500
@@ -102,23 +101,24 @@ class Bench:
 
     async def staff(self, categories: Iterable[str], count: int) -> None:
         """Give those categories so many where the application has none, until :meth:`send_home`."""
-        engine = (await self.backend()).engine
+        backend = await self.backend()
         for category in categories:
-            pool = engine.pool(category)
-            if not self._of_application(pool):
-                self._hire(pool, count - len(pool.workers))
+            pool = backend.engine.pool(category)
+            if not self._of_application(backend, category):
+                self._hire(backend, category, count - len(pool.workers))
             pool.wake()  # the clock may have moved
 
     async def staff_more(self, category: str) -> None:
         """Give a category one more if all are busy, maybe with waiting for this one."""
-        pool = (await self.backend()).engine.pool(category)
+        backend = await self.backend()
+        pool = backend.engine.pool(category)
         if len(pool.running) >= len(pool.workers):
-            self._hire(pool, 1)
+            self._hire(backend, category, 1)
 
-    def _hire(self, pool: Pool, count: int) -> None:
-        names = [f"test-{pool.category}-{next(_numbers)}" for _ in range(count)]
-        self._workers.setdefault(pool.category, set()).update(names)
-        pool.add_workers(names)
+    def _hire(self, backend: LocalBackend, category: str, count: int) -> None:
+        names = [f"test-{category}-{next(_numbers)}" for _ in range(count)]
+        self._workers.setdefault(category, set()).update(names)
+        backend.engine.pool(category).add_workers(names)
 
     async def send_home(self) -> None:
         """Take the workers of the tests away that do nothing."""
@@ -128,12 +128,13 @@ class Bench:
 
     async def of_application(self) -> dict[str, int]:
         """Return how many workers the application has, by category."""
-        pools = (await self.backend()).engine.pools.values()
-        return {pool.category: count for pool in pools if (count := self._of_application(pool))}
+        backend = await self.backend()
+        counts = {one: self._of_application(backend, one) for one in backend.engine.pools}
+        return {category: count for category, count in counts.items() if count}
 
-    def _of_application(self, pool: Pool) -> int:
-        own = self._workers.get(pool.category, ())
-        return sum(worker.name not in own for worker in pool.workers)
+    def _of_application(self, backend: LocalBackend, category: str) -> int:
+        own = self._workers.get(category, ())
+        return sum(worker.name not in own for worker in backend.engine.pool(category).workers)
 
     # -- looking ------------------------------------------------------------
 

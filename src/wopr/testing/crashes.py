@@ -7,16 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Literal
 
+from wopr.access.local import LocalBackend
 from wopr.core.handle import TaskHandle
 from wopr.core.task import Task
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.task import TaskInfo
-from wopr.engine.engine import Engine
 from wopr.executors.context import CurrentTask
 from wopr.ports.storage import Done, Entry
 from wopr.queue.queue import TaskQueue, inside
-from wopr.running.attempt import Attempt
 from wopr.testing.bench import Bench, bench_of
 from wopr.testing.drain import drain
 
@@ -126,32 +125,32 @@ class Death:
             await self._dead()
         elif self._armed:
             self._armed = False
-            self._lose_outcome((await self._bench.backend()).engine, task.id)
+            self._lose_outcome(await self._bench.backend(), task.id)
 
     async def _dead(self) -> None:
         """Go no further; the attempt is cancelled when its queue has died."""
         if self._armed:
             self._armed = False
-            self._die((await self._bench.backend()).engine)
+            self._die(await self._bench.backend())
             await asyncio.Event().wait()
 
-    def _lose_outcome(self, engine: Engine, task_id: str) -> None:
+    def _lose_outcome(self, backend: LocalBackend, task_id: str) -> None:
         """Let the next transition of a task never get to the disk."""
-        storage = engine.shared.storage
+        storage = backend.engine.shared.storage
         submit = storage.submit
 
         def losing(entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
             if any(record.id == task_id for record, _ in entries):
                 storage.submit = submit  # type: ignore[method-assign]
-                self._die(engine)
+                self._die(backend)
             else:
                 submit(entries, done, urgent=urgent)
 
         storage.submit = losing  # type: ignore[method-assign]  # until that one is lost
 
-    def _die(self, engine: Engine) -> None:
+    def _die(self, backend: LocalBackend) -> None:
         """Start nothing more; :meth:`come` does the rest."""
-        for pool in engine.pools.values():
+        for pool in backend.engine.pools.values():
             pool.accepting = False
         self.reached.set()
 
@@ -166,10 +165,9 @@ class Death:
 async def _restart(bench: Bench) -> None:
     """Drop all that runs, close the storage, and open it as a new process would."""
     workers = await bench.of_application()
-    engine = (await bench.backend()).engine
-    dead: list[Attempt] = []
-    for pool in engine.pools.values():
-        dead += pool.running.values()
+    pools = (await bench.backend()).engine.pools.values()
+    dead = [attempt for pool in pools for attempt in pool.running.values()]
+    for pool in pools:
         pool.running.clear()
     for attempt in dead:
         attempt.over = True  # whatever comes of it now is dropped

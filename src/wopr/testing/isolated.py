@@ -47,18 +47,17 @@ async def isolated(
 @contextlib.contextmanager
 def _elsewhere(queue: TaskQueue, database: Path) -> Iterator[None]:
     core = inside(queue)
-    if core.access.open:
+    if not core.access.closed:
         raise InvalidCallError(
             f"The queue on {queue.database} is open, so it can't be opened on another file. "
             "Do isolated(queue) before anything uses it, or `await queue.shutdown()` first."
         )
-    before = core.enabled, core.database
-    core.enabled, core.database = True, database
+    before, core.enabled = core.enabled, True
     try:
         with core.access.elsewhere(database, random.Random(0)):
             yield
     finally:
-        core.enabled, core.database = before
+        core.enabled = before
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import islice
 
 from wopr.domain import decide
+from wopr.domain.clock import naive_now
 from wopr.domain.newtask import OnParentFailure
 from wopr.domain.snapshot import parents_of
 from wopr.domain.status import TERMINAL, TaskStatus
@@ -23,7 +24,7 @@ from wopr.domain.transition import Transition
 from wopr.engine.dependencies.releasing import Releasing
 from wopr.engine.dependencies.waits import Wait, on_failure_of, parents_at
 from wopr.engine.pools.pool import Pool
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 from wopr.ports.storage import Entry
 from wopr.running.attempt import Worker
 

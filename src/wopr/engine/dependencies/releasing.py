@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from wopr.domain import decide
+from wopr.domain.clock import naive_now
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.pool import Pool
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 from wopr.ports.storage import Entry
 
 log = logging.getLogger(__name__)

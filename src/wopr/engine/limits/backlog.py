@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from wopr.domain.clock import naive_now
 from wopr.domain.errors import BacklogFullError
 from wopr.domain.limits import Limit, OnFull
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 
 Cancel = Callable[[str, str], Awaitable[bool]]
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from wopr.domain.clock import naive_now
 from wopr.domain.errors import QueueClosedError
 from wopr.domain.limits import Limit
 from wopr.domain.rule import RuleKind
@@ -15,7 +16,7 @@ from wopr.engine.limits.backlog import Backlog, Cancel
 from wopr.engine.pools.gate import Gate
 from wopr.engine.pools.pool import Pool
 from wopr.engine.rules import Rules
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.shared import Shared
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Limits:
             if one.concurrency is not None or one.rate is not None or one.fair_by is not None
         ]
         starts: list[tuple[datetime, TaskRecord]] = []
-        await pool.settle_claims()
+        await pool.claims_known()
         periods = [one.per for one in chooses if one.per is not None]
         if periods:
             since = naive_now(self._shared.clock) - timedelta(seconds=max(periods))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from wopr.domain.clock import naive_now
 from wopr.domain.task import TaskRecord
-from wopr.engine.shared import Shared, naive_now
-
-if TYPE_CHECKING:
-    from wopr.engine.pools.pool import Pool
+from wopr.engine.pools.lanes import Lanes
+from wopr.engine.shared import Shared
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +19,20 @@ log = logging.getLogger(__name__)
 class Pager:
     """Pages in what the lanes of one pool do not hold."""
 
-    def __init__(self, pool: Pool, shared: Shared, window: int) -> None:
-        self._pool = pool
-        self._lanes = pool.lanes
+    def __init__(
+        self,
+        category: str,
+        lanes: Lanes,
+        shared: Shared,
+        window: int,
+        wake: Callable[[], None],
+        back_off: Callable[[], float],
+    ) -> None:
+        self._category = category
+        self._lanes = lanes
         self._shared = shared
+        self._wake = wake
+        self._back_off = back_off
         self._page = max(window // 4, min(window, 10))  # small: the first page starts the work
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,7 +65,7 @@ class Pager:
         with self._shared.reading() as changed:
             try:
                 found = await self._shared.storage.ready(
-                    self._pool.category, priority, after, now, skip, self._page
+                    self._category, priority, after, now, skip, self._page
                 )
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
                 self._lanes.page_failed(priority)
@@ -71,9 +80,7 @@ class Pager:
         skip = sorted(self._lanes.unregistered)
         with self._shared.reading() as changed:
             try:
-                found = await self._shared.storage.delayed(
-                    self._pool.category, bound, skip, self._page
-                )
+                found = await self._shared.storage.delayed(self._category, bound, skip, self._page)
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
                 self._lanes.later_paging = False
                 self._failed(error)
@@ -83,8 +90,8 @@ class Pager:
         self._take(found, changed)
 
     def _failed(self, error: Exception) -> None:
-        log.error("Reading waiting tasks of %r failed: %s", self._pool.category, error)
-        self._pool.back_off()
+        log.error("Reading waiting tasks of %r failed: %s", self._category, error)
+        self._back_off()
 
     def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
         """Take a page, without what is in memory already or changed while it was read."""
@@ -95,4 +102,4 @@ class Pager:
                 live[record.id] = record
                 self._lanes.add_paged(record, now)
         self.trim()
-        self._pool.wake()
+        self._wake()

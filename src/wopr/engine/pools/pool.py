@@ -13,15 +13,17 @@ from collections.abc import Collection
 from datetime import datetime
 
 from wopr.domain import decide
+from wopr.domain.clock import naive_now
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.pools.gate import Gate
 from wopr.engine.pools.lanes import WINDOW, Lanes
 from wopr.engine.pools.pager import Pager
-from wopr.engine.shared import Shared, naive_now
+from wopr.engine.pools.settling import Settling
+from wopr.engine.shared import Shared
 from wopr.ports.storage import Entry
-from wopr.running.attempt import Worker
+from wopr.running.attempt import Attempt, Worker
 from wopr.running.runs import Runs
 
 log = logging.getLogger(__name__)
@@ -52,11 +54,12 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._back_off = 0.0
         self._next_back_off = FIRST_BACK_OFF
-        self.pager = Pager(self, shared, window)
+        self.pager = Pager(category, self.lanes, shared, window, self.wake, self.back_off)
         self._claiming = 0  # commits of claims under way
-        self.runs = Runs(self, shared)
+        self.settling = Settling(self, shared)
+        self.over = self.settling.settle
+        self.runs = Runs(shared.surroundings, self, shared.storage.touch)
         self.running = self.runs.running
-        self.start = self.runs.start
 
     # -- workers ------------------------------------------------------------
 
@@ -136,7 +139,7 @@ class Pool:
         """Whether nothing may start now."""
         return bool(self.holds) or (self.background and self._shared.foreground.active)
 
-    async def settle_claims(self) -> None:
+    async def claims_known(self) -> None:
         """Return when everything that was claimed runs, or does not; to be held meanwhile."""
         while True:
             await self._shared.storage.flush()
@@ -253,6 +256,26 @@ class Pool:
         self._free.append(worker)
         self.wake()
 
+    def start(self, record: TaskRecord, worker: Worker) -> None:
+        """Run a task whose claim is on disk, unless it came to something else meanwhile."""
+        if record.status is TaskStatus.STARTED and self.accepting:
+            self._shared.live[record.id] = record
+            meters = () if self.gate is None else self.gate.take(record)
+            self.runs.start(record, worker, meters)
+        elif record.status is TaskStatus.STARTED:  # the shutdown came between claim and start
+            self.settling.give_back(record, worker)
+        elif self._shared.storage.in_flight(record):  # being cancelled, which may fail
+            self.settling.once_known(lambda: self.start(record, worker))
+        else:  # cancelled meanwhile
+            self.release(record, worker)
+
+    def unwound(self, attempt: Attempt) -> None:
+        """Let limits count an attempt no more: its function has ended."""
+        meters, attempt.meters = attempt.meters, ()
+        if meters and self.gate is not None:
+            self.gate.leave(meters)
+            self.wake()
+
     def _claimed(
         self, claimed: list[tuple[TaskRecord, Worker]], error: BaseException | None
     ) -> None:
@@ -300,4 +323,5 @@ class Pool:
         self.accepting = False
         if self._timer is not None:
             self._timer.cancel()
-        await self.runs.drain(grace)
+        await self.runs.drain(grace, self._shared.hurry)
+        self.settling.close()

@@ -157,7 +157,7 @@ class Firing:
         row = shot.schedule
         run_at = None
         if row.jitter and moment is not None:
-            wait = timedelta(seconds=self._engine.shared.rng.uniform(0.0, row.jitter))
+            wait = timedelta(seconds=self._engine.shared.surroundings.rng.uniform(0.0, row.jitter))
             run_at = naive(max(moment, now) + wait)
         parents = tuple(self._book.succeeded[parent] for parent in row.depends_on)
         return NewTask(

@@ -17,7 +17,7 @@ from datetime import datetime
 from wopr.domain.errors import DuplicateScheduleError, InvalidCallError, ScheduleNotFoundError
 from wopr.domain.schedule import CODE_IS_GONE, Schedule, redefined, same_plan
 from wopr.domain.standing import (
-    Surroundings,
+    Circumstances,
     View,
     check_dependencies,
     standing,
@@ -44,8 +44,8 @@ class Scheduler:
         self._engine = engine
         self._storage = engine.shared.storage
         self._clock = engine.shared.clock
-        self._book = ScheduleBook()
-        self.firing = Firing(engine, self._book)
+        self.book = ScheduleBook()
+        self.firing = Firing(engine, self.book)
         self._lock = asyncio.Lock()
         self._sure = False  # whether the book says what the storage says
         self._interval = INTERVAL
@@ -78,9 +78,9 @@ class Scheduler:
             return
         await self.sync(declared, complete=complete)
         now = self._clock.now()
-        for name, row in self._book.rows.items():
+        for name, row in self.book.rows.items():
             if row.run_on_start and row.paused_at is None:
-                self._book.starting[name] = now
+                self.book.starting[name] = now
         self.running = True
         self._arm()
 
@@ -101,7 +101,7 @@ class Scheduler:
         self._disarm()
         if not self.running:
             return
-        due = self._book.next_due() if self._sure else self._clock.now()
+        due = self.book.next_due() if self._sure else self._clock.now()
         if due is not None:
             wait = (due - self._clock.now()).total_seconds()
             delay = max(least, min(wait, self._interval), 0.0)
@@ -109,7 +109,7 @@ class Scheduler:
 
     def _look(self) -> None:
         """Tick if something is due; never twice at once."""
-        due = self._book.next_due() if self._sure else self._clock.now()
+        due = self.book.next_due() if self._sure else self._clock.now()
         if self._ticks or (due is not None and due > self._clock.now()):
             self._arm(SHORTEST_BACK_OFF if self._ticks else 0.0)
             return
@@ -144,7 +144,7 @@ class Scheduler:
         fired: list[str] = []
         async with self._locked():
             now = self._clock.now()
-            while names := self._book.take_due(now, ROUND):
+            while names := self.book.take_due(now, ROUND):
                 fired += await self.firing.fire(names, now)
         return fired
 
@@ -156,7 +156,7 @@ class Scheduler:
         again before anybody decides anything.
         """
         async with self._lock:
-            self._book.watch()
+            self.book.watch()
             try:
                 if not self._sure:
                     await self._load()
@@ -167,20 +167,20 @@ class Scheduler:
                 self._sure = False
                 raise
             finally:
-                self._book.watched()
+                self.book.watched()
         self._arm()
 
     async def _load(self) -> None:
         rows = await self._storage.schedules()
         progress = await self._storage.schedule_progress()
-        behind = self._book.load(rows, progress)
+        behind = self.book.load(rows, progress)
         self._sure = True
         if behind:
             await self._storage.save_schedules(behind)
             log.info("%d schedules were brought up to the tasks they had enqueued.", len(behind))
 
     def _task_changed(self, task: TaskRecord) -> None:
-        if self._book.changed(task):
+        if self.book.changed(task):
             self._arm()
 
     # -- change -------------------------------------------------------------
@@ -199,7 +199,7 @@ class Scheduler:
         """
         async with self._locked():
             now = self._clock.now()
-            rows = self._book.rows
+            rows = self.book.rows
             changed = [row for new in declared if (row := _synced(rows.get(new.name), new, now))]
             if complete:
                 names = {new.name for new in declared}
@@ -211,7 +211,7 @@ class Scheduler:
             await self._put(changed)
             for new in declared if self.running else ():
                 if new.run_on_start and rows[new.name].paused_at is None:
-                    self._book.starting[new.name] = now
+                    self.book.starting[new.name] = now
 
     async def add(self, new: Schedule) -> View:
         """Add a schedule.
@@ -221,7 +221,7 @@ class Scheduler:
             InvalidCallError: it depends on a schedule that there is not, or on itself.
         """
         async with self._locked():
-            if new.name in self._book.rows:
+            if new.name in self.book.rows:
                 raise DuplicateScheduleError(
                     f"There is a schedule {new.name!r} already. Give this one another name, or "
                     "change that one: queue.schedules.update(name, …)."
@@ -231,7 +231,7 @@ class Scheduler:
             return self._view(row)
 
     async def replace(self, new: Schedule) -> View:
-        """Give a schedule another rule; where it stands is kept.
+        """Give a schedule another plan; where it stands is kept.
 
         Raises:
             ScheduleNotFoundError: there is none of this name.
@@ -271,14 +271,14 @@ class Scheduler:
         """
         async with self._locked():
             self._row(name)
-            if dependents := self._book.dependents(name):
+            if dependents := self.book.dependents(name):
                 raise InvalidCallError(
                     f"Schedule {name!r} can't be removed: {', '.join(map(repr, dependents))} "
                     "would wait for it for ever. Remove those first, or pause this one."
                 )
             self.firing.forget(name)
             await self._storage.delete_schedule(name)
-            self._book.remove(name)
+            self.book.remove(name)
 
     async def run_now(self, name: str) -> str:
         """Enqueue one task at once, paused or not; return its id.
@@ -298,19 +298,19 @@ class Scheduler:
 
     async def _put(self, rows: Sequence[Schedule]) -> None:
         if any(row.depends_on for row in rows):
-            known = {name: row.depends_on for name, row in self._book.rows.items()}
+            known = {name: row.depends_on for name, row in self.book.rows.items()}
             check_dependencies(known | {row.name: row.depends_on for row in rows})
         await self._storage.save_schedules(rows)
         for row in rows:
             self.firing.forget(row.name)
-            self._book.put(row)
+            self.book.put(row)
 
     # -- look ---------------------------------------------------------------
 
     async def all(self) -> list[View]:
         """Return all schedules by name, each with what it is doing."""
         async with self._locked():
-            return [self._view(self._book.rows[name]) for name in sorted(self._book.rows)]
+            return [self._view(self.book.rows[name]) for name in sorted(self.book.rows)]
 
     async def get(self, name: str) -> View:
         """Return a schedule and what it is doing.
@@ -322,28 +322,28 @@ class Scheduler:
             return self._view(self._row(name))
 
     def _row(self, name: str) -> Schedule:
-        row = self._book.rows.get(name)
+        row = self.book.rows.get(name)
         if row is None:
-            raise unknown(name, self._book.rows)
+            raise unknown(name, self.book.rows)
         return row
 
     def _view(self, row: Schedule) -> View:
-        around = Surroundings(
+        around = Circumstances(
             self._clock.now(),
             self.running,
             row.task in self._engine.shared.registry.definitions,
-            self._book.live(row.name),
-            {parent: self._state_of(parent) for parent in self._book.lacking(row)},
+            self.book.live(row.name),
+            {parent: self._state_of(parent) for parent in self.book.lacking(row)},
         )
         return replace(row), standing(row, around)
 
     def _state_of(self, parent: str) -> str:
-        row = self._book.rows.get(parent)
+        row = self.book.rows.get(parent)
         if row is None:
             return "which there is not any more"
         if row.paused_at is not None:
             return f"which is paused ({row.paused_reason})"
-        if live := self._book.live(parent):
+        if live := self.book.live(parent):
             return f"whose task {live[0]} has not ended"
         if row.next_fire_at is None:
             return "which never fires again: run it by hand"

@@ -7,18 +7,14 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.lines import Lines
 from wopr.storage.duckdb.portions import PORTION_BYTES, weight
-
-if TYPE_CHECKING:
-    from wopr.storage.duckdb.writer import Write
-
-Row = tuple[Any, ...]
+from wopr.storage.duckdb.write import Row, Write
 
 FOLD_AT = 4_000
 CHUNK = 1_000

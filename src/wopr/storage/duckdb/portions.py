@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from wopr.domain.task import COLUMNS
-
-Row = tuple[Any, ...]
+from wopr.storage.duckdb.write import Row
 
 PORTION_BYTES = 8 * 1024 * 1024
 _ARGS, _KWARGS, _RESULT = (COLUMNS.index(column) for column in ("args", "kwargs", "result"))

@@ -1,32 +1,33 @@
-"""The reads of the storage that need ``tasks`` to be complete."""
+"""The calls of the storage that read tasks and their history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.ports.storage import Counts, LaneCount, TaskFilter
+from wopr.ports.storage import Counts, LaneCount, QueryLimits, QueryRows, TaskFilter
 from wopr.storage.duckdb import reads
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from wopr.storage.duckdb.writer import Writer
-
-T = TypeVar("T")
+from wopr.storage.duckdb.base import Base
+from wopr.storage.duckdb.reader import run_query
 
 
-class ReadCalls:
-    """Each brings ``tasks`` up to everything submitted before, then reads."""
+class ReadCalls(Base):
+    """Each brings ``tasks`` up to everything submitted before, then reads.
 
-    if TYPE_CHECKING:  # what the storage itself has; documented there
-        _writer: Writer
+    One task by its id needs less: what is not folded yet is in the writer's memory.
+    """
 
-        async def _read(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T: ...
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return the task as it is on disk."""
+        self._check()
+        known = self._writer.folding.dirty.get(task_id)
+        if known is not None:
+            return TaskRecord.from_row(known[0])
+        return await self._ask(self._reader, lambda cursor: reads.get(cursor, task_id))
 
     async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
         """Return those of the tasks that there are, as they are on disk."""
@@ -103,3 +104,8 @@ class ReadCalls:
     async def history(self, task_id: str) -> list[Transition]:
         """Return the transitions of a task in order."""
         return await self._read(lambda cursor: reads.history(cursor, task_id))
+
+    async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        """Run one read-only query that sees everything submitted before."""
+        await self._in_writer(self._writer.folding.complete)
+        return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
 from wopr.domain.rule import Rule, RuleKind
-
-T = TypeVar("T")
+from wopr.storage.duckdb.base import Base
 
 Connection = duckdb.DuckDBPyConnection
 Row = tuple[object, ...]
@@ -64,12 +61,8 @@ def delete(connection: Connection, keys: Sequence[tuple[RuleKind, str]]) -> None
     connection.execute(_DELETE, columns).fetchall()
 
 
-class RuleCalls:
+class RuleCalls(Base):
     """The calls of the storage that are about rules."""
-
-    if TYPE_CHECKING:
-
-        def in_writer(self, run: Callable[[Connection], T]) -> Future[T]: ...  # noqa: D102
 
     async def rules(self) -> list[Rule]:
         """Return all rules, by kind and name."""

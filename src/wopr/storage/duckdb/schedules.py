@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
 
 import duckdb
 
 from wopr.domain.schedule import COLUMNS, Schedule
+from wopr.domain.snapshot import aware
 from wopr.domain.status import LIVE
 from wopr.ports.storage import ScheduleProgress
-
-T = TypeVar("T")
+from wopr.storage.duckdb.base import Base
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -64,13 +61,9 @@ def load(cursor: Connection) -> list[Schedule]:
 def progress(cursor: Connection) -> dict[str, ScheduleProgress]:
     """Return what the tasks say about each schedule that has any."""
     return {
-        name: ScheduleProgress(_utc(newest), newest_id, tuple(live or ()), succeeded)
+        name: ScheduleProgress(aware(newest), newest_id, tuple(live or ()), succeeded)
         for name, newest, newest_id, live, succeeded in cursor.execute(_PROGRESS).fetchall()
     }
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def save(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -84,13 +77,8 @@ def delete(connection: Connection, name: str) -> None:
     connection.execute("delete from schedules where name = ?", [name]).fetchall()
 
 
-class ScheduleCalls:
+class ScheduleCalls(Base):
     """The calls of the storage that are about schedules."""
-
-    if TYPE_CHECKING:
-
-        def in_writer(self, run: Callable[[Connection], T]) -> Future[T]: ...  # noqa: D102
-        async def _read(self, read: Callable[[Connection], T]) -> T: ...
 
     async def schedules(self) -> list[Schedule]:
         """Return all schedules, by name."""

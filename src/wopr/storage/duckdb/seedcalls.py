@@ -6,12 +6,13 @@ and tests; the queue itself never does.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime, timedelta
+from typing import TypeVar
 
-from wopr.domain.clock import SystemClock
+import duckdb
+
+from wopr.domain.clock import SystemClock, naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.snapshot import plain_snapshot, record_of
 from wopr.domain.status import Move, TaskStatus
@@ -19,9 +20,9 @@ from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition, added
 from wopr.ports.storage import Entry, TaskFilter
 from wopr.storage.duckdb import reads
-
-if TYPE_CHECKING:
-    import duckdb
+from wopr.storage.duckdb.cleanup import Cleanup
+from wopr.storage.duckdb.write import Waiter
+from wopr.storage.duckdb.writecalls import WriteCalls
 
 T = TypeVar("T")
 
@@ -43,16 +44,8 @@ _STATE = (
 )
 
 
-class SeedCalls:
+class SeedCalls(WriteCalls):
     """``save_task``, ``get_task``, ``get_tasks`` and ``cleanup_old_tasks``."""
-
-    if TYPE_CHECKING:  # what the storage itself has; documented there
-
-        def write_now(self, entries: Sequence[Entry]) -> None: ...  # noqa: D102
-
-        def read_now(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T: ...  # noqa: D102
-
-        def cleanup_now(self, before: datetime) -> int: ...  # noqa: D102
 
     def save_task(self, task_info: TaskInfo) -> None:
         """Write the whole task, new or known; returns once it is on disk.
@@ -66,12 +59,12 @@ class SeedCalls:
         if not reads.is_id(task_info.id):
             raise InvalidCallError(f"A task id is a UUID, not {task_info.id!r:.80}.")
         wanted = record_of(task_info)
-        known = self.read_now(lambda cursor: reads.get(cursor, wanted.id))
-        self.write_now(_entries(wanted, known))
+        known = self._read_now(lambda cursor: reads.get(cursor, wanted.id))
+        self._write_now(_entries(wanted, known))
 
     def get_task(self, task_id: str) -> TaskInfo | None:
         """Return a task; ``None`` if there is none with this id."""
-        record = self.read_now(lambda cursor: reads.get(cursor, task_id))
+        record = self._read_now(lambda cursor: reads.get(cursor, task_id))
         return None if record is None else plain_snapshot(record)
 
     def get_tasks(
@@ -90,7 +83,7 @@ class SeedCalls:
             limit=limit,
             offset=offset,
         )
-        found = self.read_now(lambda cursor: reads.find(cursor, query))
+        found = self._read_now(lambda cursor: reads.find(cursor, query))
         return [plain_snapshot(record) for record in found]
 
     def cleanup_old_tasks(
@@ -104,9 +97,38 @@ class SeedCalls:
         periods = [value * factor for value, factor in given if value is not None]
         if not periods:
             return 0
-        before = SystemClock().now().astimezone(UTC).replace(tzinfo=None)
+        before = naive_now(SystemClock())
         before -= timedelta(days=sum(periods))
-        return self.cleanup_now(before)
+        return self._cleanup_now(before)
+
+    # -- in the calling thread's time; the file is opened if need be --------
+
+    def _write_now(self, entries: Sequence[Entry]) -> None:
+        self._open_now()
+        waiter = Waiter()
+        self._threads_wait += 1
+        try:
+            self.submit(entries, waiter)
+            waiter.wait()
+        finally:
+            self._threads_wait -= 1
+
+    def _read_now(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        self._open_now()
+        self._call(self._writer.folding.fold_all).result()
+        return self._reader.submit(read).result()
+
+    def _cleanup_now(self, before: datetime) -> int:
+        self._open_now()
+        cleanup = Cleanup(self._writer.folding, self._opened_or_raise(), before, keep_history=False)
+        total = 0
+        while deleted := self._call(cleanup.batch).result():
+            total += deleted
+        return total
+
+    def _open_now(self) -> None:
+        if not self.is_open:
+            self.open_sync()
 
 
 def _entries(wanted: TaskRecord, known: TaskRecord | None) -> list[Entry]:
@@ -137,7 +159,7 @@ def _entries(wanted: TaskRecord, known: TaskRecord | None) -> list[Entry]:
         before,
         wanted.status,
         wanted.attempt,
-        SystemClock().now().replace(tzinfo=None),
+        naive_now(SystemClock()),
         wanted.worker,
         REASON,
         wanted.error,
@@ -145,22 +167,3 @@ def _entries(wanted: TaskRecord, known: TaskRecord | None) -> list[Entry]:
     )
     entries.append((record, changed))
     return entries
-
-
-class Waiter:
-    """Lets the calling thread wait for a write that is finished in the writer's thread."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._error: BaseException | None = None
-
-    def __call__(self, error: BaseException | None) -> None:
-        """Take the outcome."""
-        self._error = error
-        self._done.set()
-
-    def wait(self) -> None:
-        """Return once the write is on disk; raise what went wrong."""
-        self._done.wait()
-        if self._error is not None:
-            raise self._error

@@ -25,17 +25,16 @@ from typing import Any
 
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
-from wopr.domain.task import TaskRecord
 from wopr.storage.duckdb.brisk import brisk
 from wopr.storage.duckdb.failures import lacks_memory, may_be_the_rows
 from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal
 from wopr.storage.duckdb.folding import Folding
 from wopr.storage.duckdb.portions import PORTION_BYTES
+from wopr.storage.duckdb.write import Write
 
 log = logging.getLogger(__name__)
 
-Row = tuple[Any, ...]
-Deliver = Callable[[list["tuple[Write, BaseException | None]"]], None]
+Deliver = Callable[[list[tuple[Write, BaseException | None]]], None]
 
 LINGER_SECONDS = 0.003
 MAX_COMMIT_ROWS = 5_000
@@ -54,22 +53,6 @@ class Sleep(enum.Enum):
 
 
 AWAKE, LINGERING, IDLE = Sleep
-
-
-@dataclass(slots=True)
-class Write:
-    """Log rows that are committed together, and the task rows they lead to.
-
-    Without log rows it is a task's progress, which is only folded.
-    """
-
-    logs: list[Row]
-    records: list[TaskRecord]
-    rows: list[Row]  # per record, after the write
-    before: list[Row]  # per record, to go back to if it fails; empty for a new task
-    done: Callable[[BaseException | None], None]
-    urgent: bool
-    size: int = 0
 
 
 @dataclass(slots=True)
@@ -143,10 +126,6 @@ class Writer:
     def invalidated(self) -> None:
         """Open the database again before anything else: a read found it unusable."""
         self._reopen = True
-        self.hurry()
-
-    def hurry(self) -> None:
-        """Commit what lingers now."""
         self._urgent = True
         self._notify()
 

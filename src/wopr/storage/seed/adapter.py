@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from wopr.domain.clock import Clock
+from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
 from wopr.domain.snapshot import parents_of, record_of
@@ -131,9 +131,6 @@ class SeedStorageAdapter(SeedRules):
     async def room(self) -> None:
         """Wait until all is saved."""
         await self.flush()
-
-    def hurry(self) -> None:
-        """Nothing lingers here."""
 
     def touch(self, record: TaskRecord) -> None:
         """Save the progress."""
@@ -292,7 +289,7 @@ class SeedStorageAdapter(SeedRules):
         self._forget_lines(ids)
         if not keep_history:
             self._log = [item for item in self._log if item.task_id not in ids]
-        age = self._clock.now().replace(tzinfo=None) - before
+        age = naive_now(self._clock) - before
         await _awaited(self._storage.cleanup_old_tasks(days=max(0, age // timedelta(days=1))))
         return len(doomed)
 

@@ -1,9 +1,8 @@
-"""Bring the schema of a file to the newest revision; the only user of alembic.
+"""Bring the schema of a file to the newest revision.
 
-Alembic and SQLAlchemy take a quarter of a second to import, and their dialect
-leaves a second DuckDB instance with nine threads behind. So they are imported
-only to upgrade: a file of the newest revision is recognised with one plain query,
-and a new one is made from the SQL that the migrations render to.
+A file of the newest revision is recognised with one plain query, and a new one is made
+from the SQL that the migrations render to. Only to upgrade, or to compare with the
+schema, is alembic imported: see :mod:`wopr.storage.duckdb.file.alchemy`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
@@ -25,12 +24,6 @@ from wopr.domain.errors import SchemaError
 from wopr.storage.duckdb.file.files import copy_database
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from alembic.config import Config
-    from sqlalchemy.engine import Connection
 
 log = logging.getLogger(__name__)
 
@@ -153,16 +146,16 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
 
 def upgrade(connection: duckdb.DuckDBPyConnection, target: str = "head") -> None:
     """Run the missing migrations on a connected file, all in one transaction."""
-    from alembic import command
+    from wopr.storage.duckdb.file import alchemy
 
-    _run(connection, lambda config: command.upgrade(config, target))
+    alchemy.upgrade(connection, directory(), target)
 
 
 def stamp(connection: duckdb.DuckDBPyConnection, revision: str) -> None:
     """Write into a connected file that it has the schema of ``revision``, changing nothing else."""
-    from alembic import command
+    from wopr.storage.duckdb.file import alchemy
 
-    _run(connection, lambda config: command.stamp(config, revision))
+    alchemy.stamp(connection, directory(), revision)
 
 
 def current(path: str | os.PathLike[str]) -> str | None:
@@ -173,7 +166,7 @@ def current(path: str | os.PathLike[str]) -> str | None:
         StorageFileError: It does not exist or can't be opened.
 
     """
-    with _plain(path) as connection:
+    with connected(path) as connection:
         return examine(connection).revision
 
 
@@ -185,40 +178,15 @@ def check(path: str | os.PathLike[str]) -> list[str]:
         StorageFileError: It does not exist or can't be opened.
 
     """
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
+    from wopr.storage.duckdb.file import alchemy
 
-    from wopr.storage.schema import metadata
-
-    with connected(path) as connection:
-        options = {"include_object": include_object, "compare_server_default": True}
-        context = MigrationContext.configure(connection, opts=options)
-        differences = [str(difference) for difference in compare_metadata(context, metadata)]
-        return differences + _view_differences(connection)
-
-
-def _view_differences(connection: Connection) -> list[str]:
-    from sqlalchemy import text
-
-    from wopr.storage.schema import VIEWS
-
-    rows = connection.execute(
-        text("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name")
-    )
-    found = {str(row[0]) for row in rows}
-    lacking = [f"view {name} is missing" for name in sorted(set(VIEWS) - found)]
-    return lacking + [f"view {name} is unknown" for name in sorted(found - set(VIEWS))]
+    with connected(path) as connection, alchemy.wrapped(connection) as inner:
+        return alchemy.differences(inner, include_object)
 
 
 @contextmanager
-def connected(path: str | os.PathLike[str]) -> Iterator[Connection]:
-    """Lock a file and give a SQLAlchemy connection to it, for alembic's own commands."""
-    with _plain(path) as connection, _alchemy(connection) as wrapped:
-        yield wrapped
-
-
-@contextmanager
-def _plain(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+def connected(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Lock a file that nobody has open, and connect to it as it is."""
     real = locate(path, create=False)
     lock = FileLock(real)
     lock.acquire()
@@ -228,41 +196,6 @@ def _plain(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     finally:
         lock.release()
-
-
-@contextmanager
-def _alchemy(connection: duckdb.DuckDBPyConnection) -> Iterator[Connection]:
-    """Give the same connection to SQLAlchemy: a second one could not have its configuration."""
-    from duckdb_sqlalchemy import ConnectionWrapper
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import StaticPool
-
-    engine = create_engine(
-        "duckdb://",
-        creator=lambda: ConnectionWrapper(connection.cursor()),
-        poolclass=StaticPool,
-    )
-    try:
-        with engine.connect() as wrapped:
-            yield wrapped
-    finally:
-        engine.dispose()
-
-
-def _run(connection: duckdb.DuckDBPyConnection, action: Callable[[Config], None]) -> None:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(directory()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    from sqlalchemy.exc import DBAPIError
-
-    with _alchemy(connection) as wrapped:
-        config.attributes["connection"] = wrapped
-        try:
-            action(config)
-        except DBAPIError as error:
-            raise (error.orig or error) from error
 
 
 def include_object(item: Any, name: str | None, kind: str, reflected: Any, other: Any) -> bool:

@@ -1,0 +1,67 @@
+"""Make an engine over a storage, and start it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from wopr.calls.registry import Registry
+from wopr.calls.snapshots import info_of
+from wopr.config.settings import Settings
+from wopr.domain.clock import Clock
+from wopr.engine.engine import Engine
+from wopr.engine.foreground import Foreground
+from wopr.executors.choice import Executors
+from wopr.running.surroundings import Surroundings
+
+
+def new_engine(
+    storage: Any,
+    registry: Registry,
+    clock: Clock,
+    rng: random.Random,
+    settings: Settings,
+    foreground: Foreground,
+) -> Engine:
+    """Return an engine for the event loop that runs; it is not started."""
+    storage = _adapted(storage, registry, clock)
+    executors = Executors(
+        settings.processes,
+        settings.process_max_tasks,
+        settings.process_memory_bytes,
+        clock,
+    )
+    loop = asyncio.get_running_loop()
+    around = Surroundings(registry, clock, rng, loop, executors, storage)
+    return Engine(
+        storage,
+        around,
+        foreground,
+        max_crashes=settings.max_crashes,
+        window=settings.window,
+    )
+
+
+async def whole_start(engine: Engine) -> None:
+    """Start the engine; if the caller gives up meanwhile, end the start and close again.
+
+    The file is opened in a thread, which nobody can call back.
+    """
+    starting = asyncio.ensure_future(engine.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if not starting.cancelled() and starting.exception() is None:
+            await engine.close()
+        raise
+
+
+def _adapted(storage: Any, registry: Registry, clock: Clock) -> Any:
+    """Return the storage itself, or an adapter around one that offers the seed's four calls."""
+    if hasattr(type(storage), "submit"):
+        return storage
+    from wopr.storage.seed.adapter import SeedStorageAdapter
+
+    return SeedStorageAdapter(storage, lambda record: info_of(record, registry), clock)

@@ -1,0 +1,151 @@
+"""Why a task stands where it stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from wopr.domain.clock import naive_now
+from wopr.domain.snapshot import parents_of
+from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.engine.engine import Engine
+from wopr.engine.pools.pool import Pool
+from wopr.ports.answers import Explanation, attempts
+
+_NAMED = 5
+"""How many of the tasks that it waits for an explanation names."""
+
+
+class Because(NamedTuple):
+    """A reason for programs, one of those that :class:`Explanation` lists, and one for people."""
+
+    reason: str
+    text: str
+
+
+class Explaining:
+    """Explains the tasks of one engine. Writes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def explain(self, record: TaskRecord) -> Explanation:
+        """Say why the task stands where it stands."""
+        because, ahead = await self._because(record)
+        return Explanation(record.id, record.status, *because, ahead)
+
+    async def _because(self, record: TaskRecord) -> tuple[Because, int]:
+        """Return why, and how many tasks start before it."""
+        if record.status in TERMINAL:
+            return await self._ended(record), 0
+        pool = self._engine.pool(record.category)
+        if record.id in pool.running:
+            text = f"Running: attempt {record.attempt} on worker {record.worker}."
+            return Because("running", text), 0
+        if record.status not in CLAIMABLE:
+            text = f"Attempt {record.attempt} is about to start, or its outcome is being stored."
+            return Because("starting", text), 0
+        if record.id in self._engine.dependents:
+            return Because("waiting for parents", await self._parents(record)), 0
+        return await self._waiting(record, pool)
+
+    async def _waiting(self, record: TaskRecord, pool: Pool) -> tuple[Because, int]:
+        now = naive_now(self._engine.shared.clock)
+        because = self._not_due(record, now) or self._held(record, pool)
+        if because is not None:
+            return because, 0
+        ahead = await self._engine.shared.storage.position(record, now)
+        return self._in_line(record, pool, now, ahead), ahead
+
+    async def _ended(self, record: TaskRecord) -> Because:
+        at = record.completed_at.replace(tzinfo=UTC).isoformat() if record.completed_at else "?"
+        text = f"It ended {record.status.value} at {at} after {attempts(record.attempt)}."
+        if record.status is TaskStatus.CANCELLED:
+            moves = await self._engine.shared.storage.history(record.id)
+            if moves and moves[-1].reason != Move.CANCEL.value:  # that would say nothing new
+                text += f" The reason: {moves[-1].reason}."
+        if record.error:
+            text += f" The last error: {record.error}"
+        return Because("ended", text)
+
+    def _not_due(self, record: TaskRecord, now: datetime) -> Because | None:
+        """Say why it could not start even if nothing else was waiting."""
+        if record.name not in self._engine.shared.registry.definitions:
+            return Because(
+                "unregistered",
+                f"No function is registered under the name '{record.name}' in the process that "
+                "owns the queue. It waits until one is: register it, or start the worker with the "
+                "module that does.",
+            )
+        if record.run_at is None or record.run_at <= now:
+            return None
+        seconds = (record.run_at - now).total_seconds()
+        due = f"due at {record.run_at.replace(tzinfo=UTC).isoformat()}, in {seconds:.1f} s"
+        if record.retry_count:
+            return Because(
+                "retrying",
+                f"Retry {record.retry_count} of {record.max_retries} is {due}. "
+                f"The last error: {record.error}",
+            )
+        return Because("delayed", f"It is {due}.")
+
+    def _held(self, record: TaskRecord, pool: Pool) -> Because | None:
+        """Say what an operator, or the foreground, holds back."""
+        pause = self._engine.controls.pause_of(record)
+        if pause is not None:
+            what = "its category" if pause.category is not None else "its name"
+            option = pause.category if pause.category is not None else f"--task {pause.task}"
+            return Because(
+                "paused",
+                f"Tasks of {what} are paused since {pause.since.isoformat()} ({pause.reason}). "
+                f"To go on: wopr resume {option}",
+            )
+        if pool.background and self._engine.shared.foreground.active:
+            return Because(
+                "foreground",
+                f"Category '{record.category}' is in the background, and something in the "
+                "foreground is being done now (queue.foreground()).",
+            )
+        if pool.holds:
+            return Because(
+                "limits", "The limits of its category are being changed; it starts after that."
+            )
+        return None
+
+    def _in_line(self, record: TaskRecord, pool: Pool, now: datetime, ahead: int) -> Because:
+        """Say what a due task waits for."""
+        if not pool.workers:
+            return Because(
+                "no workers",
+                f"Category '{record.category}' has no workers in the process that owns the queue: "
+                f"queue.start_workers('{record.category}', 4), or "
+                f"wopr worker module:queue -c {record.category}:4",
+            )
+        if not pool.accepting:
+            return Because("shutting down", "The queue is shutting down and starts nothing.")
+        limited = None if pool.gate is None else pool.gate.why(record, now)
+        if limited is not None:
+            return Because(
+                "limited", f"A limit holds it back: {limited}. `wopr limits list` shows all limits."
+            )
+        return Because(
+            "queued",
+            f"It is behind {ahead} tasks of category '{record.category}'; "
+            f"{len(pool.running)} of {len(pool.workers)} workers are busy.",
+        )
+
+    async def _parents(self, record: TaskRecord) -> str:
+        """Name the parents that a task waits for."""
+        parents = parents_of(record)
+        storage = self._engine.shared.storage
+        statuses = await storage.statuses(parents)
+        left = [one for one in parents if statuses.get(one) not in TERMINAL]
+        if not left:
+            return f"Its {len(parents)} parents have ended; it is about to be released."
+        known = await storage.get_many(left[:_NAMED])
+        names = [
+            f"{one} ({known[one].name}, {known[one].status.value})" for one in left if one in known
+        ]
+        more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
+        return f"It waits for {len(left)} of its {len(parents)} parents: {', '.join(names)}{more}."

@@ -1,0 +1,161 @@
+"""The SQL of every question that wopr itself asks, one constant each.
+
+It stands here and nowhere else above the storages, so that another dialect has one file to
+look at. What the constants ask are the tables and views that users can ask too
+(:meth:`wopr.TaskQueue.sql`); ``?`` and ``$1`` are parameters.
+"""
+
+from __future__ import annotations
+
+from wopr.domain.status import TERMINAL
+
+# -- flows --------------------------------------------------------------------
+
+FLOWS = "select * from flows order by created_at desc, flow_id desc limit ?"
+"""Which flows are there, and how far is each? The newest so many."""
+
+FLOW_TIMES = "select created_at, first_started_at, completed_at from flows where flow_id = ?::uuid"
+"""When was this flow enqueued, when did its first task start, when did its last one end?"""
+
+FLOW_MEMBERS = """
+select seq, id::varchar as id, name, status, attempt, waiting, completed_at, depends_on, options
+from tasks where flow_id = ?::uuid and seq > ? order by seq
+"""
+"""Which tasks has this flow, from a number on, without their payloads? Parents come first."""
+
+# -- what waits ---------------------------------------------------------------
+
+BACKLOG = """
+select category, priority, status, tasks, due, oldest_age_seconds
+from backlog order by category, priority desc, status
+"""
+"""What waits in each category and priority, and since when?"""
+
+LIVE_BY_CATEGORY = """
+with live as (
+    select
+        category,
+        status = 'started' as running,
+        coalesce(
+            status <> 'started' and waiting is not true and coalesce(run_at, created_at) <= $1,
+            false
+        ) as due,
+        case when depends_on is null then greatest(created_at, run_at) end as since
+    from tasks
+    where status in ('pending', 'started', 'retry')
+)
+select
+    category,
+    count(*) filter (not running),
+    count(*) filter (due),
+    count(*) filter (running),
+    coalesce(epoch(max($1 - since) filter (due)), 0)
+from live
+group by category
+order by category
+"""
+"""How many tasks of each category wait, are due and run at a moment, and how long is the oldest
+due? Seconds count for tasks that depend on no others."""
+
+DUE_BY_CATEGORY = """
+select category, count(*) as tasks, min(coalesce(run_at, created_at)) as oldest
+from tasks
+where status in ('pending', 'retry') and waiting is not true
+    and coalesce(run_at, created_at) <= ?
+group by category
+order by category
+"""
+"""How many tasks of each category are due at a moment, and since when is the oldest?"""
+
+# -- what there is ------------------------------------------------------------
+
+CATEGORIES = "select distinct category as value from tasks"
+"""Which categories have tasks?"""
+
+NAMES = "select distinct name as value from tasks"
+"""Which names do tasks have?"""
+
+MISSED_OCCURRENCES = "select name, missed from schedules order by created_at, name"
+"""How often did each schedule leave out occurrences that it had missed?"""
+
+# -- what was -----------------------------------------------------------------
+
+_TERMINAL = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
+
+ENDED_BEFORE = f"select count(*) from tasks where status in ({_TERMINAL}) and completed_at <= ?"  # noqa: S608 - our own words
+"""How many tasks ended at a moment or before it?"""
+
+NEWEST_TRANSITION = "select coalesce(max(seq), 0) from transitions"
+"""What is the number of the newest transition? 0: there is none."""
+
+HISTORY_IN_NUMBERS = """
+with adds as (  -- of a slice of tasks; the log knows names that a cleanup has deleted
+    select
+        moves.task_id,
+        moves.seq,
+        coalesce(tasks.name, data ->> '$.name') as name,
+        coalesce(tasks.category, data ->> '$.category') as category,
+        case
+            when contains(data, '"depends_on":') and data ->> '$.depends_on' is not null then null
+            when contains(data, '"run_at":')
+            then greatest(occurred_at, (data ->> '$.run_at')::timestamp)
+            else occurred_at
+        end as due_at
+    from transitions as moves
+    left join tasks on tasks.id = moves.task_id
+    where from_status is null and moves.seq > $1 and moves.seq <= $2 and reason <> 'save_task'
+),
+told as (
+    select
+        adds.name,
+        adds.category,
+        adds.seq,
+        adds.due_at,
+        moves.task_id,
+        moves.attempt,
+        moves.occurred_at,
+        moves.reason,
+        coalesce(from_status = 'started', false) as ran,
+        case
+            when from_status is null then 'enqueued'
+            when to_status = 'started' then 'started'
+            when to_status = 'success' then 'succeeded'
+            when to_status = 'retry' then 'retrying'
+            when to_status in ('failed', 'cancelled') then to_status
+            when from_status = 'failed' then 'renewed'
+            when from_status = 'started' and reason = 'worker lost' then 'recovered'
+            when from_status = 'started' then 'interrupted'
+        end as event
+    from transitions as moves
+    join adds on adds.task_id = moves.task_id
+    where moves.seq > $1 and moves.seq <= $3 and reason <> 'save_task'
+),
+timed as (
+    select
+        *,
+        epoch(case
+            when event = 'started' then case when attempt = 1 then occurred_at - due_at end
+            when ran and event not in ('interrupted', 'recovered') and reason <> 'crash loop'
+            then occurred_at - max(case when event = 'started' then occurred_at end)
+                over (partition by task_id, attempt)
+        end) as seconds
+    from told
+)
+select
+    name,
+    category,
+    event,
+    ran,
+    count(*),
+    histogram(case when seconds < 0 then 0 else seconds end, $4::double[]),
+    sum(case when seconds < 0 then 0 else seconds end)
+from timed
+where event is not null and name is not null
+group by name, category, event, ran
+order by min(seq)
+"""
+"""What happened to the tasks of each name and category, how often, and how long did it take?
+
+$1, $2: the slice, by the number of a task's first transition. $3: the newest to count.
+$4: the upper bounds of the histogram.
+"""

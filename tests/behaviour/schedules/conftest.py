@@ -1,0 +1,17 @@
+"""Queues whose schedules fire when the test says what time it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.queues import DuckDBHome, Home, MemoryStorage, SeedHome
+
+
+@pytest.fixture(params=["duckdb", "four-calls"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """Return a place that queues can be opened on, one after the other."""
+    if request.param == "duckdb":
+        return DuckDBHome(tmp_path / "tasks.duckdb")
+    return SeedHome(MemoryStorage())
