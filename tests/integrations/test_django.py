@@ -388,7 +388,7 @@ for _ in range(TIMES):  # closed in between, it opens the file again
     sync.close()
     sync(queue.start_workers)
     result = greet.enqueue("Ada")
-    sync(queue.wait, result.id, timeout=PATIENCE)
+    sync(queue.wait, result.id, timeout=60)
     result.refresh()
     print(result.return_value)
 """

@@ -144,7 +144,7 @@ def greet(name):
 
 @app.get("/")
 def root():
-    return wopr(wopr(greet.enqueue, "Ada").result, timeout=PATIENCE)
+    return wopr(wopr(greet.enqueue, "Ada").result, timeout=60)
 
 @app.get("/later")
 def later():
