@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_a_sample_is_spread_over_all_files(source: Path) -> None:
 
 
 def test_it_ends_its_worker_when_it_is_stopped(source: Path, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell ignores it
     process = subprocess.Popen(
         [str(BIN / "wopr"), "demo", "-d", str(tmp_path / "demo.duckdb")],
         cwd=tmp_path,
@@ -99,12 +101,13 @@ def test_it_ends_its_worker_when_it_is_stopped(source: Path, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     with process:
         for line in process.stdout:
             if "scan" in line:
                 break
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     assert 130 == process.returncode
     assert doctor.check(tmp_path / "demo.duckdb").clean  # nobody has it open any more

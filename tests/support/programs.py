@@ -28,7 +28,7 @@ def run(
     cwd: Path,
     *,
     env: dict[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` in ``cwd`` and return it with its output, whatever its exit code."""
     return subprocess.run(
@@ -48,7 +48,7 @@ def run_ok(
     cwd: Path,
     *,
     env: dict[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 120,
 ) -> str:
     """Run ``command``, show all it said when it fails, and return its standard output."""
     done = run(command, cwd, env=env, timeout=timeout)

@@ -20,7 +20,7 @@ from faults.crash.nursery import Series, Totals, Zygote, zygote
 from support.paths import ROOT
 from wopr.config.crashpoint import POINTS
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]  # each wait has a limit of its own
 
 RANDOM_SERIES = 8
 RANDOM_KILLS = 17
