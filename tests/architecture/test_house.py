@@ -57,12 +57,16 @@ def folders(top: str, *, deep: set[str]) -> set[str]:
 def test_the_map_names_the_rooms_that_there_are() -> None:
     there = folders("src/wopr", deep={"engine", "storage"})
     there.add("storage/duckdb/file")
-    assert there | {"scheduler.py", "periodic.py"} == rooms_of("The map")
+    told = rooms_of("The map")
+    wrong = sorted((there | {"scheduler.py", "periodic.py"}) ^ told)
+    assert wrong == [], f"the map of CONTRIBUTING.md and src/wopr differ by {wrong}"
 
 
 def test_the_table_of_tests_names_the_folders_that_there_are() -> None:
     there = folders("tests", deep={"storage", "behaviour", "faults"})
-    assert there == {name.removeprefix("tests/") for name in rooms_of("How the tests are shelved")}
+    told = {name.removeprefix("tests/") for name in rooms_of("How the tests are shelved")}
+    wrong = sorted(there ^ told)
+    assert wrong == [], f"the table of tests in CONTRIBUTING.md and tests/ differ by {wrong}"
 
 
 def test_the_map_names_the_rooms_that_come_next() -> None:
@@ -99,7 +103,8 @@ def test_every_face_is_under_the_contract_that_they_do_not_call_each_other() -> 
         for node in source.tree.body
         if isinstance(node, ast.ClassDef) and "Face" in map(dotted, node.bases)
     }
-    assert faces == set(CONTRACTS["faces"]["modules"])
+    wrong = sorted(faces ^ set(CONTRACTS["faces"]["modules"]))
+    assert wrong == [], f"contract 'faces' in pyproject.toml and the faces differ by {wrong}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
