@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 Verb = Callable[..., Awaitable[Any]]
 
 
+ACCEPTING_TURNS = 4
+"""Of the event loop: accept, make the transport, tell it that it is made, start the handler."""
+
+
 class Server:
     """Listens beside the database file for as long as this process owns it."""
 
@@ -59,10 +63,11 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening and drop the clients; what they wait for ends in an error there."""
-        if self._server is None:
+        server, self._server = self._server, None
+        if server is None:
             return
-        self._server.close()
-        self._server = None
+        await self._accept_no_more(server)
+        server.close()
         connections = dict(self._connections)
         for task in connections:
             task.cancel()
@@ -72,6 +77,19 @@ class Server:
         await asyncio.sleep(0)  # which ends in the next turn of the loop
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+    @staticmethod
+    async def _accept_no_more(server: asyncio.Server) -> None:
+        """Let a connection that has just been accepted get as far as :meth:`_connected`.
+
+        If the server was closed in between, asyncio would leave its socket open
+        (https://github.com/python/cpython/issues/109564), and the client waiting.
+        """
+        loop = asyncio.get_running_loop()
+        for listener in server.sockets:
+            loop.remove_reader(listener.fileno())
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
