@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -67,6 +68,16 @@ class IdFactory:
             self._head = f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7"
         tail = f"{random.getrandbits(62) | 1 << 63:x}"
         return f"{self._head}{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+
+
+def new_identity() -> bytes:
+    """Return 16 bytes that name something for ever, such as a database."""
+    return secrets.token_bytes(16)
+
+
+def salt() -> int:
+    """Return a number of 63 bits that nobody can guess."""
+    return secrets.randbits(63)
 
 
 def boot_id() -> str:

@@ -1,0 +1,1 @@
+"""The journal: acknowledged changes in one synced append, before DuckDB has them."""

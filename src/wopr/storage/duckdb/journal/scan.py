@@ -1,0 +1,125 @@
+"""Read the segments that an earlier process left, and judge what is off about them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wopr.domain.errors import StorageFileError
+from wopr.storage.duckdb.journal.format import (
+    GROUP_MAGIC,
+    START,
+    BadHeaderError,
+    Group,
+    Header,
+    is_begun,
+    unpack_group,
+    unpack_header,
+)
+
+SUFFIX = ".journal-"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A segment as it was found."""
+
+    path: Path
+    size: int
+    header: Header | None
+    """``None`` if it is blank: prepared and never used."""
+    end: int = START
+    """Behind the last group that is whole."""
+    last: int = 0
+    """Position of the last record there."""
+    torn: bool = False
+    """Whether a group begins at ``end`` that is not whole."""
+    later: bool = False
+    """Whether a whole group lies behind it: then what is between them was damaged."""
+
+
+def segments(database: Path) -> list[Path]:
+    """Return the files of the journal of a database, in the order of their names."""
+    pattern = re.compile(re.escape(database.name + SUFFIX) + r"(\d+)")
+    found = (pattern.fullmatch(entry.name) for entry in os.scandir(database.parent))
+    numbers = sorted(int(match[1]) for match in found if match)
+    return [database.with_name(f"{database.name}{SUFFIX}{number}") for number in numbers]
+
+
+def examine(path: Path) -> Found:
+    """Read all of a segment.
+
+    Raises:
+        StorageFileError: Its header is damaged or of a newer wopr, or its end was cut off.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return Found(path, 0, None)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            try:
+                header = unpack_header(content[:START])
+            except BadHeaderError as error:
+                if error.blank:
+                    return Found(path, size, None)
+                raise _bad_header(path, str(error)) from error
+            if size < header.size:
+                raise _bad_header(path, f"it was cut from {header.size} to {size} bytes")
+            end, last = START, header.first - 1
+            for _, end, last in _walk(content, header):  # noqa: B007 - the last one counts
+                pass
+            later = any(group.first > last for group in _behind(content, header, end))
+            torn = later or is_begun(header, content, end)
+            return Found(path, size, header, end, last, torn, later)
+
+
+def groups(found: Found, limit: int) -> Iterator[Group]:
+    """Give the groups of a segment in order, up to the byte ``limit``."""
+    if found.header is None or found.size == 0:
+        return
+    with (
+        found.path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        for group, end, _ in _walk(content, found.header):
+            if end > limit:
+                return
+            yield group
+
+
+def _walk(content: mmap.mmap, header: Header) -> Iterator[tuple[Group, int, int]]:
+    """Give each group that follows the one before, where it ends, and its last position."""
+    at, first, checksum = START, header.first, 0
+    while True:
+        found = unpack_group(header, content, at)
+        if found is None:
+            return
+        group, own, before, at = found
+        if group.first != first or before != checksum:
+            return
+        first, checksum = group.last + 1, own
+        yield group, at, group.last
+
+
+def _behind(content: mmap.mmap, header: Header, start: int) -> Iterator[Group]:
+    """Give every whole group that begins anywhere behind ``start``."""
+    at = content.find(GROUP_MAGIC, start)
+    while at >= 0:
+        found = unpack_group(header, content, at)
+        if found is not None:
+            yield found[0]
+        at = content.find(GROUP_MAGIC, at + 1)
+
+
+def _bad_header(path: Path, why: str) -> StorageFileError:
+    name = path.name.rsplit(SUFFIX, 1)[0]
+    return StorageFileError(
+        f"The journal {path} can't be read: {why}. It may hold changes of tasks that {name} does "
+        f"not have yet, so nothing was opened and nothing was changed. If a newer wopr wrote it, "
+        f"start that one. If the disk damaged it, restore a backup; to go on without what only "
+        f"this file holds: wopr db accept -d {name}"
+    )
