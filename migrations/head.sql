@@ -449,4 +449,15 @@ CREATE TABLE task_logs (
 
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
 
+-- Running upgrade 0003 -> 0004
+
+CREATE TABLE refused_records (
+    position BIGINT NOT NULL,
+    record VARCHAR NOT NULL,
+    error VARCHAR NOT NULL,
+    refused_at TIMESTAMP WITHOUT TIME ZONE NOT NULL
+);
+
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
 COMMIT;

@@ -14,7 +14,7 @@ from support.programs import BIN, run
 from support.queues import PATIENCE
 from wopr.demo.proof import prove
 from wopr.demo.run import python_files
-from wopr.storage.duckdb.file import doctor
+from wopr.storage.duckdb import doctor
 
 
 @pytest.fixture

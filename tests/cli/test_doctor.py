@@ -12,8 +12,9 @@ import pytest
 from support.commands import Database
 from support.queues import PATIENCE
 from wopr import TaskQueue, current_task
-from wopr.domain.errors import StorageFileError
-from wopr.storage.duckdb.file import doctor
+from wopr.domain.errors import StorageError, StorageFileError
+from wopr.storage.duckdb import doctor, examination, wide
+from wopr.storage.duckdb.examination import Examination
 
 OTHER = "f0000000-0000-7000-8000-000000000000"  # sorts last, also where the sign bit decides
 
@@ -167,31 +168,46 @@ def test_an_unknown_status_is_found(database: Database) -> None:
     assert "unreadable" in kinds(damage(database.path, statement, id=database.failed))
 
 
-def test_a_number_given_twice_is_found(database: Database) -> None:
+@pytest.mark.parametrize("most", [1, 2, 20_000])
+def test_a_number_given_twice_is_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(wide, "MOST", most)  # rows are read by their numbers, so many at a time
     problems = damage(
         database.path,
         "update transitions set task_id = $other, seq = "
         "(select min(seq) from transitions) where task_id = $id",
         "delete from tasks where id = $id",
-        "update meta set value = (select max(seq) from transitions)",
         other=OTHER,
         id=database.delayed,
     )
-    assert {"duplicate seq", "no row"} == set(kinds(problems))
+    assert ["duplicate seq", "no row"] == sorted(kinds(problems))
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "delete from meta where key = 'folded'",
-        "insert into meta values ('folded', '7')",
-        "update meta set value = 'many' where key = 'folded'",
+        "delete from meta where key = 'seq'",
+        "update meta set value = '1' where key = 'seq'",
+        "update meta set value = 'many' where key = 'seq'",
     ],
 )
-def test_a_broken_watermark_is_found(database: Database, statement: str) -> None:
-    found = kinds(damage(database.path, statement))
-    assert found
-    assert {"watermark", "unreadable"} >= set(found)
+def test_a_highest_number_that_is_wrong_is_found(database: Database, statement: str) -> None:
+    assert ["seq"] == kinds(damage(database.path, statement))
+
+
+def test_a_record_that_was_set_aside_is_found(database: Database) -> None:
+    problems = damage(
+        database.path,
+        "insert into refused_records values (7, 'text', 'no UUID', timestamp '2030-01-01')",
+    )
+    assert ["refused record"] == kinds(problems)
+
+
+@pytest.mark.parametrize("key", ["applied", "journal"])
+def test_a_file_that_forgot_its_journal_is_refused(database: Database, key: str) -> None:
+    with pytest.raises(StorageFileError, match="does not say any more"):
+        damage(database.path, f"delete from meta where key = '{key}'")
 
 
 def test_two_live_tasks_with_one_key_are_found(database: Database) -> None:
@@ -231,9 +247,9 @@ def test_ranges_of_ids_together_cover_every_task(
                 await handle.result(timeout=PATIENCE)
 
     asyncio.run(fill())
-    monkeypatch.setattr(doctor, "_RANGE", 7)
-    monkeypatch.setattr(doctor, "_FETCH", 2)
-    monkeypatch.setattr(doctor, "_SEQS", 10)
+    monkeypatch.setattr(examination, "_RANGE", 7)
+    monkeypatch.setattr(wide, "MOST", 2)
+    monkeypatch.setattr(examination, "_SEQS", 10)
     seen: list[tuple[int, int]] = []
     report = doctor.check(path, progress=lambda done, total: seen.append((done, total)))
     assert ([], 50, 150) == (report.problems, report.tasks, report.transitions)
@@ -285,3 +301,42 @@ def test_progress_of_ended_and_interrupted_attempts_is_in_the_log(tmp_path: Path
         ("cancelled", 33.0, "third"),
         ("pending", 0.0, ""),
     ] == rows
+
+
+def test_with_all_memory_too_little_it_says_so_and_finds_no_damage(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    opening = doctor.open_settled
+
+    def opened(path: Path, *, memory_limit: str) -> Any:
+        tried.append(memory_limit)
+        return opening(path, memory_limit=memory_limit)
+
+    def greedy(self: object) -> None:
+        raise duckdb.OutOfMemoryException("Out of Memory Error: no room")
+
+    monkeypatch.setattr(doctor, "open_settled", opened)
+    monkeypatch.setattr(doctor, "physical", lambda: 500_000_000)
+    monkeypatch.setattr(Examination, "_check_tasks", greedy)
+    with pytest.raises(StorageError, match="400MB of memory are too little") as caught:
+        doctor.check(database.path)
+    assert "Nothing is known to be wrong" in str(caught.value)
+    assert ["200MB", "400MB"] == tried
+
+
+def test_rows_that_need_more_memory_are_read_with_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    plain = Examination._check_tasks
+
+    def greedy(self: Examination) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: no room")
+        plain(self)
+
+    monkeypatch.setattr(Examination, "_check_tasks", greedy)
+    report = doctor.check(database.path)
+    assert (True, 3, 2) == (report.clean, report.tasks, len(tries))

@@ -1,4 +1,4 @@
-"""Everything that an operator and callers may do, at random, while commits fail now and then.
+"""Everything that an operator and callers may do, at random, while the disk fails now and then.
 
 Nobody can say what exactly happens. What must hold in any case is checked: limits are kept,
 every task ends, each transition is told once, and nothing is counted that is over.
@@ -7,6 +7,7 @@ every task ends, each transition is told once, and nothing is counted that is ov
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import random
 from collections import Counter
@@ -23,7 +24,9 @@ from wopr import OnParentFailure, StorageError, TaskEvent, TaskPriority, TaskQue
 from wopr.config.settings import Settings
 from wopr.engine.pools.pool import Pool
 from wopr.queue.queue import inside
-from wopr.storage.duckdb.writer import Writer
+from wopr.storage.duckdb import applied, disk, folding
+from wopr.storage.duckdb.journal import segments
+from wopr.storage.duckdb.journal.format import GROUP_MAGIC
 
 STEPS = 90
 LIVES = 2
@@ -33,19 +36,29 @@ FULL = "could not write all bytes: No space left on device"
 
 
 class Disk:
-    """Lets some of the commits fail."""
+    """Lets some of the writes of the journal fail, and some of the transactions of the tables."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> None:
         self.fails = 0.0
-        """The share of commits that fail."""
-        append = Writer._append
+        """The share of those that fail."""
+        write, apply = disk.writer, applied._apply
 
-        def failing(writer: Writer, batch: list[Any]) -> None:
-            if any(write.logs for write in batch) and rng.random() < self.fails:
+        def failing_write(descriptor: int, content: bytes, offset: int) -> None:
+            group = content[: len(GROUP_MAGIC)] == GROUP_MAGIC
+            if group and rng.random() ** 2 < self.fails:  # each is tried once more by itself
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(descriptor, content, offset)
+
+        def failing_apply(*arguments: Any) -> None:
+            if rng.random() < self.fails:
                 raise duckdb.TransactionException(FULL)
-            append(writer, batch)
+            apply(*arguments)
 
-        monkeypatch.setattr(Writer, "_append", failing)
+        monkeypatch.setattr(disk, "writer", failing_write)
+        monkeypatch.setattr(applied, "_apply", failing_apply)
+        monkeypatch.setattr(folding, "BACK_OFF_SECONDS", 0.01)
+        monkeypatch.setattr(segments, "FIRST_BYTES", 8192)
+        monkeypatch.setattr(segments, "SEGMENT_BYTES", 8192)
 
 
 class Stress:
@@ -148,7 +161,13 @@ class Stress:
         what = self.rng.choice([{"category": "default"}, {"task": "work"}])
         await queue.pause(**what)
         await self._pass_time(queue)
-        await queue.resume(**what)
+        while True:
+            try:
+                await queue.resume(**what)
+            except StorageError:
+                assert self.disk.fails  # nothing has changed
+            else:
+                break
 
     async def _fail(self, queue: TaskQueue) -> None:
         self.disk.fails = self.rng.choice([0.0, 0.0, 0.3])
@@ -178,6 +197,7 @@ class Stress:
                     self.each = limit.concurrency
             await queue.start_workers("default", WORKERS)
             await self._do(queue, self.rng.choices(actions, weights, k=STEPS))
+            self.disk.fails = 0.0
             await self._limit_to(queue, 4, 2, None)  # from now on nothing is counted anew
             self.disk.fails = 0.3
             await self._do(queue, self.rng.choices(actions[:3], [8, 1, 3], k=STEPS // 3))

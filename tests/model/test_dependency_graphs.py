@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.queues import PATIENCE
 from wopr import OnParentFailure, ResultOf, Settings, TaskHandle, TaskQueue, TaskStatus
-from wopr.storage.duckdb.file.doctor import check
+from wopr.storage.duckdb.doctor import check
 
 
 @dataclass(frozen=True)

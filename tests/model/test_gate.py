@@ -12,6 +12,7 @@ import pytest
 from wopr.domain.limits import Limit, Meter
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
+from wopr.engine.memory import Memory
 from wopr.engine.pools.gate import Gate
 from wopr.engine.pools.lanes import Lanes
 
@@ -186,3 +187,40 @@ def test_a_task_that_was_claimed_under_other_limits_counts_when_it_starts() -> N
     assert gate.pop(NOON) is None
     gate.leave(meters)
     assert gate.pop(NOON) is not None
+
+
+def test_it_takes_no_more_bytes_out_of_the_lanes_than_it_may() -> None:
+    memory = Memory(1_000_000)
+    lanes = Lanes(memory=memory)
+    limits = [Limit(category="default", key="tenant", concurrency=1)]
+    gate = Gate(lanes, limits, lambda record: json.loads(record.kwargs), 10_000)
+    first = numbered(1, tenant="a")
+    lanes.push(first, NOON)
+    assert gate.pop(NOON) is first
+    for seq in range(2, 200):  # of the same tenant, so they wait for it
+        if not lanes.push(numbered(seq, tenant="a", text="x" * 10_000), NOON):
+            break
+        assert gate.pop(NOON) is None
+    held = len(list(gate.records()))
+    assert 40 < held < 90
+    assert 0 < lanes.qsize() < 50
+    assert 0 < memory.free
+
+    gate.leave(gate.take(first))
+    second = gate.pop(NOON)
+    assert second is not None
+    assert 2 == second.seq
+    for record in gate.empty():
+        lanes.add_paged(record, NOON)
+    while lanes.pop() is not None:
+        pass
+    assert 1_000_000 == memory.free
+
+
+def test_a_task_that_is_larger_than_all_memory_passes() -> None:
+    lanes = Lanes(memory=Memory(1_000))
+    limits = [Limit(category="default", key="tenant", concurrency=1)]
+    gate = Gate(lanes, limits, lambda record: json.loads(record.kwargs), 10_000)
+    for seq in (1, 2):
+        lanes.add_paged(numbered(seq, tenant=seq, text="x" * 10_000), NOON)
+    assert [1, 2] == [record.seq for _ in range(2) if (record := gate.pop(NOON)) is not None]

@@ -300,8 +300,8 @@ class Machine(RuleBasedStateMachine):
     def _abandon(self) -> None:
         """End as a killed process does: nothing is settled, folded or moved into the file.
 
-        The log of the database stays beside it. A copy of the open file would not do:
-        closing it would give away the lock that DuckDB has on it.
+        The journal stays beside it. A copy of the open file would not do: closing it would
+        give away the lock that DuckDB has on it.
         """
         access = inside(self.queue).access
         pools = list(access.pools.values())
@@ -318,12 +318,13 @@ class Machine(RuleBasedStateMachine):
             await asyncio.gather(*others, return_exceptions=True)
 
         self.loop.run_until_complete(gone())
-        storage._writer._settle_down = lambda: 0.0
-        storage._writer.stop()
+        storage._journal.stop()
+        storage._folding._finish = lambda: None
+        storage._folding.stop()
         storage._reader.close()
         storage._people.close()
-        storage._opened.close(checkpoint=False)
-        storage._opened = None
+        storage._started.abandon()
+        storage._started = None
         self.orders.clear()
 
     def _check_file(self, *, whole: bool) -> None:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support.queues import DuckDBHome, SteppableClock
+from support.queues import DuckDBHome, SteppableClock, files_beside
 from wopr import Misfire, Overlap, Settings, TaskQueue
 
 BEGIN = datetime(2029, 12, 31, 23, 30, tzinfo=UTC)
@@ -83,10 +83,8 @@ def declared(home: DuckDBHome, clock: SteppableClock) -> TaskQueue:
 
 
 def renamed(home: DuckDBHome, name: str) -> DuckDBHome:
-    for suffix in ("", ".wal"):
-        old = home.path.with_name(home.path.name + suffix)
-        if old.exists():
-            old.rename(home.path.with_name(name + suffix))
+    for old in [home.path, *files_beside(home.path)]:
+        old.rename(home.path.with_name(name + old.name[len(home.path.name) :]))
     return DuckDBHome(home.path.with_name(name))
 
 

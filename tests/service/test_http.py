@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from support.queues import PATIENCE, Gate, until
 from wopr import InvalidCallError, StorageError, TaskQueue
 from wopr.service import health, http, metrics
 from wopr.service.http import HealthServer, parse_address
-from wopr.storage.duckdb import reads
+from wopr.storage.duckdb import applied, folding, reads
 from wopr.storage.duckdb.file.opening import OpenedDatabase
-from wopr.storage.duckdb.writer import Writer
 
 FATAL = duckdb.FatalException("FATAL Error: database has been invalidated")
 
@@ -113,17 +112,32 @@ async def test_it_is_not_ready_while_it_drains(queue: TaskQueue) -> None:
 # -- a storage that is broken -------------------------------------------------------
 
 
+def before_reads(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
+    """Do something before each read of a task, or of the status of some."""
+
+    def patched(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*arguments: Any) -> Any:
+            do()
+            return read(*arguments)
+
+        return reading
+
+    for name in ("get", "statuses"):
+        monkeypatch.setattr(reads, name, patched(getattr(reads, name)))
+
+
 async def test_an_invalidated_database_is_never_healthy(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH", 0.0)
-    reopen, append = OpenedDatabase.reopen, Writer._append
+    monkeypatch.setattr(folding, "BACK_OFF_SECONDS", 0.01)
+    reopen, apply = OpenedDatabase.reopen, applied._apply
 
     def out_of_reach(opened: OpenedDatabase) -> None:
         opened.disconnect()
         raise duckdb.IOException("IO Error: the disk is not there")
 
-    def invalidated(writer: Writer, batch: list[Any]) -> None:
+    def invalidated(*arguments: Any) -> None:
         raise FATAL
 
     async with queue, served(queue) as (_, client):
@@ -131,9 +145,10 @@ async def test_an_invalidated_database_is_never_healthy(
         kept = await queue.enqueue("greet", ("ada",))
         await queue.wait(kept.id, timeout=PATIENCE)
         monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
-        monkeypatch.setattr(Writer, "_append", invalidated)
+        monkeypatch.setattr(applied, "_apply", invalidated)
+        await queue.enqueue("greet", ("bob",))  # the journal takes it
         with pytest.raises(StorageError):
-            await queue.enqueue("greet", ("bob",))
+            await queue.get_tasks()
 
         for _ in range(3):
             answer = await client.get("/health")
@@ -143,7 +158,7 @@ async def test_an_invalidated_database_is_never_healthy(
         assert (503, "not ready") == (answer.status_code, answer.json()["status"])
 
         monkeypatch.setattr(OpenedDatabase, "reopen", reopen)
-        monkeypatch.setattr(Writer, "_append", append)
+        monkeypatch.setattr(applied, "_apply", apply)
 
         async def status() -> int:
             return (await client.get("/health")).status_code
@@ -156,14 +171,13 @@ async def test_a_fatal_error_that_nobody_saw_yet_is_seen(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH", 0.0)
-    get, broken = reads.get, True
+    broken = True
 
-    def read(cursor: Any, task_id: str) -> Any:
+    def invalidated() -> None:
         if broken:
             raise FATAL
-        return get(cursor, task_id)
 
-    monkeypatch.setattr(reads, "get", read)
+    before_reads(monkeypatch, invalidated)
     async with queue, served(queue) as (_, client):
         answer = await client.get("/health")
         assert 503 == answer.status_code
@@ -220,14 +234,12 @@ async def test_many_questions_ask_the_storage_once(
 ) -> None:
     monkeypatch.setattr(health, "FRESH", PATIENCE)
     asked = 0
-    get = reads.get
 
-    def read(cursor: Any, task_id: str) -> Any:
+    def count() -> None:
         nonlocal asked
         asked += 1
-        return get(cursor, task_id)
 
-    monkeypatch.setattr(reads, "get", read)
+    before_reads(monkeypatch, count)
     async with queue, served(queue) as (_, client):
         answers = await asyncio.gather(*(client.get("/health") for _ in range(20)))
     assert {200} == {answer.status_code for answer in answers}

@@ -6,11 +6,14 @@ code of the judged would share its errors. Only the fold is the package's own.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -19,7 +22,9 @@ from wopr.domain.fold import apply
 from wopr.domain.status import TRANSITIONS, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
+from wopr.storage.duckdb.journal.scan import segments
 from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, record_from_add, transition_from_row
+from wopr.storage.duckdb.start import open_settled
 
 EDGES = {
     (None if before is None else before.value, after.value)
@@ -49,16 +54,17 @@ def audit(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
     """Check the file at ``path``, which nobody may have open.
 
     Args:
-        path: of the database; its log is read too, and nothing is written.
-        whole: whether ``tasks`` has to be up to date, as after a clean end.
+        path: of the database. Nothing changes there: what its journal holds is brought into
+            a copy.
+        whole: whether all of it has to be in the tables, as after a clean end.
         deleted: the ids of tasks that have no row any more, but perhaps a history.
     """
     found = Audit()
-    with duckdb.connect(str(path), read_only=True, config={"threads": 1}) as connection:
-        rows = connection.execute(f"select {', '.join(COLUMNS)} from tasks").fetchall()
-        logs = connection.execute(
-            f"select {TRANSITION_COLUMNS} from transitions order by seq"
-        ).fetchall()
+    rows, logs, refused = _content(path)
+    for position in refused:
+        found.say(f"DuckDB refused record {position} of the journal")
+    if whole and segments(path):
+        found.say("it was not closed: its journal lies beside it")
     for row in rows:
         record = TaskRecord.from_row(row)
         if record.id in found.rows:
@@ -76,6 +82,27 @@ def audit(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
     for task_id in found.rows.keys() - found.logs.keys():
         found.say(f"task {task_id} has a row but no history")
     return found
+
+
+def _content(path: Path) -> tuple[list[Any], list[Any], list[int]]:
+    """Return tasks, transitions and the positions of refused records."""
+    with contextlib.ExitStack() as stack:
+        if segments(path):
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=path.parent)))
+            for one in path.parent.glob(f"{path.name}*"):
+                if one.is_file():
+                    shutil.copyfile(one, folder / one.name)
+            path = folder / path.name
+            open_settled(path).close()
+        connection = stack.enter_context(
+            duckdb.connect(str(path), read_only=True, config={"threads": 1})
+        )
+        rows = connection.execute(f"select {', '.join(COLUMNS)} from tasks").fetchall()
+        logs = connection.execute(
+            f"select {TRANSITION_COLUMNS} from transitions order by seq"
+        ).fetchall()
+        refused = connection.execute("select position from refused_records").fetchall()
+    return rows, logs, [position for (position,) in refused]
 
 
 def _check_chain(found: Audit, task_id: str, transitions: list[Transition]) -> None:
@@ -136,7 +163,7 @@ def clean(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
 
 def doctor(path: Path) -> None:
     """Run the package's own doctor; fail with all that it finds."""
-    from wopr.storage.duckdb.file.doctor import check
+    from wopr.storage.duckdb.doctor import check
 
     report: Any = check(path)
     problems: Iterable[Any] = report.problems

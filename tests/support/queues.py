@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from wopr import TaskInfo, TaskQueue, TaskStatus
 from wopr.queue.queue import inside
+from wopr.storage.duckdb.journal.scan import segments
 
 PATIENCE = 60.0
 """Seconds after which a wait for something that must happen gives up; never reached in time."""
@@ -118,6 +119,12 @@ class AsyncMemoryStorage(MemoryStorage):
         return super().cleanup_old_tasks(**kwargs)
 
 
+def files_beside(path: Path) -> list[Path]:
+    """Return what belongs to an open database: DuckDB's log, and then the journal."""
+    log = path.with_name(f"{path.name}.wal")
+    return [one for one in [log, *segments(path)] if one.exists()]
+
+
 class DuckDBHome:
     """Queues over one DuckDB file, one after the other."""
 
@@ -136,11 +143,10 @@ class DuckDBHome:
         """Return what a SIGKILL at this moment would leave; ``queue`` itself goes on."""
         image = self.path.with_name(f"crashed-{self.path.name}")
 
-        def copy(_: object) -> None:  # in the writer's thread, so that nothing is written meanwhile
-            for suffix in ("", ".wal"):
-                source = self.path.with_name(self.path.name + suffix)
-                if source.exists():
-                    shutil.copyfile(source, image.with_name(image.name + suffix))
+        def copy(_: object) -> None:  # in the thread that folds: only the journal grows meanwhile
+            for source in [self.path, *files_beside(self.path)]:
+                suffix = source.name[len(self.path.name) :]
+                shutil.copyfile(source, image.with_name(image.name + suffix))
 
         await asyncio.wrap_future(queue.storage.in_writer(copy))
         return DuckDBHome(image)

@@ -94,7 +94,7 @@ class Access:
             self._storage = (
                 self._factory()
                 if self._factory is not None
-                else open_storage(self.database, self._settings.memory_limit)
+                else open_storage(self.database, self._settings)
             )
         return self._storage
 

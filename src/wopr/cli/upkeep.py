@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
+from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock, naive_now
 from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
@@ -79,13 +80,15 @@ def cleanup(
 
 def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Give the space of deleted tasks back to the disk. Needs the file for itself."""
-    from wopr.storage.duckdb.file.compact import compact as run
+    from wopr.storage.duckdb.compact import compact as run
 
     require_file(database)
     with bars(hidden=as_json, counted=False) as progress:
         bar = progress.add_task("Compacting", total=None)
         before, after = run(
-            database, lambda message: progress.update(bar, description=message.rstrip("."))
+            database,
+            lambda message: progress.update(bar, description=message.rstrip(".")),
+            memory_limit=Settings().memory_limit,
         )
     if as_json:
         document({"bytes_before": before, "bytes_after": after})
@@ -99,7 +102,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check that every task is what its history says. Needs the file for itself."""
-    from wopr.storage.duckdb.file.doctor import check as examine
+    from wopr.storage.duckdb.doctor import check as examine
 
     require_file(database)
     with bars(hidden=as_json) as progress:
@@ -108,7 +111,9 @@ def doctor(
         def advance(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        report = examine(database, progress=advance, limit=limit)
+        report = examine(
+            database, progress=advance, limit=limit, memory_limit=Settings().memory_limit
+        )
     if as_json:
         document(
             {
@@ -149,11 +154,11 @@ db = typer.Typer(name="db", help="Look after the schema of the file.", no_args_i
 def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Bring the file to the newest schema. A copy of the old one is kept beside it."""
     from wopr.storage.duckdb.file import migrate
-    from wopr.storage.duckdb.file.opening import open_database
+    from wopr.storage.duckdb.start import open_settled
 
     require_file(database)
     before = migrate.current(database)
-    open_database(database, create=False).close()
+    open_settled(database).close()
     after = migrate.current(database)
     if as_json:
         document({"before": before, "after": after})
@@ -192,3 +197,21 @@ def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
         say("The schema is as it should be.")
     if differences:
         raise typer.Exit(NO)
+
+
+@db.command()
+def accept(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Go on with the file as it is, when it is refused because its journal is lost or newer.
+
+    For a backup that was put back, or a copy without its journal. What was acknowledged and
+    is not in the file is given up; the journal is set aside, not deleted.
+    """
+    from wopr.storage.duckdb.accept import accept as run
+
+    accepted = run(database)
+    if as_json:
+        document({"position": accepted.position, "moved": [str(one) for one in accepted.moved]})
+        return
+    say(f"{database} counts as it is now, up to record {accepted.position} of its journal.")
+    for one in accepted.moved:
+        say(f"Set aside: {one}")

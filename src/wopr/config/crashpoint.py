@@ -11,13 +11,11 @@ import os
 import signal
 
 POINTS = (
-    "writer.before_commit",
-    "writer.after_commit",
-    "writer.before_deliver",
+    "journal.before_write",
+    "journal.after_write",
+    "journal.before_deliver",
     "fold.before",
-    "fold.after_fresh",
-    "fold.after_insert",
-    "fold.after_update",
+    "fold.after",
     "checkpoint.before",
     "checkpoint.after",
     "attempt.before_run",

@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     """Whether the first workers of a process that owns the file start the scheduler too."""
     memory_limit: Annotated[str, AfterValidator(_size)] = "200MB"
     """DuckDB's memory limit."""
+    sync: Literal["full", "process"] = "full"
+    """What an acknowledged change survives: ``full``, the death of the machine too; ``process``,
+    that of the process only, but nothing waits for the disk."""
+    inline_sync: Literal["auto", "never"] = "auto"
+    """Whether a lone change may be synced on the event loop, which saves the way to a thread
+    and back. It is given up for a while when the disk takes more than 5 ms."""
     max_crashes: int = Field(default=3, ge=1)
     """A task that was running in so many deaths of the process ends FAILED."""
     window: int = Field(default=10_000, ge=10)

@@ -84,7 +84,7 @@ class Outcome:
 
 def prove(database: Path, files: Sequence[str], *, killed: bool, seconds: float) -> Outcome:
     """Ask the database whether every file was done, then check the database itself."""
-    from wopr.storage.duckdb.file.doctor import check
+    from wopr.storage.duckdb.doctor import check
 
     outcome = Outcome(len(files), killed, seconds)
     try:

@@ -11,6 +11,7 @@ from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.status import LIVE
 from wopr.domain.task import TaskRecord
+from wopr.engine.memory import FIRST_READ, fitting
 from wopr.engine.pools.pool import Pool
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
@@ -120,10 +121,11 @@ class Controls:
         registered = revocation.task in self._shared.registry.definitions
         for status in sorted(LIVE):
             before: int | None = None
+            count = FIRST_READ
             while True:
                 await self._shared.storage.flush()
                 page = await self._shared.storage.find(
-                    TaskFilter(name=revocation.task, status=status, limit=PAGE, before_seq=before)
+                    TaskFilter(name=revocation.task, status=status, limit=count, before_seq=before)
                 )
                 if revocation.where and page and not registered:
                     raise InvalidCallError(
@@ -137,9 +139,9 @@ class Controls:
                     *(self._cancel(record.id, revocation.reason) for record in found)
                 )
                 ended += sum(answers)
-                if len(page) < PAGE:
+                if len(page) < count:
                     break
-                before = page[-1].seq
+                before, count = page[-1].seq, fitting(page, count, PAGE)
         if ended:
             log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
         return ended

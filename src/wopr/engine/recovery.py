@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from wopr.config.crashpoint import crashpoint
@@ -16,6 +16,8 @@ from wopr.ports.storage import Entry
 from wopr.running.attempt import Worker
 
 log = logging.getLogger(__name__)
+
+PAGE = 1_000
 
 
 class Staffed(Protocol):
@@ -50,22 +52,31 @@ class Recovery:
         process: one of ours may have ended while the storage was read.
         """
         async with self._lock:
-            own = {worker.name for pool in self._pools.values() for worker in pool.workers}
-            orphans = await self._shared.storage.orphans()
-            now = naive_now(self._shared.clock)
-            entries: list[Entry] = []
-            for record in orphans:
-                if record.worker in own or category not in {None, record.category}:
-                    continue
-                transition = decide.recover(record, self._max_crashes, now)
-                if transition is not None:
-                    entries.append((record, transition))
-            if not entries:
-                return 0
-            crashpoint("recovery.before_write")
-            await self._shared.write(entries, lambda error: None)
-            crashpoint("recovery.after_write")
-            for record, _ in entries:
-                self._recovered(record)
-            log.warning("Recovered %d tasks that a dead process had left running.", len(entries))
-            return len(entries)
+            count = after = 0
+            while True:
+                own = {worker.name for pool in self._pools.values() for worker in pool.workers}
+                page = await self._shared.storage.orphans(after, PAGE)
+                if not page:
+                    break
+                after = page[-1].seq
+                count += await self._decide(
+                    record
+                    for record in page
+                    if record.worker not in own and category in {None, record.category}
+                )
+            if count:
+                log.warning("Recovered %d tasks that a dead process had left running.", count)
+            return count
+
+    async def _decide(self, orphans: Iterable[TaskRecord]) -> int:
+        now = naive_now(self._shared.clock)
+        decided = [(record, decide.recover(record, self._max_crashes, now)) for record in orphans]
+        entries: list[Entry] = [(record, made) for record, made in decided if made is not None]
+        if not entries:
+            return 0
+        crashpoint("recovery.before_write")
+        await self._shared.write(entries, lambda error: None)
+        crashpoint("recovery.after_write")
+        for record, _ in entries:
+            self._recovered(record)
+        return len(entries)

@@ -16,6 +16,7 @@ from wopr.domain.controls import Pause, Revocation
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.foreground import Foreground
+from wopr.engine.memory import Memory
 from wopr.ports.storage import Done, Entry, Storage
 from wopr.running.surroundings import Surroundings
 
@@ -101,6 +102,7 @@ class Shared:
     """By the name of the task."""
     revoke: Callable[[TaskRecord], bool] = lambda record: False
     """Cancels a task that is about to start, if it is revoked; whether it is."""
+    memory: Memory = field(default_factory=Memory)
     live: dict[str, TaskRecord] = field(default_factory=dict)
     waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)
     seen_at: datetime = _NEVER

@@ -32,11 +32,12 @@ class Waiters:
         futures = waiters.setdefault(task_id, [])
         futures.append(future)  # before looking, so that no ending is missed
         try:
-            record = await self._known_record(task_id)
-            if record is None:
-                raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
-            if record.status in TERMINAL:
-                return record
+            if not self._will_end(task_id):
+                record = await self._known_record(task_id)
+                if record is None:
+                    raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
+                if record.status in TERMINAL:
+                    return record
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:
@@ -50,3 +51,15 @@ class Waiters:
                 futures.remove(future)
                 if not futures:
                     del waiters[task_id]
+
+    def _will_end(self, task_id: str) -> bool:
+        """Whether it runs, or its end is being written: then its end is told."""
+        record, storage = self._shared.live.get(task_id), self._shared.storage
+        if record is None:
+            return False
+        if not storage.in_flight(record):
+            return record.status not in TERMINAL
+        if record.status in TERMINAL and record.attempt:
+            storage.hurry()
+            return True
+        return False

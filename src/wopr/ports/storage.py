@@ -32,6 +32,18 @@ from wopr.domain.transition import Transition
 Entry = tuple[TaskRecord, Transition]
 Done = Callable[[BaseException | None], None]
 
+PAGE_BYTES = 16 * 1024 * 1024
+"""A page ends with the task that brings it to so many bytes, however few those are."""
+
+
+def weight(record: TaskRecord) -> int:
+    """Return about how many bytes a task takes in memory: its texts, and a little for the rest."""
+    size = 200 + len(record.args) + len(record.kwargs)
+    for text in (record.result, record.error, record.depends_on):
+        if text is not None:
+            size += len(text)
+    return size
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
@@ -145,8 +157,17 @@ class Log(Protocol):
         """Whether callers should wait for :meth:`room` before they submit more."""
         ...
 
+    @property
+    def overfull(self) -> bool:
+        """Whether so much is pending that no task should be claimed either."""
+        ...
+
     async def room(self) -> None:
         """Return when the storage has room for more pending writes (backpressure)."""
+        ...
+
+    def hurry(self) -> None:
+        """Let nothing wait for company any more: somebody waits for it."""
         ...
 
     def touch(self, record: TaskRecord) -> None:
@@ -155,7 +176,13 @@ class Log(Protocol):
 
 
 class Waiting(Protocol):
-    """What the engine fills its memory with, at opening and page by page: tasks not ended yet."""
+    """What the engine fills its memory with, at opening and page by page: tasks not ended yet.
+
+    A page has at most ``limit`` tasks, and ends before that with the one that brings it to
+    ``most_bytes`` together, by :func:`weight`: there is at least one if there is any. So a
+    page is the last one if it has fewer tasks than ``limit`` *and* fewer bytes than that;
+    who only wants all of them goes on until a page is empty.
+    """
 
     async def ready(
         self,
@@ -165,34 +192,51 @@ class Waiting(Protocol):
         now: datetime,
         skip: Sequence[str],
         limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at ``now``, in enqueue order; names in ``skip`` left out."""
+        """Return a page of tasks due at ``now``, in enqueue order; names in ``skip`` left out."""
         ...
 
     async def delayed(
-        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+        self,
+        category: str,
+        not_before: datetime,
+        skip: Sequence[str],
+        limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        """Return a page of waiting tasks due at or after ``not_before``, the earliest first."""
         ...
 
     async def lanes(self, now: datetime) -> list[LaneCount]:
         """Return the lanes that have waiting tasks; read at opening."""
         ...
 
-    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
-        """Return tasks that wait for others, in enqueue order; read at opening."""
+    async def waiting(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of tasks that wait for others, in enqueue order; read at opening."""
         ...
 
-    async def orphans(self) -> list[TaskRecord]:
-        """Return the STARTED tasks; at opening, their owner is dead."""
+    async def orphans(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of the STARTED tasks, in enqueue order; at opening, their owner is dead."""
         ...
 
     async def unique_keys(self) -> dict[str, str]:
         """Return key -> task id of all live tasks that have a key; read at opening."""
         ...
 
-    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
-        """Return when tasks of a category were claimed since a moment (naive UTC), in order."""
+    async def starts(
+        self, category: str, since: datetime, *, skip: int = 0, most_bytes: int | None = None
+    ) -> list[tuple[datetime, TaskRecord]]:
+        """Return when tasks of a category were claimed since a moment (naive UTC), in order.
+
+        With ``most_bytes`` a page of it; the first ``skip`` are left out, those before.
+        """
         ...
 
     async def backlog(self, category: str) -> int:
@@ -201,7 +245,11 @@ class Waiting(Protocol):
 
 
 class Reads(Protocol):
-    """Any task, its history and its log lines, as they are on disk."""
+    """Any task, its history and its log lines, as they are on disk.
+
+    Who asks for many gets them all, however large they are together: that is the caller's
+    memory. The storage's own may not depend on it.
+    """
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task as it is on disk."""

@@ -75,7 +75,7 @@ class Server:
         for writer in connections.values():  # whatever the other side does not read
             writer.transport.abort()
         await asyncio.sleep(0)  # which ends in the next turn of the loop
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(self._path)
 
     @staticmethod

@@ -84,8 +84,8 @@ class Health:
 async def _ask(workings: Workings) -> str | None:
     storage = workings.storage
     try:
-        await storage.flush()  # in the thread that writes; opens an unusable database again
-        await storage.get(_NOBODY)
+        await storage.flush()
+        await storage.statuses([_NOBODY])  # brings the tables up; opens an unusable file again
     except Exception as error:  # noqa: BLE001 - whatever a storage raises, it does not work
         if not workings.open:
             return None

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 
+from wopr.config.settings import Settings
 from wopr.ports.storage import Storage
 
 
-def open_storage(database: str | os.PathLike[str], memory_limit: str) -> Storage:
+def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:
     """Return the DuckDB storage for a file; duckdb is imported here and not before."""
     from wopr.storage.duckdb.storage import DuckDBStorage
 
-    return DuckDBStorage(database, memory_limit)
+    return DuckDBStorage(
+        database,
+        settings.memory_limit,
+        sync=settings.sync == "full",
+        inline_sync=settings.inline_sync == "auto",
+    )

@@ -129,13 +129,30 @@ task_logs = Table(
 )
 """The lines that tasks logged; they go with their task."""
 
+refused_records = Table(
+    "refused_records",
+    metadata,
+    Column("position", BigInteger, nullable=False),
+    Column("record", String, nullable=False),
+    Column("error", String, nullable=False),
+    Column("refused_at", DateTime, nullable=False),
+)
+"""Records of the journal that DuckDB refused; empty unless wopr has a fault."""
+
 meta = Table(
     "meta",
     metadata,
     Column("key", String, nullable=False),
     Column("value", String, nullable=False),
 )
-"""Facts about the file itself: ``folded`` is the newest seq that ``tasks`` surely holds."""
+"""Facts about the file itself.
+
+``database``: its identity, which its journal carries too; ``applied``: the position of the
+last record of the journal that the tables hold; ``seq``: the highest number that a transition
+ever had; ``journal``: the generation of the segment that was begun when the file was opened,
+empty after a clean end. ``folded``, of a file that no journal was ever kept for: the newest
+seq that ``tasks`` surely holds.
+"""
 
 VIEWS: dict[str, str] = {
     "history": "every transition with the name and category of its task, and what it carried",

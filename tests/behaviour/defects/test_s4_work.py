@@ -247,24 +247,30 @@ async def test_s4_25_the_database_is_never_used_on_the_event_loop(
     home: DuckDBHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Synchronous calls on the loop; no close, no timeout, no log of tries."""
-    from wopr.storage.duckdb.writer import Writer
+    from wopr.storage.duckdb import applied, reads
 
-    threads: set[int] = set()
-    append = Writer._append
+    folds, asked = set[int](), set[int]()
+    apply, history = applied._apply, reads.history
 
-    def watched(self: Writer, batch: Any) -> None:
-        threads.add(threading.get_ident())
-        append(self, batch)
+    def watched_apply(*arguments: Any) -> None:
+        folds.add(threading.get_ident())
+        apply(*arguments)
 
-    monkeypatch.setattr(Writer, "_append", watched)
+    def watched_history(*arguments: Any) -> Any:
+        asked.add(threading.get_ident())
+        return history(*arguments)
+
+    monkeypatch.setattr(applied, "_apply", watched_apply)
+    monkeypatch.setattr(reads, "history", watched_history)
     queue = home.queue()
     note(queue)
     async with running(queue, c=1):
         [info] = await ended(queue, await queue.add_task("note", n=1))
         assert 3 == len(await queue.get_history(info.id))
-    assert 1 == len(threads)
-    assert threading.get_ident() not in threads
-    assert not [one.name for one in threading.enumerate() if one.name.startswith("wopr-writer")]
+    assert (1, 1) == (len(folds), len(asked))
+    assert threading.get_ident() not in folds | asked
+    ours = ("wopr-writer", "wopr-journal", "wopr-reader", "wopr-sql", "wopr-space")
+    assert not [one.name for one in threading.enumerate() if one.name.startswith(ours)]
 
 
 async def test_s4_26_workers_have_names_of_their_own(home: DuckDBHome) -> None:

@@ -24,7 +24,7 @@ from wopr import (
 )
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.queue.queue import inside
-from wopr.storage.duckdb.file.doctor import check
+from wopr.storage.duckdb.doctor import check
 from wopr.storage.duckdb.storage import DuckDBStorage
 
 

@@ -12,7 +12,8 @@ from wopr import TaskQueue, current_task
 from wopr.config.settings import Settings
 from wopr.domain.resultof import ResultOf
 from wopr.flows import Flow, Signature
-from wopr.storage.duckdb import folding
+from wopr.storage.duckdb import checkpoints, folding
+from wopr.storage.duckdb.journal import segments
 
 TASKS = 500
 """More than all children but the last can end: 15 of them die within 8 passes through a point,
@@ -74,10 +75,11 @@ async def live(database: Path, journal: Path, seed: int, *, enqueue: bool) -> No
 
 if __name__ == "__main__":
     if os.environ.get("WOPR_CRASH_POINT", "").startswith("fold."):
-        folding.FOLD_AT = 1  # after every commit: a quiet moment may never come
-    folding.IDLE_SECONDS = 0.001
-    folding.CHECKPOINT_IDLE_SECONDS = 0.0
-    folding.CHECKPOINT_WAL_BYTES = 1
+        folding.FOLD_ROWS = 1  # after every write: a quiet moment may never come
+    folding.QUIET_SECONDS = 0.001
+    checkpoints.QUIET_SECONDS = 0.0
+    checkpoints.QUIET_BYTES = 1
+    segments.FIRST_BYTES = segments.SEGMENT_BYTES = 8192
     asyncio.run(
         live(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), enqueue=len(sys.argv) > 4)
     )

@@ -21,12 +21,11 @@ pytestmark = pytest.mark.crash
 
 KILLS = 14
 POINTS = (
-    "writer.before_commit",
-    "writer.after_commit",
-    "writer.before_deliver",
+    "journal.before_write",
+    "journal.after_write",
+    "journal.before_deliver",
     "fold.before",
-    "fold.after_insert",
-    "fold.after_update",
+    "fold.after",
     "attempt.before_run",
     "attempt.after_run",
 )
@@ -134,7 +133,11 @@ async def check_results(series: Series, flow_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("point", "expected"),
-    [("writer.before_commit", 0), ("writer.after_commit", TASKS), ("writer.before_deliver", TASKS)],
+    [
+        ("journal.before_write", 0),
+        ("journal.after_write", TASKS),
+        ("journal.before_deliver", TASKS),
+    ],
 )
 def test_a_flow_is_enqueued_whole_or_not_at_all(point: str, expected: int, tmp_path: Path) -> None:
     series = Series(tmp_path, seed=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
@@ -89,15 +88,14 @@ async def send_away(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def busy_writer(queue: TaskQueue) -> AsyncIterator[None]:
+async def busy_journal(queue: TaskQueue) -> AsyncIterator[None]:
     """Let the storage write nothing meanwhile."""
-    go_on = threading.Event()
-    held = asyncio.wrap_future(queue.storage.in_writer(lambda _: go_on.wait(PATIENCE)))
+    writing = queue.storage._journal._writing
+    assert await asyncio.to_thread(writing.acquire, timeout=PATIENCE)
     try:
         yield
     finally:
-        go_on.set()
-        await held
+        writing.release()
 
 
 # -- who may wait -----------------------------------------------------------------
@@ -228,7 +226,7 @@ async def test_a_task_that_is_being_written_counts_although_its_caller_has_gone(
     async with queue:
         await queue.set_limit("default", backlog=1, on_full=OnFull.REFUSE)
         await engine_of(queue).limits.built()
-        async with busy_writer(queue):
+        async with busy_journal(queue):
             gone = await call(work, 1)
             await until(lambda: _live(queue), bool)
             await send_away([gone])

@@ -25,9 +25,12 @@ from wopr import Misfire, Overlap, TaskPriority, TaskQueue, current_task
 from wopr.config import crashpoint
 from wopr.config.settings import Settings
 from wopr.domain.errors import StorageError
-from wopr.storage.duckdb import folding
+from wopr.storage.duckdb import checkpoints, folding
+from wopr.storage.duckdb.journal import segments
 
 CATEGORIES = ("fast", "slow")
+PADDING = (0, 0, 0, 0, 0, 0, 100, 5_000, 60_000, 250_000)
+"""How long payloads are: from nothing to nearly the largest that is allowed."""
 LIFE_SECONDS = 100
 """After that a child ends that nobody kills: the test that had to is gone."""
 
@@ -78,19 +81,19 @@ def _define(queue: TaskQueue, journal: Journal) -> dict[str, Any]:
         return number * 2
 
     @queue.task(name="fast", category="fast", max_retries=1, retry=wait_none())
-    async def fast(number: int) -> int:
+    async def fast(number: int, padding: str = "") -> int:
         me = begin()
         return finish(number, *me)
 
     @queue.task(name="slow", category="slow", max_retries=1, retry=wait_none())
-    async def slow(number: int) -> int:
+    async def slow(number: int, padding: str = "") -> int:
         me = begin()
         current_task().progress(50, "half – way")
         await asyncio.sleep(0.015)
         return finish(number, *me)
 
     @queue.task(name="thread", category="slow", priority=TaskPriority.HIGH, max_retries=1)
-    def thread(number: int) -> int:
+    def thread(number: int, padding: str = "") -> int:
         me = begin()
         return finish(number, *me)
 
@@ -149,7 +152,7 @@ class Scenario:
                     delay=self.rng.choice([None, None, None, 0.005]),
                     priority=TaskPriority.CRITICAL if waits else None,
                 )
-                .enqueue(number)
+                .enqueue(number, "x" * self.rng.choice(PADDING))
             )
             self.journal.say("ack", handle.id, name, number)
             if waits:
@@ -180,13 +183,11 @@ class Scenario:
                     self.journal.say("cancelled", info.id)
 
     async def _checkpoints(self) -> None:
-        """Do again and again what the writer does in a quiet moment, which may never come."""
-        folding_now = self.queue.storage._writer.folding
+        """Do again and again what is done in a quiet moment, which may never come."""
+        folding_now = self.queue.storage._folding
 
         def checkpoint(_: object) -> None:
-            folding_now.complete()
-            folding_now.save_watermark()
-            folding_now._checkpoint()
+            folding_now._checkpoints.make(folding_now.pending.position)
 
         while True:
             number = self.rng.randrange(1_000_000)
@@ -205,12 +206,18 @@ class Scenario:
 
 
 def live(orders: Orders) -> None:
-    """Be the child. Every pause is long enough to fold and to checkpoint."""
+    """Be the child. Every pause is long enough to fold and to checkpoint; segments are short."""
     signal.alarm(LIFE_SECONDS)
     logging.disable(logging.CRITICAL)
-    folding.IDLE_SECONDS = 0.001
-    folding.CHECKPOINT_IDLE_SECONDS = 0.0
-    folding.CHECKPOINT_WAL_BYTES = 1
+    lower_thresholds()
     if orders.point:
         crashpoint._remaining[orders.point] = orders.passes
     asyncio.run(Scenario(orders).run())
+
+
+def lower_thresholds() -> None:
+    """Let all that the storage does happen in a life of some milliseconds."""
+    folding.QUIET_SECONDS = 0.001
+    checkpoints.QUIET_SECONDS = 0.0
+    checkpoints.QUIET_BYTES = 1
+    segments.FIRST_BYTES = segments.SEGMENT_BYTES = 8192

@@ -100,10 +100,10 @@ def test_kills_at_a_named_point_lose_nothing_and_run_nothing_twice(
 def test_a_crash_point_can_be_chosen_through_the_environment(tmp_path: Path) -> None:
     program = (
         "from wopr.config.crashpoint import crashpoint\n"
-        "crashpoint('writer.after_commit')\n"
-        "crashpoint('writer.before_commit')\n"
+        "crashpoint('journal.after_write')\n"
+        "crashpoint('journal.before_write')\n"
         "print('first', flush=True)\n"
-        "crashpoint('writer.before_commit')\n"
+        "crashpoint('journal.before_write')\n"
         "print('second', flush=True)\n"
     )
     done = subprocess.run(
@@ -111,7 +111,7 @@ def test_a_crash_point_can_be_chosen_through_the_environment(tmp_path: Path) -> 
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),
-            "WOPR_CRASH_POINT": "writer.before_commit:2",
+            "WOPR_CRASH_POINT": "journal.before_write:2",
         },
         capture_output=True,
         text=True,

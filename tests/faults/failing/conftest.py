@@ -1,12 +1,11 @@
-"""A queue whose storage fails when it is told to."""
+"""A queue whose journal, or whose DuckDB, fails when it is told to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,96 @@ import pytest
 from support.audit import clean, doctor
 from support.queues import PATIENCE
 from wopr import TaskQueue
-from wopr.storage.duckdb.writer import Writer
+from wopr.storage.duckdb import applied, disk
+from wopr.storage.duckdb.applied import Piece
+from wopr.storage.duckdb.journal.format import GROUP_MAGIC
+from wopr.storage.duckdb.journal.scan import segments
+
+TRIES = 2
+"""So often a group is written, the second time to a new segment, before it is given up."""
+
+
+def fresh(error: Exception) -> Exception:
+    """Return another error that says the same: one that is raised twice tells two stories."""
+    return type(error)(*error.args)
 
 
 class Fault:
-    """Makes commits of the log fail; counts how often that was tried."""
+    """Makes the disk refuse groups of the journal; counts how often they were written."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.before: Exception | None = None
-        """Raised instead of the commit."""
+        """Raised instead of the write."""
         self.after: Exception | None = None
-        """Raised after the commit has really happened."""
+        """Raised after the group is on disk."""
         self.times = 0
-        """How many commits fail from now on."""
+        """How many writes fail from now on."""
+        self.dead = False
+        """Whether the disk takes nothing else either meanwhile: no header, no mending."""
         self.tried = 0
-        original = Writer._append
+        original = disk.writer
 
-        def append(writer: Writer, batch: list[Any]) -> None:
-            self.tried += 1
-            failing = self.times > 0 and any(write.logs for write in batch)
-            self.times -= failing
-            if failing and self.before is not None:
-                raise self.before
-            original(writer, batch)
+        def write(descriptor: int, content: bytes, offset: int) -> None:
+            group = content[: len(GROUP_MAGIC)] == GROUP_MAGIC
+            self.tried += group
+            failing = self.times > 0 and (group or self.dead)
+            self.times -= failing and group
+            if failing and (self.before is not None or not group):
+                raise fresh(self.before or OSError(5, "Input/output error"))
+            original(descriptor, content, offset)
             if failing and self.after is not None:
-                raise self.after
+                raise fresh(self.after)
 
-        monkeypatch.setattr(Writer, "_append", append)
+        monkeypatch.setattr(disk, "writer", write)
+
+    def arm(
+        self,
+        times: int,
+        *,
+        tries: int = TRIES,
+        before: Exception | None = None,
+        after: Exception | None = None,
+    ) -> None:
+        """Let the next ``times`` groups fail, in so many tries of each."""
+        self.before, self.after, self.times = before, after, times * tries
+
+    def mend(self) -> None:
+        """Let groups be written again."""
+        self.times, self.dead = 0, False
+
+
+Apply = Callable[[Any, Sequence[Piece], Any], None]
+
+
+class TablesFault:
+    """Makes DuckDB refuse to bring the tables up; counts how often that was tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.before: Exception | None = None
+        """Raised instead of the transaction."""
+        self.after: Exception | None = None
+        """Raised after it is committed."""
+        self.times = 0
+        """How many of them fail from now on."""
+        self.tried = 0
+        self.apply: Apply = applied._apply
+        """One transaction."""
+        self._monkeypatch = monkeypatch
+        self.replace(self._failing)
+
+    def replace(self, apply: Apply) -> None:
+        """Let transactions be what ``apply`` does."""
+        self._monkeypatch.setattr(applied, "_apply", apply)
+
+    def _failing(self, connection: Any, work: Sequence[Piece], syncing: Any) -> None:
+        self.tried += 1
+        failing = self.times > 0
+        self.times -= failing
+        if failing and self.before is not None:
+            raise fresh(self.before)
+        self.apply(connection, work, syncing)
+        if failing and self.after is not None:
+            raise fresh(self.after)
 
     def arm(
         self,
@@ -50,17 +112,22 @@ class Fault:
         before: Exception | None = None,
         after: Exception | None = None,
     ) -> None:
-        """Let the next ``times`` commits fail."""
+        """Let the next ``times`` transactions fail."""
         self.before, self.after, self.times = before, after, times
 
     def mend(self) -> None:
-        """Let commits succeed again."""
+        """Let them succeed again."""
         self.times = 0
 
 
 @pytest.fixture
 def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
     return Fault(monkeypatch)
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> TablesFault:
+    return TablesFault(monkeypatch)
 
 
 @pytest.fixture
@@ -86,6 +153,7 @@ async def queue(path: Path, failures: list[str]) -> AsyncIterator[TaskQueue]:
             yield queue
         assert [] == failures
         if path.exists():
+            assert [] == segments(path), "a clean end leaves no journal"
             clean(path, whole=True)
             doctor(path)
     finally:
@@ -94,15 +162,14 @@ async def queue(path: Path, failures: list[str]) -> AsyncIterator[TaskQueue]:
 
 @contextlib.asynccontextmanager
 async def held_up(queue: TaskQueue, rows: int) -> AsyncIterator[None]:
-    """Hold the writer's thread up until so many rows of the log wait for it."""
-    begun, go_on = threading.Event(), threading.Event()
-    queue.storage.in_writer(lambda _: (begun.set(), go_on.wait(PATIENCE)))
+    """Let nobody write to the journal until so many records wait for it."""
+    journal = queue.storage._journal
+    assert await asyncio.to_thread(journal._writing.acquire, timeout=PATIENCE)
     try:
-        assert await asyncio.to_thread(begun.wait, PATIENCE)
         yield
-        await until(lambda: queue.storage._writer.pending_rows >= rows)
+        await until(lambda: journal.pending_rows >= rows)
     finally:
-        go_on.set()
+        journal._writing.release()
 
 
 async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:

@@ -1,32 +1,34 @@
-"""A commit fails: before or after it reached the file, once or for a while, fatally or not."""
+"""A write of the journal fails: before or after it reached the disk, once or for a while."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from faults.failing.conftest import PATIENCE, Fault, held_up, until
+from faults.failing.conftest import PATIENCE, TRIES, Fault, held_up, until
 from support.audit import clean
+from support.queues import DuckDBHome
 from wopr import TaskQueue, TaskStatus, current_task
 from wopr.domain.errors import StorageError
 from wopr.queue.queue import inside
-from wopr.storage.duckdb import reads
-from wopr.storage.duckdb.file.opening import OpenedDatabase
-from wopr.storage.duckdb.folding import Folding
+from wopr.storage.duckdb import writecalls
 
-FULL = duckdb.TransactionException("could not write all bytes: No space left on device")
-FATAL = duckdb.FatalException("FATAL Error: the disk went away")
-INTERNAL = duckdb.InternalException("INTERNAL Error: an assertion of DuckDB")
+FULL = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
 FOREVER = 1_000_000
 SPAN = 1.5
 """Seconds in which a busy loop would show."""
 
-ERRORS = pytest.mark.parametrize("error", [FULL, FATAL, INTERNAL], ids=lambda e: type(e).__name__)
+ERRORS = pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "broken"])
+WHEN = pytest.mark.parametrize(
+    ("when", "tries"), [("before", 2), ("after", 2), ("before", 1), ("after", 1)]
+)
+"""Refused, or on disk and reported as failed; for good, or until it is tried once more."""
 
 
 def _counted(queue: TaskQueue) -> tuple[Any, list[tuple[str, int]]]:
@@ -56,13 +58,14 @@ def _held(queue: TaskQueue) -> tuple[Any, asyncio.Event, asyncio.Event]:
 
 
 @ERRORS
-async def test_a_commit_that_fails_is_an_error_and_leaves_no_task(
-    queue: TaskQueue, fault: Fault, error: Exception
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_write_that_fails_is_an_error_and_leaves_no_task(
+    queue: TaskQueue, fault: Fault, error: Exception, when: str
 ) -> None:
     double, _ = _counted(queue)
     first = await double.enqueue(1)
 
-    fault.arm(1, before=error)
+    fault.arm(1, **{when: error})
     with pytest.raises(StorageError, match="acknowledged"):
         await double.enqueue(2)
     third = await double.enqueue(3)
@@ -73,12 +76,13 @@ async def test_a_commit_that_fails_is_an_error_and_leaves_no_task(
 
 
 @ERRORS
-async def test_a_commit_that_reached_the_file_is_a_success_whatever_it_said(
-    queue: TaskQueue, fault: Fault, error: Exception
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_write_that_succeeds_when_it_is_tried_once_more_is_a_success(
+    queue: TaskQueue, fault: Fault, error: Exception, when: str
 ) -> None:
     double, runs = _counted(queue)
 
-    fault.arm(1, after=error)
+    fault.arm(1, tries=1, **{when: error})
     handle = await double.enqueue(2)
 
     await queue.start_workers("c", 2)
@@ -86,74 +90,41 @@ async def test_a_commit_that_reached_the_file_is_a_success_whatever_it_said(
     assert [(handle.id, 1)] == runs
 
 
-async def test_what_was_refused_while_the_file_was_out_of_reach_is_not_there_later(
-    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dead", [False, True])
+async def test_what_was_refused_is_not_there_later_although_it_reached_the_disk(
+    queue: TaskQueue, fault: Fault, path: Path, dead: bool
 ) -> None:
     double, _ = _counted(queue)
     kept = await double.enqueue(1)
-    reopen = OpenedDatabase.reopen
 
-    def out_of_reach(opened: OpenedDatabase) -> None:
-        opened.disconnect()
-        raise duckdb.IOException("IO Error: the disk is not there")
-
-    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
-    fault.arm(1, after=FATAL)  # it landed, but nobody can look
-    with pytest.raises(StorageError):
-        await double.enqueue(2)
-    with pytest.raises(StorageError):
-        await double.enqueue(3)
-    monkeypatch.setattr(OpenedDatabase, "reopen", reopen)
+    fault.arm(FOREVER, after=BROKEN)
+    fault.dead = dead  # nor can what is there be made unreadable
+    for number in (2, 3):
+        with pytest.raises(StorageError):
+            await double.enqueue(number)
+    fault.mend()
 
     last = await double.enqueue(4)
+    image = await DuckDBHome(path).crash_image(queue)
     assert {kept.id, last.id} == {info.id for info in await queue.get_tasks()}
+    assert {kept.id, last.id} == clean(image.path).folded.keys()
 
 
-async def test_reads_recover_by_themselves_when_the_file_is_back(
-    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    double, _ = _counted(queue)
-    kept = await double.enqueue(1)
-    reopen = OpenedDatabase.reopen
-
-    def out_of_reach(opened: OpenedDatabase) -> None:
-        opened.disconnect()
-        raise duckdb.IOException("IO Error: the disk is not there")
-
-    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
-    fault.arm(1, before=FATAL)
-    with pytest.raises(StorageError):
-        await double.enqueue(2)
-    with pytest.raises(StorageError):
-        await queue.get_tasks()
-    monkeypatch.setattr(OpenedDatabase, "reopen", reopen)
-
-    async def readable() -> bool:  # nobody writes
-        try:
-            return [kept.id] == [info.id for info in await queue.get_tasks()]
-        except StorageError:
-            return False
-
-    await until(readable)
-
-
-async def test_a_row_that_cannot_be_stored_does_not_take_its_neighbours_along(
-    queue: TaskQueue, fault: Fault, monkeypatch: pytest.MonkeyPatch
+async def test_a_text_that_cannot_be_stored_does_not_take_its_neighbours_along(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     double, _ = _counted(queue)
     handles = [await double.enqueue(0)]
-    from wopr.storage.duckdb import writecalls as module
+    encode = writecalls.transition_record
 
-    encode = module.encode_added
-
-    def spoiled(record: Any) -> Any:
-        text = encode(record)
-        if '"args":[13]' in text:
+    def spoiled(record: Any, transition: Any) -> str:
+        text = encode(record, transition)
+        if record.args == "[13]":
             return text + "\ud800"  # half a surrogate pair: no column can hold it
         return text
 
-    monkeypatch.setattr(module, "encode_added", spoiled)
-    async with held_up(queue, rows=10):  # so that they share a commit
+    monkeypatch.setattr(writecalls, "transition_record", spoiled)
+    async with held_up(queue, rows=9):  # so that they share a group
         calls = asyncio.gather(*(double.enqueue(n) for n in range(10, 20)), return_exceptions=True)
     results = await calls
 
@@ -163,18 +134,40 @@ async def test_a_row_that_cannot_be_stored_does_not_take_its_neighbours_along(
     assert {h.id for h in handles} == {info.id for info in await queue.get_tasks()}
 
 
+async def test_a_worker_that_was_to_run_what_cannot_be_stored_takes_the_next_task(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double, runs = _counted(queue)
+    await queue.start_workers("c", 1)
+    encode = writecalls.transition_record
+
+    def spoiled(record: Any, transition: Any) -> str:
+        if record.args == "[13]":
+            raise StorageError("a number is out of its bounds")
+        return encode(record, transition)
+
+    monkeypatch.setattr(writecalls, "transition_record", spoiled)
+    keyed = double.options(unique_key="key")
+    with pytest.raises(StorageError, match="out of its bounds"):
+        await keyed.enqueue(13)
+    handle = await keyed.enqueue(1)
+
+    assert 2 == await handle.result(timeout=PATIENCE)
+    assert [(handle.id, 1)] == runs
+
+
 # -- claiming and settling ------------------------------------------------------
 
 
 @ERRORS
-@pytest.mark.parametrize("when", ["before", "after"])
+@WHEN
 async def test_a_claim_that_fails_is_tried_again_and_the_task_runs_once(
-    queue: TaskQueue, fault: Fault, error: Exception, when: str
+    queue: TaskQueue, fault: Fault, error: Exception, when: str, tries: int
 ) -> None:
     double, runs = _counted(queue)
     handles = await double.enqueue_many([(n,) for n in range(5)])
 
-    fault.arm(1, **{when: error})
+    fault.arm(1, tries=tries, **{when: error})
     await queue.start_workers("c", 2)
 
     assert [0, 2, 4, 6, 8] == [await handle.result(timeout=PATIENCE) for handle in handles]
@@ -182,16 +175,16 @@ async def test_a_claim_that_fails_is_tried_again_and_the_task_runs_once(
 
 
 @ERRORS
-@pytest.mark.parametrize("when", ["before", "after"])
+@WHEN
 async def test_an_outcome_that_cannot_be_stored_is_stored_later_and_the_task_not_run_again(
-    queue: TaskQueue, fault: Fault, error: Exception, when: str
+    queue: TaskQueue, fault: Fault, error: Exception, when: str, tries: int
 ) -> None:
     held, began, go_on = _held(queue)
     await queue.start_workers("c", 1)
     handle = await held.enqueue()
     await asyncio.wait_for(began.wait(), PATIENCE)
 
-    fault.arm(3 if when == "before" else 1, **{when: error})
+    fault.arm(3 if tries > 1 else 1, tries=tries, **{when: error})
     go_on.set()
 
     assert "done" == await handle.result(timeout=PATIENCE)
@@ -266,79 +259,16 @@ async def test_a_retry_that_fails_leaves_the_task_failed_and_can_be_repeated(
     assert "now" == await handle.result(timeout=PATIENCE)
 
 
-# -- the fold ---------------------------------------------------------------------
-
-
-@ERRORS
-async def test_a_fold_that_fails_is_repeated_and_loses_nothing(
-    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    double, _ = _counted(queue)
-    write = Folding._flush
-    left = 1
-
-    def failing(appender: Any, rows: Any) -> None:
-        nonlocal left
-        if left:
-            left -= 1
-            raise error
-        write(appender, rows)
-
-    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
-    handles = await double.enqueue_many([(n,) for n in range(50)])
-
-    async def readable() -> bool:
-        try:
-            found = {info.id for info in await queue.get_tasks()}
-        except StorageError:
-            return False
-        assert {handle.id for handle in handles} == found
-        return True
-
-    await until(readable)
-
-
-@ERRORS
-async def test_a_fold_that_fails_after_its_commit_is_not_written_twice(
-    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    double, _ = _counted(queue)
-    write = Folding._flush
-    left = 2
-
-    def failing(appender: Any, rows: Any) -> None:
-        nonlocal left
-        write(appender, rows)
-        if left:
-            left -= 1
-            raise error
-
-    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
-    await queue.start_workers("c", 2)
-    handles = await double.enqueue_many([(n,) for n in range(50)])
-    for handle in handles:
-        await queue.wait(handle.id, timeout=PATIENCE)
-
-    async def readable() -> bool:
-        try:
-            return 50 == (await queue.get_task_stats())["by_status"].get("success")
-        except StorageError:
-            return False
-
-    await until(readable)
-    assert 0 == left
-
-
 # -- going on ------------------------------------------------------------------------
 
 
 async def _tries_in_a_span(fault: Fault) -> float:
-    """Return how often a commit is tried in the span; nothing may use a processor meanwhile."""
+    """Return how often a group is tried in the span; nothing may use a processor meanwhile."""
     tried, used, began = fault.tried, time.process_time(), time.monotonic()
     await asyncio.sleep(SPAN)
     longer = (time.monotonic() - began) / SPAN  # on a busy machine
     assert time.process_time() - used < SPAN / 2 * longer
-    return (fault.tried - tried) / longer
+    return (fault.tried - tried) / TRIES / longer
 
 
 async def test_a_storage_that_keeps_failing_is_left_alone_more_and_more(
@@ -369,7 +299,7 @@ async def test_waiting_tasks_do_not_make_a_failing_storage_busy(
 ) -> None:
     double, runs = _counted(queue)
     handles = await double.enqueue_many([(n,) for n in range(200)])
-    fault.arm(FOREVER, before=FATAL)
+    fault.arm(FOREVER, before=BROKEN)
     await queue.start_workers("c", 10)
     tried = fault.tried
     assert await _tries_in_a_span(fault) <= 12
@@ -380,30 +310,6 @@ async def test_waiting_tasks_do_not_make_a_failing_storage_busy(
     for handle in handles:
         await handle.result(timeout=PATIENCE)
     assert 200 == len(runs)
-
-
-async def test_a_fold_that_keeps_failing_is_tried_once_a_second(
-    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    double, _ = _counted(queue)
-    write, tried = Folding._flush, 0
-
-    def failing(appender: Any, rows: Any) -> None:
-        nonlocal tried
-        tried += 1
-        raise FULL
-
-    monkeypatch.setattr(Folding, "_flush", staticmethod(failing))
-    handles = await double.enqueue_many([(n,) for n in range(20)])
-    await until(lambda: tried > 0)
-    began = time.monotonic()
-    await asyncio.sleep(SPAN)
-    assert tried <= 2 + (time.monotonic() - began)
-    monkeypatch.setattr(Folding, "_flush", staticmethod(write))
-    await queue.start_workers("c", 2)
-
-    for handle in handles:
-        await queue.wait(handle.id, timeout=PATIENCE)
 
 
 async def test_a_shutdown_ends_although_the_storage_fails_and_the_next_opening_mends_it(
@@ -436,54 +342,6 @@ async def test_a_shutdown_ends_although_the_storage_fails_and_the_next_opening_m
         info = await again.wait(handle.id, timeout=PATIENCE)
     assert ("done by the next one", 2) == (info.result, info.attempt)
     assert [] == accidents
-
-
-async def test_a_read_that_finds_the_database_invalid_has_it_opened_again(
-    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    double, _ = _counted(queue)
-    handle = await double.enqueue(1)
-    reopened = 0
-    find, reopen = reads.find, OpenedDatabase.reopen
-
-    def counted(opened: OpenedDatabase) -> None:
-        nonlocal reopened
-        reopened += 1
-        reopen(opened)
-
-    def failing(*arguments: Any) -> Any:
-        monkeypatch.setattr(reads, "find", find)
-        raise FATAL
-
-    monkeypatch.setattr(OpenedDatabase, "reopen", counted)
-    monkeypatch.setattr(reads, "find", failing)
-    with pytest.raises(StorageError):
-        await queue.get_tasks()
-
-    await until(lambda: reopened == 1)  # nobody writes or reads
-    assert [handle.id] == [info.id for info in await queue.get_tasks()]
-
-
-async def test_a_shutdown_gives_the_file_free_although_nothing_can_be_written(
-    path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = TaskQueue(enabled=True, database=path)
-    double, _ = _counted(queue)
-    handle = await double.enqueue(1)
-
-    def out_of_reach(opened: OpenedDatabase) -> None:
-        opened.disconnect()
-        raise duckdb.IOException("IO Error: the disk is not there")
-
-    monkeypatch.setattr(OpenedDatabase, "reopen", out_of_reach)
-    fault.arm(1, before=FATAL)
-    with pytest.raises(StorageError):
-        await double.enqueue(2)
-    await queue.shutdown()
-
-    monkeypatch.undo()
-    async with TaskQueue(enabled=True, database=path) as again:
-        assert [handle.id] == [info.id for info in await again.get_tasks()]
 
 
 async def test_a_revoked_task_whose_cancel_fails_is_cancelled_later_and_not_too_eagerly(

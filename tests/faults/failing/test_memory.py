@@ -1,73 +1,71 @@
-"""Queries share the memory limit with the writer; the writer comes first."""
+"""Queries share the memory limit with the thread that folds; that one comes first."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import duckdb
 import pytest
 
+from faults.failing.conftest import PATIENCE, TablesFault, until
 from wopr import StorageError, TaskQueue
-from wopr.storage.duckdb import writer
-from wopr.storage.duckdb.write import Write
-from wopr.storage.duckdb.writer import Writer
+from wopr.storage.duckdb import folding
+
+NO_ROOM = duckdb.OutOfMemoryException("Out of Memory Error: no room")
+FOREVER = 1_000_000
+
+
+@pytest.fixture
+async def stopped(queue: TaskQueue) -> list[int]:
+    """Note how often queries were stopped so that there is room."""
+    queue.register_task("noop")(lambda: None)
+    await queue.sql("select 1")
+    found: list[int] = []
+    queue.storage._folding._make_room = lambda: found.append(1)
+    return found
 
 
 @pytest.mark.parametrize("landed", [False, True])
-async def test_a_commit_without_memory_stops_the_query_and_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, landed: bool
+async def test_a_fold_without_memory_stops_the_query_and_is_repeated(
+    queue: TaskQueue, stopped: list[int], tables: TablesFault, landed: bool
 ) -> None:
-    queue = TaskQueue(enabled=True, database=tmp_path / "q.duckdb")
-    queue.register_task("noop")(lambda: None)
-    append = Writer._append
-    stopped = 0
-    failures = 2
+    tables.arm(2, **{"after" if landed else "before": NO_ROOM})
+    task_id = await queue.add_task("noop")
 
-    def greedy(self: Writer, batch: list[Write]) -> None:
-        nonlocal failures
-        if failures:
-            failures -= 1
-            if landed:
-                failures = 0
-                append(self, batch)
-            raise duckdb.OutOfMemoryException("Out of Memory Error: no room")
-        append(self, batch)
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped += 1
-
-    async with queue:
-        await queue.sql("select 1")
-        queue.storage._writer._make_room = stop
-        monkeypatch.setattr(Writer, "_append", greedy)
-        task_id = await queue.add_task("noop")
-        monkeypatch.undo()
-
-        assert (1 if landed else 2) == stopped
-        assert 1 == len(await queue.get_history(task_id))
-        assert {"pending": 1} == (await queue.get_task_stats())["by_status"]
+    assert 1 == len(await queue.get_history(task_id))
+    assert {"pending": 1} == (await queue.get_task_stats())["by_status"]
+    assert (1 if landed else 2) == len(stopped)
 
 
-async def test_memory_that_never_comes_back_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_memory_that_does_not_come_back_refuses_questions_and_nothing_else(
+    queue: TaskQueue,
+    stopped: list[int],
+    tables: TablesFault,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    queue = TaskQueue(enabled=True, database=tmp_path / "q.duckdb")
-    queue.register_task("noop")(lambda: None)
-    tries = 0
+    monkeypatch.setattr(folding, "MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(folding, "QUIET_SECONDS", PATIENCE)  # nothing is folded by itself
+    monkeypatch.setattr(folding, "FOLD_SECONDS", PATIENCE)
+    tables.arm(FOREVER, before=NO_ROOM)
+    task_id = await queue.add_task("noop")
+    with pytest.raises(StorageError, match="no room"):
+        await queue.get_tasks()
+    assert folding.MEMORY_TRIES == tables.tried
+    assert folding.MEMORY_TRIES - 1 == len(stopped)
+    assert task_id == (await queue.get_task_info(task_id)).id
 
-    def greedy(self: Writer, batch: list[Write]) -> None:
-        nonlocal tries
-        tries += 1
-        raise duckdb.OutOfMemoryException("Out of Memory Error: no room")
+    tables.mend()
+    assert [task_id] == [info.id for info in await queue.get_tasks()]
 
-    monkeypatch.setattr(writer, "MEMORY_SECONDS", 0.0)
-    async with queue:
-        await queue.sql("select 1")
-        monkeypatch.setattr(Writer, "_append", greedy)
-        with pytest.raises(StorageError, match="no room"):
-            await queue.add_task("noop")
-        monkeypatch.undo()
 
-        assert writer.MEMORY_TRIES == tries
-        assert 0 == (await queue.get_task_stats())["total"]
+async def test_memory_that_comes_back_is_used_without_a_question(
+    queue: TaskQueue,
+    stopped: list[int],
+    tables: TablesFault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folding, "MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(folding, "BACK_OFF_SECONDS", 0.01)
+    tables.arm(3 * folding.MEMORY_TRIES, before=NO_ROOM)
+    await queue.add_task("noop")
+    storage = queue.storage
+    await until(lambda: storage._folding.pending.rows == 0)
+    assert 0 == tables.times

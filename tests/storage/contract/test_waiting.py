@@ -48,7 +48,7 @@ async def test_what_runs_or_has_ended_waits_no_more_and_what_is_retried_does(
     assert [] == await ready(any_storage)
     due = await any_storage.ready("c", NORMAL, 0, later(1), (), 100)  # when its attempt had failed
     assert [again.id] == ids(due)
-    assert [running.id] == ids(await any_storage.orphans())
+    assert [running.id] == ids(await any_storage.orphans(0, 100))
 
 
 async def test_what_is_due_later_comes_with_the_earliest_first(any_storage: Storage) -> None:

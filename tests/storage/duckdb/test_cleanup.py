@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.queues import DuckDBHome, ended, running
-from wopr.storage.duckdb import cleanup
+from wopr.storage.duckdb import cleanup, storage
 
 
 async def test_a_long_cleanup_goes_in_batches_between_which_others_write(
@@ -18,13 +20,13 @@ async def test_a_long_cleanup_goes_in_batches_between_which_others_write(
     queue = DuckDBHome(tmp_path / "tasks.duckdb").queue()
     batches: list[int] = []
     added_after: list[int] = []
-    batch = cleanup.Cleanup.batch
 
-    def counted(self: cleanup.Cleanup) -> int:
-        batches.append(batch(self))
-        return batches[-1]
+    def counted(connection: Any, before: datetime) -> list[str]:
+        ids = cleanup.doomed(connection, before)
+        batches.append(len(ids))
+        return ids
 
-    monkeypatch.setattr(cleanup.Cleanup, "batch", counted)
+    monkeypatch.setattr(storage, "doomed", counted)
 
     @queue.task(name="work", category="c")
     async def work() -> None: ...

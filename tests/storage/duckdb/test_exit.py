@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wopr.storage.duckdb.file.doctor import check
+from wopr.storage.duckdb.doctor import check
 
 ASYNC = """
 import asyncio

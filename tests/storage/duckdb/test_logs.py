@@ -20,7 +20,7 @@ from wopr.domain.logline import LogLine
 from wopr.ports.storage import QueryLimits
 from wopr.storage.duckdb import folding as folding_module
 from wopr.storage.duckdb import lines as lines_module
-from wopr.storage.duckdb.file.compact import compact
+from wopr.storage.duckdb.compact import compact
 from wopr.storage.duckdb.lines import Lines
 from wopr.storage.duckdb.storage import DuckDBStorage
 
@@ -88,7 +88,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 @pytest.fixture
 def no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no moment count as a quiet one, and no line as old."""
-    monkeypatch.setattr(folding_module, "IDLE_SECONDS", 1e6)
+    monkeypatch.setattr(folding_module, "QUIET_SECONDS", 1e6)
     monkeypatch.setattr(lines_module, "WRITE_AFTER_SECONDS", 1e6)
 
 

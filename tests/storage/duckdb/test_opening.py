@@ -31,8 +31,10 @@ from wopr.domain.errors import (
     StorageForkedError,
     StorageOwnedError,
 )
+from wopr.storage.duckdb.accept import accept
+from wopr.storage.duckdb.failures import is_fatal
 from wopr.storage.duckdb.file.lock import FileLock
-from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal, open_database
+from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 
 TRY_TO_OPEN = """
 from wopr.domain.errors import StorageOwnedError
@@ -89,6 +91,7 @@ def test_all_files_are_private_whatever_the_umask(path: Path) -> None:
         found = {file.name: mode(file) for file in path.parent.iterdir() if file.name != path.name}
         assert 0o600 == mode(path)
         assert {
+            "queue.duckdb.blocks": 0o600,
             "queue.duckdb.lock": 0o600,
             "queue.duckdb.tmp": 0o700,
             "queue.duckdb.wal": 0o600,
@@ -149,16 +152,30 @@ def test_a_process_killed_while_it_creates_a_file_leaves_none(path: Path) -> Non
     assert [] == names_beside(path, "new-")
 
 
-def test_a_log_without_its_database_is_kept_aside(path: Path) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_log_without_its_database_is_refused(path: Path, emptied: bool) -> None:
+    crashed_file(path, 3)
+    path.unlink()
+    if emptied:
+        path.touch()
+    before = bytes_of(path)
+
+    with pytest.raises(StorageFileError, match=r"beside it lies queue\.duckdb\.wal"):
+        open_database(path)
+
+    assert before == bytes_of(path)
+
+
+def test_it_can_be_accepted_as_lost(path: Path) -> None:
     crashed_file(path, 3)
     lost = log_of(path).read_bytes()
     path.unlink()
 
-    database = open_database(path)
+    [aside] = accept(path).moved
 
+    assert lost == aside.read_bytes()
+    database = open_database(path)
     assert [] == seqs(database.connection)
-    (kept,) = names_beside(path, "quarantine-")
-    assert lost == path.with_name(kept).read_bytes()
     database.close()
 
 
@@ -173,7 +190,8 @@ def test_the_working_settings_hold_and_are_locked(opened: OpenedDatabase) -> Non
         "autoinstall_known_extensions": "false",
         "fsync_mode": "STANDARD",
         "lock_configuration": "true",
-        "wal_autocheckpoint": "244.1 MiB",
+        "wal_autocheckpoint": "14.9 GiB",
+        "max_vacuum_tasks": "0",
         "memory_limit": "190.7 MiB",
     }
     rows = opened.connection.execute("SELECT name, value FROM duckdb_settings()").fetchall()
@@ -207,10 +225,10 @@ def test_what_the_writer_needs_works_with_locked_settings(opened: OpenedDatabase
 def test_a_file_system_that_does_not_sync_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wopr.storage.duckdb.file import opening
+    from wopr.storage.duckdb.file import connecting
 
-    plain = opening.settings
-    monkeypatch.setattr(opening, "settings", lambda *args: plain(*args) | {"fsync_mode": "NONE"})
+    plain = connecting.settings
+    monkeypatch.setattr(connecting, "settings", lambda *args: plain(*args) | {"fsync_mode": "NONE"})
 
     with pytest.raises(StorageFileError, match="fsync_mode"):
         open_database(path)
@@ -714,7 +732,7 @@ def test_only_errors_that_end_the_database_are_fatal() -> None:
 
 
 FILL_THE_DISK = """
-from wopr.storage.duckdb.file.opening import is_fatal
+from wopr.storage.duckdb.failures import is_fatal
 import resource
 opened = open_database(path)
 add(opened.connection, 1, 20)
@@ -816,7 +834,7 @@ def test_explicit_indexes_are_right_after_a_crash_when_opened_our_way(path: Path
     killed(CRASHED_INDEX, path)
     child_ok(
         "from wopr.storage.duckdb.file import migrate\n"
-        "from wopr.storage.duckdb.file.opening import connect\n"
+        "from wopr.storage.duckdb.file.connecting import connect\n"
         "from pathlib import Path\n"
         "c = connect(Path(path), '200MB')\n"
         "migrate.examine(c)\n"

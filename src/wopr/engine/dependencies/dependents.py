@@ -1,8 +1,8 @@
 """Tasks that wait for others: which for which, and what an ending sets free.
 
 All of it happens on the event loop. Memory holds two ids per dependency, and the
-records of as many waiting tasks as a window has; the others are read when they
-are due.
+records of as many waiting tasks as a window has, and their share of the bytes; the
+others are read when they are due.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.dependencies.releasing import Releasing
 from wopr.engine.dependencies.waits import Wait, on_failure_of, parents_at
+from wopr.engine.memory import FIRST_READ, fitting
 from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import Shared
-from wopr.ports.storage import Entry
+from wopr.ports.storage import Entry, weight
 from wopr.running.attempt import Worker
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Dependents:
         self._shared = shared
         self._pool = pool
         self._window = window
-        self._kept = 0
+        self._kept = self._kept_bytes = 0
+        self._at_once = FIRST_READ
         self._waits: dict[str, Wait] = {}
         self._children: dict[str, list[Wait]] = {}  # those waited for anew have old ones too
         self._due: deque[str] = deque()
@@ -104,8 +106,9 @@ class Dependents:
         """Let a task wait for its parents, of which it is known where they stand."""
         on_failure = on_failure_of(record)
         wait = Wait(record.id, on_failure)
-        if self._kept < self._window:
-            self._kept += 1
+        if self._kept < self._window and self._kept_bytes < self._shared.memory.free:
+            wait.size = weight(record)
+            self._keep(1, wait.size)
             wait.record = self._shared.live[record.id] = record
         for parent, status in parents.items():
             if status is TaskStatus.PENDING or status not in TERMINAL:
@@ -126,8 +129,14 @@ class Dependents:
         """Note that a task waits no longer, or was never stored."""
         wait = self._waits.pop(task_id, None)
         if wait is not None and wait.record is not None:
-            self._kept -= 1
+            self._keep(-1, -wait.size)
             wait.record = None
+
+    def _keep(self, count: int, size: int) -> None:
+        """Note that memory holds so many waiting tasks and bytes more, or fewer."""
+        self._kept += count
+        self._kept_bytes += size
+        self._shared.memory.free -= size
 
     def unchanged(self, record: TaskRecord) -> None:
         """Go on waiting: a change of a waiting task could not be written."""
@@ -216,7 +225,7 @@ class Dependents:
     async def _let_go(self) -> None:
         """Release, cancel or fail what is due, a batch at a time."""
         while self._due:
-            batch = list(islice(self._due, BATCH))
+            batch = self._next()
             records = await self._records(batch)
             for _ in batch:  # only now: if the reading fails they stay
                 self._due.popleft()
@@ -231,13 +240,25 @@ class Dependents:
                 await asyncio.sleep(0)
                 self._due.extend(busy)
 
+    def _next(self) -> list[str]:
+        """Return what to look at next: as many as may be read at once, and those in memory."""
+        batch: list[str] = []
+        missing = 0
+        for task_id in islice(self._due, BATCH):
+            if self._is_missing(task_id):
+                if missing == self._at_once:
+                    break
+                missing += 1
+            batch.append(task_id)
+        return batch
+
+    def _is_missing(self, task_id: str) -> bool:
+        wait = self._waits.get(task_id)
+        return wait is not None and wait.record is None and task_id not in self._shared.live
+
     async def _records(self, ids: Sequence[str]) -> dict[str, TaskRecord]:
         """Return the records of waiting tasks; memory has some, and is right about those."""
-        missing = []
-        for task_id in ids:
-            wait = self._waits.get(task_id)
-            if wait is not None and wait.record is None and task_id not in self._shared.live:
-                missing.append(task_id)
+        missing = [task_id for task_id in ids if self._is_missing(task_id)]
         found: dict[str, TaskRecord] = {}
         wanted = missing
         while missing:
@@ -245,6 +266,7 @@ class Dependents:
                 found |= await self._shared.storage.get_many(missing)
             missing = [task_id for task_id in wanted if task_id in changed]
             found = {one: record for one, record in found.items() if one not in changed}
+        self._at_once = fitting(found.values(), self._at_once, BATCH)
         live = self._shared.live
         records = {task_id: live.get(task_id) or found.get(task_id) for task_id in ids}
         return {

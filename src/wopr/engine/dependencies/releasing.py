@@ -30,7 +30,7 @@ class Releasing:
     def __init__(self, shared: Shared, pool: Callable[[str], Pool]) -> None:
         self._shared = shared
         self._pool = pool
-        self._unwritten: list[TaskRecord] = []
+        self._unwritten: list[str] = []  # not the tasks: most of them have run by then
         self.closed = False
         """Nothing is written any more: the next opening looks at them."""
 
@@ -38,10 +38,12 @@ class Releasing:
         """Write it down in a moment, unless a worker has taken the task by then."""
         if not self._unwritten:
             self._shared.loop.call_later(UNWRITTEN_SECONDS, self._write_down)
-        self._unwritten.append(record)
+        self._unwritten.append(record.id)
 
     def _write_down(self) -> None:
-        records, self._unwritten = self._unwritten, []
+        live, ids = self._shared.live, self._unwritten
+        self._unwritten = []
+        records = [live[task_id] for task_id in ids if task_id in live]
         for at in range(0, len(records), BATCH):
             self._release(records[at : at + BATCH], in_lanes=True)
 

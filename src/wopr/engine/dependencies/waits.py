@@ -23,6 +23,8 @@ class Wait:
     """How many of its parents have not ended."""
     record: TaskRecord | None = None
     """``None``: in the storage only."""
+    size: int = 0
+    """How many bytes it takes in memory, if it is there."""
     failed: str | None = None
     """The first parent that did not succeed, unless it is to run anyway."""
     stored: bool = False

@@ -15,6 +15,7 @@ from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.shared import Shared
+from wopr.ports.storage import PAGE_BYTES, weight
 
 Cancel = Callable[[str, str], Awaitable[bool]]
 
@@ -168,8 +169,14 @@ class Backlog:
         storage, category = self._shared.storage, self.limit.category
         await storage.flush()
         found: list[TaskRecord] = []
+        whole: int | None = None  # the seq up to which nothing is missing
         for priority in TaskPriority:
-            found += await storage.ready(category, int(priority), 0, now, [], number)
-        if len(found) < number:
+            lane = category, int(priority), 0, now, ()
+            page = await storage.ready(*lane, number, most_bytes=PAGE_BYTES)
+            if sum(map(weight, page)) >= PAGE_BYTES:  # large ones: there may be more of them
+                whole = page[-1].seq if whole is None else min(whole, page[-1].seq)
+            found += page
+        if len(found) < number and whole is None:
             found += await storage.delayed(category, now, [], number)
-        return sorted(found, key=lambda record: record.seq)[:number]
+        oldest = sorted(found, key=lambda record: record.seq)[:number]
+        return [record for record in oldest if whole is None or record.seq <= whole]

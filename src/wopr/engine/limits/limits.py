@@ -17,6 +17,7 @@ from wopr.engine.pools.gate import Gate
 from wopr.engine.pools.pool import Pool
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
+from wopr.ports.storage import PAGE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -122,18 +123,23 @@ class Limits:
             for one in limits
             if one.concurrency is not None or one.rate is not None or one.fair_by is not None
         ]
-        starts: list[tuple[datetime, TaskRecord]] = []
         await pool.claims_known()
-        periods = [one.per for one in chooses if one.per is not None]
-        if periods:
-            since = naive_now(self._shared.clock) - timedelta(seconds=max(periods))
-            starts = await self._shared.storage.starts(category, since)
         gate = None
         if chooses:
             gate = Gate(pool.lanes, chooses, self._arguments, self._window)
-            for at, record in starts:
-                gate.started(record, at)
+            periods = [one.per for one in chooses if one.per is not None]
+            if periods:
+                now = naive_now(self._shared.clock)
+                await self._count_starts(gate, category, now - timedelta(seconds=max(periods)))
         pool.set_gate(gate, aging)
+
+    async def _count_starts(self, gate: Gate, category: str, since: datetime) -> None:
+        count = 0
+        starts = self._shared.storage.starts
+        while page := await starts(category, since, skip=count, most_bytes=PAGE_BYTES):
+            count += len(page)
+            for at, record in page:
+                gate.started(record, at)
 
     def _arguments(self, record: TaskRecord) -> Mapping[str, object]:
         definition = self._shared.registry.definitions.get(record.name)

@@ -16,9 +16,11 @@ from wopr.domain.limits import Limit, Meter, key_of
 from wopr.domain.status import CLAIMABLE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.lanes import Lanes, score
+from wopr.ports.storage import weight
 
 ROOM = 4
-"""It takes this many windows out of the lanes at most, to find some that may start."""
+"""It takes this many windows out of the lanes at most, to find some that may start, and
+this many times the bytes that are free."""
 FEWEST_SWEPT = 1_000
 
 Values = tuple[str | None, ...]
@@ -31,7 +33,8 @@ class Group:
 
     def __init__(self, meters: list[Meter], turn: int) -> None:
         self.meters = meters
-        self.heap: list[tuple[float, int, TaskRecord]] = []
+        self.heap: list[tuple[float, int, int, TaskRecord]] = []
+        """By rank and number, with the bytes that each takes."""
         self.parked = False
         self.stamp = 0
         """Counts how often it was lined up: only its last place counts."""
@@ -68,7 +71,7 @@ class Gate:
         self._taken: dict[str, tuple[datetime, list[Meter]]] = {}
         self._turn = 0
         self._sweep_at = FEWEST_SWEPT
-        self._waiting = 0
+        self._waiting = self._bytes = 0
         self.next_at: datetime | None = None
         """When a period has passed that holds something back."""
 
@@ -91,7 +94,7 @@ class Gate:
             meter = heapq.heappop(self._alarms)[2]
             self._alarmed.discard(id(meter))
             self._unpark(meter)
-        while self._waiting < self._room and (record := self._lanes.pop()) is not None:
+        while not self._full() and (record := self._lanes.pop()) is not None:
             self.put(record)
         record = self._choose(now)
         if record is None and self._alarms:
@@ -119,12 +122,25 @@ class Gate:
             group = self._groups[values] = Group(self._meters_of(values), self._turn)
         aging = self._lanes.aging
         rank = -float(record.priority) if aging is None else score(record, aging)
-        heapq.heappush(group.heap, (rank, record.seq, record))
+        size = weight(record)
+        heapq.heappush(group.heap, (rank, record.seq, size, record))
         self._waiting += 1
-        if not group.parked and group.heap[0][2] is record:
+        self._hold(size)
+        if not group.parked and group.heap[0][-1] is record:
             if len(group.heap) == 1:
                 group.turn = max(group.turn, self._turn)
             self._line_up(group)
+
+    def _hold(self, size: int) -> None:
+        """Count bytes of waiting tasks: so many more, or fewer."""
+        self._bytes += size
+        self._lanes.memory.free -= size
+
+    def _full(self) -> bool:
+        """Whether it holds as much as it may; one task is never too much."""
+        if self._waiting >= self._room:
+            return True
+        return self._waiting > 0 and self._bytes >= ROOM * self._lanes.memory.free
 
     def _values(self, record: TaskRecord) -> Values:
         arguments = self._arguments(record)
@@ -145,7 +161,7 @@ class Gate:
 
     def _line_up(self, group: Group) -> None:
         group.stamp += 1
-        rank, seq, _ = group.heap[0]
+        rank, seq, _, _ = group.heap[0]
         turn = 0 if self._fair_by is None else group.turn
         number = next(self._numbers)
         heapq.heappush(self._lined_up, (turn, rank, seq, number, group.stamp, group))
@@ -156,7 +172,7 @@ class Gate:
             if stamp != group.stamp:
                 heapq.heappop(self._lined_up)
                 continue
-            record = group.heap[0][2]
+            record = group.heap[0][-1]
             if record.status not in CLAIMABLE:  # cancelled meanwhile
                 heapq.heappop(self._lined_up)
                 self._take_first(group)
@@ -177,13 +193,14 @@ class Gate:
 
     def _may_page(self, record: TaskRecord) -> bool:
         """Whether one of a higher priority may be in the storage only, to be paged in first."""
-        if self._fair_by is not None or self._waiting >= self._room:
+        if self._fair_by is not None or self._full():
             return False
         return self._lanes.pages_above(record.priority)
 
     def _take_first(self, group: Group) -> None:
-        heapq.heappop(group.heap)
+        _, _, size, _ = heapq.heappop(group.heap)
         self._waiting -= 1
+        self._hold(-size)
         if group.heap:
             self._line_up(group)
         else:
@@ -228,6 +245,7 @@ class Gate:
         waiting = list(self.records())
         for group in self._groups.values():
             group.heap = []
+        self._hold(-self._bytes)
         self._groups, self._lined_up, self._waiting = {}, [], 0
         return waiting
 
@@ -279,7 +297,7 @@ class Gate:
     def records(self) -> Iterator[TaskRecord]:
         """Yield the tasks that wait here."""
         for group in self._groups.values():
-            for _, _, record in group.heap:
+            for _, _, _, record in group.heap:
                 if record.status in CLAIMABLE:
                     yield record
 

@@ -1,18 +1,18 @@
 """The waiting tasks of one category: what runs next, with bounded memory.
 
 Per priority a lane in enqueue order, and one heap of tasks that are not due yet.
-Each keeps at most a window in memory. What does not fit stays in the storage; a
-bound (``beyond``) says from where on the storage may hold tasks that memory does
-not, and they are paged in before memory runs dry.
+Each keeps at most a window in memory, and its share of the bytes. What does not fit
+stays in the storage; a bound (``beyond``) says from where on the storage may hold
+tasks that memory does not, and they are paged in before memory runs dry.
 """
 
 from __future__ import annotations
 
-import heapq
 from datetime import datetime, timedelta
 
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
+from wopr.engine.memory import Memory, Waiting
 from wopr.ports.storage import LaneCount
 
 WINDOW = 10_000
@@ -29,14 +29,15 @@ def score(record: TaskRecord, aging: float) -> float:
     return (due - _EPOCH).total_seconds() - record.priority * aging
 
 
-class Lane:
+class Lane(Waiting):
     """Due tasks of one priority, first in, first out."""
 
-    __slots__ = ("beyond", "heap", "missed", "newest", "paging")
+    __slots__ = ("asked", "beyond", "missed", "newest", "paging")
 
-    def __init__(self) -> None:
-        self.heap: list[tuple[int, TaskRecord]] = []
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
         self.newest = 0
+        self.asked = 0  # bytes that the page which is being read may bring
         self.beyond: int | None = None  # tasks with a greater seq may be in the storage only
         self.paging = False
         self.missed: int | None = None  # least seq sent to the storage while a page was being read
@@ -50,11 +51,15 @@ class Lane:
 class Lanes:
     """All waiting tasks of a category that this process knows of."""
 
-    def __init__(self, window: int = WINDOW) -> None:
+    def __init__(self, window: int = WINDOW, memory: Memory | None = None) -> None:
         self._window = window
-        self._lanes = {int(priority): Lane() for priority in sorted(TaskPriority, reverse=True)}
+        self.memory = Memory() if memory is None else memory
+        """What all lanes of the queue share."""
+        priorities = sorted(TaskPriority, reverse=True)
+        self._lanes = {int(priority): Lane(self.memory) for priority in priorities}
         self._heaps = [lane.heap for lane in self._lanes.values()]
-        self._later: list[tuple[datetime, int, TaskRecord]] = []
+        self._later = Waiting(self.memory)
+        self._later_asked = 0
         self.later_beyond: datetime | None = None
         self.later_paging = False
         self.later_missed: datetime | None = None  # as in a lane
@@ -64,12 +69,13 @@ class Lanes:
         self.aging: float | None = None
         """A waiting task gains one level of priority per so many seconds; ``None``: never."""
         self.unregistered: set[str] = set()
+        self._stuck_at: datetime | None = None  # so many are due then that a page has no others
         self._passed = False  # delayed tasks of the storage became due: when is the next one?
         self._fresh = False  # a page was read, and nothing of it could start yet
 
     def qsize(self) -> int:
         """Return how many tasks wait in memory."""
-        return sum(len(lane.heap) for lane in self._lanes.values()) + len(self._later)
+        return sum(map(len, self._lanes.values())) + len(self._later)
 
     def empty(self) -> bool:
         """Whether no task waits in memory."""
@@ -101,11 +107,12 @@ class Lanes:
         if lane.beyond is not None and record.seq > lane.beyond:
             lane.missed = record.seq if lane.missed is None else min(lane.missed, record.seq)
             return False
-        if len(lane.heap) >= self._window and record.seq > lane.newest:
-            lane.leave(record.seq)  # a page that is being read may begin after it
-            return False
-        lane.newest = max(lane.newest, record.seq)
-        heapq.heappush(lane.heap, (record.seq, record))
+        if record.seq > lane.newest:
+            if lane.full(self._window):
+                lane.leave(record.seq)  # a page that is being read may begin after it
+                return False
+            lane.newest = record.seq
+        lane.push((record.seq,), record)
         return True
 
     def _push_later(self, record: TaskRecord, run_at: datetime) -> bool:
@@ -113,18 +120,16 @@ class Lanes:
             missed = self.later_missed
             self.later_missed = run_at if missed is None else min(missed, run_at)
             return False
-        if len(self._later) >= self._window:
+        if self._later.full(self._window):
             self._leave_later(run_at)
             return False
-        heapq.heappush(self._later, (run_at, record.seq, record))
+        self._later.push((run_at, record.seq), record)
         return True
 
     def holds(self, record: TaskRecord) -> bool:
         """Whether this very record waits in memory; looks at all of them."""
-        waiting: list[TaskRecord] = [item[-1] for item in self._later]
-        for lane in self._lanes.values():
-            waiting += [item[-1] for item in lane.heap]
-        return any(other is record for other in waiting)
+        waiting = (self._later, *self._lanes.values())
+        return any(other is record for some in waiting for other in some.records())
 
     # -- out ----------------------------------------------------------------
 
@@ -137,10 +142,10 @@ class Lanes:
         """
         self.latest = max(self.latest, now)
         later = self._later
-        while later and later[0][0] <= now:
-            _, seq, record = heapq.heappop(later)
+        while later.heap and later.heap[0][0] <= now:
+            record = later.pop()
             if record.status in CLAIMABLE:
-                heapq.heappush(self._lanes[record.priority].heap, (seq, record))
+                self._lanes[record.priority].push((record.seq,), record)
         fresh, self._fresh = self._fresh, False
         if fresh or self.later_beyond is None or self.later_beyond > now or self._paging():
             return
@@ -156,16 +161,13 @@ class Lanes:
         """Leave to the storage again what is more than memory may hold; return it."""
         left: list[TaskRecord] = []
         for lane in self._lanes.values():
-            if len(lane.heap) > 3 * self._window:
-                lane.heap.sort()
-                lane.leave(lane.heap[2 * self._window][0])
-                left += [record for _, record in lane.heap[2 * self._window :]]
-                del lane.heap[2 * self._window :]
-        if len(self._later) > 3 * self._window:
-            self._later.sort()
-            self._leave_later(self._later[2 * self._window][0])
-            left += [record for _, _, record in self._later[2 * self._window :]]
-            del self._later[2 * self._window :]
+            if cut := lane.cut(self._window):
+                lane.leave(cut[0].seq)
+                left += cut
+        if cut := self._later.cut(self._window):
+            assert cut[0].run_at is not None, "it is there for its time"
+            self._leave_later(cut[0].run_at)
+            left += cut
         return [record for record in left if record.status in CLAIMABLE]
 
     def _leave_later(self, run_at: datetime) -> None:
@@ -186,7 +188,7 @@ class Lanes:
             while lane.heap:
                 if lane.beyond is not None and lane.heap[0][0] > lane.beyond:
                     return None
-                record = heapq.heappop(lane.heap)[1]
+                record = lane.pop()
                 if record.status in CLAIMABLE:
                     return record
             if lane.beyond is not None:
@@ -196,15 +198,14 @@ class Lanes:
     def _pop_aged(self, aging: float) -> TaskRecord | None:
         best: tuple[float, int, Lane] | None = None
         for lane in self._lanes.values():
-            while lane.heap and lane.heap[0][1].status not in CLAIMABLE:
-                heapq.heappop(lane.heap)
+            while lane.heap and lane.first.status not in CLAIMABLE:
+                lane.pop()
             if lane.beyond is not None and (not lane.heap or lane.heap[0][0] > lane.beyond):
                 return None
             if lane.heap:
-                seq, record = lane.heap[0]
-                found = score(record, aging), seq, lane
+                found = score(lane.first, aging), lane.first.seq, lane
                 best = found if best is None else min(best, found, key=lambda item: item[:2])
-        return None if best is None else heapq.heappop(best[2].heap)[1]
+        return None if best is None else best[2].pop()
 
     def pages_above(self, priority: int) -> bool:
         """Whether the storage may hold due tasks of a higher priority that memory does not."""
@@ -226,9 +227,10 @@ class Lanes:
 
     def next_due(self) -> datetime | None:
         """Return when the next task becomes due, as far as known."""
-        while self._later and self._later[0][2].status not in CLAIMABLE:
-            heapq.heappop(self._later)
-        known = self._later[0][0] if self._later else None
+        later = self._later
+        while later.heap and later.first.status not in CLAIMABLE:
+            later.pop()
+        known: datetime | None = later.heap[0][0] if later.heap else None
         if self.later_beyond is None or self._paging():  # the end of a page wakes the pool up
             return known
         return self.later_beyond if known is None else min(known, self.later_beyond)
@@ -242,26 +244,35 @@ class Lanes:
             for priority, lane in self._lanes.items()
             if lane.beyond is not None
             and not lane.paging
-            and (len(lane.heap) <= self._window // 4 or lane.heap[0][0] > lane.beyond)
+            and (lane.low(self._window // 4) or lane.heap[0][0] > lane.beyond)
         ]
 
     def wants_later(self, now: datetime) -> bool:
         """Whether delayed tasks should be paged in."""
-        return (
-            self.later_beyond is not None
-            and not self.later_paging
-            and (self._passed or self.later_beyond <= now or len(self._later) <= self._window // 4)
-        )
+        if self.later_beyond is None or self.later_paging:
+            return False
+        if self._passed or self.later_beyond <= now:
+            return True
+        return self.later_beyond != self._stuck_at and self._later.low(self._window // 4)
 
-    def page_started(self, priority: int) -> None:
-        """Note that a page of a lane is being read."""
+    def page_started(self, priority: int) -> int:
+        """Note that a page of a lane is being read; return how many bytes it may bring."""
         lane = self._lanes[priority]
         lane.paging, lane.missed = True, None
+        lane.asked = self._ask()
+        return lane.asked
+
+    def _ask(self) -> int:
+        """Set memory aside for a page, until it is there."""
+        asked = self.memory.page
+        self.memory.free -= asked
+        return asked
 
     def page_ended(self, priority: int, last_seq: int | None, *, full: bool) -> None:
         """Note what a page brought: ``last_seq`` of it, and whether there may be more."""
         lane = self._lanes[priority]
-        lane.paging, self._fresh = False, True
+        self.page_failed(priority)
+        self._fresh = True
         if last_seq is not None and lane.beyond is not None:
             lane.beyond = max(lane.beyond, last_seq)
         if lane.missed is not None:  # the page may have been read before its commit
@@ -271,22 +282,32 @@ class Lanes:
 
     def page_failed(self, priority: int) -> None:
         """Note that a page could not be read."""
-        self._lanes[priority].paging = False
+        lane = self._lanes[priority]
+        self.memory.free += lane.asked
+        lane.paging, lane.asked = False, 0
 
     def add_paged(self, record: TaskRecord, now: datetime) -> None:
         """Take a task that was read from the storage, whatever the bounds say."""
         if record.run_at is not None and record.run_at > now:
-            heapq.heappush(self._later, (record.run_at, record.seq, record))
+            self._later.push((record.run_at, record.seq), record)
         else:
-            heapq.heappush(self._lanes[record.priority].heap, (record.seq, record))
+            self._lanes[record.priority].push((record.seq,), record)
 
-    def later_started(self) -> None:
-        """Note that delayed tasks are being read."""
+    def later_started(self) -> int:
+        """Note that delayed tasks are being read; return how many bytes they may have."""
         self.later_paging, self.later_missed, self._passed = True, None, False
+        self._later_asked = self._ask()
+        return self._later_asked
 
     def later_ended(self, last: datetime | None, *, full: bool) -> None:
-        """Note what a page of delayed tasks brought."""
-        self.later_paging = False
+        """Note what a page of delayed tasks brought.
+
+        If it is as large as a page may be and all of it is due at the moment from which it
+        was read, asking again would bring the same tasks: the others of that moment are
+        read once they are due.
+        """
+        self.later_failed()
+        self._stuck_at = last if full and last == self.later_beyond else None
         if last is not None:
             self.later_beyond = last
         missed = self.later_missed
@@ -294,3 +315,8 @@ class Lanes:
             self.later_beyond = min(missed, self.later_beyond or missed)
         elif not full:
             self.later_beyond = None
+
+    def later_failed(self) -> None:
+        """Note that delayed tasks could not be read."""
+        self.memory.free += self._later_asked
+        self.later_paging, self._later_asked = False, 0

@@ -12,6 +12,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.lanes import Lanes
 from wopr.engine.shared import Shared
+from wopr.ports.storage import weight
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,10 @@ class Pager:
     def page_in(self, now: datetime) -> None:
         """Start reading for the lanes that run low."""
         for priority, after in self._lanes.lanes_to_page():
-            self._lanes.page_started(priority)
-            self._spawn(self._page_lane(priority, after, self._lanes.latest))
+            most_bytes = self._lanes.page_started(priority)
+            self._spawn(self._page_lane(priority, after, self._lanes.latest, most_bytes))
         if self._lanes.wants_later(now):
-            self._lanes.later_started()
-            self._spawn(self._page_later())
+            self._spawn(self._page_later(self._lanes.later_started()))
 
     def trim(self) -> None:
         """Leave to the storage what is over the window."""
@@ -60,34 +60,38 @@ class Pager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _page_lane(self, priority: int, after: int, now: datetime) -> None:
+    async def _page_lane(self, priority: int, after: int, now: datetime, most_bytes: int) -> None:
         skip = sorted(self._lanes.unregistered)
+        lane = self._category, priority, after, now, skip
         with self._shared.reading() as changed:
             try:
-                found = await self._shared.storage.ready(
-                    self._category, priority, after, now, skip, self._page
-                )
+                found = await self._shared.storage.ready(*lane, self._page, most_bytes=most_bytes)
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
                 self._lanes.page_failed(priority)
                 self._failed(error)
                 return
-        full = len(found) == self._page
+        full = self._is_full(found, most_bytes)
         self._lanes.page_ended(priority, found[-1].seq if found else None, full=full)
         self._take(found, changed)
 
-    async def _page_later(self) -> None:
+    async def _page_later(self, most_bytes: int) -> None:
         bound = self._lanes.later_beyond or naive_now(self._shared.clock)
-        skip = sorted(self._lanes.unregistered)
+        which = self._category, bound, sorted(self._lanes.unregistered)
         with self._shared.reading() as changed:
             try:
-                found = await self._shared.storage.delayed(self._category, bound, skip, self._page)
+                storage = self._shared.storage
+                found = await storage.delayed(*which, self._page, most_bytes=most_bytes)
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-                self._lanes.later_paging = False
+                self._lanes.later_failed()
                 self._failed(error)
                 return
-        full = len(found) == self._page
+        full = self._is_full(found, most_bytes)
         self._lanes.later_ended(found[-1].run_at if found else None, full=full)
         self._take(found, changed)
+
+    def _is_full(self, found: list[TaskRecord], most_bytes: int) -> bool:
+        """Whether a page has all that one may have, so that there may be another."""
+        return len(found) == self._page or sum(map(weight, found)) >= most_bytes
 
     def _failed(self, error: Exception) -> None:
         log.error("Reading waiting tasks of %r failed: %s", self._category, error)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 5.0
 LONGEST_SLEEP = 30.0
+OVERFULL_SECONDS = 0.02
+"""How soon to claim again when the storage is too far behind."""
 LONG_RUN_SECONDS = 0.003
 SMALL_BATCH = 12
 
@@ -40,7 +42,7 @@ class Pool:
 
     def __init__(self, category: str, shared: Shared, window: int = WINDOW) -> None:
         self.category = category
-        self.lanes = Lanes(window)
+        self.lanes = Lanes(window, shared.memory)
         self.workers: list[Worker] = []
         self.accepting = True
         self.background = False
@@ -150,7 +152,7 @@ class Pool:
     def set_gate(self, gate: Gate | None, aging: float | None) -> None:
         """Let other limits count from now on."""
         now = naive_now(self._shared.clock)
-        waiting = [] if self.gate is None else list(self.gate.records())
+        waiting = [] if self.gate is None else self.gate.empty()
         self.gate, self.lanes.aging = gate, aging
         for record in waiting:
             self.lanes.add_paged(record, now)
@@ -162,6 +164,9 @@ class Pool:
     def _pump(self) -> None:
         self._scheduled = False
         if not self.accepting or self._back_off or self.held:
+            return
+        if self._shared.storage.overfull:
+            self._shared.loop.call_later(OVERFULL_SECONDS, self.wake)
             return
         now = naive_now(self._shared.clock)
         self.lanes.promote(now)

@@ -1,4 +1,4 @@
-"""What every call of the storage stands on: the open file, its writer and its readers."""
+"""What every call of the storage stands on: the open file, its journal, its three threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +15,17 @@ from typing import TypeVar
 import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
+from wopr.storage.duckdb.checkpoints import Checkpoints
+from wopr.storage.duckdb.failures import is_fatal
 from wopr.storage.duckdb.file.exit import close_at_exit
-from wopr.storage.duckdb.file.opening import OpenedDatabase, is_fatal, open_database
-from wopr.storage.duckdb.file.repair import explain
+from wopr.storage.duckdb.file.memory import bytes_of
+from wopr.storage.duckdb.file.opening import OpenedDatabase
+from wopr.storage.duckdb.folding import Folding
+from wopr.storage.duckdb.journal.inline import Inline
+from wopr.storage.duckdb.journal.journal import LINGER_SECONDS, Journal, Results
 from wopr.storage.duckdb.reader import Reader
-from wopr.storage.duckdb.replay import replay
+from wopr.storage.duckdb.start import Started, start
 from wopr.storage.duckdb.write import Waiter, Write
-from wopr.storage.duckdb.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -28,48 +33,78 @@ T = TypeVar("T")
 
 Connection = duckdb.DuckDBPyConnection
 
+LAG_ROWS = 100_000
+LAG_BYTES = 48 * 1024 * 1024
+"""How far the tables may be behind the journal before callers wait."""
+FOR_ADDS = 0.8
+"""The part of that which new tasks may fill; the rest is for those that run, and end."""
+LAG_SECONDS = 5.0
+"""So long callers wait for tables that make no progress."""
+
 
 class Base:
-    """A file, opened and closed, and the ways to run something in its three threads."""
+    """A file, opened and closed, and the ways to run something in its threads.
+
+    Args:
+        database: the file; it is created, mode 0600, when the storage is opened.
+        memory_limit: DuckDB's own memory limit, e.g. ``"200MB"``.
+        sync: whether each change is on disk before it is acknowledged: then it survives the
+            death of the machine, else that of the process only.
+        inline_sync: whether a lone change may be synced in the thread that makes it.
+    """
 
     def __init__(
-        self, database: str | os.PathLike[str] = "wopr_tasks.duckdb", memory_limit: str = "200MB"
+        self,
+        database: str | os.PathLike[str] = "wopr_tasks.duckdb",
+        memory_limit: str = "200MB",
+        *,
+        sync: bool = True,
+        inline_sync: bool = True,
     ) -> None:
         self.path = Path(database)
         self.memory_limit = memory_limit
-        self._opened: OpenedDatabase | None = None
+        self._sync = sync
+        self._inline_sync = inline_sync
+        self._started: Started | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._turn = False  # what was handed over is written at the end of this one
+        self._lingers: asyncio.TimerHandle | None = None
         self._pid = 0
         self._seq = 0
-        self._order = threading.Lock()  # numbers and the hand-over to the writer go together
+        self._order = threading.Lock()  # numbers and the hand-over to the journal go together
         self._threads_wait = 0
 
     # -- life ---------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the file: see :func:`wopr.storage.duckdb.file.opening.open_database`."""
+        """Open the file: see :func:`wopr.storage.duckdb.start.start`."""
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         if not self.is_open:
             await asyncio.to_thread(self.open_sync)
 
     def open_sync(self) -> None:
-        """Open without an event loop, for tools; ``done`` is then called in the writer's thread."""
-        opened = open_database(self.path, memory_limit=self.memory_limit)
-        try:
-            self._seq = replay(opened.connection)
-        except duckdb.Error as error:
-            opened.close(checkpoint=False)
-            raise explain(opened.path, error) from error
-        except BaseException:
-            opened.close(checkpoint=False)
-            raise
-        self._opened = opened
-        self._pid = os.getpid()
+        """Open without an event loop, for tools; ``done`` is then called in another thread."""
+        started = start(self.path, memory_limit=self.memory_limit, synced=self._sync)
+        opened = started.opened
+        self._seq = started.seq
         self._reader = Reader(opened, "reader")
         self._people = Reader(opened, "sql")
         opened.before_reopen = self._let_readers_go
-        self._writer = Writer(opened, self._deliver, self._seq, self._people.interrupt)
-        self._writer.start()
+        checkpoints = Checkpoints(started, bytes_of(self.memory_limit))
+        self._folding = Folding(started, checkpoints, self._people.interrupt)
+        self._journal = Journal(
+            started.segments,
+            started.check_in_place,
+            self._folding,
+            self._deliver,
+            Inline(wanted=self._inline_sync),
+        )
+        self._started = started
+        self._pid = os.getpid()
+        self._folding.start()
+        self._journal.start()
         self._stay_open = close_at_exit(self)
 
     def _let_readers_go(self) -> None:
@@ -88,25 +123,101 @@ class Base:
     def close_sync(self) -> None:
         """Close without an event loop."""
         with self._order:  # from here on nothing more is handed over
-            opened, self._opened = self._opened, None
-        if opened is None or self._pid != os.getpid():
+            started, self._started = self._started, None
+        if started is None or self._pid != os.getpid():
             return
         self._stay_open()
-        self._writer.stop()
+        self._journal.stop()
+        self._folding.stop()
         self._reader.close()
         self._people.close()
-        opened.close()
+        if self._folding.complete:
+            started.close()
+        else:
+            log.error(
+                "%s is behind its journal by %d changes, because %s. The journal stays beside it, "
+                "and the next opening goes on from there.",
+                self.path,
+                self._folding.pending.rows,
+                self._folding.trouble,
+            )
+            started.abandon()
 
     @property
     def is_open(self) -> bool:
         """Whether the file is open."""
-        return self._opened is not None
+        return self._started is not None
 
-    # -- in the writer's thread ---------------------------------------------
+    # -- to the journal -------------------------------------------------------
+
+    def _hand_over(self, write: Write) -> None:
+        """Give a write to the journal. To be called under the lock that numbers are given."""
+        here = threading.get_ident() == self._loop_thread
+        if self._journal.submit(write, wake=not here):
+            assert self._loop is not None
+            if write.urgent:
+                self._hurry()
+            elif self._lingers is None and not self._turn:
+                self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
+
+    def hurry(self) -> None:
+        """Let nothing linger any more: somebody waits for it."""
+        if self._lingers is not None:
+            self._hurry()
+        else:
+            self._journal.hurry()
+
+    def _hurry(self) -> None:
+        """Let nothing linger any more."""
+        if self._lingers is not None:
+            self._lingers.cancel()
+            self._lingers = None
+        if not self._turn:
+            assert self._loop is not None
+            self._turn = True
+            self._loop.call_soon(self._turn_over)
+
+    def _turn_over(self) -> None:
+        """Write what was handed over in this turn of the loop, and what lingered."""
+        self._turn, self._lingers = False, None
+        _finish(self._journal.write_here())
+
+    async def _log(self, records: Sequence[bytes]) -> None:
+        """Return once operations are durable; raise what went wrong."""
+        if not records:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if waiter.cancelled():
+                return
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+        write = Write(b"\n".join(records), len(records), done, operations=True)
+        with self._order:
+            self._check()
+            self._hand_over(write)
+        await waiter
+
+    # -- in the thread that folds ---------------------------------------------
 
     async def flush(self) -> None:
-        """Return when everything submitted so far was written or refused."""
-        await self._in_writer(self._writer.folding.lines.write_all)
+        """Return when everything submitted so far is durable or refused."""
+        passed = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if not passed.cancelled():
+                passed.set_result(None)
+
+        with self._order:
+            self._check()
+            self._hand_over(Write(b"", 0, done))
+        await passed
+        if self._folding.lines:
+            await self._in_writer(self._folding.lines.write_all)
 
     def in_writer(self, run: Callable[[Connection], T]) -> Future[T]:
         """Run something on the read-write connection, for tools such as ``doctor``."""
@@ -119,11 +230,56 @@ class Base:
     def _call(self, run: Callable[[], T]) -> Future[T]:
         with self._order:
             self._check()
-            return self._writer.call(run)
+            return self._folding.call(run, self._journal.writes_in)
 
     async def _fold(self) -> None:
         """Bring ``tasks`` up to everything submitted so far."""
-        await self._in_writer(self._writer.folding.fold_all)
+        await self._in_writer(_nothing)
+
+    # -- how far behind ---------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether callers should wait before they hand over more; see the port."""
+        return self._behind_by(FOR_ADDS)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether nothing should be begun that has to be written again; see the port."""
+        return self._behind_by(1.0)
+
+    def _behind_by(self, share: float) -> bool:
+        if self._started is None:
+            return False
+        journal, pending = self._journal, self._folding.pending
+        size = journal.bytes_in - journal.bytes_refused - pending.bytes_out
+        return self._lag_rows() > share * LAG_ROWS or size > share * LAG_BYTES
+
+    def _lag_rows(self) -> int:
+        journal = self._journal
+        return journal.rows_in - journal.rows_refused - self._folding.pending.rows_out
+
+    async def room(self) -> None:
+        """Wait until the tables are not too far behind.
+
+        Raises:
+            StorageError: they make no progress.
+        """
+        until = time.monotonic() + LAG_SECONDS
+        before = self._folding.pending.rows_out
+        while self.full:
+            await asyncio.sleep(0.01)
+            out = self._folding.pending.rows_out
+            now = time.monotonic()
+            if out != before:
+                before, until = out, now + LAG_SECONDS
+            elif now > until:
+                raise StorageError(
+                    f"The tables of {self.path} are {self._lag_rows()} changes behind the journal "
+                    f"and have made no progress for {LAG_SECONDS:g} s, so nothing more is "
+                    f"accepted: {self._folding.trouble or 'DuckDB is busy'}. What runs goes on. "
+                    f"When the disk is full, free some space (wopr cleanup, wopr compact)."
+                )
 
     # -- in a reader's ------------------------------------------------------
 
@@ -136,13 +292,13 @@ class Base:
             return await asyncio.wrap_future(reader.submit(read))
         except (QueryError, StorageError) as error:
             if is_fatal(error):  # the writer would not notice before its next commit
-                self._writer.invalidated()
+                self._folding.invalidated()
             raise
 
     # -- back to the callers ------------------------------------------------
 
-    def _deliver(self, results: list[tuple[Write, BaseException | None]]) -> None:
-        """Tell the callers of one commit, with one call into the loop."""
+    def _deliver(self, results: Results) -> None:
+        """Tell the callers of one group, with one call into the loop."""
         if self._threads_wait:
             _finish([item for item in results if isinstance(item[0].done, Waiter)])
             results = [item for item in results if not isinstance(item[0].done, Waiter)]
@@ -156,11 +312,11 @@ class Base:
 
     def _opened_or_raise(self) -> OpenedDatabase:
         self._check()
-        assert self._opened is not None
-        return self._opened
+        assert self._started is not None
+        return self._started.opened
 
     def _check(self) -> None:
-        if self._opened is None:
+        if self._started is None:
             raise StorageError(
                 f"The task database {self.path} is not open. Use the queue inside `async with "
                 "TaskQueue(...)`, or call start_workers() to open it again."
@@ -173,7 +329,11 @@ class Base:
             )
 
 
-def _finish(results: list[tuple[Write, BaseException | None]]) -> None:
+def _nothing() -> None:
+    """Wait for what comes before it, that is all."""
+
+
+def _finish(results: Results) -> None:
     for write, error in results:
         if error is not None:
             for record, row in zip(write.records, write.before, strict=False):  # progress has none
@@ -182,5 +342,5 @@ def _finish(results: list[tuple[Write, BaseException | None]]) -> None:
         try:
             write.done(error)
         except Exception:
-            # The others of this commit have to hear of it all the same.
+            # The others of this group have to hear of it all the same.
             log.exception("What follows a commit failed")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import duckdb
+
+_MEMORY = ("failed to pin block", "could not allocate block", "failed to allocate data")
+"""What a checkpoint says, whose error is a fatal one."""
+
 
 def lacks_memory(error: Exception) -> bool:
     """Whether the memory limit, which queries share, was the cause."""
-    return type(error).__name__ == "OutOfMemoryException" or "failed to pin block" in str(error)
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryException" or any(sign in text for sign in _MEMORY)
 
 
 def may_be_the_rows(error: Exception) -> bool:
@@ -16,3 +22,18 @@ def may_be_the_rows(error: Exception) -> bool:
         "InvalidInputException",
         "ConstraintException",
     }
+
+
+_FATAL = ("database has been invalidated", "FATAL Error", "INTERNAL Error")
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Return whether the error, or what caused it, made the open database unusable."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (duckdb.FatalException, duckdb.InternalException)):
+            return True
+        if isinstance(cause, duckdb.Error) and any(sign in str(cause) for sign in _FATAL):
+            return True
+        cause = cause.__cause__
+    return False

@@ -1,264 +1,338 @@
-"""Keep ``tasks`` equal to the fold of ``transitions``, in bulk and behind the commits."""
+"""The one thread that writes to DuckDB: it brings the tables up behind the journal.
+
+Nobody waits for it but who asks a question. It works in bulk: when much has gathered, when
+it is quiet, before a question, at the end. What is durable and not in the tables yet is
+kept in memory, within bounds; beyond them, callers wait before they hand over more.
+"""
 
 from __future__ import annotations
 
-import itertools
-import os
+import contextlib
+import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
-from operator import itemgetter
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from wopr.config.crashpoint import crashpoint
-from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
-from wopr.storage.duckdb.file.opening import OpenedDatabase
+from wopr.domain.errors import StorageError
+from wopr.domain.task import COLUMNS
+from wopr.storage.duckdb import applied
+from wopr.storage.duckdb.checkpoints import Checkpoints
+from wopr.storage.duckdb.failures import is_fatal, lacks_memory
+from wopr.storage.duckdb.fold_sql import let_go
+from wopr.storage.duckdb.journal.format import Group
 from wopr.storage.duckdb.lines import Lines
-from wopr.storage.duckdb.portions import PORTION_BYTES, weight
-from wopr.storage.duckdb.write import Row, Write
+from wopr.storage.duckdb.pending import Pending
+from wopr.storage.duckdb.start import Started
+from wopr.storage.duckdb.write import Write
 
-FOLD_AT = 4_000
-CHUNK = 1_000
-FOLD_AT_BYTES = 32 * 1024 * 1024
-IDLE_SECONDS = 0.05
-CHECKPOINT_IDLE_SECONDS = 2.0
-CHECKPOINT_WAL_BYTES = 1024 * 1024
-WATERMARK_EVERY = 20_000
-_VERSION = MUTABLE_COLUMNS.index("version")
-_SEQ = COLUMNS.index("seq")
-_STATUS = COLUMNS.index("status")
-_ORIGIN: Callable[[Row], Row] = itemgetter(
-    *map(COLUMNS.index, ("depends_on", "flow_id", "schedule"))
-)
-_NO_ORIGIN = (None, None, None)
-FRESH_COLUMNS = (
-    "id",
-    "version",
-    "seq",
-    "name",
-    "category",
-    "priority",
-    "max_retries",
-    "args",
-    "kwargs",
-    "options",
-    "unique_key",
-    "run_at",
-    "created_at",
-)
-"""What a task has to which nothing happened yet; its other columns have their defaults."""
-ORIGIN_COLUMNS = ("waiting", "depends_on", "flow_id", "schedule", "scheduled_for")
-"""What only tasks of a flow or a schedule have, or such that depend on others."""
-_fresh_values: Callable[[Row], Row] = itemgetter(*map(COLUMNS.index, FRESH_COLUMNS))
-_composed_values: Callable[[Row], Row] = itemgetter(
-    *map(COLUMNS.index, FRESH_COLUMNS + ORIGIN_COLUMNS)
-)
-_mutable_values: Callable[[Row], Row] = itemgetter(slice(len(MUTABLE_COLUMNS)))
+log = logging.getLogger(__name__)
+
+FOLD_ROWS = 12_000
+FOLD_BYTES = 4 * 1024 * 1024
+FOLD_SECONDS = 1.0
+QUIET_SECONDS = 0.05
+NAP_SECONDS = 0.05
+"""Who sleeps no longer than that need not be woken up."""
+AT_ONCE_ROWS = 40_000
+AT_ONCE_BYTES = 8 * 1024 * 1024
+MEMORY_TRIES = 20
+MEMORY_SECONDS = 0.05
+BACK_OFF_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Job:
+    """Something that has to happen in the thread, on folded tables."""
+
+    run: Callable[[], Any]
+    after: int
+    """So many writes were handed over before it."""
+    future: Future[Any] = field(default_factory=Future)
 
 
 class Folding:
-    """Committed task rows that are not in ``tasks`` yet; used by the writer thread only.
+    """Owns the read-write connection; see the module."""
 
-    ``dirty`` maps a task id to (newest row, whether ``tasks`` lacks it, the first
-    seq not folded). Other threads may look single ids up.
-    """
-
-    def __init__(self, opened: OpenedDatabase, last_seq: int) -> None:
-        self._opened = opened
-        self.lines = Lines(opened)
-        self.dirty: dict[str, tuple[Row, bool, int]] = {}
-        self._committed_seq = last_seq
-        self._bytes = 0  # of the log rows since everything was folded
-        self._saved = last_seq
+    def __init__(
+        self,
+        started: Started,
+        checkpoints: Checkpoints,
+        make_room: Callable[[], None],
+    ) -> None:
+        self.pending = Pending(started.segments.position, started.seq)
+        self.lines = Lines(started.opened)
+        self.busy = False
+        """Whether it writes to the disk just now."""
+        self._opened = started.opened
+        self._reread = started.segments.read
+        self._checkpoints = checkpoints
+        self._make_room = make_room
+        self._jobs: deque[Job] = deque()
+        self._seen = 0  # writes that came out of the journal
+        self._taken_at = 0.0
+        self._wake: SimpleQueue[None] = SimpleQueue()  # its get() waits without the GIL's help
+        self._asleep = False
+        self._waits_long = self._drained = False
+        self._stopping = False
+        self._reopen = False
+        self._unsure = False  # whether the tables may hold something else than was noted
+        self._without_memory = 0
         self._not_before = 0.0
-        self._suspect = False
-        self._checkpointed = last_seq
-        self._connect()
+        self.complete = False
+        """Whether, after the end, the tables hold everything."""
+        self.trouble: str | None = None
+        """Why the tables can't be brought up just now."""
+        self._thread = threading.Thread(target=self._run, name="wopr-writer", daemon=True)
 
-    def _connect(self) -> None:
-        connection = self._opened.connection
-        self._fresh: Any = connection.appender("tasks", columns=list(FRESH_COLUMNS))
-        self._composed: Any = connection.appender(
-            "tasks", columns=list(FRESH_COLUMNS + ORIGIN_COLUMNS)
-        )
-        self._insert: Any = connection.appender("tasks", columns=list(COLUMNS))
-        self._update: Any = connection.appender(
-            "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
-        )
+    # -- for other threads ----------------------------------------------------
 
-    def let_go(self) -> None:
-        """Drop the appenders, which keep their database alive."""
-        self._fresh = self._composed = self._insert = self._update = None
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
 
-    def reconnected(self) -> None:
-        """Make new appenders on the new connection."""
-        self._connect()
+    def take(self, writes: Sequence[Write], handed_over: int, group: Group | None) -> None:
+        """Take what is durable now; see :class:`wopr.storage.duckdb.journal.journal.Behind`."""
+        self._taken_at = time.monotonic()
+        self.pending.add(writes, group)
+        self._seen += handed_over
+        pending = self.pending
+        if self._asleep and (
+            self._waits_long
+            or self._jobs
+            or pending.rows >= FOLD_ROWS
+            or pending.bytes >= FOLD_BYTES
+        ):
+            self._notify()
 
-    def add(self, batch: list[Write], committed_seq: int) -> None:
-        """Note what a commit wrote."""
-        dirty = self.dirty
-        for write in batch:
-            self._bytes += write.size
-            for row, before in zip(write.rows, write.before, strict=True):
-                known = dirty.get(row[0])
-                if known is None:
-                    # a new task's first transition is its add, though a claim may share the commit
-                    first = row[_VERSION] if before else row[_SEQ]
-                    dirty[row[0]] = (row, not before, first)
-                else:
-                    dirty[row[0]] = (row, known[1], known[2])
-        self._committed_seq = committed_seq
+    def lacking(self) -> Sequence[Group]:
+        """Return what was taken and the tables don't have yet."""
+        return self.pending.groups()
 
-    def keep_up(self) -> None:
-        """Fold a part when so much has gathered that it can't wait for a quiet moment."""
-        if time.monotonic() < self._not_before:
-            return
-        if self._bytes > FOLD_AT_BYTES:
-            self.fold_all()
-        if len(self.dirty) >= FOLD_AT:
-            self.fold_some()
-            while len(self.dirty) >= 2 * FOLD_AT:
-                self.fold_some()
+    def call(self, run: Callable[[], Any], after: int) -> Future[Any]:
+        """Run something in the thread once the tables show the first ``after`` writes."""
+        job = Job(run, after)
+        if self._stopping:
+            job.future.set_exception(StorageError("The storage is closed."))
+            return job.future
+        self._jobs.append(job)
+        self._notify()
+        return job.future
+
+    def noticed(self) -> None:
+        """Look for log lines, which came without a write."""
+        if self._waits_long:
+            self._notify()
+
+    def invalidated(self) -> None:
+        """Open the database again before anything else: a read found it unusable."""
+        self._reopen = True
+        self._notify()
+
+    def stop(self) -> None:
+        """Bring the tables up to all that is durable, and end the thread."""
+        if self._thread.is_alive():
+            self._stopping = True
+            self._wake.put(None)
+            self._thread.join()
+
+    def _notify(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._wake.put(None)
+
+    # -- the thread -----------------------------------------------------------
+
+    def _run(self) -> None:
+        while not (self._stopping and not self._jobs):
+            if self._jobs and self._jobs[0].after <= self._seen:
+                self._run_job(self._jobs.popleft())
+                self._guarded(self._keep_up)
+                continue
+            timeout = self._guarded(self._use_quiet)
+            if timeout != 0.0:
+                self._sleep(timeout)
+        self._guarded(self._finish)
+
+    def _keep_up(self) -> None:
+        """Do what can't wait for a quiet moment: in a row of jobs there is none."""
         self.lines.keep_up()
+        if not self._backs_off:
+            self._checkpoint(quiet=0.0)
 
-    def back_off(self) -> None:
-        """Leave the database alone for a second; a commit that failed may have landed."""
-        self._not_before = time.monotonic() + 1.0
-        self._suspect = True
+    def _finish(self) -> None:
+        if self._reopen:
+            self._reconnect()
+        self._fold_all()
+        self.lines.write_all()
+        let_go(self._opened.connection)
+        self.complete = True
+
+    def _sleep(self, timeout: float | None) -> None:
+        self._waits_long = timeout is None or timeout > NAP_SECONDS
+        self._asleep = True
+        if not self._has_come():  # before it was asleep, so that nobody wakes it up
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=timeout)
+        self._asleep = False
+
+    def _has_come(self) -> bool:
+        if self._stopping or (self._jobs and self._jobs[0].after <= self._seen):
+            return True
+        pending = self.pending
+        if self._backs_off or not self._waits_long:
+            return False
+        lines = self._drained and self.lines
+        return self._reopen or bool(pending.rows or pending.touched or lines)
 
     @property
-    def backing_off(self) -> bool:
-        """Whether the second after a failure is not over yet."""
+    def _backs_off(self) -> bool:
         return time.monotonic() < self._not_before
 
-    def when_idle(self, idle: float) -> float | None:
-        """Do what is due after ``idle`` seconds of quiet; return how long to sleep next."""
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            return wait
-        self.lines.keep_up()  # jobs without commits, one after the other, are no quiet moment
-        if self.dirty or self.lines:
-            if idle < IDLE_SECONDS:
-                return IDLE_SECONDS - idle
-            if self.dirty:
-                self.fold_some()
-            else:
-                self.lines.write_some()
-            return 0.0 if self.dirty or self.lines else CHECKPOINT_IDLE_SECONDS
-        if self._checkpointed == self._written:
-            return None
-        if idle < CHECKPOINT_IDLE_SECONDS:
-            return CHECKPOINT_IDLE_SECONDS - idle
-        self.save_watermark()
-        self._checkpoint()
-        return None
+    def _use_quiet(self) -> float | None:
+        """Do what is due; return how long to sleep then, in seconds."""
+        now = time.monotonic()
+        if now < self._not_before:
+            return self._not_before - now
+        if self._reopen:
+            self._reconnect()
+        pending = self.pending
+        quiet = now - self._taken_at
+        if pending.rows or pending.touched:
+            due = pending.rows >= FOLD_ROWS or pending.bytes >= FOLD_BYTES
+            left = min(QUIET_SECONDS - quiet, FOLD_SECONDS - (now - pending.since))
+            if due or left <= 0:
+                self._fold_some()
+                self.lines.keep_up()
+                self._checkpoint(quiet=0.0)
+                return 0.0
+            return left
+        self.lines.keep_up()
+        self._drained = not self.lines
+        if not self._drained:
+            if quiet < QUIET_SECONDS:
+                return QUIET_SECONDS - quiet
+            self.lines.write_some()
+            return 0.0
+        return self._checkpoint(quiet)
 
-    def complete(self) -> None:
-        """Bring all tables up to what was handed over: what people read, and an end, needs that."""
-        self.fold_all()
-        self.lines.write_all()
-
-    def fold_all(self) -> None:
-        """Bring ``tasks`` up to the last commit."""
-        while self.dirty:
-            self.fold_some()
-        self._bytes = 0
-
-    def fold_some(self) -> None:
-        """Write up to :data:`CHUNK` dirty rows.
-
-        New and changed rows go in statements of their own, each its own commit: a
-        row's ``version`` says what it holds, so any part of them may be there after
-        a crash. One statement waits for the interpreter once; a transaction around
-        them would do so four times, and the event loop holds it most of the time.
-        """
-        if self._suspect:
-            self._find_landed()
-        dirty = self.dirty
-        fresh: list[Row] = []
-        composed: list[Row] = []
-        inserts: list[Row] = []
-        updates: list[Row] = []
-        size = 0
-        for row, new, _ in itertools.islice(dirty.values(), CHUNK):
-            size += weight(row)
-            if not new:
-                updates.append(row)
-            elif row[_VERSION] == row[_SEQ] and row[_STATUS] == "pending":
-                (fresh if _ORIGIN(row) == _NO_ORIGIN else composed).append(row)
-            else:
-                inserts.append(row)
-            if size > PORTION_BYTES:
-                break
-        crashpoint("fold.before")
-        self._write(self._fresh, fresh, _fresh_values)
-        self._write(self._composed, composed, _composed_values)
-        crashpoint("fold.after_fresh")
-        self._write(self._insert, inserts, None)
-        crashpoint("fold.after_insert")
-        self._write(self._update, updates, _mutable_values)
-        crashpoint("fold.after_update")
-        if self._folded() - self._saved >= WATERMARK_EVERY:
-            self.save_watermark()
-
-    def _write(self, appender: Any, rows: list[Row], values: Callable[[Row], Row] | None) -> None:
-        if not rows:
-            return
+    def _run_job(self, job: Job) -> None:
+        if not job.future.set_running_or_notify_cancel():
+            return  # the caller gave up; a future once running can't be cancelled any more
         try:
-            self._flush(appender, rows if values is None else map(values, rows))
-        except BaseException:
-            self._suspect = True  # the commit may have landed all the same
-            appender.clear()
-            raise
-        for row in rows:
-            del self.dirty[row[0]]
+            if self._reopen:
+                self._reconnect()
+            self._fold_all()
+            job.future.set_result(job.run())
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            if is_fatal(error):
+                self._reopen = True
+            job.future.set_exception(self._lagging(error))
 
-    @staticmethod
-    def _flush(appender: Any, rows: Iterable[Row]) -> None:
-        appender.append_rows(rows)
-        appender.flush()
+    def _lagging(self, error: Exception) -> StorageError:
+        if isinstance(error, StorageError):
+            return error
+        wrapped = StorageError(
+            f"The tables of {self._opened.path} can't be brought up to date or read: {error}. "
+            f"{self.pending.rows} changes wait in the journal; nothing acknowledged is lost, and "
+            "the queue goes on by itself. When the disk is full, free some space (wopr cleanup, "
+            "wopr compact)."
+        )
+        wrapped.__cause__ = error
+        return wrapped
 
-    def _find_landed(self) -> None:
-        """After a failed fold: what is in ``tasks`` already must not be inserted again."""
-        seqs = [row[_SEQ] for row, new, _ in self.dirty.values() if new]
-        if seqs:
-            known = self._opened.connection.execute(
-                "select id from tasks where seq between ? and ?", [min(seqs), max(seqs)]
-            ).fetchall()
-            for (task_id,) in known:
-                row, _, first = self.dirty.get(str(task_id), ((), False, 0))
-                if row:
-                    self.dirty[str(task_id)] = (row, False, first)
-        self._suspect = False
-
-    @property
-    def _written(self) -> int:
-        """A number that grows with whatever fills DuckDB's log."""
-        return self._committed_seq + self.lines.written
-
-    def _folded(self) -> int:
-        """Return a seq up to which ``tasks`` surely holds everything."""
-        for _, _, first in self.dirty.values():
-            return first - 1
-        return self._committed_seq
-
-    def save_watermark(self) -> None:
-        """Remember in the file where a recovery has to start reading the log."""
-        folded = self._folded()
-        if folded != self._saved:
-            self._opened.connection.execute(
-                "update meta set value = ? where key = 'folded'", [str(folded)]
-            ).fetchall()
-            self._saved = folded
-
-    def _checkpoint(self) -> None:
-        """Move the log of DuckDB itself into the file while nobody waits."""
-        self._checkpointed = self._written
+    def _guarded(self, run: Callable[[], Any]) -> Any:
+        """Do background work whose failure must not end the thread: it is tried again."""
         try:
-            size = os.stat(f"{self._opened.path}.wal").st_size
-        except OSError:
-            return
-        if size >= CHECKPOINT_WAL_BYTES:
-            crashpoint("checkpoint.before")
-            self._opened.connection.execute("checkpoint")
-            crashpoint("checkpoint.after")
-            self._opened.verify_in_place()  # makes the next log, readable by us only
+            result = run()
+        except Exception as error:  # noqa: BLE001
+            log.error("Background work of the storage failed: %s", error)
+            self.trouble = str(error)
+            self._not_before = time.monotonic() + BACK_OFF_SECONDS
+            if is_fatal(error):
+                self._reopen = True
+            return BACK_OFF_SECONDS
+        return result
+
+    # -- the tables -----------------------------------------------------------
+
+    def _fold_all(self) -> None:
+        """Bring the tables up to all that is durable now; more may come meanwhile."""
+        last = self.pending.last
+        while self.pending.position < last:
+            self._fold_some()
+        self._store_progress()
+
+    def _fold_some(self) -> None:
+        """Bring the tables up by one transaction."""
+        if self._unsure:
+            self._look_where_the_tables_are()
+        pieces, done = self.pending.next(AT_ONCE_ROWS, AT_ONCE_BYTES)
+        if pieces:
+            self._opened.verify_in_place()
+            crashpoint("fold.before")
+            if not self._apply(pieces):
+                return
+            crashpoint("fold.after")
+            self._checkpoints.grew(sum(len(piece.content) for piece in pieces))
+        self.pending.applied(done)
+        if not self.pending.rows:
+            self._store_progress()
+        self.trouble = None
+
+    def _apply(self, pieces: Sequence[applied.Piece]) -> bool:
+        """Return whether the tables hold the pieces now; if not, to try again may help."""
+        self._unsure = True
+        try:
+            applied.apply(self._opened.connection, pieces, self._syncing)
+        except Exception as error:
+            self._without_memory += 1
+            if (
+                not lacks_memory(error)
+                or is_fatal(error)
+                or self._without_memory % MEMORY_TRIES == 0
+            ):
+                raise
+            log.warning("A query left no memory for a commit, so it is stopped.")
+            self._make_room()
+            time.sleep(MEMORY_SECONDS)
+            return False
+        self._unsure, self._without_memory = False, 0
+        return True
+
+    def _look_where_the_tables_are(self) -> None:
+        """Go on from what the tables hold: after an error that may be more than before, or less."""
+        position, _ = applied.position(self._opened.connection)
+        self.pending.restart(position, self._reread)
+        self._unsure = False
+
+    def _store_progress(self) -> None:
+        rows = self.pending.take_touched()
+        if rows:
+            applied.progress(self._opened.connection, rows, COLUMNS)
+
+    def _checkpoint(self, quiet: float) -> float | None:
+        with self._syncing():
+            return self._checkpoints.when_due(quiet, self.pending.position)
+
+    @contextlib.contextmanager
+    def _syncing(self) -> Iterator[None]:
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+    def _reconnect(self) -> None:
+        """Open the file again after an error that invalidated the database."""
+        if self._opened.is_connected:
+            let_go(self._opened.connection)
+        self._opened.reopen()
+        self._look_where_the_tables_are()
+        self._reopen = False
+        log.warning("The database was closed and opened again after a fatal error.")

@@ -10,7 +10,6 @@ import duckdb
 from wopr.domain.logline import LogLine
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.reads import is_id
-from wopr.storage.duckdb.write import Write, nobody
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -36,14 +35,14 @@ class LineCalls(Base):
     def save_logs(self, lines: Sequence[LogLine]) -> None:
         """Store lines that tasks logged when the writer has time; too many are dropped."""
         with self._order:
-            if self._opened is None or self._pid != os.getpid():
+            if self._started is None or self._pid != os.getpid():
                 return  # work that was abandoned can log after the end
-            pending = self._writer.folding.lines
+            pending = self._folding.lines
             if pending.add(lines):
-                self._writer.submit(Write([], [], [], [], nobody, urgent=False))
+                self._folding.noticed()
         pending.report()  # not under the lock: whoever handles the message may use the queue
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
         """Return the first lines of a task, in order of attempt and number."""
-        await self.flush()
+        await self._in_writer(self._folding.lines.write_all)
         return await self._ask(self._reader, lambda cursor: load(cursor, task_id, limit))

@@ -9,7 +9,7 @@ from typing import Any
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.ports.storage import Counts, LaneCount, QueryLimits, QueryRows, TaskFilter
+from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, QueryLimits, QueryRows, TaskFilter
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.reader import run_query
@@ -24,16 +24,16 @@ class ReadCalls(Base):
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task as it is on disk."""
         self._check()
-        known = self._writer.folding.dirty.get(task_id)
+        known = self._folding.pending.row(task_id)
         if known is not None:
-            return TaskRecord.from_row(known[0])
+            return TaskRecord.from_row(known)
         return await self._ask(self._reader, lambda cursor: reads.get(cursor, task_id))
 
     async def get_many(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
         """Return those of the tasks that there are, as they are on disk."""
-        known = self._writer.folding.dirty.get  # one call: the writer's thread takes them out
+        known = self._folding.pending.row
         dirty = {one: known(one) for one in task_ids}
-        found = {one: TaskRecord.from_row(row[0]) for one, row in dirty.items() if row is not None}
+        found = {one: TaskRecord.from_row(row) for one, row in dirty.items() if row is not None}
         rest = [one for one in task_ids if one not in found]
         if rest:
             found |= await self._read(lambda cursor: reads.get_many(cursor, rest))
@@ -43,9 +43,13 @@ class ReadCalls(Base):
         """Return the status on disk of those of the tasks that there are."""
         return await self._read(lambda cursor: reads.statuses(cursor, task_ids))
 
-    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
-        """Return tasks that wait for others, in enqueue order."""
-        return await self._read(lambda cursor: reads.waiting(cursor, after_seq, limit))
+    async def waiting(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of tasks that wait for others, in enqueue order."""
+        return await self._read(
+            lambda cursor: reads.waiting(cursor, after_seq, limit, most_bytes=most_bytes)
+        )
 
     async def find(self, query: TaskFilter) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
@@ -59,27 +63,41 @@ class ReadCalls(Base):
         now: datetime,
         skip: Sequence[str],
         limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at ``now``, in enqueue order."""
+        """Return a page of waiting tasks due at ``now``, in enqueue order."""
+        lane = category, priority, after_seq, now, skip
         return await self._read(
-            lambda cursor: reads.ready(cursor, category, priority, after_seq, now, skip, limit)
+            lambda cursor: reads.ready(cursor, *lane, limit, most_bytes=most_bytes)
         )
 
     async def delayed(
-        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+        self,
+        category: str,
+        not_before: datetime,
+        skip: Sequence[str],
+        limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        """Return a page of waiting tasks due at or after ``not_before``, the earliest first."""
+        which = category, not_before, skip
         return await self._read(
-            lambda cursor: reads.delayed(cursor, category, not_before, skip, limit)
+            lambda cursor: reads.delayed(cursor, *which, limit, most_bytes=most_bytes)
         )
 
     async def lanes(self, now: datetime) -> list[LaneCount]:
         """Return the lanes that have waiting tasks."""
         return await self._read(lambda cursor: reads.lanes(cursor, now))
 
-    async def orphans(self) -> list[TaskRecord]:
-        """Return the STARTED tasks; at opening, their owner is dead."""
-        return await self._read(reads.orphans)
+    async def orphans(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of the STARTED tasks; at opening, their owner is dead."""
+        return await self._read(
+            lambda cursor: reads.orphans(cursor, after_seq, limit, most_bytes=most_bytes)
+        )
 
     async def unique_keys(self) -> dict[str, str]:
         """Return key -> task id of all live tasks that have a key."""
@@ -93,9 +111,13 @@ class ReadCalls(Base):
         """Return how many waiting tasks of its category start before this one."""
         return await self._read(lambda cursor: reads.position(cursor, record, now))
 
-    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+    async def starts(
+        self, category: str, since: datetime, *, skip: int = 0, most_bytes: int | None = None
+    ) -> list[tuple[datetime, TaskRecord]]:
         """Return when tasks of a category were claimed since a moment, in order."""
-        return await self._read(lambda cursor: reads.starts(cursor, category, since))
+        return await self._read(
+            lambda cursor: reads.starts(cursor, category, since, skip, most_bytes)
+        )
 
     async def backlog(self, category: str) -> int:
         """Return how many tasks of a category are PENDING or RETRY."""
@@ -107,5 +129,5 @@ class ReadCalls(Base):
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""
-        await self._in_writer(self._writer.folding.complete)
+        await self._in_writer(self._folding.lines.write_all)
         return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))

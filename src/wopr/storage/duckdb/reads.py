@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import duckdb
 
 from wopr.domain.status import CLAIMABLE, LIVE, TaskStatus
-from wopr.domain.task import COLUMNS, TaskRecord
+from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.ports.storage import Counts, LaneCount, TaskFilter
+from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, TaskFilter
+from wopr.storage.duckdb import wide
+from wopr.storage.duckdb.failures import lacks_memory
 from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, transition_from_row
 
 Connection = duckdb.DuckDBPyConnection
+Row = tuple[Any, ...]
 
-_TASKS = f"select id::varchar, {', '.join(COLUMNS[1:])} from tasks"
 _AMONG = "id in (select unnest(?::uuid[])) and id between ?::uuid and ?::uuid"
+_LOG = f"select {TRANSITION_COLUMNS}"
 _WAITING = ", ".join(f"'{status.value}'" for status in sorted(CLAIMABLE))
 _FREE = "waiting is not true"  # of other tasks
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
@@ -32,26 +36,37 @@ def is_id(text: str) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _one_moment(cursor: Connection) -> Iterator[None]:
-    """Let the statements within see the same state of the tables.
+def _seqs(cursor: Connection, rest: str, params: Sequence[object]) -> list[int]:
+    """Return the numbers of the tasks that a query wants, in its order.
 
-    Else a page may lack tasks that were claimed between its two statements, and look
-    like the last one.
+    Two steps, because a top-n of whole rows reads every column of every match: 470 ms
+    instead of 40 ms for a page out of a million, and all memory if the rows are large.
     """
-    cursor.execute("begin transaction read only")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
-            cursor.execute("rollback")
+    return [seq for (seq,) in cursor.execute(f"select seq from tasks {rest}", params).fetchall()]
+
+
+def _page(
+    cursor: Connection, rest: str, params: Sequence[object], most_bytes: int | None = None
+) -> list[TaskRecord]:
+    """Return the tasks that a query wants, up to the one that makes ``most_bytes``."""
+
+    def read(chunks: wide.Chunks) -> list[TaskRecord]:
+        return wide.tasks(cursor, _seqs(cursor, rest, params), chunks, most_bytes)
+
+    return wide.in_chunks(cursor, read)
 
 
 def get(cursor: Connection, task_id: str) -> TaskRecord | None:
     """Return one task by id."""
     if not is_id(task_id):
         return None
-    row = cursor.execute(f"{_TASKS} where id = ?", [task_id]).fetchone()
+    try:
+        row = cursor.execute(f"{wide.TASKS} from tasks where id = ?", [task_id]).fetchone()
+    except duckdb.Error as error:
+        if not lacks_memory(error):
+            raise
+        found = _page(cursor, "where id = ?", [task_id])  # looked up in a way that needs less
+        return found[0] if found else None
     return TaskRecord.from_row(row) if row else None
 
 
@@ -60,9 +75,8 @@ def get_many(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskRecor
     ids = [task_id for task_id in task_ids if is_id(task_id)]
     if not ids:
         return {}
-    rows = cursor.execute(f"{_TASKS} where {_AMONG}", [ids, min(ids), max(ids)]).fetchall()
-    records = [TaskRecord.from_row(row) for row in rows]
-    return {record.id: record for record in records}
+    found = _page(cursor, f"where {_AMONG} order by seq", [ids, min(ids), max(ids)])
+    return {record.id: record for record in found}
 
 
 def statuses(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
@@ -76,13 +90,12 @@ def statuses(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskStatu
     return {task_id: TaskStatus(status) for task_id, status in rows}
 
 
-def waiting(cursor: Connection, after_seq: int, limit: int) -> list[TaskRecord]:
-    """Return tasks that wait for others, in enqueue order."""
-    rows = cursor.execute(
-        f"{_TASKS} where waiting and status = 'pending' and seq > ? order by seq limit ?",
-        [after_seq, limit],
-    ).fetchall()
-    return [TaskRecord.from_row(row) for row in rows]
+def waiting(
+    cursor: Connection, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+) -> list[TaskRecord]:
+    """Return a page of tasks that wait for others, in enqueue order."""
+    where = "where waiting and status = 'pending' and seq > ? order by seq limit ?"
+    return _page(cursor, where, [after_seq, limit], most_bytes)
 
 
 def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
@@ -105,14 +118,8 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
     if query.flow_id is not None and not is_id(query.flow_id):
         return []
     where = " and ".join(conditions)
-    with _one_moment(cursor):
-        [(first, last)] = cursor.execute(
-            f"select min(seq), max(seq) from (select seq from tasks where {where} "
-            "order by seq desc limit ? offset ?)",
-            [*params, query.limit, query.offset],
-        ).fetchall()
-        params += [first, last]
-        return _between(cursor, f"{where} and seq between ? and ?", params, "seq desc")
+    params += [query.limit, query.offset]
+    return _page(cursor, f"where {where} order by seq desc limit ? offset ?", params)
 
 
 def ready(
@@ -123,59 +130,45 @@ def ready(
     now: datetime,
     skip: Sequence[str],
     limit: int,
+    *,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[TaskRecord]:
-    """Return one lane's due tasks in enqueue order."""
+    """Return a page of one lane's due tasks in enqueue order."""
     where = (
-        f"status in ({_WAITING}) and {_FREE} and category = ? and priority = ? "
+        f"where status in ({_WAITING}) and {_FREE} and category = ? and priority = ? "
         "and (run_at is null or run_at <= ?)"
     )
     params: list[object] = [category, priority, now]
-    where += _without(skip, params)
-    # What was enqueued together mostly waits together: look nearby before looking everywhere.
-    rows = cursor.execute(
-        f"{_TASKS} where {where} and seq > ? and seq <= ? order by seq limit ?",
-        [*params, after_seq, after_seq + 4 * limit, limit],
-    ).fetchall()
-    if len(rows) == limit:
-        return [TaskRecord.from_row(row) for row in rows]
-    with _one_moment(cursor):
-        [(last,)] = cursor.execute(
-            f"select max(seq) from (select seq from tasks where {where} and seq > ? "
-            "order by seq limit ?)",
-            [*params, after_seq, limit],
-        ).fetchall()
-        params += [after_seq, last]
-        return _between(cursor, f"{where} and seq > ? and seq <= ?", params, "seq")
+    where += _without(skip, params) + " and seq > ?"
+    params.append(after_seq)
+
+    def read(chunks: wide.Chunks) -> list[TaskRecord]:
+        # What was enqueued together mostly waits together: look nearby before looking everywhere.
+        near = [*params, after_seq + 4 * limit, limit]
+        seqs = _seqs(cursor, f"{where} and seq <= ? order by seq limit ?", near)
+        if len(seqs) < limit:
+            seqs = _seqs(cursor, f"{where} order by seq limit ?", [*params, limit])
+        return wide.tasks(cursor, seqs, chunks, most_bytes)
+
+    return wide.in_chunks(cursor, read)
 
 
 def delayed(
-    cursor: Connection, category: str, not_before: datetime, skip: Sequence[str], limit: int
+    cursor: Connection,
+    category: str,
+    not_before: datetime,
+    skip: Sequence[str],
+    limit: int,
+    *,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[TaskRecord]:
-    """Return a category's tasks that become due, the earliest first."""
-    where = f"status in ({_WAITING}) and {_FREE} and category = ?"
+    """Return a page of a category's tasks that become due, the earliest first."""
+    where = f"where status in ({_WAITING}) and {_FREE} and category = ?"
     params: list[object] = [category]
     where += _without(skip, params)
-    with _one_moment(cursor):
-        [(last,)] = cursor.execute(
-            f"select max(run_at) from (select run_at from tasks where {where} and run_at >= ? "
-            "order by run_at limit ?)",
-            [*params, not_before, limit],
-        ).fetchall()
-        params += [not_before, last]
-        found = _between(cursor, f"{where} and run_at between ? and ?", params, "run_at, seq")
-    return found[:limit]
-
-
-def _between(cursor: Connection, where: str, params: list[object], order: str) -> list[TaskRecord]:
-    """Return the tasks between two bounds that were found before.
-
-    Two steps, because a top-n of whole rows reads every column of every match:
-    470 ms instead of 40 ms for a page out of a million.
-    """
-    if params[-1] is None:  # nothing matched
-        return []
-    rows = cursor.execute(f"{_TASKS} where {where} order by {order}", params).fetchall()
-    return [TaskRecord.from_row(row) for row in rows]
+    params += [not_before, limit]
+    where += " and run_at >= ? order by run_at, seq limit ?"
+    return _page(cursor, where, params, most_bytes)
 
 
 def _without(names: Sequence[str], params: list[object]) -> str:
@@ -196,12 +189,12 @@ def lanes(cursor: Connection, now: datetime) -> list[LaneCount]:
     return [LaneCount(*row) for row in rows]
 
 
-def orphans(cursor: Connection) -> list[TaskRecord]:
-    """Return the STARTED tasks."""
-    rows = cursor.execute(
-        f"{_TASKS} where status = ? order by seq", [TaskStatus.STARTED.value]
-    ).fetchall()
-    return [TaskRecord.from_row(row) for row in rows]
+def orphans(
+    cursor: Connection, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+) -> list[TaskRecord]:
+    """Return a page of the STARTED tasks, in enqueue order."""
+    where = "where status = ? and seq > ? order by seq limit ?"
+    return _page(cursor, where, [TaskStatus.STARTED.value, after_seq, limit], most_bytes)
 
 
 def unique_keys(cursor: Connection) -> dict[str, str]:
@@ -233,20 +226,30 @@ def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
     return int(row[0]) if row else 0
 
 
-def starts(cursor: Connection, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+def starts(
+    cursor: Connection, category: str, since: datetime, skip: int, most_bytes: int | None
+) -> list[tuple[datetime, TaskRecord]]:
     """Return when tasks of a category were claimed since a moment, in order."""
     started = "to_status = 'started' and occurred_at >= ?"
-    with _one_moment(cursor):
+
+    def read(chunks: wide.Chunks) -> list[tuple[datetime, TaskRecord]]:
         [ids] = cursor.execute(
             f"select min(task_id), max(task_id) from transitions where {started}", [since]
         ).fetchall()
-        rows = cursor.execute(
-            f"select occurred_at, id::varchar, {', '.join(f'tasks.{one}' for one in COLUMNS[1:])} "
-            f"from transitions join tasks on id = task_id where {started} and category = ? "
-            "and id between ? and ? order by occurred_at, transitions.seq",
-            [since, category, *ids],
+        found = cursor.execute(
+            "select occurred_at, tasks.seq from transitions join tasks on id = task_id "
+            f"where {started} and category = ? and id between ? and ? "
+            "order by occurred_at, transitions.seq offset ?",
+            [since, category, *ids, skip],
         ).fetchall()
-    return [(row[0], TaskRecord.from_row(row[1:])) for row in rows]
+        wanted = list(dict.fromkeys(seq for _, seq in found))
+        records = wide.tasks(cursor, wanted, chunks, most_bytes)
+        known = {record.seq: record for record in records}
+        pairs = ((moment, known.get(seq)) for moment, seq in found)
+        whole = itertools.takewhile(lambda pair: pair[1] is not None, pairs)
+        return [(moment, record) for moment, record in whole if record is not None]
+
+    return wide.in_chunks(cursor, read)
 
 
 def backlog(cursor: Connection, category: str) -> int:
@@ -261,7 +264,23 @@ def history(cursor: Connection, task_id: str) -> list[Transition]:
     """Return a task's transitions in order."""
     if not is_id(task_id):
         return []
-    rows = cursor.execute(
-        f"select {TRANSITION_COLUMNS} from transitions where task_id = ? order by seq", [task_id]
-    ).fetchall()
+    try:
+        rows = cursor.execute(
+            f"{_LOG} from transitions where task_id = ? order by seq", [task_id]
+        ).fetchall()
+    except duckdb.Error as error:
+        if not lacks_memory(error):
+            raise
+        rows = wide.in_chunks(cursor, lambda chunks: _long_history(cursor, task_id, chunks))
     return [transition_from_row(row) for row in rows]
+
+
+def _long_history(cursor: Connection, task_id: str, chunks: wide.Chunks) -> list[Row]:
+    """Return the rows of a history that does not fit in DuckDB's memory at once."""
+    asked = "select seq from transitions where task_id = ? order by seq"
+    found: list[Row] = []
+    for part in wide.parts([seq for (seq,) in cursor.execute(asked, [task_id]).fetchall()], chunks):
+        rows = wide.rows(cursor, _LOG, "transitions", part)
+        chunks.read(len(part), sum(len(text) for row in rows for text in row[-2:] if text))
+        found += rows
+    return found

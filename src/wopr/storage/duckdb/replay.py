@@ -1,4 +1,4 @@
-"""Bring ``tasks`` up to the log after a crash; the only reader of stored transitions' data."""
+"""Stored transitions, read again; and the tables of a file that no journal was kept for."""
 
 from __future__ import annotations
 
@@ -59,8 +59,11 @@ def record_from_add(transition: Transition) -> TaskRecord:
     return record
 
 
-def replay(connection: duckdb.DuckDBPyConnection) -> int:
-    """Fold the transitions that ``tasks`` lacks; return how many there were."""
+def catch_up(connection: duckdb.DuckDBPyConnection) -> int:
+    """Fold the transitions that ``tasks`` lacks in a file of an older wopr; return the last seq.
+
+    That one wrote ``tasks`` behind ``transitions``, and noted now and then how far.
+    """
     found = connection.execute("select value from meta where key = 'folded'").fetchall()
     folded = int(found[0][0]) if found else 0
     newest = connection.execute("select coalesce(max(seq), 0) from transitions").fetchall()
@@ -82,8 +85,6 @@ def replay(connection: duckdb.DuckDBPyConnection) -> int:
     if count:
         log.warning("Replayed %d transitions that a crash had left to fold.", count)
         _write(connection, known, fresh)
-    if last != folded:
-        connection.execute("update meta set value = ? where key = 'folded'", [str(last)]).fetchall()
     return last
 
 

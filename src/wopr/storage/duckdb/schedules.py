@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import duckdb
@@ -11,32 +10,11 @@ from wopr.domain.schedule import COLUMNS, Schedule
 from wopr.domain.snapshot import aware
 from wopr.domain.status import LIVE
 from wopr.ports.storage import ScheduleProgress
+from wopr.storage.duckdb import operations
 from wopr.storage.duckdb.base import Base
 
 Connection = duckdb.DuckDBPyConnection
 
-_TYPES = {
-    "priority": "integer",
-    "max_retries": "integer",
-    "misfire_limit": "integer",
-    "misfire_grace": "double",
-    "jitter": "double",
-    "run_on_start": "boolean",
-    "last_task_id": "uuid",
-    "missed": "bigint",
-    "skipped": "bigint",
-    **dict.fromkeys(
-        ("start_at", "end_at", "paused_at", "next_fire_at", "last_fire_at"), "timestamp"
-    ),
-    **dict.fromkeys(("created_at", "updated_at"), "timestamp"),
-}
-_NEW = ", ".join(f"unnest(?::{_TYPES.get(column, 'varchar')}[]) as {column}" for column in COLUMNS)
-_SAVE = (
-    f"merge into schedules using (select {_NEW}) as new using (name) "
-    f"when matched then update set {', '.join(f'{one} = new.{one}' for one in COLUMNS[1:])} "
-    f"when not matched then insert ({', '.join(COLUMNS)}) "
-    f"values ({', '.join(f'new.{one}' for one in COLUMNS)})"
-)
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 _PROGRESS = f"""
 select
@@ -66,17 +44,6 @@ def progress(cursor: Connection) -> dict[str, ScheduleProgress]:
     }
 
 
-def save(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    """Write new and changed rows in one statement, which is one commit."""
-    columns = [list(values) for values in zip(*rows, strict=True)]
-    connection.execute(_SAVE, columns).fetchall()
-
-
-def delete(connection: Connection, name: str) -> None:
-    """Delete a row."""
-    connection.execute("delete from schedules where name = ?", [name]).fetchall()
-
-
 class ScheduleCalls(Base):
     """The calls of the storage that are about schedules."""
 
@@ -89,11 +56,10 @@ class ScheduleCalls(Base):
         return await self._read(progress)
 
     async def save_schedules(self, schedules: Sequence[Schedule]) -> None:
-        """Write new and changed schedules in one commit; see the port."""
+        """Make new and changed schedules durable, all or none; see the port."""
         rows = [schedule.row() for schedule in schedules]
-        if rows:
-            await asyncio.wrap_future(self.in_writer(lambda connection: save(connection, rows)))
+        await self._log([operations.save_schedules(rows)] if rows else [])
 
     async def delete_schedule(self, name: str) -> None:
         """Delete a schedule."""
-        await asyncio.wrap_future(self.in_writer(lambda connection: delete(connection, name)))
+        await self._log([operations.delete_schedule(name)])

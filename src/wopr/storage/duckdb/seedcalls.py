@@ -20,8 +20,9 @@ from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition, added
 from wopr.ports.storage import Entry, TaskFilter
 from wopr.storage.duckdb import reads
-from wopr.storage.duckdb.cleanup import Cleanup
-from wopr.storage.duckdb.write import Waiter
+from wopr.storage.duckdb.cleanup import doomed
+from wopr.storage.duckdb.operations import delete_tasks
+from wopr.storage.duckdb.write import Waiter, Write
 from wopr.storage.duckdb.writecalls import WriteCalls
 
 T = TypeVar("T")
@@ -115,16 +116,27 @@ class SeedCalls(WriteCalls):
 
     def _read_now(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         self._open_now()
-        self._call(self._writer.folding.fold_all).result()
+        self._call(lambda: None).result()
         return self._reader.submit(read).result()
 
     def _cleanup_now(self, before: datetime) -> int:
         self._open_now()
-        cleanup = Cleanup(self._writer.folding, self._opened_or_raise(), before, keep_history=False)
         total = 0
-        while deleted := self._call(cleanup.batch).result():
-            total += deleted
+        while ids := self.in_writer(lambda connection: doomed(connection, before)).result():
+            self._log_now(delete_tasks(ids, before, keep_history=False))
+            total += len(ids)
         return total
+
+    def _log_now(self, record: bytes) -> None:
+        waiter = Waiter()
+        self._threads_wait += 1
+        try:
+            with self._order:
+                self._check()
+                self._hand_over(Write(record, 1, waiter, operations=True))
+            waiter.wait()
+        finally:
+            self._threads_wait -= 1
 
     def _open_now(self) -> None:
         if not self.is_open:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from wopr.storage.duckdb.cleanup import Cleanup
+from wopr.storage.duckdb.base import Connection
+from wopr.storage.duckdb.cleanup import doomed
 from wopr.storage.duckdb.linecalls import LineCalls
+from wopr.storage.duckdb.operations import delete_tasks
 from wopr.storage.duckdb.readcalls import ReadCalls
 from wopr.storage.duckdb.rules import RuleCalls
 from wopr.storage.duckdb.schedules import ScheduleCalls
@@ -30,14 +33,15 @@ class DuckDBStorage(ReadCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls):
     ) -> int:
         """Delete terminal tasks in batches, between which the writer serves others."""
         self._check()
-        cleanup = Cleanup(
-            self._writer.folding, self._opened_or_raise(), before, keep_history=keep_history
-        )
         total = 0
-        while True:
-            deleted = await self._in_writer(cleanup.batch)
-            if not deleted:
-                return total
-            total += deleted
+
+        def choose(connection: Connection) -> list[str]:
+            self._folding.lines.write_all()  # they go with their tasks
+            return doomed(connection, before)
+
+        while ids := await asyncio.wrap_future(self.in_writer(choose)):
+            await self._log([delete_tasks(ids, before, keep_history=keep_history)])
+            total += len(ids)
             if progress is not None:
                 progress(total)
+        return total

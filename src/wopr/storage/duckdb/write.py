@@ -1,10 +1,10 @@
-"""What is handed over to the writer, and who waits for it in a thread."""
+"""What is handed over to be made durable, and who waits for it in a thread."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wopr.domain.task import TaskRecord
@@ -14,22 +14,29 @@ Row = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Write:
-    """Log rows that are committed together, and the task rows they lead to.
+    """Records of the journal that are durable together, and the task rows they lead to.
 
-    Without log rows it is a task's progress, which is only folded.
+    Without records it is a task's progress, which is no transition and only reaches its row.
     """
 
-    logs: list[Row]
-    records: list[TaskRecord]
-    rows: list[Row]  # per record, after the write
-    before: list[Row]  # per record, to go back to if it fails; empty for a new task
+    content: bytes
+    """The records, a line each."""
+    count: int
     done: Callable[[BaseException | None], None]
-    urgent: bool
-    size: int = 0
+    urgent: bool = True
+    records: list[TaskRecord] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    """Per task record, after the write."""
+    before: list[Row] = field(default_factory=list)
+    """Per task record, to go back to if it fails; empty for a new task."""
+    seq: int = 0
+    """The number of its last transition."""
+    operations: bool = False
+    """Whether the records are no transitions."""
 
 
 class Waiter:
-    """Lets the calling thread wait for a write that is finished in the writer's thread."""
+    """Lets the calling thread wait for a write that is finished in the journal's thread."""
 
     def __init__(self) -> None:
         self._done = threading.Event()

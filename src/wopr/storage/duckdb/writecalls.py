@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wopr.domain.errors import StorageError
 from wopr.domain.fold import apply
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import encode_added, encode_data
 from wopr.ports.storage import Done, Entry
 from wopr.storage.duckdb.base import Base
-from wopr.storage.duckdb.write import Row, Write, nobody
+from wopr.storage.duckdb.journal.records import transition_record
+from wopr.storage.duckdb.operations import unwritable
+from wopr.storage.duckdb.write import Write, nobody
 
 
 class WriteCalls(Base):
     """Each hands its rows over to the writer and returns; the port's log of transitions."""
 
     def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
-        """Apply the transitions and commit them; see the port."""
+        """Apply the transitions and make them durable; see the port."""
+        write = Write(b"", len(entries), done, urgent)
         with self._order:
             self._check()
-            self._writer.submit(self._applied(entries, done, urgent=urgent))
+            try:
+                self._apply(write, entries)
+            except StorageError as error:
+                self._undo(write)
+                self._deliver([(write, error)])
+            else:
+                self._hand_over(write)
 
-    def _applied(self, entries: Sequence[Entry], done: Done, *, urgent: bool) -> Write:
-        """Give the transitions their numbers, apply them, and return what is to be written.
+    def _apply(self, write: Write, entries: Sequence[Entry]) -> None:
+        """Give the transitions their numbers, apply them, and say so in records of the journal.
 
         Entries of one record stand together, so its row is made once, after the last.
         """
-        write = Write([], [], [], [], done, urgent)
-        logs, records = write.logs, write.records
+        records = write.records
+        lines: list[str] = []
         seq = self._seq
-        size = 0
         last: TaskRecord | None = None
         for record, transition in entries:
             seq += 1
@@ -41,48 +49,32 @@ class WriteCalls(Base):
                 last = record
             if transition.move is Move.ADD:
                 record.seq = record.version = seq
-                data: str | None = encode_added(record)
             else:
                 apply(record, transition)
-                data = encode_data(transition.data)
-            if data is not None:
-                size += len(data)
-            before = transition.from_status
-            row: Row = (
-                seq,
-                transition.task_id,
-                transition.attempt,
-                None if before is None else before._value_,
-                transition.to_status._value_,
-                transition.occurred_at,
-                transition.worker,
-                transition.reason,
-                transition.error,
-                data,
-            )
-            logs.append(row)
-        self._seq, write.size = seq, size
+            lines.append(transition_record(record, transition))
+        try:
+            write.content = "\n".join(lines).encode()
+        except UnicodeEncodeError as error:
+            raise unwritable(f"For task {records[0].id}", error) from error
+        self._seq = write.seq = seq
         for record in records:
             record.stored = row = record.row()
             write.rows.append(row)
-        return write
+
+    @staticmethod
+    def _undo(write: Write) -> None:
+        """Let the records be what they were, at once: their numbers are given again."""
+        for record, row in zip(write.records, write.before, strict=True):
+            if row:
+                record.load(row)
+        write.records, write.before = [], []
 
     def in_flight(self, record: TaskRecord) -> bool:
         """Whether the record shows a transition that is not on disk yet."""
-        return record.version > self._writer.committed_seq
-
-    @property
-    def full(self) -> bool:
-        """Whether the writer has as much to do as memory allows."""
-        return self._opened is not None and self._writer.full
-
-    async def room(self) -> None:
-        """Wait until the writer can take more."""
-        while self._writer.full:
-            await self._in_writer(lambda: None)
+        return record.version > self._folding.pending.seq
 
     def touch(self, record: TaskRecord) -> None:
         """Store the record's progress with the next fold."""
         record.stored = row = record.row()
         with self._order:
-            self._writer.submit(Write([], [], [row], [row], nobody, urgent=False))
+            self._hand_over(Write(b"", 0, nobody, urgent=False, rows=[row]))

@@ -17,6 +17,7 @@ from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import (
+    PAGE_BYTES,
     Counts,
     Done,
     Entry,
@@ -25,6 +26,7 @@ from wopr.ports.storage import (
     QueryRows,
     SeedStorage,
     TaskFilter,
+    weight,
 )
 from wopr.storage.seed.rules import SeedRules
 
@@ -128,6 +130,14 @@ class SeedStorageAdapter(SeedRules):
         """Whether very much is pending."""
         return self._writes.qsize() > 20_000
 
+    @property
+    def overfull(self) -> bool:
+        """Whether too much is pending for anything more to begin."""
+        return self._writes.qsize() > 25_000
+
+    def hurry(self) -> None:
+        """Nothing lingers here."""
+
     async def room(self) -> None:
         """Wait until all is saved."""
         await self.flush()
@@ -153,14 +163,16 @@ class SeedStorageAdapter(SeedRules):
         """Return the saved status of those of the tasks that there are."""
         return {one: record.status for one, record in (await self.get_many(task_ids)).items()}
 
-    async def waiting(self, after_seq: int, limit: int) -> list[TaskRecord]:
-        """Return tasks that wait for others, in enqueue order."""
+    async def waiting(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of tasks that wait for others, in enqueue order."""
         found = [
             record
             for record in self._records.values()
             if record.waiting and record.seq > after_seq and record.status is TaskStatus.PENDING
         ]
-        return sorted(found, key=lambda item: item.seq)[:limit]
+        return _page(found, limit, most_bytes)
 
     async def find(self, query: TaskFilter) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
@@ -185,8 +197,10 @@ class SeedStorageAdapter(SeedRules):
         now: datetime,
         skip: Sequence[str],
         limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at ``now``, in enqueue order."""
+        """Return a page of waiting tasks due at ``now``, in enqueue order."""
         found = [
             record
             for record in self._waiting(category, skip)
@@ -194,18 +208,25 @@ class SeedStorageAdapter(SeedRules):
             and record.seq > after_seq
             and (record.run_at is None or record.run_at <= now)
         ]
-        return sorted(found, key=lambda item: item.seq)[:limit]
+        return _page(found, limit, most_bytes)
 
     async def delayed(
-        self, category: str, not_before: datetime, skip: Sequence[str], limit: int
+        self,
+        category: str,
+        not_before: datetime,
+        skip: Sequence[str],
+        limit: int,
+        *,
+        most_bytes: int = PAGE_BYTES,
     ) -> list[TaskRecord]:
-        """Return waiting tasks due at or after ``not_before``, the earliest first."""
+        """Return a page of waiting tasks due at or after ``not_before``, the earliest first."""
         found = [
             (record.run_at, record.seq, record)
             for record in self._waiting(category, skip)
             if record.run_at is not None and record.run_at >= not_before
         ]
-        return [record for _, _, record in sorted(found, key=lambda item: item[:2])[:limit]]
+        ordered = [record for _, _, record in sorted(found, key=lambda item: item[:2])]
+        return _cut(ordered[:limit], most_bytes)
 
     def _waiting(self, category: str, skip: Sequence[str]) -> list[TaskRecord]:
         return [
@@ -229,9 +250,16 @@ class SeedStorageAdapter(SeedRules):
         lanes = sorted(due.keys() | later.keys())
         return [LaneCount(*lane, due[lane], later[lane]) for lane in lanes]
 
-    async def orphans(self) -> list[TaskRecord]:
-        """Return the STARTED tasks."""
-        return [item for item in self._records.values() if item.status is TaskStatus.STARTED]
+    async def orphans(
+        self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
+    ) -> list[TaskRecord]:
+        """Return a page of the STARTED tasks, in enqueue order."""
+        found = [
+            item
+            for item in self._records.values()
+            if item.status is TaskStatus.STARTED and item.seq > after_seq
+        ]
+        return _page(found, limit, most_bytes)
 
     async def unique_keys(self) -> dict[str, str]:
         """Return key -> task id of all live tasks that have a key."""
@@ -292,6 +320,21 @@ class SeedStorageAdapter(SeedRules):
         age = naive_now(self._clock) - before
         await _awaited(self._storage.cleanup_old_tasks(days=max(0, age // timedelta(days=1))))
         return len(doomed)
+
+
+def _page(found: list[TaskRecord], limit: int, most_bytes: int) -> list[TaskRecord]:
+    """Return the first of what was found, in enqueue order."""
+    return _cut(sorted(found, key=lambda item: item.seq)[:limit], most_bytes)
+
+
+def _cut(found: list[TaskRecord], most_bytes: int) -> list[TaskRecord]:
+    """Return the first ones, up to the one that brings them to so many bytes."""
+    size = 0
+    for at, record in enumerate(found):
+        size += weight(record)
+        if size >= most_bytes:
+            return found[: at + 1]
+    return found
 
 
 async def _awaited(value: Any) -> Any:

@@ -52,7 +52,9 @@ class SeedRules(SeedSchedules):
         kept = [line for line in self._lines if line.task_id not in task_ids]
         self._lines = deque(kept, maxlen=MAX_LINES)
 
-    async def starts(self, category: str, since: datetime) -> list[tuple[datetime, TaskRecord]]:
+    async def starts(
+        self, category: str, since: datetime, *, skip: int = 0, most_bytes: int | None = None
+    ) -> list[tuple[datetime, TaskRecord]]:
         """Return when tasks were claimed: all that this process claimed, of others the newest."""
         moments = {
             (item.occurred_at, item.task_id)
@@ -64,13 +66,14 @@ class SeedRules(SeedSchedules):
             for record in self._records.values()
             if record.started_at is not None
         }
-        return [
+        found = [
             (moment, record)
             for moment, task_id in sorted(moments)
             if moment >= since
             and (record := self._records.get(task_id)) is not None
             and record.category == category
         ]
+        return found[skip:]  # they are in memory anyway
 
     async def backlog(self, category: str) -> int:
         """Return how many tasks of a category are PENDING or RETRY."""

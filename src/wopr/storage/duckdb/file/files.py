@@ -13,30 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
+
 LOG_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB may keep beside a file; the last two only during a checkpoint."""
 
 _NEW = ".new-"
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """Return the file next to ``path`` whose name has ``suffix`` appended."""
-    return path.with_name(path.name + suffix)
-
-
-def sync_file(path: Path) -> None:
-    """Return when the content of a file is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Return when the names in the directory are on disk; without effect where unsupported."""
-    if os.name == "posix":
-        sync_file(path)
 
 
 def copy_private(source: Path, target: Path) -> None:
@@ -56,6 +38,15 @@ def copy_private(source: Path, target: Path) -> None:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+
+
+def write_private(target: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read, durably."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as output:
+        output.write(content)
+        output.flush()
+        os.fsync(output.fileno())
 
 
 def copy_database(path: Path, name: str) -> Path:

@@ -7,17 +7,19 @@ the same file. Ours is ``flock`` on ``<file>.lock``, which nothing else opens.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import sys
-import weakref
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
-from wopr.storage.duckdb.file.files import beside
+from wopr.storage.duckdb.disk import beside, close_in_children, write_synced
 from wopr.storage.duckdb.file.location import SETTING
 
 if sys.platform != "win32":
@@ -26,13 +28,32 @@ if sys.platform != "win32":
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
+_ATTRIBUTE = "user.wopr.acknowledged"
+_SECTOR = 512
+"""Each of the two lines fills one: disks write it whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """How far a database was acknowledged at least."""
+
+    database: bytes
+    """Its identity: 16 bytes."""
+    position: int
+    """Of the last record of its journal."""
+    synced: bool
+    """Whether each record was synced before it was acknowledged."""
+
+
 class FileLock:
     """Own ``<database>.lock`` from :meth:`acquire` to :meth:`release`.
 
     The lock file stays when the lock is released: deleting it would let two
     processes lock two files of the same name. It holds, as JSON, who owns it:
-    ``pid``, ``boot_id`` and ``started_at``. A forked child owns nothing: its
-    copy is closed at once, so the lock ends with the process that took it.
+    ``pid``, ``boot_id`` and ``started_at``, and nothing when nobody does; an attribute of it
+    says how far the database was :class:`Acknowledged`. A forked
+    child owns nothing: its copy is closed at once, so the lock ends with the process that
+    took it.
     """
 
     def __init__(self, database: Path, clock: Clock | None = None) -> None:
@@ -67,16 +88,19 @@ class FileLock:
             finally:
                 if self._descriptor != descriptor:
                     os.close(descriptor)
-        _live.add(self)
+        close_in_children(self)
 
     def release(self) -> None:
         """Give the file free. Without effect when it is not held."""
         descriptor, self._descriptor = self._descriptor, None
-        _live.discard(self)
         if descriptor is None:
             return
         if self._pid == os.getpid():
-            os.ftruncate(descriptor, 0)
+            with contextlib.suppress(OSError):  # who had it is a courtesy; the lock goes anyway
+                if os.fstat(descriptor).st_size > _SECTOR:
+                    os.pwrite(descriptor, b" " * (_SECTOR - 1) + b"\n", 0)
+                else:
+                    os.ftruncate(descriptor, 0)
         os.close(descriptor)
 
     def forget(self) -> None:
@@ -84,6 +108,30 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def remember(self, known: Acknowledged) -> None:
+        """Note how far the database was acknowledged; on disk when this returns.
+
+        Best effort: a second place, apart from the database and its journal.
+        """
+        if self._descriptor is not None:
+            fields = [known.database.hex(), known.position, known.synced]
+            line = {"acknowledged": fields, "checksum": zlib.crc32(repr(fields).encode())}
+            with contextlib.suppress(OSError):
+                _note(self._descriptor, _sector(line))
+
+    def remembered(self) -> Acknowledged | None:
+        """Return what was noted last; ``None`` if nothing can be read."""
+        if self._descriptor is None:
+            return None
+        line = _noted(self._descriptor)
+        fields = line.get("acknowledged")
+        if not isinstance(fields, list) or line.get("checksum") != zlib.crc32(
+            repr(fields).encode()
+        ):
+            return None
+        database, position, synced = fields
+        return Acknowledged(bytes.fromhex(database), position, synced)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
@@ -122,9 +170,8 @@ class FileLock:
             "boot_id": boot_id(),
             "started_at": self._clock.now().isoformat(timespec="seconds"),
         }
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, json.dumps(owner).encode())
+        with contextlib.suppress(OSError):  # the lock holds without a name, too
+            os.pwrite(descriptor, _sector(owner), 0)
 
     def _owned(self, owner: dict[str, Any]) -> StorageOwnedError:
         pid = owner.get("pid")
@@ -152,22 +199,34 @@ def owned_error(database: Path, who: str, pid: int | None) -> StorageOwnedError:
     )
 
 
-def _read(descriptor: int) -> dict[str, Any]:
+def _note(descriptor: int, line: bytes) -> None:
+    """Keep a line with the file: as its attribute, or where there are none as its second line."""
     try:
-        owner = json.loads(os.read(descriptor, 4096))
+        os.setxattr(descriptor, _ATTRIBUTE, line)
+    except (AttributeError, OSError):
+        write_synced(descriptor, line, _SECTOR)
+    else:
+        os.fsync(descriptor)
+
+
+def _noted(descriptor: int) -> dict[str, Any]:
+    try:
+        return _parsed(os.getxattr(descriptor, _ATTRIBUTE))
+    except (AttributeError, OSError):
+        return _read(descriptor, _SECTOR)
+
+
+def _sector(line: dict[str, Any]) -> bytes:
+    return json.dumps(line).encode().ljust(_SECTOR - 1) + b"\n"
+
+
+def _read(descriptor: int, at: int = 0) -> dict[str, Any]:
+    return _parsed(os.pread(descriptor, _SECTOR, at))
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
     except ValueError:
         return {}
-    return owner if isinstance(owner, dict) else {}
-
-
-_live: weakref.WeakSet[FileLock] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for lock in list(_live):
-        lock.forget()
-    _live.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    return found if isinstance(found, dict) else {}

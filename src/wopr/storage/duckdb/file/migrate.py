@@ -28,7 +28,15 @@ from wopr.storage.duckdb.file.lock import FileLock
 log = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(\d{4})_\w+\.py")
-TABLES = ("tasks", "transitions", "schedules", "rules", "task_logs", "meta")
+TABLES = (
+    "tasks",
+    "transitions",
+    "schedules",
+    "rules",
+    "task_logs",
+    "refused_records",
+    "meta",
+)
 VERSION_TABLE = "alembic_version"
 
 

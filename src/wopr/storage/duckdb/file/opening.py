@@ -9,6 +9,7 @@ crash), upgrade if needed, working settings, and the configuration locked last.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import weakref
 from collections.abc import Callable
@@ -23,58 +24,19 @@ from wopr.domain.errors import (
     StorageFileError,
     StorageForkedError,
 )
+from wopr.storage.duckdb.disk import beside, sync_directory
 from wopr.storage.duckdb.file import migrate, takeover
-from wopr.storage.duckdb.file.files import (
-    beside,
-    clear_leftovers,
-    install,
-    sync_directory,
-    workshop,
-)
+from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
+from wopr.storage.duckdb.file.connecting import connect
+from wopr.storage.duckdb.file.files import clear_leftovers, install, workshop
+from wopr.storage.duckdb.file.healing import heal
+from wopr.storage.duckdb.file.holder import refuse_held
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
+from wopr.storage.duckdb.file.memory import with_enough
 from wopr.storage.duckdb.file.repair import Repair, explain
 
-CHECKPOINT_AT = "256MB"
-"""The size of DuckDB's log at which a commit has to checkpoint, if no idle moment came."""
-
-Settings = dict[str, str | bool | int | float | list[str]]
-"""What ``duckdb.connect`` takes as its configuration."""
-
-_FATAL = ("database has been invalidated", "FATAL Error", "INTERNAL Error")
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Return whether the error, or what caused it, made the open database unusable."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, (duckdb.FatalException, duckdb.InternalException)):
-            return True
-        if isinstance(cause, duckdb.Error) and any(sign in str(cause) for sign in _FATAL):
-            return True
-        cause = cause.__cause__
-    return False
-
-
-def settings(path: Path, memory_limit: str) -> Settings:
-    """Return the configuration of every connection to a wopr file.
-
-    One DuckDB instance has one configuration, so all of it is given here. There
-    are no threads of its own: the embedding process has its own use for the
-    cores, and threads do not survive a fork.
-    """
-    return {
-        "threads": 1,
-        "async_threads": 0,
-        "memory_limit": memory_limit,
-        "temp_directory": str(beside(path, ".tmp")),
-        "wal_autocheckpoint": "16GB",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "allow_community_extensions": "false",
-        "allow_persistent_secrets": "false",
-        "python_enable_replacements": "false",
-    }
+log = logging.getLogger(__name__)
 
 
 class OpenedDatabase:
@@ -85,19 +47,35 @@ class OpenedDatabase:
     no other is racing.
     """
 
-    def __init__(self, path: Path, lock: FileLock, memory_limit: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lock: FileLock,
+        memory_limit: str,
+        clock: Clock,
+        in_order: Callable[[Path], bool],
+    ) -> None:
         self.path = path
         self.lock = lock
         self.connection: duckdb.DuckDBPyConnection
         self.before_reopen: Callable[[], None] | None = None
         """Called by :meth:`reopen` first: whoever holds a cursor of its own lets it go."""
+        self.journaled = False
+        """Whether a journal lies beside the file, so that DuckDB's own log carries no promise."""
         self._memory_limit = memory_limit
-        self._repair = Repair(path, clock)
+        self._clock = clock
+        self._descriptor: int | None = None
+        self._repair = Repair(path, clock, in_order)
         self._wal = str(beside(path, ".wal"))
         self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._identity = (0, 0)
         self._pid = os.getpid()
         self._open = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection: a new opening may have failed."""
+        return hasattr(self, "connection")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return another connection to the database, for one other thread.
@@ -109,15 +87,13 @@ class OpenedDatabase:
         self._cursors.add(cursor)
         return cursor
 
-    def verify_in_place(self) -> None:
-        """Check before a commit that the file is still the one that was opened.
+    def check_in_place(self) -> None:
+        """Check that the file is still the one that was opened; for any thread.
 
-        DuckDB goes on writing to a deleted file and reports success. Also makes
-        the next log before DuckDB does, readable by the owner only and with its
-        name on disk, whenever a checkpoint has removed the last one.
+        DuckDB goes on writing to a deleted file and reports success.
 
         Raises:
-            StorageFileError: The file was deleted or replaced.
+            StorageFileError: The file was deleted, replaced or emptied.
             StorageForkedError: This process is a fork of the owner.
 
         """
@@ -128,6 +104,21 @@ class OpenedDatabase:
             raise self._misplaced("was deleted or moved") from error
         if (found.st_dev, found.st_ino) != self._identity:
             raise self._misplaced("was replaced by another file")
+        if found.st_size == 0:
+            raise self._misplaced("was emptied")
+
+    def verify_in_place(self) -> None:
+        """Check before a commit that the file is still the one that was opened.
+
+        Also makes the next log before DuckDB does, readable by the owner only and with
+        its name on disk, whenever a checkpoint has removed the last one.
+
+        Raises:
+            StorageFileError: The file was deleted or replaced.
+            StorageForkedError: This process is a fork of the owner.
+
+        """
+        self.check_in_place()
         try:
             mode = os.stat(self._wal).st_mode
         except FileNotFoundError:
@@ -152,6 +143,20 @@ class OpenedDatabase:
         self.disconnect()
         self.connect()
 
+    def checkpoint(self) -> None:
+        """Move DuckDB's log into the file. The only place where that happens, once it is open.
+
+        Raises:
+            duckdb.TransactionException: Somebody's transaction is in the way.
+
+        """
+        self._checkpoint(self.connection)
+        self.verify_in_place()  # makes the next log, readable by us only
+
+    def _checkpoint(self, connection: duckdb.DuckDBPyConnection) -> None:
+        assert self._descriptor is not None, "DuckDB has the file"
+        checkpoint(connection, self.path, self._descriptor)
+
     def close(self, *, checkpoint: bool = True) -> None:
         """Write everything into the file, close every connection and give the lock free.
 
@@ -161,18 +166,21 @@ class OpenedDatabase:
         if os.getpid() == self._pid:
             if self._open and checkpoint and self._in_place():
                 # What a failed checkpoint leaves is in the log: the next opening reads it.
-                with contextlib.suppress(duckdb.Error):
-                    self.connection.execute("CHECKPOINT")
+                with contextlib.suppress(duckdb.Error, StorageError):
+                    self.checkpoint()
+                    forget(self.path)
             self.disconnect()
         self.lock.release()
 
     def connect(self) -> None:
         """Connect by the sequence of this module. The lock must be held."""
         clear_leftovers(self.path)
+        heal(self.path, self._clock)
         if not self.path.exists() or self.path.stat().st_size == 0:
+            self._refuse_to_begin_anew()
             self._repair.before_opening()
             _create(self.path)
-        self.connection = self._repair.opening(self._connect)
+        self.connection = self._repair.opening(self._open_somehow, journaled=self.journaled)
         self._open = True
         try:
             self._finish()
@@ -188,33 +196,60 @@ class OpenedDatabase:
                 cursor.interrupt()
             with contextlib.suppress(duckdb.Error):
                 cursor.close()
-        if hasattr(self, "connection"):
-            with contextlib.suppress(duckdb.Error):
-                self.connection.close()
+        if self.is_connected:
+            self._detach(self.connection)
             del self.connection
         with contextlib.suppress(OSError):
             os.rmdir(beside(self.path, ".tmp"))
         _remove_if_empty(Path(self._wal))
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection = connect(self.path, self._memory_limit)
+    def _attach(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
+        """Connect, and keep a descriptor of our own for as long as DuckDB has the file.
+
+        DuckDB's lock on the file vanishes when any descriptor of it is closed here.
+        """
+        connection = connect(self.path, memory_limit)
+        self._descriptor = os.open(self.path, os.O_RDONLY)
+        return connection
+
+    def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        with contextlib.suppress(duckdb.Error):
+            connection.close()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open_somehow(self) -> duckdb.DuckDBPyConnection:
+        """Connect; with more memory than allowed when a large log does not fit otherwise."""
+        asked = self._memory_limit
+        connection, limit = with_enough(asked, self._connect)
+        if limit == asked:
+            return connection
+        log.warning(
+            "%s needs more memory to be opened than WOPR_TASKS_MEMORY_LIMIT = %s allows: its log "
+            "is too large. It was opened with %s, and what was in its log is in the file now.",
+            self.path,
+            asked,
+            limit,
+        )
+        self._detach(connection)
+        return self._attach(asked)
+
+    def _connect(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
+        connection = self._attach(memory_limit)
         try:
             state = migrate.examine(connection)
+            if state.revision == migrate.head() and not state.missing:
+                self._checkpoint(connection)
+                return connection
         except BaseException:
-            connection.close()
+            self._detach(connection)  # a reopening needs this instance gone
             raise
-        if state.revision == migrate.head() and not state.missing:
-            try:
-                connection.execute("CHECKPOINT")
-            except BaseException:
-                connection.close()  # as above: a reopening needs this instance gone
-                raise
-            return connection
-        connection.close()  # nothing was written yet, and nothing is by closing
-        self._bring_up(state)
-        return connect(self.path, self._memory_limit)
+        self._detach(connection)  # nothing was written yet, and nothing is by closing
+        self._bring_up(state, memory_limit)
+        return self._attach(memory_limit)
 
-    def _bring_up(self, state: migrate.FileState) -> None:
+    def _bring_up(self, state: migrate.FileState, memory_limit: str) -> None:
         """Make the file one of the newest schema, after a copy, or refuse it untouched."""
         if state.revision is None and state.tables:
             takeover.take_over(self.path, state)
@@ -222,15 +257,15 @@ class OpenedDatabase:
         if state.revision is not None:
             migrate.refuse_unknown(self.path, state)
             migrate.back_up(self.path, state.revision)
-        connection = connect(self.path, self._memory_limit)
+        connection = self._attach(memory_limit)
         try:
-            connection.execute("CHECKPOINT")
+            self._checkpoint(connection)
             self._create_wal_if_missing()
             if state.revision is None:
                 migrate.create(connection)
             else:
                 migrate.upgrade(connection)
-            connection.execute("CHECKPOINT")
+            self._checkpoint(connection)
         except duckdb.Error as error:
             raise SchemaError(
                 f"{self.path} could not be upgraded from schema {state.revision} to "
@@ -238,7 +273,7 @@ class OpenedDatabase:
                 f"that is the reason, or go back to the wopr that wrote it."
             ) from error
         finally:
-            connection.close()
+            self._detach(connection)
 
     def _finish(self) -> None:
         connection = self.connection
@@ -248,13 +283,27 @@ class OpenedDatabase:
                 f"DuckDB is set to fsync_mode = {mode}: commits to {self.path} would not survive "
                 f"a power cut. Remove that setting."
             )
-        connection.execute(f"SET wal_autocheckpoint = '{CHECKPOINT_AT}'")
         connection.execute("SET lock_configuration = true")
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
         self._create_wal_if_missing()
         with contextlib.suppress(FileExistsError):
             os.mkdir(beside(self.path, ".tmp"), 0o700)  # DuckDB would make it readable to all
+
+    def _refuse_to_begin_anew(self) -> None:
+        """Raise if a file that is missing or empty left something behind that holds tasks."""
+        log = Path(self._wal)
+        left = [log.name] if log.exists() and log.stat().st_size else []
+        if self.journaled:
+            left.append(f"{self.path.name}.journal-*")
+        if left:
+            what = "is empty" if self.path.exists() else "does not exist"
+            raise StorageFileError(
+                f"The database file {self.path} {what}, but beside it lies {' and '.join(left)}, "
+                f"which belongs to it and may hold tasks. Nothing was changed. Put the file back, "
+                f"or restore a backup; to begin with no tasks, move the rest away too: "
+                f"wopr db accept -d '{self.path}'"
+            )
 
     def _create_wal_if_missing(self) -> None:
         if not os.path.exists(self._wal):
@@ -287,37 +336,21 @@ class OpenedDatabase:
         )
 
 
-def connect(path: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
-    """Connect with wopr's settings; closing the connection never writes by itself."""
-    connection = duckdb.connect(str(path), config=settings(path, memory_limit))
-    try:
-        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-        # Not in the configuration: DuckDB applies that in no fixed order, and then refuses
-        # temp_directory about every second time.
-        connection.execute("SET enable_external_access = false")
-        # Strings of more than 4 kB would be compressed with it, and reading one of them back
-        # takes the memory of the 2,048 around it: with payloads of 100 kB more than the limit.
-        connection.execute("SET disabled_compression_methods = 'zstd'")
-        # Times in the file are UTC without a zone. With the zone of the machine, now() and aware
-        # parameters of a query would be compared with them off by that zone.
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    except BaseException:
-        connection.close()  # else the error's traceback keeps a broken database alive
-        raise
-    return connection
-
-
 def open_database(
     path: str | os.PathLike[str],
     *,
     memory_limit: str = "200MB",
     create: bool = True,
     clock: Clock | None = None,
+    before: Callable[[OpenedDatabase], None] = lambda opened: None,
+    in_order: Callable[[Path], bool] = lambda copy: False,
 ) -> OpenedDatabase:
     """Open the database file and own it until it is closed.
 
     A missing file is created, whole or not at all; one of an older wopr is
-    copied and upgraded; one of Gobstopper is copied and taken over.
+    copied and upgraded; one of Gobstopper is copied and taken over. ``before`` is
+    called when nobody else can have it and nothing was touched yet. ``in_order`` judges
+    a copy that was mended, which nobody has open.
 
     Raises:
         StorageOwnedError: Another process has it open.
@@ -330,7 +363,9 @@ def open_database(
     lock = FileLock(real, clock)
     lock.acquire()
     try:
-        opened = OpenedDatabase(real, lock, memory_limit, clock)
+        refuse_held(real)
+        opened = OpenedDatabase(real, lock, memory_limit, clock, in_order)
+        before(opened)
         opened.connect()
     except duckdb.Error as error:
         lock.release()

@@ -18,17 +18,16 @@ import duckdb
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import StorageError, StorageFileError
+from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
 from wopr.storage.duckdb.file.files import (
     LOG_SUFFIXES,
-    beside,
     copy_database,
     copy_private,
     free_name,
-    sync_directory,
-    sync_file,
 )
 from wopr.storage.duckdb.file.lock import owned_error
-from wopr.storage.duckdb.file.wal import commits_after, commits_before, read_wal
+from wopr.storage.duckdb.file.mending import is_torn, mend
+from wopr.storage.duckdb.file.wal import WalReport, commits_after, commits_before, read_wal
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +35,7 @@ T = TypeVar("T")
 
 _STALE = re.compile(r"File checkpoint iteration: (\d+), WAL checkpoint iteration: (\d+)")
 _BAD_FRAME = re.compile(r"Corrupt WAL file: entry at byte position (\d+)")
+_ABOUT_THE_LOG = re.compile(r"replaying WAL|WAL file|checkpoint iteration")
 _HOLDER = re.compile(r"Conflicting lock is held in (.+?) \(PID (\d+)\)")
 _NEWER = re.compile(r"storage version number (\d+), but we can only read .* and (\d+)")
 
@@ -43,36 +43,44 @@ _NEWER = re.compile(r"storage version number (\d+), but we can only read .* and 
 class Repair:
     """Repairs of one database file whose lock is held and which is not open."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, in_order: Callable[[Path], bool]) -> None:
         self.path = path
+        self._in_order = in_order
         self._wal = beside(path, ".wal")
         self._clock = clock
 
-    def opening(self, attempt: Callable[[], T]) -> T:
+    def opening(self, attempt: Callable[[], T], *, journaled: bool = False) -> T:
         """Return what ``attempt`` returns, repairing the files when DuckDB refuses them.
+
+        With a journal beside the file, whatever is wrong with DuckDB's log is no loss.
 
         Raises:
             StorageOwnedError: A program that is not wopr has the file open.
             StorageFileError: It can't be opened and can't be repaired.
 
         """
-        self.before_opening()
+        self.before_opening(journaled=journaled)
         for _ in range(3):  # a stale log, then a broken one; never in a circle
             try:
                 return attempt()
             except duckdb.Error as error:
-                if not self._repair(str(error)):
+                if is_torn(error) and mend(self.path, self._clock, self._in_order):
+                    continue
+                if not self._repair(str(error), journaled=journaled):
                     raise explain(self.path, error) from error
         return attempt()
 
-    def before_opening(self) -> None:
+    def before_opening(self, *, journaled: bool = False) -> None:
         """Treat what DuckDB would skip without a word: a torn or broken end of the log."""
         report = read_wal(self._wal)
         if report is None or report.header == "unknown":
             return
-        if not self.path.exists() or self.path.stat().st_size == 0:
+        under_way = any(beside(self.path, suffix).exists() for suffix in LOG_SUFFIXES[1:])
+        if journaled:
+            self._before_a_replay(report, under_way=under_way)
+        elif not self.path.exists() or self.path.stat().st_size == 0:
             self._set_wal_aside("has no database: the file beside it is missing or empty")
-        elif any(beside(self.path, suffix).exists() for suffix in LOG_SUFFIXES[1:]):
+        elif under_way:
             return  # a checkpoint was under way: DuckDB knows how to go on from its own files
         elif report.header == "torn":
             self._set_wal_aside("was cut off in its first bytes and holds no commit")
@@ -83,8 +91,18 @@ class Repair:
         elif report.rest:
             self._drop_unfinished_end(report.committed, report.rest, zeros=report.zeros)
 
-    def _repair(self, message: str) -> bool:
+    def _before_a_replay(self, report: WalReport, *, under_way: bool) -> None:
+        """Take a log out of the way that DuckDB would stumble over: the journal has it all."""
+        if report.header != "ok" or (report.damaged and not report.zeros):
+            self._set_wal_aside("is damaged; what it held is in the journal")
+        elif report.rest and not under_way:
+            self._drop_unfinished_end(report.committed, report.rest, zeros=report.zeros)
+
+    def _repair(self, message: str, *, journaled: bool) -> bool:
         """Repair what the message of DuckDB says; return whether there is hope now."""
+        if journaled and _ABOUT_THE_LOG.search(message) and self._wal.exists():
+            self._set_wal_aside("can't be read by DuckDB; what it held is in the journal")
+            return True
         if stale := _STALE.search(message):
             file, wal = int(stale[1]), int(stale[2])
             if wal < file:

@@ -1,16 +1,17 @@
-"""The check behind ``wopr doctor``: each row of ``tasks`` is the fold of its transitions.
+"""Examine an open database: each row of ``tasks`` is the fold of its transitions.
 
 Both tables are read in the order of the task ids, a range of ids at a time, and
-merged like two sorted lists: memory holds a few hundred rows, however many there are.
+merged like two sorted lists: memory holds a few megabytes, however many rows there are
+and however large.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +19,14 @@ from wopr.domain.fold import apply
 from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
-from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
+from wopr.storage.duckdb.failures import lacks_memory
+from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.replay import (
     TRANSITION_COLUMNS,
     record_from_add,
-    replay,
     transition_from_row,
 )
+from wopr.storage.duckdb.wide import Sorted
 
 Progress = Callable[[int, int], None]
 """Called with how many transitions were checked, of how many."""
@@ -32,7 +34,6 @@ Progress = Callable[[int, int], None]
 Row = tuple[Any, ...]
 
 _RANGE = 20_000  # transitions read by one query
-_FETCH = 200  # rows in Python at a time: each may carry a payload of a megabyte
 _SEQS = 1_000_000  # sequence numbers looked at together for duplicates
 
 _LEGAL = frozenset((before, after) for (before, _), after in TRANSITIONS.items())
@@ -71,56 +72,41 @@ class Report:
         return not self.problems
 
 
-def _silent(done: int, total: int) -> None:
+def silent(done: int, total: int) -> None:
     """Report to nobody."""
 
 
-def check(
-    path: str | os.PathLike[str], *, progress: Progress = _silent, limit: int = 1_000
-) -> Report:
-    """Check a database file that no other process has open.
-
-    Opening it is what every opening is: what a crash left to fold is folded first.
-
-    Args:
-        path: the file.
-        progress: called now and then with the transitions done and in all.
-        limit: so many problems are listed, the others are counted.
-
-    Raises:
-        StorageOwnedError: another process has the file open.
-        StorageError: the file does not exist or can't be opened.
-    """
-    opened = open_database(path, create=False)
-    try:
-        return _Check(opened, progress, limit).run()
-    finally:
-        opened.close()
-
-
-class _Check:
+class Examination:
     """One examination of one open file."""
 
-    def __init__(self, opened: OpenedDatabase, progress: Progress, limit: int) -> None:
+    def __init__(
+        self, opened: OpenedDatabase, progress: Progress = silent, limit: int = 1_000
+    ) -> None:
         self._connection = opened.connection
-        self._tasks = opened.cursor()
-        self._log = opened.cursor()
+        self._tasks = Sorted(opened.cursor(), "tasks", COLUMNS)
+        self._log = Sorted(opened.cursor(), "transitions", TRANSITION_COLUMNS.split(", "))
         self._progress = progress
         self._limit = limit
         self._total = 0
         self.report = Report()
 
     def run(self) -> Report:
+        """Look at everything.
+
+        Raises:
+            duckdb.Error: rows can't be read within DuckDB's memory limit.
+        """
         for step in (
-            self._replay,
-            self._check_watermark,
+            self._check_journal,
             self._check_tasks,
             self._check_numbers,
             self._check_unique_keys,
         ):
             try:
                 step()
-            except Exception as error:  # noqa: BLE001 - whatever can't be read is a finding
+            except Exception as error:
+                if lacks_memory(error):
+                    raise
                 self._found("unreadable", f"{type(error).__name__}: {error}")
         return self.report
 
@@ -143,23 +129,22 @@ class _Check:
 
     # -- the file ------------------------------------------------------------
 
-    def _replay(self) -> None:
-        replay(self._connection)
-
-    def _check_watermark(self) -> None:
+    def _check_journal(self) -> None:
         [(newest, self._total)] = self._ask(
             "select coalesce(max(seq), 0), count(*) from transitions"
         )
-        found = [value for (value,) in self._ask("select value from meta where key = 'folded'")]
-        sane = len(found) == 1 and found[0].isdecimal() and int(found[0]) >= newest
-        if not sane:
-            self._found(
-                "watermark",
-                "meta.folded says up to which transition `tasks` is complete; after opening that "
-                "is the newest one",
-                expected=newest,
-                actual=found[0] if len(found) == 1 else found,
+        known = dict(self._ask("select key, value from meta"))
+        seq = known.get("seq", "")
+        if not seq.isdecimal() or int(seq) < newest:
+            text = "meta.seq is the highest number that a transition ever had"
+            self._found("seq", text, expected=newest, actual=seq)
+        for position, error in self._ask(
+            "select position, error from refused_records order by position"
+        ):
+            text = (
+                f"DuckDB refused the journal's record {position}, so a change is missing: {error}"
             )
+            self._found("refused record", text)
 
     def _check_numbers(self) -> None:
         """Find transitions with the same number, in ranges so that memory stays bounded."""
@@ -203,15 +188,10 @@ class _Check:
 
     def _merge(self, low: UUID | None, high: UUID | None) -> None:
         """Check the tasks with low <= id < high."""
-        where, params = _between("task_id", low, high)
-        self._log.execute(
-            f"select {TRANSITION_COLUMNS} from transitions{where} order by task_id, seq", params
-        )
-        where, params = _between("id", low, high)
-        self._tasks.execute(f"select {', '.join(COLUMNS)} from tasks{where} order by id", params)
-        rows = _stream(self._tasks)
+        rows = self._tasks.between(low, high)
         row = next(rows, None)
-        for task_id, log in itertools.groupby(_stream(self._log), key=lambda entry: entry[1]):
+        log_rows = self._log.between(low, high)
+        for task_id, log in itertools.groupby(log_rows, key=itemgetter(1)):
             while row is not None and row[0] < task_id:
                 row = self._without_history(row, rows)
             own = []
@@ -300,19 +280,6 @@ class _Check:
             if column in _UNLOGGED and record.status is TaskStatus.STARTED:
                 continue
             self._found("row differs", column, record.id, wanted, found)
-
-
-def _between(column: str, low: UUID | None, high: UUID | None) -> tuple[str, list[UUID]]:
-    """Return the condition low <= column < high, where ``None`` is no bound."""
-    bounds = [(f"{column} >= ?", low), (f"{column} < ?", high)]
-    given = [(condition, bound) for condition, bound in bounds if bound is not None]
-    text = " and ".join(condition for condition, _ in given)
-    return (f" where {text}" if text else ""), [bound for _, bound in given]
-
-
-def _stream(cursor: Any) -> Iterator[Row]:
-    while rows := cursor.fetchmany(_FETCH):
-        yield from rows
 
 
 def _same_json(one: str | None, other: str | None) -> bool:
