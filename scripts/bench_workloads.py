@@ -20,8 +20,8 @@ PAYLOAD = "x" * 100
 class Bench:
     """One fresh queue with the tasks of the benchmark."""
 
-    def __init__(self, path: Path) -> None:
-        self.queue = TaskQueue(enabled=True, database=path, settings=Settings())
+    def __init__(self, path: Path, settings: Settings | None = None) -> None:
+        self.queue = TaskQueue(enabled=True, database=path, settings=settings or Settings())
         self.ran = 0
         self.target = 0
         self.reached = asyncio.Event()
@@ -87,6 +87,25 @@ async def enqueue_one(bench: Bench) -> float:
     began = time.perf_counter()
     for number in range(count):
         await bench.noop.enqueue(number, PAYLOAD)
+    return count / (time.perf_counter() - began)
+
+
+async def process_mode(bench: Bench) -> float:
+    """Return the same with WOPR_TASKS_SYNC=process."""
+    path = bench.queue.database.with_name("unsynced.duckdb")
+    other = Bench(path, Settings(sync="process"))
+    async with other.queue:
+        return await enqueue_one(other)
+
+
+async def one_end_to_end(bench: Bench) -> float:
+    """Tasks per second of one caller that awaits each result, with a worker beside it."""
+    await bench.queue.start_workers("default", 10)
+    count = 1_000
+    began = time.perf_counter()
+    for number in range(count):
+        handle = await bench.noop.enqueue(number, PAYLOAD)
+        await handle.result()
     return count / (time.perf_counter() - began)
 
 
@@ -220,6 +239,8 @@ def peak_rss() -> float:
 
 WORKLOADS: dict[str, Callable[[Bench], Awaitable[Any]]] = {
     "enqueue, one caller": enqueue_one,
+    "enqueue, one caller, unsynced": process_mode,
+    "one caller, each result awaited": one_end_to_end,
     "enqueue, 100 callers": enqueue_many_callers,
     "bulk enqueue, chunks of 1,000": bulk,
     "drain 10,000": drain,

@@ -167,7 +167,8 @@ class Series:
     def finish(self) -> None:
         """Let a last child work everything off, and check that nothing is missing."""
         pid = self._zygote.start(self._orders(drain=True))
-        assert 0 == self._zygote.end(pid), "the last child could not finish the work"
+        code = self._zygote.end(pid)
+        assert 0 == code, f"the last child could not finish the work: {code}"
         found = clean(self.database, whole=True)
         doctor(self.database)
         said = self.said()

@@ -238,6 +238,7 @@ async def test_after_a_while_nothing_new_is_accepted_and_what_runs_can_end(
 ) -> None:
     monkeypatch.setattr(base, "LAG_ROWS", 30)
     monkeypatch.setattr(base, "LAG_SECONDS", 0.1)
+    monkeypatch.setattr(base, "SLOWER_FROM", base.FOR_ADDS)
     double, _ = _counted(queue)
     began, go_on = asyncio.Event(), asyncio.Event()
 

@@ -38,6 +38,10 @@ LAG_BYTES = 48 * 1024 * 1024
 """How far the tables may be behind the journal before callers wait."""
 FOR_ADDS = 0.8
 """The part of that which new tasks may fill; the rest is for those that run, and end."""
+SLOWER_FROM = 0.4
+SLOWEST_SECONDS = 0.1
+"""From such a part on adds are slowed down, up to so many seconds each: a checkpoint then finds
+room for what comes meanwhile."""
 LAG_SECONDS = 5.0
 """So long callers wait for tables that make no progress."""
 
@@ -99,7 +103,7 @@ class Base:
             started.check_in_place,
             self._folding,
             self._deliver,
-            Inline(wanted=self._inline_sync),
+            Inline(wanted=self._inline_sync, synced=self._sync),
         )
         self._started = started
         self._pid = os.getpid()
@@ -241,33 +245,40 @@ class Base:
     @property
     def full(self) -> bool:
         """Whether callers should wait before they hand over more; see the port."""
-        return self._behind_by(FOR_ADDS)
+        return self._lag() > SLOWER_FROM
 
     @property
     def overfull(self) -> bool:
         """Whether nothing should be begun that has to be written again; see the port."""
-        return self._behind_by(1.0)
+        return self._lag() > 1.0
 
-    def _behind_by(self, share: float) -> bool:
+    def _lag(self) -> float:
+        """How far the tables are behind, as a part of how far they may be."""
         if self._started is None:
-            return False
+            return 0.0
         journal, pending = self._journal, self._folding.pending
         size = journal.bytes_in - journal.bytes_refused - pending.bytes_out
-        return self._lag_rows() > share * LAG_ROWS or size > share * LAG_BYTES
+        return max(self._lag_rows() / LAG_ROWS, size / LAG_BYTES)
 
     def _lag_rows(self) -> int:
         journal = self._journal
         return journal.rows_in - journal.rows_refused - self._folding.pending.rows_out
 
     async def room(self) -> None:
-        """Wait until the tables are not too far behind.
+        """Wait a moment, the longer the further the tables are behind, so that none waits long.
 
         Raises:
-            StorageError: they make no progress.
+            StorageError: they are as far behind as may be, and make no progress.
         """
+        lag = self._lag()
+        if lag <= SLOWER_FROM:
+            return
+        if lag <= FOR_ADDS:
+            await asyncio.sleep(SLOWEST_SECONDS * (lag - SLOWER_FROM) / (FOR_ADDS - SLOWER_FROM))
+            return
         until = time.monotonic() + LAG_SECONDS
         before = self._folding.pending.rows_out
-        while self.full:
+        while self._lag() > FOR_ADDS:
             await asyncio.sleep(0.01)
             out = self._folding.pending.rows_out
             now = time.monotonic()

@@ -37,6 +37,7 @@ class Pending:
         """Tasks whose progress is to be stored, when nothing else is left."""
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
+        self._incoming: list[tuple[Group, list[Row]]] = []
         self._rows: dict[str, Row] = {}
         self.seq = seq
         """The highest number of a transition that is durable."""
@@ -81,11 +82,17 @@ class Pending:
                 return
             if not self.rows:
                 self.since = time.monotonic()
+            self._incoming.append((group, rows))
+            self._rows_in += group.count
+            self._bytes_in += len(group.content) + 1
+
+    def _cut_incoming(self) -> None:
+        """Cut into pieces what came; not by who hands it over, which may be the event loop."""
+        for group, rows in self._incoming:
             waiting = [_Waiting(piece) for piece in pieces(group)]
             waiting[-1].rows = rows
             self._waiting.extend(waiting)
-            self._rows_in += group.count
-            self._bytes_in += len(group.content) + 1
+        self._incoming.clear()
 
     def next(self, rows: int, size: int) -> tuple[list[Piece], int]:
         """Return what is next, about so much of it, and how many pieces of it to take out then.
@@ -93,6 +100,7 @@ class Pending:
         Neighbours are joined: a statement costs more than its rows.
         """
         with self._lock:
+            self._cut_incoming()
             chosen: list[Piece] = []
             last = self.position
             for waiting in self._waiting:
@@ -136,6 +144,7 @@ class Pending:
         What is not in memory any more is read from the journal.
         """
         with self._lock:
+            self._cut_incoming()
             while self._waiting and self._waiting[0].piece.last <= position:
                 self._drop(self._waiting.popleft())
             known = self.position
@@ -157,6 +166,7 @@ class Pending:
     def groups(self) -> list[Group]:
         """Return what waits as groups of the journal."""
         with self._lock:
+            self._cut_incoming()
             return [_group(one.piece) for one in self._waiting]
 
 

@@ -83,6 +83,8 @@ class OpenedDatabase:
         Closed by :meth:`reopen` and :meth:`close`.
         """
         self._check_process()
+        if not self.is_connected:
+            raise StorageError(f"{self.path} failed and is being opened again; read it again soon.")
         cursor = self.connection.cursor()
         self._cursors.add(cursor)
         return cursor
@@ -260,7 +262,7 @@ class OpenedDatabase:
         connection = self._attach(memory_limit)
         try:
             self._checkpoint(connection)
-            self._create_wal_if_missing()
+            self._create_wal()
             if state.revision is None:
                 migrate.create(connection)
             else:
@@ -286,7 +288,7 @@ class OpenedDatabase:
         connection.execute("SET lock_configuration = true")
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
-        self._create_wal_if_missing()
+        self._create_wal()
         with contextlib.suppress(FileExistsError):
             os.mkdir(beside(self.path, ".tmp"), 0o700)  # DuckDB would make it readable to all
 
@@ -305,11 +307,8 @@ class OpenedDatabase:
                 f"wopr db accept -d '{self.path}'"
             )
 
-    def _create_wal_if_missing(self) -> None:
-        if not os.path.exists(self._wal):
-            self._create_wal()
-
     def _create_wal(self) -> None:
+        """Make DuckDB's log before it does, for its owner only and with its name on disk."""
         os.close(os.open(self._wal, os.O_WRONLY | os.O_CREAT, 0o600))
         sync_directory(self.path.parent)
 

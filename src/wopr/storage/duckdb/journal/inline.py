@@ -14,8 +14,9 @@ class Inline:
     long each time that happens again at once.
     """
 
-    def __init__(self, *, wanted: bool) -> None:
+    def __init__(self, *, wanted: bool, synced: bool = True) -> None:
         self._wanted = wanted
+        self._synced = synced
         self._off_until = 0.0
         self._off_for = OFF_SECONDS
 
@@ -25,7 +26,7 @@ class Inline:
 
     def took(self, seconds: float, now: float) -> bool:
         """Note how long one took; return whether that turned it off."""
-        if seconds <= SLOW_SECONDS:
+        if seconds <= SLOW_SECONDS or not self._synced:  # it is the machine that is busy
             if now - self._off_until > self._off_for:
                 self._off_for = OFF_SECONDS
             return False
