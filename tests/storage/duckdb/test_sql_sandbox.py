@@ -219,3 +219,19 @@ async def test_results_are_dicts_and_data_frames(queue: TaskQueue) -> None:
     assert ["id", "name", "created_at"] == result.arrow().column_names
     empty = await queue.sql("select id from tasks where false")
     assert (0, 1) == empty.df().shape == empty.pl().shape == empty.arrow().shape
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select size from read_blob('{path}')",
+        "select size from read_text('{path}.wal')",
+        "select content from read_blob /* a */ ('{path}.journal-1')",
+        "select * from query('select size from read_blob(''{path}'')')",
+        "select * from '{path}'",
+        "copy (select 1) to '{path}.journal-1' (use_tmp_file false)",
+    ],
+)
+async def test_the_files_of_the_queue_itself_are_no_tables(queue: TaskQueue, sql: str) -> None:
+    with pytest.raises(QueryError):
+        await queue.sql(sql.format(path=queue.database))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,11 @@ import pytest
 from support.audit import doctor
 from wopr import TaskQueue
 from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.domain.rule import RuleKind
 from wopr.storage.duckdb.accept import accept
+from wopr.storage.duckdb.journal.format import Group
 from wopr.storage.duckdb.journal.scan import segments
+from wopr.storage.duckdb.operations import delete_rules
 from wopr.storage.duckdb.start import open_settled, start
 
 CHILD = """
@@ -257,3 +261,84 @@ def test_this_process_is_found_too_although_the_lock_file_is_gone(path: Path) ->
         start(path)
     started.close()
     assert 0 == count(path)
+
+
+# -- accepting keeps what fits ---------------------------------------------------------------
+
+
+def test_accepting_after_a_kill_replays_the_journal_first(path: Path) -> None:
+    killed(path)
+    assert 20 == accept(path).position
+    assert 20 == count(path)
+
+
+def test_a_backup_with_its_journal_is_accepted_with_all_of_it(path: Path, tmp_path: Path) -> None:
+    killed(path, 5)
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    belongs = [path, path.with_name(path.name + ".wal"), *segments(path)]
+    for one in belongs:
+        if one.exists():
+            shutil.copyfile(one, backup / one.name)
+    closed(path, 5)
+    for one in backup.iterdir():
+        shutil.copyfile(one, path.with_name(one.name))
+    with pytest.raises(StorageFileError, match="record 10 was acknowledged"):
+        start(path)
+    accept(path)
+    assert 5 == count(path)
+
+
+def test_accepting_a_damaged_journal_keeps_what_is_before_the_damage(path: Path) -> None:
+    killed(path)
+    content = bytearray(segments(path)[0].read_bytes())
+    content[content.index(b"wgrp", 3000) + 60] ^= 1
+    segments(path)[0].write_bytes(content)
+    path.with_name(path.name + ".wal").unlink(missing_ok=True)
+    with pytest.raises(StorageFileError, match="is damaged at byte"):
+        start(path)
+    assert 0 < accept(path).position < 20
+    assert 0 < count(path) < 20
+
+
+def test_there_is_nothing_to_accept_where_nothing_is(path: Path) -> None:
+    with pytest.raises(StorageFileError, match="nothing was accepted"):
+        accept(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["it's.duckdb", "a b.duckdb", "*.duckdb"])
+def test_the_command_in_a_message_can_be_run(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    killed(path, 3)
+    for segment in segments(path):
+        segment.unlink()
+    with pytest.raises(StorageFileError) as caught:
+        start(path)
+    command = str(caught.value).rsplit("wopr db accept ", 1)[1]
+    assert ["-d", str(path)] == shlex.split(command)
+
+
+def test_a_database_is_not_named_like_the_journal_of_another(path: Path) -> None:
+    with pytest.raises(StorageFileError, match="named like a part of the journal"):
+        start(path.with_name("tasks.duckdb.journal-1"))
+
+
+def test_an_unsynced_journal_with_a_hole_opens_with_what_is_before_it(path: Path) -> None:
+    started = start(path, synced=False)
+    for number in range(40):
+        started.segments.append(Group(number + 1, 1, delete_rules([(RuleKind.LIMIT, "a")]), True))
+    segment = segments(path)[0].read_bytes()
+    started.opened.lock.release()
+    copy = path.with_name("copy.duckdb")
+    shutil.copyfile(path, copy)
+    shutil.copyfile(path.with_name(path.name + ".lock"), copy.with_name(copy.name + ".lock"))
+    os.setxattr(
+        copy.with_name(copy.name + ".lock"),
+        "user.wopr.acknowledged",
+        os.getxattr(path.with_name(path.name + ".lock"), "user.wopr.acknowledged"),
+    )
+    segments_of_copy = copy.with_name(copy.name + ".journal-1")
+    segments_of_copy.write_bytes(segment[:2000] + bytes(500) + segment[2500:])
+    started.abandon()
+    assert 0 == count(copy)

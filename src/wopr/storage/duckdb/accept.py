@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wopr.domain.clock import Clock, SystemClock
+from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.disk import beside, sync_directory
 from wopr.storage.duckdb.file.files import free_name
 from wopr.storage.duckdb.file.lock import Acknowledged
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 from wopr.storage.duckdb.journal.scan import segments
-from wopr.storage.duckdb.start import state_of
+from wopr.storage.duckdb.start import Left
 
 log = logging.getLogger(__name__)
 
@@ -34,43 +35,67 @@ class Accepted:
 
 
 def accept(path: str | os.PathLike[str], *, clock: Clock | None = None) -> Accepted:
-    """Let the database be what counts from now on; its journal is set aside.
+    """Let the database be what counts from now on, with what of its journal fits.
 
-    A database that is missing, or empty, becomes a new one.
+    The journal is set aside then. A database that is missing or empty becomes a new one, if
+    something is left that belonged to it.
 
     Raises:
         StorageOwnedError: Another process has it open.
         StorageFileError: It can't be opened for another reason.
     """
-    clock = clock or SystemClock()
-    moved: list[Path] = []
-
-    def clear(opened: OpenedDatabase) -> None:
-        gone = not opened.path.exists() or opened.path.stat().st_size == 0
-        old = segments(opened.path)
-        log_of_duckdb = beside(opened.path, ".wal")
-        if gone and log_of_duckdb.exists():
-            old.append(log_of_duckdb)
-        name = f"{opened.path.name}.quarantine-{clock.now():%Y%m%dT%H%M%SZ}"
-        for one in old:
-            aside = free_name(opened.path.with_name(name + one.name[len(opened.path.name) :]))
-            os.replace(one, aside)
-            moved.append(aside)
-        sync_directory(opened.path.parent)
-
-    opened = open_database(path, clock=clock, before=clear)
+    aside = _Aside(clock or SystemClock())
+    left = Left(accept=True)
     try:
-        state, _ = state_of(opened)
-        opened.connection.execute("update meta set value = '' where key = 'journal'").fetchall()
-        opened.checkpoint()
-        position, _ = applied.position(opened.connection)
-        opened.lock.remember(Acknowledged(state.database, position, synced=True))
+        opened = open_database(path, clock=clock, before=lambda one: aside.look(one, left))
+        try:
+            left.recover(opened)
+            opened.connection.execute("update meta set value = '' where key = 'journal'").fetchall()
+            opened.checkpoint()
+            position, _ = applied.position(opened.connection)
+            opened.lock.remember(Acknowledged(left.state.database, position, synced=True))
+            aside.move(opened, segments(opened.path))
+        finally:
+            opened.close()
     finally:
-        opened.close()
+        left.let_go()
     log.warning(
         "%s counts as it is, up to record %d. Set aside: %s.",
         opened.path,
         position,
-        ", ".join(one.name for one in moved) or "nothing",
+        ", ".join(one.name for one in aside.moved) or "nothing",
     )
-    return Accepted(position, moved)
+    return Accepted(position, aside.moved)
+
+
+class _Aside:
+    """Moves out of the way what does not fit."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.moved: list[Path] = []
+
+    def move(self, opened: OpenedDatabase, files: list[Path]) -> None:
+        """Give files beside the database names of which nothing is expected."""
+        name = f"{opened.path.name}.quarantine-{self._clock.now():%Y%m%dT%H%M%SZ}"
+        for one in files:
+            target = free_name(opened.path.with_name(name + one.name[len(opened.path.name) :]))
+            os.replace(one, target)
+            self.moved.append(target)
+        sync_directory(opened.path.parent)
+
+    def look(self, opened: OpenedDatabase, left: Left) -> None:
+        """Read the journal; without a database none of it fits."""
+        left.look(opened)
+        if opened.path.exists() and opened.path.stat().st_size:
+            return
+        log_of_duckdb = beside(opened.path, ".wal")
+        found = segments(opened.path) + [one for one in (log_of_duckdb,) if one.exists()]
+        if not found and not opened.path.exists():
+            raise StorageFileError(
+                f"There is no database file {opened.path}, and nothing that belonged to it: "
+                f"nothing was accepted. Correct the path."
+            )
+        self.move(opened, found)
+        left.let_go()
+        left.found, left.adopted, opened.journaled = [], [], False

@@ -222,13 +222,18 @@ def _without_the_bad(connection: Connection, work: Sequence[Piece], error: Excep
         error,
     )
     connection.execute("begin")
-    connection.execute(
-        "insert into refused_records (position, record, error, refused_at) "
-        "values (?, ?, ?, now()::timestamp)",
-        [piece.last, piece.content.decode(errors="replace"), str(error)],
-    ).fetchall()
-    connection.execute("update meta set value = ? where key = 'applied'", [str(piece.last)])
-    connection.execute("commit")
+    try:
+        connection.execute(
+            "insert into refused_records (position, record, error, refused_at) "
+            "values (?, ?, ?, now()::timestamp)",
+            [piece.last, piece.content.decode(errors="replace"), str(error)],
+        ).fetchall()
+        connection.execute("update meta set value = ? where key = 'applied'", [str(piece.last)])
+        connection.execute("commit")
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
+            connection.execute("rollback")
+        raise
 
 
 def progress(connection: Connection, rows: Sequence[Row], columns: Sequence[str]) -> None:

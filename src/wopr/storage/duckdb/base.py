@@ -71,7 +71,6 @@ class Base:
         self._inline_sync = inline_sync
         self._started: Started | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
         self._turn = False  # what was handed over is written at the end of this one
         self._lingers: asyncio.TimerHandle | None = None
         self._pid = 0
@@ -84,9 +83,13 @@ class Base:
     async def open(self) -> None:
         """Open the file: see :func:`wopr.storage.duckdb.start.start`."""
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
+        if self._lingers is not None:
+            self._lingers.cancel()
+        self._turn, self._lingers = False, None  # a loop before may have ended in between
         if not self.is_open:
             await asyncio.to_thread(self.open_sync)
+        else:
+            self._journal.hurry()
 
     def open_sync(self) -> None:
         """Open without an event loop, for tools; ``done`` is then called in another thread."""
@@ -156,13 +159,19 @@ class Base:
 
     def _hand_over(self, write: Write) -> None:
         """Give a write to the journal. To be called under the lock that numbers are given."""
-        here = threading.get_ident() == self._loop_thread
+        here = self._is_loop() and not isinstance(write.done, Waiter)  # who waits in a thread
         if self._journal.submit(write, wake=not here):
             assert self._loop is not None
             if write.urgent:
                 self._hurry()
             elif self._lingers is None and not self._turn:
                 self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
+
+    def _is_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def hurry(self) -> None:
         """Let nothing linger any more: somebody waits for it."""
@@ -345,11 +354,12 @@ def _nothing() -> None:
 
 
 def _finish(results: Results) -> None:
-    for write, error in results:
+    for write, error in reversed(results):  # the newest first: a record may be in several
         if error is not None:
             for record, row in zip(write.records, write.before, strict=False):  # progress has none
                 if row:
                     record.load(row)
+    for write, error in results:
         try:
             write.done(error)
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 
 import duckdb
 
@@ -36,6 +37,8 @@ class Checkpoints:
         self._held = self._segments.position
         """Position that the last checkpoint holds."""
         self._marked = -1
+        self.acknowledged: Callable[[], int] = lambda: self._held
+        """Gives the position of the last record that was taken over: none that may be withdrawn."""
 
     def grew(self, size: int) -> None:
         """Note that so many bytes were written."""
@@ -81,6 +84,7 @@ class Checkpoints:
 
     def _mark(self) -> None:
         """Remember beside the database how far it was acknowledged."""
-        if self._segments.position != self._marked:
-            self._marked = self._segments.position
-            self._started.remember()
+        position = self.acknowledged()
+        if position != self._marked:
+            self._marked = position
+            self._started.remember(position)

@@ -17,7 +17,7 @@ def lacks_memory(error: Exception) -> bool:
 def may_be_the_rows(error: Exception) -> bool:
     """Whether one bad row of a batch can have caused the error, rather than the disk."""
     name = type(error).__name__
-    return isinstance(error, TypeError | ValueError | OverflowError) or name in {
+    return isinstance(error, TypeError | ValueError | OverflowError | LookupError) or name in {
         "ConversionException",
         "InvalidInputException",
         "ConstraintException",

@@ -72,6 +72,7 @@ class Folding:
         self._opened = started.opened
         self._reread = started.segments.read
         self._checkpoints = checkpoints
+        checkpoints.acknowledged = lambda: self.pending.last
         self._make_room = make_room
         self._jobs: deque[Job] = deque()
         self._seen = 0  # writes that came out of the journal

@@ -53,9 +53,10 @@ class Started:
         """Check that the database file is where it was."""
         self.opened.check_in_place()
 
-    def remember(self) -> None:
+    def remember(self, position: int | None = None) -> None:
         """Note in a second place how far the database is acknowledged."""
-        self.opened.lock.remember(Acknowledged(self.identity, self.segments.position, self.synced))
+        known = self.segments.position if position is None else position
+        self.opened.lock.remember(Acknowledged(self.identity, known, self.synced))
 
     def settle(self) -> None:
         """Leave a complete database and no journal; the tables must hold everything.
@@ -68,6 +69,7 @@ class Started:
         self.opened.verify_in_place()
         connection.execute("update meta set value = '' where key = 'journal'").fetchall()
         self.opened.checkpoint()
+        self.synced = True  # the checkpoint is, whatever the groups were
         self.remember()
         self.segments.close(remove=True)
         self.opened.journaled = False
@@ -184,7 +186,8 @@ def _in_order(copy: Path) -> bool:
 class Left:
     """What an earlier process left beside the database, and what becomes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, accept: bool = False) -> None:
+        self.accept = accept
         self.found: list[Found] = []
         self.adopted: list[Segment] = []
         self.opened: OpenedDatabase
@@ -195,7 +198,12 @@ class Left:
     def look(self, opened: OpenedDatabase) -> None:
         """Read the segments, and keep a hold on each so that nobody else does."""
         for path in segments(opened.path):
-            one = examine(path)
+            try:
+                one = examine(path)
+            except (StorageFileError, IsADirectoryError):
+                if not self.accept:
+                    raise
+                continue  # can't be read, so it can't be replayed
             try:
                 self.adopted.append(Segment.adopt(one))
             except BlockingIOError as error:
@@ -208,9 +216,16 @@ class Left:
         """Bring the tables up to the journal, if it is understood."""
         self.opened = opened
         self.state, self.seq = state_of(opened)
-        self.plan = chain.plan(opened.path, self.state, self.found)
-        if self.plan.torn is not None:
+        self.plan = chain.plan(opened.path, self.state, self.found, accept=self.accept)
+        if self.plan.torn is not None and not self.accept:
             _keep_torn_end(opened.path, *self.plan.torn)
+        if not self.state.synced:
+            log.warning(
+                "The journal of %s was written with WOPR_TASKS_SYNC=process. If the machine died, "
+                "what was acknowledged behind record %d is missing.",
+                opened.path,
+                self.plan.last,
+            )
         count = _replay(opened.connection, self.plan)
         if count:
             _, self.seq = applied.position(opened.connection)
@@ -223,7 +238,7 @@ class Left:
             opened.connection.execute("update meta set value = '' where key = 'journal'").fetchall()
         opened.checkpoint()
         if self.found or self.state.generation:
-            known = Acknowledged(self.state.database, self.plan.last, self.state.synced)
+            known = Acknowledged(self.state.database, self.plan.last, synced=True)
             opened.lock.remember(known)
             for segment in self.adopted:
                 segment.remove()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 from wopr.domain.errors import StorageFileError
 
 SETTING = "WOPR_TASKS_DATABASE"
+_JOURNAL = re.compile(r"\.journal-[0-9]+$")
 
 
 def locate(path: str | os.PathLike[str], *, create: bool) -> Path:
@@ -27,6 +29,11 @@ def locate(path: str | os.PathLike[str], *, create: bool) -> Path:
         raise StorageFileError(
             f"{text!r} is not a file name, so no task could be kept in it. "
             f"Name a file, for example {SETTING}=wopr.duckdb."
+        )
+    if _JOURNAL.search(os.path.realpath(text)):
+        raise StorageFileError(
+            f"{text!r} is named like a part of the journal of another database, which would take "
+            f"it for its own. Set {SETTING} to another name."
         )
     try:
         real = Path(os.path.realpath(text))

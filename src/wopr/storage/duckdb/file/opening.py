@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -304,7 +305,7 @@ class OpenedDatabase:
                 f"The database file {self.path} {what}, but beside it lies {' and '.join(left)}, "
                 f"which belongs to it and may hold tasks. Nothing was changed. Put the file back, "
                 f"or restore a backup; to begin with no tasks, move the rest away too: "
-                f"wopr db accept -d '{self.path}'"
+                f"wopr db accept -d {shlex.quote(str(self.path))}"
             )
 
     def _create_wal(self) -> None:

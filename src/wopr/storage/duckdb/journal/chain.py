@@ -5,6 +5,7 @@ It decides only, and writes nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,27 +59,29 @@ class Chain:
                     last = group.last
 
 
-def plan(path: Path, state: State, found: Sequence[Found]) -> Chain:
-    """Decide what is to be replayed.
+def plan(path: Path, state: State, found: Sequence[Found], *, accept: bool = False) -> Chain:
+    """Decide what is to be replayed; with ``accept`` as much as fits, whatever else lies there.
 
     Raises:
         StorageFileError: A part is missing, damaged or of another database; nothing was changed.
     """
     own = [one for one in found if one.header is not None]
     foreign = [one for one in own if one.header and one.header.database != state.database]
-    if foreign:
+    if foreign and not accept:
         raise _foreign(path, foreign[0])
+    own = [one for one in own if one not in foreign]
     own.sort(key=_generation)
     last = max((one.last for one in own), default=0)
     if not state.generation:
-        if last > state.position:
+        if last > state.position and not accept:
             raise _older(path, state, last)
+        last = state.position
         needed: list[tuple[Found, int]] = []
     else:
-        needed = _needed(path, state, own)
+        needed = _needed(path, state, own, accept=accept)
         last = max([state.position, *(one.last for one, _ in needed)])
     last = max(last, state.position)
-    if state.remembered > last and state.synced:
+    if state.remembered > last and state.synced and not accept:
         raise _older(path, state, state.remembered)
     return Chain(state.position, last, needed)
 
@@ -87,27 +90,34 @@ def _generation(found: Found) -> int:
     return found.header.generation if found.header else 0
 
 
-def _needed(path: Path, state: State, own: Sequence[Found]) -> list[tuple[Found, int]]:
+def _needed(
+    path: Path, state: State, own: Sequence[Found], *, accept: bool
+) -> list[tuple[Found, int]]:
     """Return the segments from the newest one that begins early enough."""
     begins = [number for number, one in enumerate(own) if _first(one) <= state.position + 1]
     if not begins:
+        if accept:
+            return []
         raise _missing(path, state, min((_first(one) for one in own), default=None))
     chain = list(own[begins[-1] :])
-    needed = []
+    needed: list[tuple[Found, int]] = []
     for one, following in zip(chain, [*chain[1:], None], strict=True):
         header = following.header if following is not None else None
         if header is None:
-            if one.later:
+            if one.later and not accept and state.synced:
                 raise _damaged(path, one)
             needed.append((one, one.end))
             continue
-        if header.previous_generation != _generation(one):
+        gap = header.previous_generation != _generation(one)
+        if (accept and gap) or (one.end < header.previous_end and (accept or not state.synced)):
+            return [*needed, (one, one.end)]  # what is behind that can't be used
+        if gap:
             raise _gap(path, one, header.previous_generation)
         if one.end < header.previous_end:
             raise _damaged(path, one)
         needed.append((one, header.previous_end))
     newest = _generation(chain[-1])
-    if newest < state.generation:
+    if newest < state.generation and not accept:
         raise _gap(path, chain[-1], state.generation)
     return needed
 
@@ -121,7 +131,7 @@ def _damaged(path: Path, found: Found) -> StorageFileError:
         f"The journal {found.path} is damaged at byte {found.end}, behind record {found.last}: "
         f"what follows was acknowledged and can't be read. Nothing was changed. Check the disk and "
         f"restore a backup; or, to go on with what {path.name} and the journal hold up to there, "
-        f"and without the rest: wopr db accept -d '{path}'"
+        f"and without the rest: wopr db accept -d {shlex.quote(str(path))}"
     )
 
 
@@ -130,7 +140,7 @@ def _gap(path: Path, found: Found, lacking: int) -> StorageFileError:
         f"A part of the journal of {path} is missing: beside {found.path.name} there should be a "
         f"file of generation {lacking}. It may hold tasks. Nothing was changed. Put all files "
         f"{path.name}.journal-* of one moment back together; or, to go on without it: "
-        f"wopr db accept -d '{path}'"
+        f"wopr db accept -d {shlex.quote(str(path))}"
     )
 
 
@@ -145,7 +155,7 @@ def _missing(path: Path, state: State, first: int | None) -> StorageFileError:
         f"{state.position} and was not closed, and {there}. It may have held tasks. Nothing was "
         f"changed. A file that is open has to be copied or restored together with its journal "
         f"({path.name}.journal-*); to go on with what the database holds: "
-        f"wopr db accept -d '{path}'"
+        f"wopr db accept -d {shlex.quote(str(path))}"
     )
 
 
@@ -154,7 +164,7 @@ def _older(path: Path, state: State, acknowledged: int) -> StorageFileError:
         f"{path} holds everything up to record {state.position} of its journal, but record "
         f"{acknowledged} was acknowledged here: it is an older copy, as after a backup was put "
         f"back, or the newest part of it is lost. Nothing was changed. If you want to go on from "
-        f"the older state: wopr db accept -d '{path}'"
+        f"the older state: wopr db accept -d {shlex.quote(str(path))}"
     )
 
 
@@ -162,5 +172,6 @@ def _foreign(path: Path, found: Found) -> StorageFileError:
     return StorageFileError(
         f"The journal {found.path} belongs to another database than {path}. Perhaps the file was "
         f"replaced while the journal of the old one was left. Nothing was changed. Put the two "
-        f"that belong together back; or, to go on with this database: wopr db accept -d '{path}'"
+        f"that belong together back; or, to go on with this database: "
+        f"wopr db accept -d {shlex.quote(str(path))}"
     )

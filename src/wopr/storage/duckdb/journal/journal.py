@@ -217,12 +217,12 @@ class Journal:
         if now - self._watched < WATCH_SECONDS:
             return
         self._watched = now
-        if not self._segments.all_in_place():
-            try:
+        try:
+            if not self._segments.all_in_place():
                 with self._writing:
                     self._segments.rescue()
-            except OSError as error:
-                log.error("The journal can't be written anew, which is tried again: %s", error)
+        except Exception as error:  # noqa: BLE001 - the thread has to go on
+            log.error("The journal can't be written anew, which is tried again: %s", error)
 
     def _wait(self, timeout: float) -> None:
         with contextlib.suppress(Empty):
@@ -242,6 +242,7 @@ class Journal:
 
     def _write(self, writes: list[Write]) -> Results:
         """Make writes durable as one group; return what came of each."""
+        position = self._segments.position
         logged = writes if all(write.count for write in writes) else [w for w in writes if w.count]
         group: Group | None = None
         try:
@@ -253,6 +254,11 @@ class Journal:
             results: Results = [(write, wrapped) for write in writes]
             self.rows_refused += sum(write.count for write in writes)
             self.bytes_refused += sum(map(_size, writes))
+        except BaseException:  # Ctrl-C in the loop's thread: nobody knows how far it came
+            self._segments.withdraw(Group(position + 1, 0, b""))
+            self._queue.extendleft(reversed(writes))
+            self._left_to_the_thread()
+            raise
         else:
             results = [(write, None) for write in writes]
         self._rows_out += sum(write.count for write in writes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Found:
 
 def segments(database: Path) -> list[Path]:
     """Return the files of the journal of a database, in the order of their names."""
-    pattern = re.compile(re.escape(database.name + SUFFIX) + r"(\d+)")
+    pattern = re.compile(re.escape(database.name + SUFFIX) + r"([1-9][0-9]*)")
     found = (pattern.fullmatch(entry.name) for entry in os.scandir(database.parent))
     numbers = sorted(int(match[1]) for match in found if match)
     return [database.with_name(f"{database.name}{SUFFIX}{number}") for number in numbers]
@@ -116,10 +117,10 @@ def _behind(content: mmap.mmap, header: Header, start: int) -> Iterator[Group]:
 
 
 def _bad_header(path: Path, why: str) -> StorageFileError:
-    name = path.name.rsplit(SUFFIX, 1)[0]
+    database = path.with_name(path.name.rsplit(SUFFIX, 1)[0])
     return StorageFileError(
-        f"The journal {path} can't be read: {why}. It may hold changes of tasks that {name} does "
-        f"not have yet, so nothing was opened and nothing was changed. If a newer wopr wrote it, "
-        f"start that one. If the disk damaged it, restore a backup; to go on without what only "
-        f"this file holds: wopr db accept -d {name}"
+        f"The journal {path} can't be read: {why}. It may hold changes of tasks that "
+        f"{database.name} does not have yet, so nothing was opened and nothing was changed. If a "
+        f"newer wopr wrote it, start that one. If the disk damaged it, restore a backup; to go on "
+        f"without what only this file holds: wopr db accept -d {shlex.quote(str(database))}"
     )

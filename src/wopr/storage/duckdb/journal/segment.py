@@ -134,6 +134,8 @@ class Segment:
             found = os.stat(self.path)
         except FileNotFoundError:
             return "was deleted or moved"
+        except OSError as error:
+            return f"can't be looked at: {error}"
         if found.st_ino != self._inode:
             return "was replaced by another file"
         if found.st_size < self.size:

@@ -190,8 +190,10 @@ class Segments:
         with self._lock:
             self._size = min(2 * self._size, SEGMENT_BYTES)
             if self._spare is None and self._preparing is None:
-                self._preparing = threading.Thread(target=self._prepared, name="wopr-space")
-                self._preparing.start()
+                thread = threading.Thread(target=self._prepared, name="wopr-space")
+                with contextlib.suppress(RuntimeError):  # none can be had: it is made when needed
+                    thread.start()
+                    self._preparing = thread
 
     def _prepared(self) -> None:
         segment: Segment | None = None
@@ -262,7 +264,12 @@ class Segments:
 
     def _needed(self, segments: Sequence[Segment]) -> Sequence[Group]:
         """Return all groups that the database may not have: read, or else from memory."""
-        groups = [group for one in segments for group in _groups(one, self._forgotten)]
+        groups: list[Group] = []
+        for one in segments:
+            if one.last > self._forgotten:
+                with contextlib.suppress(OSError):  # then memory has to do
+                    groups.extend(_groups(one, self._forgotten))
+        groups = [group for group in groups if group.last <= self.position]
         last = _unbroken(groups, self._forgotten)
         if last >= self.position:
             return groups
