@@ -24,7 +24,7 @@ from support.audit import Audit, audit, clean, doctor
 from support.paths import ROOT
 from wopr.domain.status import TERMINAL, TaskStatus
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a child that should have died counts as stuck."""
 
 MOST_SAID = 32

@@ -218,6 +218,6 @@ def live(orders: Orders) -> None:
 def lower_thresholds() -> None:
     """Let all that the storage does happen in a life of some milliseconds."""
     folding.QUIET_SECONDS = 0.001
-    checkpoints.QUIET_SECONDS = 0.0
+    checkpoints.QUIET_SECONDS = 0.02
     checkpoints.QUIET_BYTES = 1
     segments.FIRST_BYTES = segments.SEGMENT_BYTES = 8192

@@ -44,6 +44,8 @@ AT_ONCE_BYTES = 8 * 1024 * 1024
 MEMORY_TRIES = 20
 MEMORY_SECONDS = 0.05
 BACK_OFF_SECONDS = 1.0
+NO_QUIET = -1.0
+"""So long it has been quiet while one question follows the other: only size counts then."""
 
 
 @dataclass(slots=True)
@@ -164,7 +166,7 @@ class Folding:
         """Do what can't wait for a quiet moment: in a row of jobs there is none."""
         self.lines.keep_up()
         if not self._backs_off:
-            self._checkpoint(quiet=0.0)
+            self._checkpoint(quiet=NO_QUIET)
 
     def _finish(self) -> None:
         if self._reopen:
