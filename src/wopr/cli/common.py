@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -49,6 +50,14 @@ def require_file(database: Path) -> None:
         StorageFileError: the file does not exist.
     """
     if not os.path.lexists(database):
+        from wopr.storage.duckdb.journal.scan import segments
+
+        if database.absolute().parent.is_dir() and segments(database.absolute()):
+            raise StorageFileError(
+                f"The database file {database.absolute()} is gone, but its journal lies there and "
+                f"may hold tasks. Put the file or a backup back; to begin with no tasks: "
+                f"wopr db accept -d {shlex.quote(str(database.absolute()))}"
+            )
         raise StorageFileError(
             f"There is no database file {database.absolute()}. Name yours with --database PATH or "
             f"{DATABASE_VARIABLE}; a queue creates it with its first task."

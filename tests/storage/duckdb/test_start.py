@@ -342,3 +342,12 @@ def test_an_unsynced_journal_with_a_hole_opens_with_what_is_before_it(path: Path
     segments_of_copy.write_bytes(segment[:2000] + bytes(500) + segment[2500:])
     started.abandon()
     assert 0 == count(copy)
+
+
+def test_a_command_says_so_when_only_the_journal_is_left(path: Path) -> None:
+    from wopr.cli.common import require_file
+
+    killed(path, 1)
+    path.unlink()
+    with pytest.raises(StorageFileError, match=r"is gone, but its journal .*wopr db accept"):
+        require_file(path)
