@@ -217,8 +217,9 @@ def test_a_missing_segment_is_refused(
     for number in range(60):
         write(journal, bytes(100) + bytes([number]))
     journal.close(remove=False)
-    used = [path for path in scan.segments(database) if scan.examine(path).header is not None]
-    used[which].unlink()
+    begun = [one for one in map(scan.examine, scan.segments(database)) if one.header is not None]
+    begun.sort(key=lambda one: one.header.generation if one.header else 0)
+    begun[which].path.unlink()
     if which == -1:  # nothing but what was noted elsewhere says that there was one
         with pytest.raises(StorageFileError, match="record 60 was acknowledged"):
             found(database, remembered=60)
