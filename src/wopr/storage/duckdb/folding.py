@@ -306,6 +306,7 @@ class Folding:
             time.sleep(MEMORY_SECONDS)
             return False
         self._unsure, self._without_memory = False, 0
+        self._opened.log.committed()
         return True
 
     def _look_where_the_tables_are(self) -> None:

@@ -25,7 +25,7 @@ from wopr.domain.errors import (
     StorageFileError,
     StorageForkedError,
 )
-from wopr.storage.duckdb.disk import beside, sync_directory
+from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.file import migrate, takeover
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
 from wopr.storage.duckdb.file.connecting import connect
@@ -35,6 +35,7 @@ from wopr.storage.duckdb.file.holder import refuse_held
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
 from wopr.storage.duckdb.file.memory import with_enough
+from wopr.storage.duckdb.file.ownlog import OwnLog
 from wopr.storage.duckdb.file.repair import Repair, explain
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class OpenedDatabase:
         self._clock = clock
         self._descriptor: int | None = None
         self._repair = Repair(path, clock, in_order)
-        self._wal = str(beside(path, ".wal"))
+        self.log = OwnLog(beside(path, ".wal"))
+        self._wal = str(self.log.path)
         self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._identity = (0, 0)
         self._pid = os.getpid()
@@ -122,10 +124,18 @@ class OpenedDatabase:
 
         """
         self.check_in_place()
+        if self.log.was_cut():
+            log.error(
+                "Somebody deleted, replaced or cut %s, the log of an open database. All that it "
+                "held is written into the database file now, so nothing is lost. Find out who "
+                "did that: a kill in between would have had to be repaired from the journal.",
+                self._wal,
+            )
+            self.checkpoint()
         try:
             mode = os.stat(self._wal).st_mode
         except FileNotFoundError:
-            self._create_wal()
+            self.log.create()
         else:
             if mode & 0o077:  # DuckDB made it, after a checkpoint within a commit
                 os.chmod(self._wal, 0o600)
@@ -158,6 +168,7 @@ class OpenedDatabase:
 
     def _checkpoint(self, connection: duckdb.DuckDBPyConnection) -> None:
         assert self._descriptor is not None, "DuckDB has the file"
+        self.log.may_begin_anew()
         checkpoint(connection, self.path, self._descriptor)
 
     def close(self, *, checkpoint: bool = True) -> None:
@@ -204,7 +215,7 @@ class OpenedDatabase:
             del self.connection
         with contextlib.suppress(OSError):
             os.rmdir(beside(self.path, ".tmp"))
-        _remove_if_empty(Path(self._wal))
+        self.log.remove_if_empty()
 
     def _attach(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
         """Connect, and keep a descriptor of our own for as long as DuckDB has the file.
@@ -263,7 +274,7 @@ class OpenedDatabase:
         connection = self._attach(memory_limit)
         try:
             self._checkpoint(connection)
-            self._create_wal()
+            self.log.create()
             if state.revision is None:
                 migrate.create(connection)
             else:
@@ -289,7 +300,7 @@ class OpenedDatabase:
         connection.execute("SET lock_configuration = true")
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
-        self._create_wal()
+        self.log.create()
         with contextlib.suppress(FileExistsError):
             os.mkdir(beside(self.path, ".tmp"), 0o700)  # DuckDB would make it readable to all
 
@@ -307,11 +318,6 @@ class OpenedDatabase:
                 f"or restore a backup; to begin with no tasks, move the rest away too: "
                 f"wopr db accept -d {shlex.quote(str(self.path))}"
             )
-
-    def _create_wal(self) -> None:
-        """Make DuckDB's log before it does, for its owner only and with its name on disk."""
-        os.close(os.open(self._wal, os.O_WRONLY | os.O_CREAT, 0o600))
-        sync_directory(self.path.parent)
 
     def _in_place(self) -> bool:
         try:
@@ -392,9 +398,3 @@ def _create(path: Path) -> None:
         finally:
             connection.close()
         install(new, path)
-
-
-def _remove_if_empty(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.stat().st_size == 0:
-            path.unlink()
