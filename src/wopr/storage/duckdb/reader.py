@@ -119,8 +119,8 @@ def run_query(
 def _refuse_all_but_one_read(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
     if (found := _FILES.search(sql)) is not None:
         raise QueryError(
-            f"{found[1]}() can't be used here: it could read files. The tables and views of the "
-            "queue are all there is to ask."
+            f"The query failed: {found[1]}() can't be used here, because it could read files. The "
+            "tables and views of the queue are all there is to ask."
         )
     try:
         statements = cursor.extract_statements(sql)
