@@ -153,6 +153,12 @@ class Access:
 
     # -- open -----------------------------------------------------------------
 
+    def at_hand(self) -> Backend | None:
+        """Return what carries the verbs out, if it is open on this event loop already."""
+        if self._loop is asyncio.get_running_loop() and self._usable():
+            return self._backend
+        return None
+
     async def backend(self) -> Backend:
         """Return what carries the verbs out; open it if need be.
 

@@ -94,9 +94,11 @@ class Core:
 
     async def reader(self) -> Backend | None:
         """Return the backend for a read; ``None`` if there is nothing to read."""
-        if not self.enabled or not self.access.exists():
+        if not self.enabled:
             return None
-        return await self.access.backend()
+        if (backend := self.access.at_hand()) is not None:
+            return backend
+        return await self.access.backend() if self.access.exists() else None
 
     async def writer(self) -> Backend:
         """Return the backend for a change.
@@ -106,7 +108,7 @@ class Core:
         """
         if not self.enabled:
             raise QueueDisabledError
-        return await self.access.backend()
+        return self.access.at_hand() or await self.access.backend()
 
     async def ask(self, ask: Callable[[Backend], Awaitable[A]], nothing: B) -> A | B:
         """Ask whoever has the file; again, should that one go: a look changes nothing."""
@@ -124,7 +126,8 @@ class Core:
     ) -> str:
         """Enqueue one call and return its id; what the other forms are made of."""
         new = self.new_task(name, args, kwargs, options)
-        return await (await self.access.backend()).add(new)
+        backend = self.access.at_hand() or await self.access.backend()
+        return await backend.add(new)
 
     async def enqueue_many(
         self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -13,6 +14,8 @@ from wopr.domain.jsontext import safe_text, shown, type_name, weigh
 from wopr.domain.status import TaskPriority
 
 E = TypeVar("E", bound=enum.Enum)
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 LONGEST_NAME = 200
 RIGHT_CALL = (
@@ -52,6 +55,8 @@ def check_id(task_id: object) -> str:
     if not isinstance(task_id, str):
         raise InvalidCallError(f"A task id is a str, not {type_name(task_id)} {shown(task_id)}.")
     text = str.__str__(task_id)
+    if _CANONICAL(text):
+        return text
     try:
         return str(UUID(text))
     except ValueError:

@@ -60,17 +60,20 @@ class Adding:
         self._ids = IdFactory()
         self._late: set[asyncio.Task[None]] = set()
 
-    async def add(self, new: NewTask) -> str:
+    def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
         """Add one task; return its id once it is on disk.
 
         Raises:
             BacklogFullError: as many wait as may, and the call is not to wait.
         """
         if new.depends_on:
-            return (await self.add_flow([new]))[0]
+            return self._add_after(new)
         if self._backlogs:
-            return await self._bounded([new], self._add(new))
-        return await self._add(new)
+            return self._bounded([new], self._add(new))
+        return self._add(new)
+
+    async def _add_after(self, new: NewTask) -> str:
+        return (await self.add_flow([new]))[0]
 
     async def _add(self, new: NewTask) -> str:
         shared = self._shared

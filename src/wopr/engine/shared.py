@@ -60,20 +60,22 @@ class Observed:
 class Written:
     """The ``done`` of a write that somebody awaits. One object, because there are many."""
 
-    __slots__ = ("after", "future")
+    __slots__ = ("after", "error", "future", "over")
 
-    def __init__(
-        self, future: asyncio.Future[None], after: Callable[[BaseException | None], None]
-    ) -> None:
-        self.future = future
+    def __init__(self, after: Callable[[BaseException | None], None]) -> None:
         self.after = after
+        self.future: asyncio.Future[None] | None = None
+        """Who waits, if it was not over at once."""
+        self.over = False
+        self.error: BaseException | None = None
 
     def __call__(self, error: BaseException | None) -> None:
         """Go on, and tell who waits."""
+        self.over, self.error = True, error
         try:
             self.after(error)
         finally:
-            if not self.future.cancelled():
+            if self.future is not None and not self.future.cancelled():
                 if error is None:
                     self.future.set_result(None)
                 else:
@@ -116,11 +118,13 @@ class Shared:
         around = self.surroundings
         self.registry, self.clock, self.loop = around.registry, around.clock, around.loop
 
-    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+    def submit(
+        self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False
+    ) -> None:
         """Hand transitions to the storage; see :meth:`wopr.ports.storage.Storage.submit`."""
         if self.observers:
             done = Observed(self, entries, done)
-        self.storage.submit(entries, done, urgent=urgent)
+        self.storage.submit(entries, done, urgent=urgent, now=now)
 
     def tell(self, entries: Sequence[Entry]) -> None:
         """Tell the observers; none can do harm to the work."""
@@ -158,9 +162,13 @@ class Shared:
         ``after`` runs even if the caller is cancelled meanwhile: then the write
         goes on, and its outcome is unknown to the caller.
         """
-        written = Written(self.loop.create_future(), after)
-        self.submit(entries, written)
-        await written.future
+        written = Written(after)
+        self.submit(entries, written, now=True)
+        if not written.over:
+            written.future = self.loop.create_future()
+            await written.future
+        elif written.error is not None:
+            raise written.error
 
     def send_away(self, error: Exception) -> None:
         """End the waiting of all who wait for a task: the queue is closed."""

@@ -38,6 +38,8 @@ class Waiters:
                     raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
                 if record.status in TERMINAL:
                     return record
+            if timeout is None:
+                return await future
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:

@@ -10,7 +10,7 @@ What only an engine *in this process* offers besides, pools, events, what runs r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -110,7 +110,7 @@ class Backend(Protocol):
         """What is set at run time."""
         ...
 
-    async def add(self, new: NewTask) -> str:
+    def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
         """Add one task; return its id once it is on disk.
 
         Raises:

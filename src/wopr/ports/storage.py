@@ -131,7 +131,9 @@ class SeedStorage(Protocol):
 class Log(Protocol):
     """The transitions on their way to the disk: numbered, applied, durable, in this order."""
 
-    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+    def submit(
+        self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False
+    ) -> None:
         """Apply the transitions to their records and make them durable, all or none.
 
         They are durable in the order of hand-over. The records show the change and the
@@ -140,7 +142,8 @@ class Log(Protocol):
 
         ``done`` is called on the event loop: with ``None`` once they are on disk,
         or with the error, and then the records are as they were before. A write
-        that is not urgent may wait a few milliseconds to share a commit.
+        that is not urgent may wait a few milliseconds to share a commit. With ``now``
+        it may be called before this returns.
         """
         ...
 

@@ -132,7 +132,10 @@ class Attempt:
             if supplied := definition.codec.supplied:
                 resources = self._around.registry.resources
                 args, kwargs = await resources.fill(supplied, args, kwargs)
-            value = await self._call(args, kwargs)
+            if self._around.registry.middlewares:
+                value = await self._within_middlewares(args, kwargs)
+            else:
+                value = await self._execute(args, kwargs)
             crashpoint("attempt.after_run")
             return Succeeded(definition.codec.encode_result(value))
         except asyncio.CancelledError as error:
@@ -189,17 +192,15 @@ class Attempt:
         error.__cause__ = cause
         return error
 
-    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _within_middlewares(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         middlewares = self._around.registry.middlewares
-        if not middlewares:
-            return await self._execute(args, kwargs)
 
         def after(number: int) -> Callable[[], Awaitable[Any]]:
             if number == len(middlewares):
                 return lambda: self._execute(args, kwargs)
             return lambda: middlewares[number](self.context, after(number + 1))
 
-        return await after(0)()
+        return after(0)()
 
     def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call the function by what runs it."""

@@ -139,12 +139,14 @@ class Death:
         storage = backend.engine.shared.storage
         submit = storage.submit
 
-        def losing(entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+        def losing(
+            entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False
+        ) -> None:
             if any(record.id == task_id for record, _ in entries):
                 storage.submit = submit  # type: ignore[method-assign]
                 self._die(backend)
             else:
-                submit(entries, done, urgent=urgent)
+                submit(entries, done, urgent=urgent, now=now)
 
         storage.submit = losing  # type: ignore[method-assign]  # until that one is lost
 

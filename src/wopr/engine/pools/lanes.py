@@ -18,6 +18,7 @@ from wopr.ports.storage import LaneCount
 WINDOW = 10_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
 _TICK = timedelta.resolution
+_NOTHING = [None for _ in TaskPriority]
 
 
 def score(record: TaskRecord, aging: float) -> float:
@@ -57,7 +58,8 @@ class Lanes:
         """What all lanes of the queue share."""
         priorities = sorted(TaskPriority, reverse=True)
         self._lanes = {int(priority): Lane(self.memory) for priority in priorities}
-        self._heaps = [lane.heap for lane in self._lanes.values()]
+        self._all_lanes = tuple(self._lanes.values())
+        self._heaps = [lane.heap for lane in self._all_lanes]
         self._later = Waiting(self.memory)
         self._later_asked = 0
         self.later_beyond: datetime | None = None
@@ -217,11 +219,16 @@ class Lanes:
         """Whether a due task waits in memory."""
         return any(self._heaps)
 
+    def bare(self) -> bool:
+        """Whether nothing waits in the lanes, or has to be read into them."""
+        return not any(self._heaps) and [lane.beyond for lane in self._all_lanes] == _NOTHING
+
     def idle(self, now: datetime) -> bool:
         """Whether no due task waits anywhere, so that a new one may start before any other."""
-        for lane in self._lanes.values():
-            if lane.heap or lane.beyond is not None:
-                return False
+        if not self.bare():
+            return False
+        if not self._later.heap and self.later_beyond is None:
+            return True
         due = self.next_due()
         return due is None or due > now
 

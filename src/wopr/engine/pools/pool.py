@@ -259,7 +259,8 @@ class Pool:
         """Let a worker take the next task."""
         worker.attempt = None
         self._free.append(worker)
-        self.wake()
+        if self.gate is not None or not self.lanes.bare():
+            self.wake()
 
     def start(self, record: TaskRecord, worker: Worker) -> None:
         """Run a task whose claim is on disk, unless it came to something else meanwhile."""

@@ -77,7 +77,7 @@ class Settling:
         hurry = following is not None or isinstance(outcome, Interrupted)
         urgent = hurry or record.id in self._shared.waiters
         done = Settlement(self, attempt, outcome, elapsed, transition, following)
-        self._shared.submit(entries, done, urgent=urgent)
+        self._shared.submit(entries, done, urgent=urgent, now=True)
 
     def settled(self, settlement: Settlement, error: BaseException | None) -> None:
         """Go on once it is known whether an outcome is on disk."""

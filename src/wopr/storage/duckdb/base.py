@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 Connection = duckdb.DuckDBPyConnection
 
+_UNKNOWN = (None,)
+
 LAG_ROWS = 100_000
 LAG_BYTES = 48 * 1024 * 1024
 """How far the tables may be behind the journal before callers wait."""
@@ -44,6 +46,8 @@ SLOWEST_SECONDS = 0.1
 room for what comes meanwhile."""
 LAG_SECONDS = 5.0
 """So long callers wait for tables that make no progress."""
+ROW_OF_WRITES = 4
+"""So often one who awaits each write is served without a turn of the loop in between."""
 
 
 class Base:
@@ -72,6 +76,9 @@ class Base:
         self._started: Started | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn = False  # what was handed over is written at the end of this one
+        self._ready: Sized = _UNKNOWN  # what the loop runs in this turn, if it says so
+        self._writes_now = False
+        self._row = 0  # writes since the loop had its last turn, as far as is known
         self._lingers: asyncio.TimerHandle | None = None
         self._pid = 0
         self._seq = 0
@@ -83,6 +90,8 @@ class Base:
     async def open(self) -> None:
         """Open the file: see :func:`wopr.storage.duckdb.start.start`."""
         self._loop = asyncio.get_running_loop()
+        # asyncio's own loops have it, in every version so far; uvloop's, for one, does not.
+        self._ready = getattr(self._loop, "_ready", _UNKNOWN)
         if self._lingers is not None:
             self._lingers.cancel()
         self._turn, self._lingers = False, None  # a loop before may have ended in between
@@ -157,15 +166,39 @@ class Base:
 
     # -- to the journal -------------------------------------------------------
 
-    def _hand_over(self, write: Write) -> None:
-        """Give a write to the journal. To be called under the lock that numbers are given."""
+    def _hand_over(self, write: Write, *, now: bool = False) -> bool:
+        """Give a write to the journal. To be called under the lock that numbers are given.
+
+        Return whether the caller should let go of the lock and call :meth:`_write_at_once`.
+        """
         here = self._is_loop() and not isinstance(write.done, Waiter)  # who waits in a thread
         if self._journal.submit(write, wake=not here):
             assert self._loop is not None
-            if write.urgent:
+            if not write.urgent:
+                if self._lingers is None and not self._turn:
+                    self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
+            elif now and self._alone():
+                return True
+            else:
                 self._hurry()
-            elif self._lingers is None and not self._turn:
-                self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
+        return False
+
+    def _alone(self) -> bool:
+        """Whether nobody else can hand over something in this turn of the loop.
+
+        Then there is nothing to wait for; but every few times the loop gets its turn all the
+        same, because it is what looks for input and timers.
+        """
+        return not (self._turn or self._ready or self._writes_now) and self._row < ROW_OF_WRITES
+
+    def _write_at_once(self) -> None:
+        """Write what was handed over, before this turn of the loop is over."""
+        self._row += 1
+        self._writes_now = True
+        try:
+            self._write_here()
+        finally:
+            self._writes_now = False
 
     def _is_loop(self) -> bool:
         try:
@@ -192,7 +225,13 @@ class Base:
 
     def _turn_over(self) -> None:
         """Write what was handed over in this turn of the loop, and what lingered."""
-        self._turn, self._lingers = False, None
+        self._turn, self._lingers, self._row = False, None, 0
+        self._write_here()
+
+    def _write_here(self) -> None:
+        if self._lingers is not None:
+            self._lingers.cancel()
+            self._lingers = None
         _finish(self._journal.write_here())
 
     async def _log(self, records: Sequence[bytes]) -> None:
@@ -266,8 +305,9 @@ class Base:
         if self._started is None:
             return 0.0
         journal, pending = self._journal, self._folding.pending
-        size = journal.bytes_in - journal.bytes_refused - pending.bytes_out
-        return max(self._lag_rows() / LAG_ROWS, size / LAG_BYTES)
+        rows = (journal.rows_in - journal.rows_refused - pending.rows_out) / LAG_ROWS
+        size = (journal.bytes_in - journal.bytes_refused - pending.bytes_out) / LAG_BYTES
+        return max(rows, size)
 
     def _lag_rows(self) -> int:
         journal = self._journal

@@ -18,9 +18,12 @@ from wopr.storage.duckdb.write import Write, nobody
 class WriteCalls(Base):
     """Each hands its rows over to the writer and returns; the port's log of transitions."""
 
-    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+    def submit(
+        self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False
+    ) -> None:
         """Apply the transitions and make them durable; see the port."""
         write = Write(b"", len(entries), done, urgent)
+        alone = False
         with self._order:
             self._check()
             try:
@@ -29,7 +32,9 @@ class WriteCalls(Base):
                 self._undo(write)
                 self._deliver([(write, error)])
             else:
-                self._hand_over(write)
+                alone = self._hand_over(write, now=now)
+        if alone:
+            self._write_at_once()
 
     def _apply(self, write: Write, entries: Sequence[Entry]) -> None:
         """Give the transitions their numbers, apply them, and say so in records of the journal.

@@ -73,7 +73,9 @@ class SeedStorageAdapter(SeedRules):
             self._writing.cancel()
             self._writing = None
 
-    def submit(self, entries: Sequence[Entry], done: Done, *, urgent: bool = True) -> None:
+    def submit(
+        self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False
+    ) -> None:
         """Apply the transitions and save each task once; see the port."""
         undo = {record.id: (record, record.stored) for record, _ in entries}
         for record, transition in entries:

@@ -110,7 +110,8 @@ class Journal:
         by itself, with :meth:`write_here`, at the end of this turn of its loop or soon.
         """
         self.rows_in += write.count
-        self.bytes_in += _size(write)
+        if write.count:
+            self.bytes_in += len(write.content) + 1
         self._queue.append(write)
         self.writes_in += 1
         if not wake and self._asleep is IDLE and self.inline.allowed(time.monotonic()):
@@ -243,36 +244,32 @@ class Journal:
     def _write(self, writes: list[Write]) -> Results:
         """Make writes durable as one group; return what came of each."""
         position = self._segments.position
-        logged = writes if all(write.count for write in writes) else [w for w in writes if w.count]
-        group: Group | None = None
+        group = _grouped(writes, position + 1)
         try:
-            if logged:
-                group = self._append(logged)
+            if group is not None:
+                self._append(group)
         except Exception as error:  # noqa: BLE001 - every failure has to reach its callers
             log.error("A group of %d writes could not be made durable: %s", len(writes), error)
             wrapped = storage_error(error)
-            results: Results = [(write, wrapped) for write in writes]
-            self.rows_refused += sum(write.count for write in writes)
-            self.bytes_refused += sum(map(_size, writes))
+            if group is not None:
+                self.rows_refused += group.count
+                self.bytes_refused += len(group.content) + 1
+                self._rows_out += group.count
+            self._behind.take([], len(writes), None)
+            return [(write, wrapped) for write in writes]
         except BaseException:  # Ctrl-C in the loop's thread: nobody knows how far it came
             self._segments.withdraw(Group(position + 1, 0, b""))
             self._queue.extendleft(reversed(writes))
             self._left_to_the_thread()
             raise
-        else:
-            results = [(write, None) for write in writes]
-        self._rows_out += sum(write.count for write in writes)
-        good = [write for write, error in results if error is None]
-        self._behind.take(good, len(writes), group)
+        if group is not None:
+            self._rows_out += group.count
+        self._behind.take(writes, len(writes), group)
         crashpoint("journal.before_deliver")
-        return results
+        return [(write, None) for write in writes]
 
-    def _append(self, writes: list[Write]) -> Group:
-        content = b"\n".join([write.content for write in writes])
-        count = sum(write.count for write in writes)
-        operations = any(write.operations for write in writes)
+    def _append(self, group: Group) -> None:
         for again in (True, False):
-            group = Group(self._segments.position + 1, count, content, operations)
             crashpoint("journal.before_write")
             try:
                 self._segments.append(group)
@@ -295,12 +292,18 @@ class Journal:
         except BaseException:
             self._segments.withdraw(group)
             raise
-        return group
 
 
-def _size(write: Write) -> int:
-    """Return how many bytes its records take, each with its line's end."""
-    return len(write.content) + 1 if write.count else 0
+def _grouped(writes: Sequence[Write], first: int) -> Group | None:
+    """Return the records of writes as a group whose first one has a position."""
+    contents: list[bytes] = []
+    count, operations = 0, False
+    for write in writes:
+        if write.count:  # else it is a barrier, or a task's progress
+            contents.append(write.content)
+            count += write.count
+            operations = operations or write.operations
+    return Group(first, count, b"\n".join(contents), operations) if count else None
 
 
 def storage_error(error: BaseException) -> StorageError:
