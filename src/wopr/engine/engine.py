@@ -52,7 +52,7 @@ class Engine:
         self._window = window
         self._keys = UniqueKeys()
         self.dependents = Dependents(shared, self.pool, window)
-        shared.follow = self.dependents.follow
+        shared.follow, shared.parents = self.dependents.follow, self.dependents.parents
         shared.release = self.dependents.release
         self.heartbeat = Heartbeat(shared)
         self.rules = Rules(shared)
@@ -249,7 +249,8 @@ class Engine:
         """Forget a task that ended, now that this is on disk, and tell who waits for it."""
         self.shared.live.pop(record.id, None)
         self.shared.left_memory(record.id)
-        self._keys.free(record)
+        if record.unique_key is not None:
+            self._keys.free(record)
         self.dependents.ended(record)
         if record.schedule is not None:
             self.on_scheduled(record)

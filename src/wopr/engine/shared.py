@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -94,6 +94,8 @@ class Shared:
     registry: Registry = field(init=False)
     clock: Clock = field(init=False)
     loop: asyncio.AbstractEventLoop = field(init=False)
+    parents: Container[str] = ()
+    """Tasks that others wait for."""
     follow: Callable[[TaskRecord], Follows | None] = lambda record: None
     release: Callable[[list[TaskRecord]], None] = lambda records: None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)

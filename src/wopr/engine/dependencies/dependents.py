@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -47,6 +47,7 @@ class Dependents:
         self._at_once = FIRST_READ
         self._waits: dict[str, Wait] = {}
         self._children: dict[str, list[Wait]] = {}  # those waited for anew have old ones too
+        self.parents: Container[str] = self._children
         self._due: deque[str] = deque()
         self._adopting: set[asyncio.Task[None]] = set()
         self._working: asyncio.Task[None] | None = None
@@ -173,8 +174,9 @@ class Dependents:
 
     def ended(self, record: TaskRecord) -> None:
         """Note that a task has ended, and this is on disk."""
-        self.forget(record.id)
-        self._parent_ended(record.id, succeeded=record.status is TaskStatus.SUCCESS)
+        if self._waits or self._children:  # else nothing waits for anything
+            self.forget(record.id)
+            self._parent_ended(record.id, succeeded=record.status is TaskStatus.SUCCESS)
 
     def _parent_ended(self, parent: str, *, succeeded: bool) -> None:
         for wait in self._children.pop(parent, ()):

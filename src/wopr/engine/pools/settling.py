@@ -69,10 +69,12 @@ class Settling:
             return
 
         entries: list[Entry] = [(record, transition)]
+        following: Follows | None = None
         succeeded = transition.to_status is TaskStatus.SUCCESS
-        following = self._shared.follow(record) if succeeded and self._pool.starved else None
-        if following is not None:
-            entries += following.entries
+        if succeeded and record.id in self._shared.parents and self._pool.starved:
+            following = self._shared.follow(record)
+            if following is not None:
+                entries += following.entries
 
         hurry = following is not None or isinstance(outcome, Interrupted)
         urgent = hurry or record.id in self._shared.waiters

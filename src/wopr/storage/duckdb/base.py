@@ -171,11 +171,14 @@ class Base:
 
         Return whether the caller should let go of the lock and call :meth:`_write_at_once`.
         """
-        here = self._is_loop() and not isinstance(write.done, Waiter)  # who waits in a thread
-        if self._journal.submit(write, wake=not here):
+        if not self._is_loop() or isinstance(write.done, Waiter):  # who waits in a thread
+            self._journal.submit(write)
+        elif self._turn:
+            self._journal.join(write)
+        elif self._journal.submit(write, wake=False):
             assert self._loop is not None
             if not write.urgent:
-                if self._lingers is None and not self._turn:
+                if self._lingers is None:
                     self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
             elif now and self._alone():
                 return True
@@ -189,7 +192,7 @@ class Base:
         Then there is nothing to wait for; but every few times the loop gets its turn all the
         same, because it is what looks for input and timers.
         """
-        return not (self._turn or self._ready or self._writes_now) and self._row < ROW_OF_WRITES
+        return not (self._ready or self._writes_now) and self._row < ROW_OF_WRITES
 
     def _write_at_once(self) -> None:
         """Write what was handed over, before this turn of the loop is over."""

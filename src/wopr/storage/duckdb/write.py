@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wopr.domain.task import TaskRecord
@@ -24,10 +24,10 @@ class Write:
     count: int
     done: Callable[[BaseException | None], None]
     urgent: bool = True
-    records: list[TaskRecord] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    records: Sequence[TaskRecord] = ()
+    rows: Sequence[Row] = ()
     """Per task record, after the write."""
-    before: list[Row] = field(default_factory=list)
+    before: Sequence[Row] = ()
     """Per task record, to go back to if it fails; empty for a new task."""
     seq: int = 0
     """The number of its last transition."""

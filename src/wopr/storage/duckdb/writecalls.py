@@ -12,7 +12,7 @@ from wopr.ports.storage import Done, Entry
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.journal.records import transition_record
 from wopr.storage.duckdb.operations import unwritable
-from wopr.storage.duckdb.write import Write, nobody
+from wopr.storage.duckdb.write import Row, Write, nobody
 
 
 class WriteCalls(Base):
@@ -41,8 +41,10 @@ class WriteCalls(Base):
 
         Entries of one record stand together, so its row is made once, after the last.
         """
-        records = write.records
+        records: list[TaskRecord] = []
+        before: list[Row] = []
         lines: list[str] = []
+        write.records, write.before = records, before
         seq = self._seq
         last: TaskRecord | None = None
         for record, transition in entries:
@@ -50,7 +52,7 @@ class WriteCalls(Base):
             transition.seq = seq
             if record is not last:
                 records.append(record)
-                write.before.append(record.stored)
+                before.append(record.stored)
                 last = record
             if transition.move is Move.ADD:
                 record.seq = record.version = seq
@@ -62,9 +64,11 @@ class WriteCalls(Base):
         except UnicodeEncodeError as error:
             raise unwritable(f"For task {records[0].id}", error) from error
         self._seq = write.seq = seq
+        rows: list[Row] = []
         for record in records:
             record.stored = row = record.row()
-            write.rows.append(row)
+            rows.append(row)
+        write.rows = rows
 
     @staticmethod
     def _undo(write: Write) -> None:
@@ -72,7 +76,7 @@ class WriteCalls(Base):
         for record, row in zip(write.records, write.before, strict=True):
             if row:
                 record.load(row)
-        write.records, write.before = [], []
+        write.records = write.before = ()
 
     def in_flight(self, record: TaskRecord) -> bool:
         """Whether the record shows a transition that is not on disk yet."""

@@ -109,11 +109,7 @@ class Journal:
         Never by two threads at once. Without ``wake`` return whether the caller may write it
         by itself, with :meth:`write_here`, at the end of this turn of its loop or soon.
         """
-        self.rows_in += write.count
-        if write.count:
-            self.bytes_in += len(write.content) + 1
-        self._queue.append(write)
-        self.writes_in += 1
+        self.join(write)
         if not wake and self._asleep is IDLE and self.inline.allowed(time.monotonic()):
             return True
         if write.urgent:
@@ -122,6 +118,14 @@ class Journal:
         elif self._asleep is IDLE or self.pending_rows > MAX_GROUP_RECORDS:
             self._notify()
         return False
+
+    def join(self, write: Write) -> None:
+        """Hand over a write that :meth:`write_here` will find. Never by two threads at once."""
+        self.rows_in += write.count
+        if write.count:
+            self.bytes_in += len(write.content) + 1
+        self._queue.append(write)
+        self.writes_in += 1
 
     def write_here(self) -> Results:
         """Write what was handed over in this turn, or leave it to the thread; return outcomes."""
