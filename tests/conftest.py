@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.tight import lower_thresholds
+
 # In CI the same examples every time, and no database of failures to depend on.
 settings.register_profile(
     "ci",
@@ -20,9 +22,16 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run while everything that happens now and then happens all the time."""
+    parser.addoption("--tight", action="store_true", help="lower all thresholds of the storage")
+
+
 @pytest.fixture(autouse=True)
-def _no_wopr_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_wopr_settings(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take WOPR_* of the person running the tests away: they would change defaults."""
     for name in list(os.environ):
         if name.startswith("WOPR_"):
             monkeypatch.delenv(name)
+    if request.config.getoption("--tight"):
+        lower_thresholds(monkeypatch)

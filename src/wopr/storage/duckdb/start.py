@@ -48,6 +48,8 @@ class Started:
     identity: bytes
     seq: int
     synced: bool
+    noted: int = 0
+    """Up to here it was acknowledged, as was noted last."""
 
     def check_in_place(self) -> None:
         """Check that the database file is where it was."""
@@ -56,7 +58,10 @@ class Started:
     def remember(self, position: int | None = None) -> None:
         """Note in a second place how far the database is acknowledged."""
         known = self.segments.position if position is None else position
-        self.opened.lock.remember(Acknowledged(self.identity, known, self.synced))
+        self.noted = max(known, self.noted)
+        self.opened.lock.remember(
+            Acknowledged(self.identity, self.noted, self.synced, self.segments.generation)
+        )
 
     def settle(self) -> None:
         """Leave a complete database and no journal; the tables must hold everything.
@@ -262,6 +267,7 @@ class Left:
         opened.journaled = True
         started = Started(opened, journal, self.state.database, self.seq, synced)
         started.remember()
+        journal.begun = started.remember
         return started
 
     def _journal(self, generation: int, *, synced: bool) -> Segments:
@@ -313,12 +319,14 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
     [(newest,)] = connection.execute("select coalesce(max(seq), 0) from transitions").fetchall()
     seq = rows.get("seq", "")
     known = opened.lock.remembered()
+    noted = known if known is not None and known.database == database else None
     return State(
         database,
         position,
         generation,
-        known.position if known is not None and known.database == database else 0,
+        noted.position if noted is not None else 0,
         synced=known is None or known.synced,
+        newest=noted.generation if noted is not None else 0,
     ), max(newest, int(seq) if seq.isdecimal() else 0)
 
 

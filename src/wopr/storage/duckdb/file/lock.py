@@ -43,6 +43,8 @@ class Acknowledged:
     """Of the last record of its journal."""
     synced: bool
     """Whether each record was synced before it was acknowledged."""
+    generation: int = 0
+    """Of the newest segment of its journal that was begun, as far as is known."""
 
 
 class FileLock:
@@ -115,7 +117,7 @@ class FileLock:
         Best effort: a second place, apart from the database and its journal.
         """
         if self._descriptor is not None:
-            fields = [known.database.hex(), known.position, known.synced]
+            fields = [known.database.hex(), known.position, known.synced, known.generation]
             line = {"acknowledged": fields, "checksum": zlib.crc32(repr(fields).encode())}
             with contextlib.suppress(OSError):
                 _note(self._descriptor, _sector(line))
@@ -130,8 +132,8 @@ class FileLock:
             repr(fields).encode()
         ):
             return None
-        database, position, synced = fields
-        return Acknowledged(bytes.fromhex(database), position, synced)
+        database, *rest = fields
+        return Acknowledged(bytes.fromhex(database), *rest)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)

@@ -53,6 +53,8 @@ class Segments:
         """Of the last record that is acknowledged."""
         self.lacking: Callable[[], Sequence[Group]] | None = None
         """What the database does not have yet, from memory: used when it can't be read here."""
+        self.begun: Callable[[int], None] = _nobody
+        """Told, soon after another segment was begun, which record was acknowledged before it."""
         self._database = database
         self._identity = identity
         self._generation = generation
@@ -154,7 +156,7 @@ class Segments:
                 self._ended.append(self._active)
             self._active = fresh
         if len(self._ended):
-            self._prepare_spare()
+            self._after_rotation()
         return fresh
 
     def _header(self, first: int, before: Segment | None) -> Header:
@@ -185,20 +187,28 @@ class Segments:
             with contextlib.suppress(FileExistsError):
                 return Segment.prepare(self._database.with_name(name), size)
 
-    def _prepare_spare(self) -> None:
-        """Have a thread make the space of the next segment, while this one is filled."""
+    def _after_rotation(self) -> None:
+        """Have a thread note the new segment elsewhere, and make the space of the next one."""
         with self._lock:
             self._size = min(2 * self._size, SEGMENT_BYTES)
-            if self._spare is None and self._preparing is None:
+            if self._preparing is None:
                 thread = threading.Thread(target=self._prepared, name="wopr-space")
                 with contextlib.suppress(RuntimeError):  # none can be had: it is made when needed
                     thread.start()
                     self._preparing = thread
 
+    def _note_active(self) -> Segment | None:
+        active = self._active
+        if active is not None:
+            self.begun(active.header.first - 1)
+        return active
+
     def _prepared(self) -> None:
         segment: Segment | None = None
+        active = self._note_active()
         try:
-            segment = self._prepare(self._size)
+            if self._spare is None:
+                segment = self._prepare(self._size)
         except OSError as error:
             log.warning(
                 "No space can be made for the next segment of the journal of %s: %s. It is tried "
@@ -212,6 +222,8 @@ class Segments:
             self._spare, left = (segment, None) if self._spare is None else (self._spare, segment)
         if left is not None:
             left.remove()
+        if active is not self._active:  # yet another one meanwhile
+            self._note_active()
 
     def read(self, after: int) -> Iterator[Group]:
         """Give the groups that have records behind a position; for any thread."""
@@ -320,6 +332,10 @@ class Segments:
         if remove:
             with contextlib.suppress(OSError):
                 disk.sync_directory(self._database.parent)
+
+
+def _nobody(position: int) -> None:
+    """Note nothing."""
 
 
 def _number(path: Path) -> int:
