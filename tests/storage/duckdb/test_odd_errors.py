@@ -94,13 +94,13 @@ def test_a_storage_works_on_the_next_loop_when_one_ended_in_the_middle(path: Pat
 
     async def begin() -> None:
         await queue.enqueue("note", (0,))
-        queue.storage._turn = True  # as if the loop ended before the end of its turn
+        queue.storage._turns.ending = True  # as if the loop ended before the end of its turn
 
     async def go_on() -> int:
         async with queue:
             await queue.storage.open()
             await queue.enqueue("note", (1,))
-            assert not queue.storage._turn
+            assert not queue.storage._turns.ending
             return len(await queue.get_tasks())
 
     loop = asyncio.new_event_loop()

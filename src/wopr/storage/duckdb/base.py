@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -22,9 +22,10 @@ from wopr.storage.duckdb.file.memory import bytes_of
 from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.folding import Folding
 from wopr.storage.duckdb.journal.inline import Inline
-from wopr.storage.duckdb.journal.journal import LINGER_SECONDS, Journal, Results
+from wopr.storage.duckdb.journal.journal import Journal, Results
 from wopr.storage.duckdb.reader import Reader
 from wopr.storage.duckdb.start import Started, start
+from wopr.storage.duckdb.turns import Turns
 from wopr.storage.duckdb.write import Waiter, Write
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Connection = duckdb.DuckDBPyConnection
-
-_UNKNOWN = (None,)
 
 LAG_ROWS = 100_000
 LAG_BYTES = 48 * 1024 * 1024
@@ -46,8 +45,6 @@ SLOWEST_SECONDS = 0.1
 room for what comes meanwhile."""
 LAG_SECONDS = 5.0
 """So long callers wait for tables that make no progress."""
-ROW_OF_WRITES = 4
-"""So often one who awaits each write is served without a turn of the loop in between."""
 
 
 class Base:
@@ -75,11 +72,7 @@ class Base:
         self._inline_sync = inline_sync
         self._started: Started | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn = False  # what was handed over is written at the end of this one
-        self._ready: Sized = _UNKNOWN  # what the loop runs in this turn, if it says so
-        self._writes_now = False
-        self._row = 0  # writes since the loop had its last turn, as far as is known
-        self._lingers: asyncio.TimerHandle | None = None
+        self._turns = Turns(self._write_here)
         self._pid = 0
         self._seq = 0
         self._order = threading.Lock()  # numbers and the hand-over to the journal go together
@@ -90,11 +83,7 @@ class Base:
     async def open(self) -> None:
         """Open the file: see :func:`wopr.storage.duckdb.start.start`."""
         self._loop = asyncio.get_running_loop()
-        # asyncio's own loops have it, in every version so far; uvloop's, for one, does not.
-        self._ready = getattr(self._loop, "_ready", _UNKNOWN)
-        if self._lingers is not None:
-            self._lingers.cancel()
-        self._turn, self._lingers = False, None  # a loop before may have ended in between
+        self._turns.begin(self._loop)
         if not self.is_open:
             await asyncio.to_thread(self.open_sync)
         else:
@@ -169,39 +158,15 @@ class Base:
     def _hand_over(self, write: Write, *, now: bool = False) -> bool:
         """Give a write to the journal. To be called under the lock that numbers are given.
 
-        Return whether the caller should let go of the lock and call :meth:`_write_at_once`.
+        Return whether the caller should let go of the lock and call :meth:`Turns.write_at_once`.
         """
         if not self._is_loop() or isinstance(write.done, Waiter):  # who waits in a thread
             self._journal.submit(write)
-        elif self._turn:
+        elif self._turns.ending:
             self._journal.join(write)
         elif self._journal.submit(write, wake=False):
-            assert self._loop is not None
-            if not write.urgent:
-                if self._lingers is None:
-                    self._lingers = self._loop.call_later(LINGER_SECONDS, self._turn_over)
-            elif now and self._alone():
-                return True
-            else:
-                self._hurry()
+            return self._turns.take(urgent=write.urgent, now=now)
         return False
-
-    def _alone(self) -> bool:
-        """Whether nobody else can hand over something in this turn of the loop.
-
-        Then there is nothing to wait for; but every few times the loop gets its turn all the
-        same, because it is what looks for input and timers.
-        """
-        return not (self._ready or self._writes_now) and self._row < ROW_OF_WRITES
-
-    def _write_at_once(self) -> None:
-        """Write what was handed over, before this turn of the loop is over."""
-        self._row += 1
-        self._writes_now = True
-        try:
-            self._write_here()
-        finally:
-            self._writes_now = False
 
     def _is_loop(self) -> bool:
         try:
@@ -211,31 +176,16 @@ class Base:
 
     def hurry(self) -> None:
         """Let nothing linger any more: somebody waits for it."""
-        if self._lingers is not None:
-            self._hurry()
+        if self._turns.lingers:
+            self._turns.hurry()
         else:
             self._journal.hurry()
 
-    def _hurry(self) -> None:
-        """Let nothing linger any more."""
-        if self._lingers is not None:
-            self._lingers.cancel()
-            self._lingers = None
-        if not self._turn:
-            assert self._loop is not None
-            self._turn = True
-            self._loop.call_soon(self._turn_over)
-
-    def _turn_over(self) -> None:
-        """Write what was handed over in this turn of the loop, and what lingered."""
-        self._turn, self._lingers, self._row = False, None, 0
-        self._write_here()
-
-    def _write_here(self) -> None:
-        if self._lingers is not None:
-            self._lingers.cancel()
-            self._lingers = None
-        _finish(self._journal.write_here())
+    def _write_here(self) -> int:
+        """Write what was handed over on the loop; return how many writes that were."""
+        results = self._journal.write_here()
+        _finish(results)
+        return len(results)
 
     async def _log(self, records: Sequence[bytes]) -> None:
         """Return once operations are durable; raise what went wrong."""

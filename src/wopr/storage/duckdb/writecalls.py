@@ -34,7 +34,7 @@ class WriteCalls(Base):
             else:
                 alone = self._hand_over(write, now=now)
         if alone:
-            self._write_at_once()
+            self._turns.write_at_once()
 
     def _apply(self, write: Write, entries: Sequence[Entry]) -> None:
         """Give the transitions their numbers, apply them, and say so in records of the journal.
