@@ -19,6 +19,8 @@ TASKS: dict[str, Any] = {
         "OPTIONS": {"queue": QUEUE},
     },
     "patient": {"BACKEND": BACKEND, "OPTIONS": {"queue": QUEUE, "max_retries": 1}},
+    "apart": {"BACKEND": BACKEND, "OPTIONS": {"queue": QUEUE, "executor": "process"}},
+    "brief": {"BACKEND": BACKEND, "OPTIONS": {"queue": QUEUE, "timeout": 0.05}},
     "open": {"BACKEND": BACKEND, "QUEUES": [], "OPTIONS": {"queue": QUEUE}},
 }
 

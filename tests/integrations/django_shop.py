@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,8 +21,11 @@ if project.BUILT_IN:
 else:
     from django_tasks import task
 
-folder = Path(tempfile.mkdtemp(prefix="wopr-django-"))
-atexit.register(shutil.rmtree, folder)
+FOLDER = "DJANGO_SHOP_FOLDER"
+if FOLDER not in os.environ:  # worker processes have it from the one that has the file
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="wopr-django-")
+    atexit.register(shutil.rmtree, os.environ[FOLDER])
+folder = Path(os.environ[FOLDER])
 queue = TaskQueue(enabled=True, database=folder / "tasks.duckdb")
 
 seen: list[Any] = []
@@ -62,6 +67,37 @@ def resize(path: str) -> str:
 def look(value: Any) -> str:
     seen.append(value)
     return type(value).__name__
+
+
+@task
+def unstorable() -> Any:
+    return lambda: 1
+
+
+@task
+def leave() -> None:
+    raise SystemExit("bye")
+
+
+@task(backend="brief")
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+@task(backend="apart")
+def process_id(wanted: str) -> Any:
+    return {"pid": os.getpid(), "wanted": wanted}
+
+
+@task(backend="apart", takes_context=True)
+async def tell_apart(context: Any) -> Any:
+    result = context.task_result
+    return [os.getpid(), result.id, context.attempt, result.enqueued_at.isoformat()]
+
+
+@task(takes_context=True)
+def show_context(context: Any, word: str) -> None:
+    seen.append(context.task_result)
 
 
 @task(takes_context=True)

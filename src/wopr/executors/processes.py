@@ -116,8 +116,12 @@ class Processes:
         ending = self._ending.items()
         self._ending = {thread: other for thread, other in ending if thread.is_alive()}
         thread = threading.Thread(target=worker.end, args=(grace,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending, and starts no more threads
+            worker.end(0.0)
+            return
         self._ending[thread] = worker
-        thread.start()
 
     async def close(self) -> None:
         """Kill all processes and wait until they are gone."""

@@ -14,35 +14,49 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.utils import timezone
 
 from wopr.calls.options import RegistrationOptions
+from wopr.core.handle import TaskHandle
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.djangoruns import runner_of
+from wopr.integrations.djangosignals import signals_sent, tell_signals
 from wopr.integrations.djangotasks import (
     BaseTaskBackend,
+    CallCarrier,
+    Declared,
     Task,
     TaskResult,
     TaskResultDoesNotExist,
+    aware,
+    known,
+    local,
+    look_up,
     new_result,
     priority_of,
-    result_of,
     set_fields,
+    task_backends,
     task_enqueued,
 )
 from wopr.integrations.serving import bridge_of
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.queue.sync import SyncQueue
 
 OPTIONS = ("queue", *(name for name in RegistrationOptions.__annotations__ if name != "priority"))
 """All that a backend can be told; each of Django's tasks has a priority of its own."""
+
+_calls = CallCarrier()
+_declared: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+"""The backends that tasks are declared with, by their functions."""
 
 
 class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
@@ -76,6 +90,8 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
                 )
         target = self.options.get("queue")
         module, _, name = str(target).partition(":")
+        if module == "__main__" and "__mp_main__" in sys.modules:
+            module = "__mp_main__"  # so a worker process calls the main module of the program
         try:
             found = (
                 getattr(importlib.import_module(module), name, None) if module and name else None
@@ -91,6 +107,7 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
                 'one as "module:attribute", for example "shop.queue:queue". '
                 "If tasks are defined in its module too, put the queue above them."
             )
+        tell_signals(found)
         return found
 
     @property
@@ -99,12 +116,45 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
         return bridge_of(self.queue)
 
     def validate_task(self, task: Task) -> None:
-        """Refuse what can't be a task; register what can."""
+        """Refuse what can't be a task; register what can, for all backends of the queue."""
         super().validate_task(task)
-        if task.module_path not in self.queue.task_functions:
-            options = {key: value for key, value in self.options.items() if key != "queue"}
-            register = self.queue.register_task(task.module_path, task.queue_name, **options)
-            register(runner_of(task, type(self)))
+        if self.name_of(task) not in inside(self.queue).registry.definitions:
+            for backend in self._siblings():
+                backend.register(task)
+
+    def name_of(self, task: Task) -> str:
+        """Return the name that calls of a task through this backend have.
+
+        It is the task's module path, and behind it ``@`` and the alias if the task is declared
+        with another backend: each backend has its own options.
+        """
+        own = [backend.alias for backend in self._siblings()]
+        declared = _declared_with(task)
+        first = declared if declared in own else own[0]
+        path: str = task.module_path
+        return path if self.alias == first else f"{path}@{self.alias}"
+
+    def _siblings(self) -> list[WoprBackend]:
+        """Return the backends of the settings that have the same queue; this one is among them."""
+        found: list[WoprBackend] = []
+        for alias in task_backends.settings:
+            try:
+                backend = self if alias == self.alias else task_backends[alias]
+                if isinstance(backend, WoprBackend) and backend.queue is self.queue:
+                    found.append(backend)
+            except ImproperlyConfigured:  # its own users are told
+                continue
+        return found or [self]
+
+    def register(self, task: Task) -> None:
+        """Register a task's function with the options of this backend."""
+        name = self.name_of(task)
+        options = {key: value for key, value in self.options.items() if key != "queue"}
+        self.queue.register_task(name, task.queue_name, **options)(runner_of(task))
+        definitions = inside(self.queue).registry.definitions
+        carriers = [*definitions[name].carriers, _calls]
+        definitions[name] = replace(definitions[name], carriers=carriers)
+        known[name] = Declared(task, self.alias)
 
     def enqueue(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """Enqueue a call; returns once it is on disk.
@@ -116,32 +166,39 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
         self.validate_task(task)
         _check_call(task, args, kwargs)
         result = new_result(task, self.alias, args, kwargs)
-        handle = self.sync(
-            self.queue.enqueue,
-            task.module_path,
+        task_id, created_at = self.sync(self._enqueue, result)
+        set_fields(result, id=task_id, enqueued_at=local(created_at))
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    async def _enqueue(self, result: TaskResult) -> tuple[str, datetime]:
+        """Enqueue a call; return its id, and the time that its row tells."""
+        task = result.task
+        _calls.take(task)
+        handle: TaskHandle[Any] = await self.queue.enqueue(
+            self.name_of(task),
             result.args,
             result.kwargs,
             category=task.queue_name,
             priority=priority_of(task.priority),
-            run_at=_aware(task.run_after),
+            run_at=None if task.run_after is None else aware(task.run_after),
         )
-        set_fields(result, id=handle.id, enqueued_at=timezone.now())
-        task_enqueued.send(type(self), task_result=result)
-        return result
+        return handle.id, (await self.queue.require_task_info(handle.id)).created_at
 
     def get_result(self, result_id: str) -> TaskResult:
-        """Return what became of a call.
+        """Return what became of a call, as its row tells it.
 
         Raises:
             TaskResultDoesNotExist: the queue does not know it, or it is no task of Django's.
         """
         try:
-            info = self.sync(self.queue.get_task_info, result_id)
+            return self.sync(self._look_up, result_id)
         except InvalidCallError as error:
             raise TaskResultDoesNotExist(result_id) from error
-        if info is None:
-            raise TaskResultDoesNotExist(result_id)
-        return result_of(info, self.sync(self.queue.get_history, result_id), self.alias)
+
+    async def _look_up(self, result_id: str) -> TaskResult:
+        await signals_sent(result_id)
+        return await look_up(self.queue, result_id, self.alias)
 
     def check(self, **kwargs: Any) -> Iterable[checks.CheckMessage]:
         """Report a wrong setting when Django starts."""
@@ -160,8 +217,12 @@ def _check_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
         raise InvalidCallError(f"{task.module_path} can't be called so: {error}.") from None
 
 
-def _aware(moment: datetime | None) -> datetime | None:
-    if moment is None or timezone.is_aware(moment):
-        return moment
-    aware: datetime = timezone.make_aware(moment)
-    return aware
+def _declared_with(task: Task) -> str:
+    """Return the backend that a task is declared with, the same in all processes."""
+    if task.func not in _declared:
+        module = sys.modules.get(task.func.__module__)
+        found = getattr(module, task.func.__qualname__, None)
+        if not isinstance(found, Task) or found.func is not task.func:  # it is being declared
+            found = task
+        _declared[task.func] = found.backend
+    return _declared[task.func]

@@ -1,108 +1,107 @@
-"""How a task of Django's runs in a worker of wopr's."""
+"""How a task of Django's runs in a worker of wopr's, in this process or in another one."""
 
 from __future__ import annotations
 
+import importlib
 import os
-import socket
-from collections.abc import Callable
 from inspect import iscoroutinefunction
-from traceback import format_exception
 from typing import Any
 
+import django
 from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from wopr.executors.context import current_task
+from wopr.domain.errors import InvalidCallError
+from wopr.executors.context import CurrentTask, current_task
 from wopr.integrations.djangotasks import (
-    BaseTaskBackend,
+    Declared,
     Task,
     TaskContext,
     TaskResult,
+    TaskResultDoesNotExist,
     TaskResultStatus,
-    error_of,
+    alias_of,
+    known,
     new_result,
+    parts_of,
     set_fields,
-    task_finished,
-    task_started,
+    task_backends,
 )
 
 
-class Run:
-    """One attempt at a task: tells Django's signals, and keeps its connections fresh."""
+def runner_of(task: Task) -> Any:
+    """Return the function that workers call for a task: it finds the task by its name.
 
-    def __init__(
-        self,
-        task: Task,
-        sender: type[BaseTaskBackend],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        current = current_task()
-        now = timezone.now()
-        self._sender = sender
-        self._result: TaskResult = new_result(task, task.backend, args, kwargs)
-        set_fields(
-            self._result,
-            id=current.id,
-            status=TaskResultStatus.RUNNING,
-            started_at=now,
-            last_attempted_at=now,
-            worker_ids=[f"{socket.gethostname()}-{os.getpid()}"] * current.attempt,
-        )
-        self.args = (TaskContext(task_result=self._result), *args) if task.takes_context else args
-
-    def begin(self) -> None:
-        """Tell that it starts."""
-        close_old_connections()
-        task_started.send(self._sender, task_result=self._result)
-
-    def succeed(self, value: object) -> None:
-        """Tell that it has returned."""
-        set_fields(self._result, status=TaskResultStatus.SUCCESSFUL, _return_value=value)
-        self._end()
-
-    def fail(self, error: Exception) -> None:
-        """Tell that it has raised."""
-        kind = type(error)
-        text = "".join(format_exception(error))
-        self._result.errors.append(error_of(f"{kind.__module__}.{kind.__qualname__}", text))
-        set_fields(self._result, status=TaskResultStatus.FAILED)
-        self._end()
-
-    def _end(self) -> None:
-        set_fields(self._result, finished_at=timezone.now())
-        task_finished.send(self._sender, task_result=self._result)
-        close_old_connections()
-
-
-def runner_of(task: Task, sender: type[BaseTaskBackend]) -> Callable[..., Any]:
-    """Return the function that workers call for a task.
-
-    It has no annotations, so that arguments and result are plain JSON values, as in any
-    backend of Django's.
+    Other processes find it by module and name, as any function. It has no annotations, so that
+    arguments and result are plain JSON values, as in any backend of Django's.
     """
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        attempt = Run(task, sender, args, kwargs)
-        attempt.begin()
-        try:
-            value = task.func(*attempt.args, **kwargs)
-        except Exception as error:
-            attempt.fail(error)
-            raise
-        attempt.succeed(value)
-        return value
-
-    async def run_async(*args: Any, **kwargs: Any) -> Any:
-        attempt = Run(task, sender, args, kwargs)
-        await sync_to_async(attempt.begin)()
-        try:
-            value = await task.func(*attempt.args, **kwargs)
-        except Exception as error:
-            await sync_to_async(attempt.fail)(error)
-            raise
-        await sync_to_async(attempt.succeed)(value)
-        return value
-
     return run_async if iscoroutinefunction(task.func) else run
+
+
+def run(*args: Any, **kwargs: Any) -> Any:
+    """Call the function of the current task, with fresh connections to databases."""
+    current = current_task()
+    task = _task_of(current.name)
+    close_old_connections()
+    try:
+        if task.takes_context:
+            args = (TaskContext(task_result=_row_of(task, current, args, kwargs)), *args)
+        return task.func(*args, **kwargs)
+    finally:
+        close_old_connections()
+
+
+async def run_async(*args: Any, **kwargs: Any) -> Any:
+    """Await the coroutine function of the current task, as :func:`run` calls others."""
+    current = current_task()
+    task = _task_of(current.name)
+    await sync_to_async(close_old_connections)()
+    try:
+        if task.takes_context:
+            row = await sync_to_async(_row_of)(task, current, args, kwargs)
+            args = (TaskContext(task_result=row), *args)
+        return await task.func(*args, **kwargs)
+    finally:
+        await sync_to_async(close_old_connections)()
+
+
+def _task_of(name: str) -> Task:
+    """Return a task, by name; a process that only runs functions imports its module first.
+
+    Raises:
+        InvalidCallError: it is not there.
+    """
+    if name not in known:
+        if not apps.ready and (settings.configured or ENVIRONMENT_VARIABLE in os.environ):
+            django.setup()
+        path = parts_of(name)[0]
+        module, _, attribute = path.rpartition(".")
+        # A worker process calls the main module of the program by another name, but finds it.
+        found = getattr(importlib.import_module(module), attribute, None)
+        if name not in known:
+            if not isinstance(found, Task):
+                raise InvalidCallError(
+                    f"{path} is no task of Django's in this process. Is the same code installed "
+                    "here, and is it defined at the top level of its module, with @task?"
+                )
+            known[name] = Declared(found, alias_of(name, found.backend))
+    return known[name].task
+
+
+def _row_of(
+    task: Task, current: CurrentTask, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> TaskResult:
+    """Return what the row of the running task tells; or the little that is known without it."""
+    alias = known[current.name].alias
+    try:
+        return task_backends[alias].get_result(current.id)
+    except TaskResultDoesNotExist:  # a worker process for whose queue there is no file
+        now = timezone.now()
+        result = new_result(task, alias, args, kwargs)
+        worker_ids = ["unknown"] * current.attempt
+        fields = {"started_at": now, "last_attempted_at": now, "worker_ids": worker_ids}
+        set_fields(result, id=current.id, status=TaskResultStatus.RUNNING, **fields)
+        return result
