@@ -28,9 +28,12 @@ def public_access(target: T) -> T:
     return target
 
 
-def require_role(role: str) -> Callable[[T], T]:
-    """Ask for a role."""
-    return _requiring(RequirementKind.ROLE, _text(role, "require_role", "a role"))
+def require_role(role: str, *, tenant: str | None = None) -> Callable[[T], T]:
+    """Ask for a role, of an identity of this tenant if one is given."""
+    mark = "require_role"
+    return _requiring(
+        RequirementKind.ROLE, _text(role, mark, "a role"), tenant=_tenant(tenant, mark)
+    )
 
 
 def require_scope(scope: str) -> Callable[[T], T]:
@@ -47,25 +50,37 @@ def require_permission(
         RequirementKind.PERMISSION,
         _text(permission, mark, "a permission"),
         resource=None if resource is None else _text(resource, mark, "a resource"),
-        tenant=None if tenant is None else _text(tenant, mark, "a tenant"),
+        tenant=_tenant(tenant, mark),
     )
 
 
-def require_policy(resource: str, action: str) -> Callable[[T], T]:
-    """Ask that the policy of a resource allows an action; a provider decides."""
-    resource = _text(resource, "require_policy", "a resource")
-    action = _text(action, "require_policy", "an action")
+def require_policy(resource: str, action: str, *, tenant: str | None = None) -> Callable[[T], T]:
+    """Ask that a resource's policy allows an action, in a tenant if given; a provider decides."""
+    mark = "require_policy"
+    resource = _text(resource, mark, "a resource")
+    action = _text(action, mark, "an action")
     return _requiring(
-        RequirementKind.POLICY, f"{resource}:{action}", resource=resource, action=action
+        RequirementKind.POLICY,
+        f"{resource}:{action}",
+        resource=resource,
+        action=action,
+        tenant=_tenant(tenant, mark),
     )
 
 
-def require_relation(relation: str, *, resource: str) -> Callable[[T], T]:
-    """Ask for a relation to a resource, like "owner" of "report"; a provider decides."""
+def require_relation(
+    relation: str, *, resource: str, tenant: str | None = None
+) -> Callable[[T], T]:
+    """Ask for a relation to a resource, like "owner" of "report"; a provider decides.
+
+    With a tenant, to that resource in it.
+    """
+    mark = "require_relation"
     return _requiring(
         RequirementKind.RELATION,
-        _text(relation, "require_relation", "a relation"),
-        resource=_text(resource, "require_relation", "a resource"),
+        _text(relation, mark, "a relation"),
+        resource=_text(resource, mark, "a resource"),
+        tenant=_tenant(tenant, mark),
     )
 
 
@@ -84,6 +99,10 @@ def _requiring(
         return target
 
     return mark
+
+
+def _tenant(tenant: object, mark: str) -> str | None:
+    return None if tenant is None else _text(tenant, mark, "a tenant")
 
 
 def _text(value: object, mark: str, what: str) -> str:

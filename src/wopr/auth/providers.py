@@ -82,8 +82,14 @@ def _by_identity(requirement: Requirement, context: AuthContext) -> Authorizatio
             f"Nothing decides {requirement}. Give the queue a provider: "
             f"Auth(providers={{RequirementKind.{requirement.kind.name}: …}}).",
         )
-    if requirement.ref in has:
+    if requirement.ref in has and requirement.tenant in {None, context.tenant}:
         return AuthorizationDecision.allow()
     return AuthorizationDecision.deny(
-        code, f"Subject {context.subject.id!r} of {context.issuer!r} lacks {requirement}."
+        code,
+        f"Subject {context.subject.id!r} of {context.issuer!r}{_where(context)} lacks "
+        f"{requirement}.",
     )
+
+
+def _where(context: AuthContext) -> str:
+    return "" if context.tenant is None else f" in tenant {context.tenant!r}"

@@ -90,6 +90,38 @@ async def test_roles_and_scopes_are_those_of_the_identity(ask: Ask) -> None:
     assert outcome(await ask(role, None, Auth())) == ("challenge", "missing_credential")
 
 
+@pytest.mark.parametrize(
+    ("of_identity", "expected"),
+    [("engines", "allow"), ("wings", "deny"), (None, "deny"), ("Engines", "deny")],
+)
+async def test_a_role_in_a_tenant_is_that_of_an_identity_of_the_tenant(
+    ask: Ask, of_identity: str | None, expected: str
+) -> None:
+    context = AuthContext(subject="eve", issuer="test", tenant=of_identity, roles={"admin"})
+    decision = await ask(asking(require_role("admin", tenant="engines")), context, Auth())
+    assert expected == decision.kind.value
+    if of_identity == "wings":
+        assert "in tenant 'wings' lacks the role 'admin' in tenant 'engines'" in decision.reason
+
+
+async def test_a_provider_is_told_the_tenant(ask: Ask) -> None:
+    seen: list[str | None] = []
+
+    def decide(requirement: Requirement, context: AuthContext) -> AuthorizationDecision:
+        seen.append(requirement.tenant)
+        return ALLOW
+
+    metadata = asking(
+        require_role("admin", tenant="a"),
+        require_permission("read", tenant="b"),
+        require_policy("reports", "export", tenant="c"),
+        require_relation("owner", resource="reports", tenant="d"),
+    )
+    auth = Auth(providers={RequirementKind.ROLE: decide}, decide=decide)
+    assert (await ask(metadata, ADA, auth)).allowed
+    assert ["a", "b", "c", "d"] == seen
+
+
 async def test_names_are_compared_exactly(ask: Ask) -> None:
     for name in ("Admin", "adm", "admin ", "admin*"):
         assert not (await ask(asking(require_role(name)), ADA, Auth())).allowed

@@ -39,6 +39,39 @@ def test_a_function_without_marks_asks_for_nothing() -> None:
     assert requirements_of(plain) == AuthMetadata()
 
 
+def test_four_marks_may_name_a_tenant() -> None:
+    @require_role("admin", tenant="engines")
+    @require_permission("read", tenant="engines")
+    @require_policy("reports", "export", tenant="engines")
+    @require_relation("owner", resource="reports", tenant="engines")
+    def task() -> None: ...
+
+    kinds = [one.kind for one in requirements_of(task).requirements]
+    assert [
+        RequirementKind.ROLE,
+        RequirementKind.PERMISSION,
+        RequirementKind.POLICY,
+        RequirementKind.RELATION,
+    ] == kinds
+    assert {"engines"} == {one.tenant for one in requirements_of(task).requirements}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        lambda tenant: require_role("admin", tenant=tenant),
+        lambda tenant: require_permission("read", tenant=tenant),
+        lambda tenant: require_policy("reports", "export", tenant=tenant),
+        lambda tenant: require_relation("owner", resource="reports", tenant=tenant),
+    ],
+    ids=["role", "permission", "policy", "relation"],
+)
+@pytest.mark.parametrize("tenant", ["", " ", 1, plain])
+def test_a_tenant_is_a_text(mark: Callable[[Any], Any], tenant: Any) -> None:
+    with pytest.raises(InvalidCallError, match="needs a tenant: a text that is not empty"):
+        mark(tenant)
+
+
 def test_each_mark_says_what_it_says() -> None:
     @protected
     @require_role("admin")
