@@ -10,6 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from wopr.domain.callables import is_async_callable
@@ -30,6 +31,11 @@ class BaseTask(ABC, Generic[Client]):
     name: str = "base_task"
     interval_seconds: float = 60
     run_on_start: bool = False
+
+    @cached_property
+    def logger(self) -> logging.Logger:
+        """The logger of the task, named after its class."""
+        return logging.getLogger(type(self).__name__)
 
     @abstractmethod
     async def execute(self, api_client: Client) -> Any:
@@ -57,9 +63,13 @@ class TaskScheduler(Generic[Client]):
     ) -> None:
         self.api_client = api_client
         self.queue = queue or TaskQueue(enabled=True)
+        self.logger = log
+        self.tasks: dict[str, dict[str, Any]] = {}
+        """By name: ``handler``, ``interval``, ``run_on_start``, and ``last_run``: when this process
+        last called it, in UTC."""
         self._workers = workers
-        self._names: set[str] = set()
         self._started = False
+        self._clock = SystemClock()
 
     def register_task(
         self,
@@ -86,7 +96,7 @@ class TaskScheduler(Generic[Client]):
             DuplicateTaskError: the name is taken.
             InvalidCallError: a value can't be what it has to be.
         """
-        if name in self._names or name in self.queue.task_functions:
+        if name in self.tasks or name in self.queue.task_functions:
             raise DuplicateTaskError(
                 f"A task {name!r} is registered already. Give this one another name."
             )
@@ -99,14 +109,20 @@ class TaskScheduler(Generic[Client]):
             name=name, category=CATEGORY, max_retries=max_retries, timeout=timeout
         )(self._run_of(name, handler))
         self.queue.schedule(name=name, interval=interval_seconds, run_on_start=run_on_start)(task)
-        self._names.add(name)
+        self.tasks[name] = {
+            "handler": handler,
+            "interval": interval_seconds,
+            "run_on_start": run_on_start,
+            "last_run": None,
+        }
 
     def _run_of(
         self, name: str, handler: Callable[[Client], Awaitable[Any]]
     ) -> Callable[[], Awaitable[None]]:
-        clock = SystemClock()
+        clock = self._clock
 
         async def run() -> None:
+            self.tasks[name]["last_run"] = clock.now()
             log.info("Task %s starts.", name)
             began = clock.monotonic()
             try:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,86 @@ def test_the_class_has_the_defaults_it_had() -> None:
     )
     with pytest.raises(TypeError, match="abstract"):
         BaseTask()  # type: ignore[abstract]
+
+
+class Api:
+    """The API that the template's sample tasks call."""
+
+    def __init__(self) -> None:
+        self.sent = Gate()
+        self.sent.open()
+
+    async def cleanup_expired(self) -> dict[str, Any]:
+        return {"deleted": 3}
+
+    async def get_pending_notifications(self) -> dict[str, Any]:
+        return {"items": [{"id": "a"}, {"id": "b"}]}
+
+    async def send_notification(self, notification_id: str) -> dict[str, Any]:
+        await self.sent.wait(notification_id)
+        return {"status": "sent"}
+
+
+class CleanupTask(BaseTask[Api]):
+    name = "cleanup"
+    interval_seconds = 3_600
+    run_on_start = True
+
+    async def execute(self, api_client: Api) -> None:
+        result = await api_client.cleanup_expired()
+        self.logger.info("Records cleaned: %s", result.get("deleted", 0))
+
+
+class NotificationTask(BaseTask[Api]):
+    name = "notifications"
+    interval_seconds = 300
+    run_on_start = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logger = logging.getLogger("own")
+
+    async def execute(self, api_client: Api) -> None:
+        pending = await api_client.get_pending_notifications()
+        for notification in pending.get("items", []):
+            await api_client.send_notification(notification["id"])
+            self.logger.info("Notification sent: %s", notification["id"])
+
+
+async def test_tasks_of_the_template_log_by_their_own_logger_and_succeed(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = TaskScheduler(Api(), TaskQueue(enabled=True, database=database))
+    for task in (CleanupTask(), NotificationTask()):
+        scheduler.register_task(
+            name=task.name,
+            handler=task,
+            interval_seconds=task.interval_seconds,
+            run_on_start=task.run_on_start,
+        )
+    with caplog.at_level(logging.INFO):
+        await scheduler.start()
+        await until(
+            lambda: scheduler.queue.get_tasks(status="success"), lambda found: len(found) == 2
+        )
+    await scheduler.stop()
+    assert ["a", "b"] == (await scheduler.api_client.sent.arrivals(2))[:2]
+    assert ("CleanupTask", logging.INFO, "Records cleaned: 3") in caplog.record_tuples
+    assert ("own", logging.INFO, "Notification sent: b") in caplog.record_tuples
+
+
+async def test_a_scheduler_tells_its_tasks_and_has_a_logger(
+    scheduler: TaskScheduler[Client],
+) -> None:
+    gate = passing()
+    scheduler.register_task("beat", gate.wait, 3_600, run_on_start=True)
+    expected = {"handler": gate.wait, "interval": 3_600, "run_on_start": True, "last_run": None}
+    assert {"beat": expected} == scheduler.tasks
+    assert "wopr.periodic" == scheduler.logger.name
+    before = datetime.now(UTC)
+    await scheduler.start()
+    await gate.arrivals(1)
+    assert before <= scheduler.tasks["beat"]["last_run"] <= datetime.now(UTC)
 
 
 async def test_without_run_on_start_the_first_run_is_after_one_interval(
