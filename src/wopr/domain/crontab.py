@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
+from wopr.domain.crontext import ALIASES, plain
 from wopr.domain.errors import InvalidScheduleSpecificationError
 from wopr.domain.jsontext import shown, type_name
 
@@ -152,15 +153,15 @@ _FIELDS = {
     "minute": "0 to 59, like '30', '0,30' or '*/15'",
     "hour": "0 to 23, like '9', '8-18' or '*/2'",
     "day-of-month": "1 to 31 (a day that the month has), L for the last, LW for the last weekday",
-    "month": "1 to 12 or JAN to DEC, like '1,4,7,10'",
-    "day-of-week": "0 or SUN to 6 or SAT, like 'MON-FRI', 'MON#2' for the second, '5L' the last",
+    "month": "1 to 12 or JAN to DEC, like '1,4,7,10' or 'NOV-MAR'",
+    "day-of-week": "0 or SUN to 6 or SAT, like 'SAT-SUN', 'MON#2' for the second, 'L5' the last",
 }
 _ANY_YEAR = datetime(2024, 1, 1)  # noqa: DTZ001 - a wall time: what is sought has no zone
 
 
 @lru_cache(1_024)
 def pattern_of(expression: str, *, day_and_weekday: bool = False) -> Pattern:
-    """Read a cron expression of 5 fields, or 6 with the second first.
+    """Read a cron expression of 5 fields, or 6 with the second first, or a name like ``@daily``.
 
     Args:
         expression: As cron has it: when neither the day of month nor the day of week starts
@@ -170,7 +171,9 @@ def pattern_of(expression: str, *, day_and_weekday: bool = False) -> Pattern:
     Raises:
         InvalidScheduleSpecificationError: A field is wrong, or the pattern never comes.
     """
-    fields = expression.split()
+    fields = ALIASES.get(expression.strip().lower(), expression).split()
+    if expression.lstrip().startswith("@") and len(fields) < 5:
+        raise InvalidScheduleSpecificationError(_unknown_alias(expression))
     if len(fields) not in (5, 6):
         raise InvalidScheduleSpecificationError(
             f"The cron expression {shown(expression)} has {len(fields)} fields: it needs 5 "
@@ -178,7 +181,7 @@ def pattern_of(expression: str, *, day_and_weekday: bool = False) -> Pattern:
             f"{_EXAMPLE}."
         )
     try:
-        sim = CronSim(expression, _ANY_YEAR)
+        sim = CronSim(plain(fields), _ANY_YEAR)
     except (CronSimError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise _bad_field(expression, fields, error) from error
     if day_and_weekday:
@@ -190,6 +193,13 @@ def pattern_of(expression: str, *, day_and_weekday: bool = False) -> Pattern:
             f"matches its day, month and weekday. {_EXAMPLE}."
         )
     return pattern
+
+
+def _unknown_alias(expression: str) -> str:
+    text = f"{shown(expression)} is no name of a cron expression; there are {', '.join(ALIASES)}."
+    if expression.strip().lower() == "@reboot":
+        return f"{text} What is to run at each start has run_on_start=True."
+    return f"{text} An interval is every=, a time of day at=."
 
 
 def _bad_field(

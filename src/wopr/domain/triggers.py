@@ -170,8 +170,8 @@ class Cron:
 
     Attributes:
         expression: ``minute hour day-of-month month day-of-week``, or 6 fields with the second
-            first. As in cron, a day matches if day of month *or* day of week does when neither
-            starts with ``*``.
+            first, or a name like ``@daily``. As in cron, a day matches if day of month *or* day
+            of week does when neither starts with ``*``.
         tz: Name of the time zone.
         day_and_weekday: A day must match both instead.
 
