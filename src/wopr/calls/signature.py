@@ -6,14 +6,17 @@ no stack, whatever its depth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
+from wopr.domain.checks import check_count
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown, type_name
 
 R = TypeVar("R")
+S = TypeVar("S")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -34,6 +37,10 @@ class Signature(Generic[R_co]):
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     immutable: bool = False
+
+    def __or__(self, after: Step[S]) -> Composition[S]:
+        """Return the chain of this step and another one: ``fetch.s(url) | count.s()``."""
+        return chain(self, after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,57 +64,74 @@ class Composition(Generic[R_co]):
     listed: bool
     """Whether the result is a list."""
 
+    def __or__(self, after: Step[S]) -> Composition[S]:
+        """Return the chain of this and a step; after a group that is a chord."""
+        return chain(self, after)
+
 
 Step = Signature[R] | Composition[R]
 
 
-def chain(*steps: Step[Any]) -> Composition[Any]:
+def chain(*steps: Step[Any] | Iterator[Step[Any]]) -> Composition[Any]:
     """Return steps that run one after the other.
 
     Each gets the result of the one before it as its first positional argument, unless it
     was made with ``task.si``. After a group that is the list of the results of its members.
-    A group that comes after a step gets that step's result in each of its members.
+    A group that comes after a step gets that step's result in each of its members. One
+    generator is the steps that it gives. ``a | b`` is ``chain(a, b)``.
 
     Raises:
         InvalidCallError: there is no step, or one is none.
     """
-    if not steps:
-        raise InvalidCallError(_nothing("chain", "step"))
     parts: list[Part] = []
     lasts: tuple[int, ...] = ()
     listed = False
-    for step in steps:
+    for step in _given(steps):
         whole = composition(step, "chain")
         parts, lasts = _joined(parts, whole, lasts, listed=listed)
         listed = whole.listed
+    if not parts:
+        raise InvalidCallError(_nothing("chain", "step"))
     return Composition(tuple(parts), lasts, listed)
 
 
 @overload
 def group(*members: Signature[R]) -> Composition[list[R]]: ...
 @overload
-def group(*members: Step[Any]) -> Composition[list[Any]]: ...
-def group(*members: Step[Any]) -> Composition[list[Any]]:
+def group(members: Iterator[Signature[R]], /) -> Composition[list[R]]: ...
+@overload
+def group(*members: Step[Any] | Iterator[Step[Any]]) -> Composition[list[Any]]: ...
+def group(*members: Step[Any] | Iterator[Step[Any]]) -> Composition[list[Any]]:
     """Return members that run side by side; the result is the list of theirs, in order.
 
-    The list is flat: a group in a group adds its results one by one.
+    The list is flat: a group in a group adds its results one by one. One generator is the
+    members that it gives: ``group(fetch.s(url) for url in urls)``.
 
     Raises:
         InvalidCallError: there is no member, or one is none.
     """
-    return _group(members, "group", "member")
+    return _group(_given(members), "group", "member")
 
 
-def chord(header: Composition[list[Any]], callback: Step[R]) -> Composition[R]:
-    """Return a group and what follows on it: the same as ``chain(header, callback)``.
+def chord(
+    header: Composition[list[Any]] | Iterator[Step[Any]], callback: Step[R] | None = None
+) -> Composition[R]:
+    """Return a group and what follows on it: the same as ``header | callback``.
 
     Args:
-        header: a group, or anything else whose result is a list.
+        header: a group, a generator of its members, or anything else whose result is a list.
         callback: gets the list of results as its first positional argument.
 
     Raises:
-        InvalidCallError: the header is none.
+        InvalidCallError: the header is none, or there is no callback.
     """
+    if callback is None:
+        raise InvalidCallError(
+            "chord() takes the group and its callback in one call: chord(header, callback), or "
+            "header | callback."
+        )
+    if isinstance(header, Iterator):
+        header = _group(header, "chord", "member")
     if not composition(header, "chord").listed:
         raise InvalidCallError(
             "chord() takes a group and a callback, and this header gives one result, not a list. "
@@ -118,13 +142,52 @@ def chord(header: Composition[list[Any]], callback: Step[R]) -> Composition[R]:
 
 def mapped(signature: Signature[R], items: Iterable[Any]) -> Composition[list[R]]:
     """Return a group with one call per item, which is its last positional argument."""
+    found = _items(items, "map", "the arguments of the calls, one each")
+    return _calls(signature, ((item,) for item in found), "map")
+
+
+def starmapped(signature: Signature[R], items: Iterable[Sequence[Any]]) -> Composition[list[R]]:
+    """Return a group with one call per item, which is its last positional arguments."""
+    what = "the arguments of the calls, a tuple or a list each"
+    calls = []
+    for item in _items(items, "starmap", what):
+        if not isinstance(item, list | tuple):
+            raise InvalidCallError(
+                f"starmap() takes {what}, not {shown(item)}. Items of one argument go to map()."
+            )
+        calls.append(tuple(item))
+    return _calls(signature, calls, "starmap")
+
+
+def chunked(signature: Signature[R], items: Iterable[Any], size: int) -> Composition[list[R]]:
+    """Return a group with one call per ``size`` items, which are a list in its last argument."""
+    most = check_count(size, "size", least=1)
+    left = _items(items, "chunks", "what the calls get, each a list of so many")
+    return _calls(signature, _cut(left, most), "chunks")
+
+
+def _cut(items: Iterator[Any], size: int) -> Iterator[tuple[list[Any]]]:
+    while some := list(islice(items, size)):
+        yield (some,)
+
+
+def _items(items: Iterable[Any], where: str, what: str) -> Iterator[Any]:
     try:
-        members = [replace(signature, args=(*signature.args, item)) for item in items]
+        return iter(items)
     except TypeError as error:
-        raise InvalidCallError(
-            f"map() takes the arguments of the calls, one each, not {shown(items)}: {error}"
-        ) from error
-    return _group(members, "map", "item")
+        raise InvalidCallError(f"{where}() takes {what}, not {shown(items)}: {error}") from error
+
+
+def _calls(
+    signature: Signature[R], calls: Iterable[tuple[Any, ...]], where: str
+) -> Composition[list[R]]:
+    members = (replace(signature, args=(*signature.args, *args)) for args in calls)
+    return _group(members, where, "item")
+
+
+def _given(steps: Sequence[Any]) -> Iterable[Any]:
+    """Return the steps of a call, which may be one generator of them."""
+    return steps[0] if len(steps) == 1 and isinstance(steps[0], Iterator) else steps
 
 
 def composition(step: object, where: str) -> Composition[Any]:
@@ -137,12 +200,21 @@ def composition(step: object, where: str) -> Composition[Any]:
         return step
     if isinstance(step, Signature):
         return Composition((Part(step),), (0,), listed=False)
-    hint = f"Write {where}(*steps). " if isinstance(step, list | tuple) else ""
     raise InvalidCallError(
-        f"{where}() is made of task.s(…), task.si(…), chain(…), group(…), chord(…) and "
-        f"task.map(…), not of {type_name(step)} {shown(step)}. {hint}"
-        'For a task without decorator there is Signature("name", (…)).'
+        f"{where}() is made of task.s(…), task.si(…), chain(…), group(…), chord(…), task.map(…), "
+        f"task.starmap(…) and task.chunks(…), not of {type_name(step)} {shown(step)}. "
+        f"{_hint(step, where)}"
     )
+
+
+def _hint(step: object, where: str) -> str:
+    if isinstance(step, list | tuple | Iterator):
+        one = {"chord": "chord(group(*steps), callback)", "enqueue_flow": "group(*steps)"}
+        other = ", or chain(*steps)" if where == "enqueue_flow" else ""
+        return f"Write {one.get(where, f'{where}(*steps)')}{other}."
+    if callable(getattr(step, "s", None)):
+        return f"Write {getattr(step, 'name', 'task')}.s(…), with the arguments of the call."
+    return 'For a task without decorator there is Signature("name", (…)).'
 
 
 def _group(members: Iterable[Step[Any]], where: str, word: str) -> Composition[list[Any]]:

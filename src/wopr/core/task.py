@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import (
     Any,
@@ -17,7 +17,7 @@ from typing import (
 )
 
 from wopr.calls.options import Options
-from wopr.calls.signature import Composition, Signature, mapped
+from wopr.calls.signature import Composition, Signature, chunked, mapped, starmapped
 from wopr.core.core import Core
 from wopr.core.handle import TaskHandle
 
@@ -82,6 +82,14 @@ class Task(Generic[P, R]):
         """Return a group with one call per item; see :meth:`BoundTask.map`."""
         return BoundTask(self._core, self, {}).map(items)
 
+    def starmap(self, items: Iterable[Sequence[Any]]) -> Composition[list[R]]:
+        """Return a group with one call per item; see :meth:`BoundTask.starmap`."""
+        return BoundTask(self._core, self, {}).starmap(items)
+
+    def chunks(self, items: Iterable[Any], size: int) -> Composition[list[R]]:
+        """Return a group with one call per ``size`` items; see :meth:`BoundTask.chunks`."""
+        return BoundTask(self._core, self, {}).chunks(items, size)
+
     def options(self, **options: Unpack[Options]) -> BoundTask[P, R]:
         """Return the task with other options for the calls that follow.
 
@@ -138,6 +146,22 @@ class BoundTask(Generic[P, R]):
             InvalidCallError: there is no item.
         """
         return mapped(self.s(), items)
+
+    def starmap(self, items: Iterable[Sequence[Any]]) -> Composition[list[R]]:
+        """Return a group with one call per item, each with the item as all its arguments.
+
+        Raises:
+            InvalidCallError: there is no item, or one is no tuple or list.
+        """
+        return starmapped(self.s(), items)
+
+    def chunks(self, items: Iterable[Any], size: int) -> Composition[list[R]]:
+        """Return a group with one call per ``size`` items, each with a list of them.
+
+        Raises:
+            InvalidCallError: there is no item, or ``size`` is less than 1.
+        """
+        return chunked(self.s(), items, size)
 
 
 class AsyncTask(Task[P, R]):

@@ -56,6 +56,13 @@ def result(step: Step[Any]) -> str:
             "[c,a]",
         ),
         (chain(group(group(A), chain(B)), C), ["a()", "b()", "c([a,b])"], "c"),
+        (A | B | C, ["a()", "b(a)", "c(b)"], "c"),
+        (A | (B | C), ["a()", "b(a)", "c(b)"], "c"),
+        (group(A, B) | C, ["a()", "b()", "c([a,b])"], "c"),
+        (A | group(B, C) | D, ["a()", "b(a)", "c(a)", "d([b,c])"], "d"),
+        (chain(step for step in (A, B)), ["a()", "b(a)"], "b"),
+        (group(step for step in (A, B)), ["a()", "b()"], "[a,b]"),
+        (chord((step for step in (A, B)), C), ["a()", "b()", "c([a,b])"], "c"),
     ],
 )
 def test_a_composition_has_these_edges_and_this_result(
@@ -89,7 +96,12 @@ def test_a_chain_that_grows_step_by_step_is_a_chain() -> None:
     [
         (chain, r"chain\(\) of nothing"),
         (group, r"group\(\) of nothing"),
+        (lambda: chain(step for step in ()), r"chain\(\) of nothing"),
+        (lambda: group(step for step in ()), r"group\(\) of nothing"),
+        (lambda: chord((step for step in ()), A), r"chord\(\) of nothing"),
         (lambda: TaskQueue().task(name="a")(str).map([]), r"map\(\) of nothing"),
+        (lambda: TaskQueue().task(name="a")(str).starmap([]), r"starmap\(\) of nothing"),
+        (lambda: TaskQueue().task(name="a")(str).chunks([], 2), r"chunks\(\) of nothing"),
     ],
 )
 def test_a_composition_of_nothing_is_refused(make: Any, word: str) -> None:
@@ -141,3 +153,55 @@ def test_map_takes_an_item_as_one_argument() -> None:
     assert [((1, 2),)] == [part.signature.args for part in size.map([(1, 2)]).parts]
     with pytest.raises(InvalidCallError, match=r"map\(\) takes the arguments of the calls.*7"):
         size.map(7)  # type: ignore[arg-type]
+
+
+def test_starmap_takes_an_item_as_all_arguments() -> None:
+    queue = TaskQueue()
+
+    @queue.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    both = add.options(max_retries=3).starmap(pair for pair in [(1, 2), [3, 4]])
+    assert [(1, 2), (3, 4)] == [part.signature.args for part in both.parts]
+    assert [{"max_retries": 3}] * 2 == [part.signature.options for part in both.parts]
+    assert [(1, 2)] == [part.signature.args for part in add.starmap([(1, 2)]).parts]
+    with pytest.raises(InvalidCallError, match=r"a tuple or a list each, not 7. .*go to map\(\)"):
+        add.starmap([(1, 2), 7])  # type: ignore[list-item]
+    with pytest.raises(InvalidCallError, match=r"starmap\(\) takes .* not 7"):
+        add.starmap(7)  # type: ignore[arg-type]
+
+
+def test_chunks_are_lists_of_so_many_items() -> None:
+    queue = TaskQueue()
+
+    @queue.task(name="total")
+    async def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    chunks = total.chunks(iter(range(5)), 2)
+    assert [([0, 1],), ([2, 3],), ([4],)] == [part.signature.args for part in chunks.parts]
+    assert [([0, 1],)] == [part.signature.args for part in total.options().chunks([0, 1], 2).parts]
+    for size in (0, -1, 1.5, "2"):
+        with pytest.raises(InvalidCallError, match="size"):
+            total.chunks([1], size)  # type: ignore[arg-type]
+    with pytest.raises(InvalidCallError, match=r"chunks\(\) takes .* not 7"):
+        total.chunks(7, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: chord(group(A, B)), r"chord\(header, callback\), or header \| callback"),
+        (lambda: chord([A, B], C), r"Write chord\(group\(\*steps\), callback\)\."),
+        (lambda: chain([A, B]), r"Write chain\(\*steps\)\."),
+        (lambda: group(A, (step for step in (B, C))), r"Write group\(\*steps\)\."),
+        (lambda: composition([A], "enqueue_flow"), r"Write group\(\*steps\), or chain\(\*steps\)"),
+        (lambda: chain(TaskQueue().task(name="a")(str)), r"Write a\.s\(…\), with the arguments"),
+        (lambda: A | "b", r"chain\(\) is made of task\.s"),
+    ],
+    ids=["called twice", "header", "list", "mixed", "enqueue", "task", "or"],
+)
+def test_the_hint_says_what_to_write(make: Any, hint: str) -> None:
+    with pytest.raises(InvalidCallError, match=hint):
+        make()
