@@ -12,14 +12,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from enum import Enum
 from typing import Any, ClassVar, cast
 from uuid import NAMESPACE_OID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from wopr.config.settings import Settings
-from wopr.domain import status
+from wopr.core.runstate import LONGEST_HISTORY, RunState, TaskStatus
 from wopr.domain.callables import is_async_callable
 from wopr.domain.errors import (
     InvalidCallError,
@@ -33,29 +32,9 @@ from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue
 from wopr.queue.sync import SyncQueue
 
+__all__ = ["Task", "TaskRegistry", "TaskStatus", "registry", "start_scheduler"]
+
 CATEGORY = "scheduler"
-LONGEST_HISTORY = 100
-
-
-class TaskStatus(str, Enum):
-    """What became of the newest run of a task."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCESS = "success"
-    FAILED = "failed"
-
-    __str__ = str.__str__
-
-
-_STATUS = {
-    status.TaskStatus.PENDING: TaskStatus.PENDING,
-    status.TaskStatus.RETRY: TaskStatus.PENDING,
-    status.TaskStatus.STARTED: TaskStatus.RUNNING,
-    status.TaskStatus.SUCCESS: TaskStatus.SUCCESS,
-    status.TaskStatus.FAILED: TaskStatus.FAILED,
-    status.TaskStatus.CANCELLED: TaskStatus.FAILED,
-}
 
 
 class _Ids:
@@ -74,14 +53,8 @@ class _Ids:
         return uuid5(NAMESPACE_OID, f"{text} {cls.made[text]}").hex
 
 
-class Task(BaseModel):
-    """A function and when it runs: exactly one of ``every``, ``at`` and ``run_at``.
-
-    Its state (``status``, ``result``, ``history`` and so on) is read from the registry's
-    file each time it is asked for. Times are aware, in UTC.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+class Task(RunState):
+    """A function and when it runs: exactly one of ``every``, ``at`` and ``run_at``."""
 
     func: Callable[..., Any]
     """A plain or a coroutine function. Its arguments and result must have a JSON form."""
@@ -120,62 +93,17 @@ class Task(BaseModel):
             parse_schedule_options(every=value)
         return value
 
-    @property
-    def status(self) -> TaskStatus:
-        """What became of the newest run."""
-        newest = self._newest()
-        return TaskStatus.PENDING if newest is None else _STATUS[newest.status]
-
-    @property
-    def last_run_at(self) -> datetime | None:
-        """When the newest run was found due."""
-        newest = self._newest()
-        return None if newest is None else newest.created_at
-
-    @property
-    def last_success_at(self) -> datetime | None:
-        """When a run succeeded last."""
-        found = (run.completed_at for run in self._runs() if _succeeded(run))
-        return next(found, None)
-
-    @property
-    def result(self) -> Any:
-        """What the newest run returned, if it succeeded."""
-        newest = self._newest()
-        return newest.result if newest is not None and _succeeded(newest) else None
-
-    @property
-    def error_message(self) -> str | None:
-        """Why the newest run failed: ``Type: text``."""
-        newest = self._newest()
-        return None if newest is None else newest.error
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The newest 100 runs, the oldest first: ``run_at``, ``status``, ``result``, ``error``."""
-        return [
-            {
-                "run_at": run.created_at,
-                "status": _STATUS[run.status],
-                "result": repr(run.result) if _succeeded(run) else None,
-                "error": run.error,
-            }
-            for run in reversed(self._runs())
-        ]
-
     def known_to(self, registry: TaskRegistry) -> None:
         """Read the state from this registry from now on; registering does it."""
         self._registry = registry
 
-    def _newest(self) -> TaskInfo | None:
-        return next(iter(self._runs(1)), None)
+    def become(self, other: Task) -> None:
+        """Take over another definition; the state is that of the id."""
+        for name in type(self).model_fields:
+            setattr(self, name, getattr(other, name))
 
     def _runs(self, limit: int = LONGEST_HISTORY) -> list[TaskInfo]:
         return [] if self._registry is None else self._registry.runs(self.id, limit)
-
-
-def _succeeded(run: TaskInfo) -> bool:
-    return run.status is status.TaskStatus.SUCCESS
 
 
 class _Call:
@@ -246,16 +174,19 @@ class TaskRegistry:
             return task
 
     def update(self, task: Task) -> Task:
-        """Give a registered task another definition; its runs are kept.
+        """Give a registered task another definition; its runs are kept, and its object too.
 
         Raises:
             KeyError: no task has this id.
             ValueError: as in :meth:`register`.
         """
         with self._lock:
-            if task.id not in self.store:
+            known = self.store.get(task.id)
+            if known is None:
                 raise KeyError(task.id)
             self._declare(task)
+            known.become(task)
+            self.store[task.id] = known
             return task
 
     def delete(self, task_id: str) -> None:
@@ -323,7 +254,7 @@ class TaskRegistry:
         self.queue.schedules.declare(
             task.id,
             function,
-            at_once=task.every is not None,
+            at_once=True,
             args=task.args,
             kwargs=task.kwargs,
             depends_on=task.depends_on,

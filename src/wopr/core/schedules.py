@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
 from wopr.calls.options import ScheduleOptions
@@ -18,7 +18,7 @@ from wopr.domain.schedule import Schedule, preview
 from wopr.domain.snapshot import decode_options
 from wopr.domain.standing import Standing, unknown
 from wopr.domain.status import TaskPriority
-from wopr.domain.triggers import Interval
+from wopr.domain.triggers import At, Interval
 from wopr.ports.backend import ScheduleBackend
 
 MOST_PREVIEWED = 10_000
@@ -71,7 +71,8 @@ class Schedules:
         Args:
             name: of the schedule; ``None`` means the name of the task.
             task: registered in this process, or its name.
-            at_once: whether a new one fires now for the first time; only for intervals.
+            at_once: whether a new one fires now for the first time: an interval, or a time of
+                day in the minute that the clock on the wall shows.
             **options: see :class:`ScheduleOptions`.
 
         Raises:
@@ -79,9 +80,8 @@ class Schedules:
             InvalidCallError: a value or an argument is wrong.
         """
         new = self._maker.new(name, _name_of(task), options, origin="code")
-        if at_once and isinstance(new.trigger, Interval):
-            new.next_fire_at = self._core.clock.now()
-            new.trigger = new.trigger.anchored(new.next_fire_at)
+        if at_once:
+            _fire_at_once(new, self._core.clock.now())
         self._core.access.clockwork.declare(new)
 
     def withdraw(self, name: str) -> None:
@@ -229,6 +229,16 @@ class Schedules:
         args: Any = decode_plain(row.args)
         kwargs: Any = decode_plain(row.kwargs)
         return tuple(args), {key: kwargs[key] for key in kwargs if key not in results}
+
+
+def _fire_at_once(new: Schedule, now: datetime) -> None:
+    """Give a new plan its first occurrence, if that is now."""
+    if isinstance(new.trigger, Interval):
+        new.trigger, new.next_fire_at = new.trigger.anchored(now), now
+    elif isinstance(new.trigger, At):
+        minute = now.replace(second=0, microsecond=0)
+        found = new.trigger.next_after(minute - timedelta(microseconds=1))
+        new.next_fire_at = found if found is not None and found <= now else None
 
 
 def _name_of(task: str | Task[..., Any]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -41,20 +41,40 @@ class NotificationLevel(str, Enum):
 _ORDER = list(NotificationLevel)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class NotificationEvent:
-    """One thing that somebody may have to know."""
+    """One thing that somebody may have to know.
+
+    Made with ``created_at=``, an aware datetime, or with ``timestamp=``, the same in ISO 8601.
+    """
 
     id: str
     """The same at each delivery of this event; receivers tell repeats by it."""
     category: str
     level: NotificationLevel
     title: str
-    message: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    message: str
+    metadata: dict[str, Any]
     """JSON values."""
     created_at: datetime
     """Aware, in UTC."""
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        category: str,
+        level: NotificationLevel,
+        title: str,
+        message: str = "",
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+        timestamp: str | None = None,
+    ) -> None:
+        values = (id, category, level, title, message, {} if metadata is None else metadata)
+        names = [item.name for item in fields(self)]
+        for name, value in zip(names, (*values, _moment(created_at, timestamp)), strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def timestamp(self) -> str:
@@ -70,8 +90,29 @@ class NotificationEvent:
             "title": self.title,
             "message": self.message,
             "metadata": self.metadata,
+            "timestamp": self.timestamp,
             "created_at": self.timestamp,
         }
+
+
+def _moment(created_at: datetime | None, timestamp: str | None) -> datetime:
+    """Return when an event came about, in UTC.
+
+    Raises:
+        InvalidCallError: not exactly one of the two is given, or it is no aware moment.
+    """
+    if (created_at is None) == (timestamp is None):
+        raise InvalidCallError("An event has created_at= or timestamp=, one of them.")
+    try:
+        moment = created_at or datetime.fromisoformat(str(timestamp))
+        if moment.tzinfo is None:
+            raise ValueError("it has no time zone")
+        return moment.astimezone(UTC)
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidCallError(
+            f"The time of an event is an aware datetime, or such a text in ISO 8601, not "
+            f"{shown(timestamp if created_at is None else created_at)}: {safe_text(error)}."
+        ) from error
 
 
 def new_event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -42,6 +42,52 @@ async def test_emit_returns_the_event(service: NotificationService) -> None:
     other = await service.emit("TRADE", "info", "sold")
     assert ("", {}) == (other.message, other.metadata)
     assert event.id < other.id
+
+
+async def test_an_event_as_json_has_its_time_under_both_names(service: NotificationService) -> None:
+    event = await service.emit("TRADE", "info", "sold")
+    for found in (event.to_dict(), service.get_recent(1)[0]):
+        assert NOON.isoformat() == found["timestamp"] == found["created_at"]
+
+
+def test_an_event_can_be_made_with_a_timestamp() -> None:
+    made = NotificationEvent(
+        id="a1b2",
+        timestamp="2030-01-31T21:00:00+09:00",
+        category=Category.TRADE,
+        level=NotificationLevel.INFO,
+        title="bought",
+        message="10 at 72,000",
+    )
+    same = datetime(2030, 1, 31, 12, tzinfo=UTC)
+    assert (same, same.isoformat(), {}) == (made.created_at, made.timestamp, made.metadata)
+    again = NotificationEvent(
+        id="a1b2",
+        created_at=same,
+        category="TRADE",
+        level=NotificationLevel.INFO,
+        title="bought",
+        message="10 at 72,000",
+    )
+    assert made == again
+    with pytest.raises(AttributeError):
+        made.title = "sold"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("times", "hint"),
+    [
+        ({}, "created_at= or timestamp=, one of them"),
+        ({"timestamp": NOON.isoformat(), "created_at": NOON}, "one of them"),
+        ({"timestamp": "noon"}, "not 'noon'"),
+        ({"timestamp": "2030-01-31T12:00:00"}, "has no time zone"),
+        ({"created_at": "2030-01-31T12:00:00"}, "is an aware datetime"),
+        ({"created_at": NOON.replace(tzinfo=None)}, "has no time zone"),
+    ],
+)
+def test_the_time_of_an_event_is_an_aware_moment(times: dict[str, Any], hint: str) -> None:
+    with pytest.raises(InvalidCallError, match=hint):
+        NotificationEvent(id="1", category="a", level=NotificationLevel.INFO, title="t", **times)
 
 
 async def test_the_newest_200_are_kept_and_given_newest_first(service: NotificationService) -> None:

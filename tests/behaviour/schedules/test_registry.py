@@ -196,6 +196,82 @@ def test_update_replaces_the_definition_and_keeps_the_runs(
         registry.update(Task(func=add, every={"minutes": 1}, id="two"))
 
 
+def test_an_update_reaches_the_object_that_was_registered(
+    registry: TaskRegistry, clock: SteppableClock
+) -> None:
+    first = registry.register(Task(func=add, args=(1, 2), every={"minutes": 1}, id="one"))
+    given = Task(func=max, args=(5, 7), every={"minutes": 2}, tags=["new"], id="one")
+    assert registry.update(given) is given
+    assert registry.store["one"] is first
+    assert (max, (5, 7), {"minutes": 2}, ["new"]) == (
+        first.func,
+        first.args,
+        first.every,
+        first.tags,
+    )
+    clock.advance(120)
+    registry.tick()
+    assert (7, 7) == (first.result, given.result)
+    first.every = {"minutes": 5}
+    registry.update(first)
+    assert {"minutes": 5} == registry.store["one"].every
+
+
+@pytest.mark.parametrize("second", [0, 59])
+def test_a_time_of_day_that_is_now_runs_now(
+    registry: TaskRegistry, clock: SteppableClock, second: int
+) -> None:
+    clock.advance(second)
+    noon = registry.register(Task(func=add, args=(1, 2), at="12:00"))
+    past = registry.register(Task(func=add, args=(1, 2), at="11:59"))
+    registry.tick()
+    assert (TaskStatus.SUCCESS, clock.now()) == (noon.status, noon.last_run_at)
+    assert (TaskStatus.PENDING, None) == (past.status, past.last_run_at)
+    registry.tick()
+    assert 1 == len(noon.history)
+    clock.advance(86_400)
+    registry.tick()
+    assert (2, 1) == (len(noon.history), len(past.history))
+
+
+def test_a_time_of_day_that_is_now_runs_once_though_the_program_restarts(
+    registries: Registries,
+) -> None:
+    for _ in range(2):
+        registry = registries.new()
+        task = registry.register(Task(func=add, args=(1, 2), at="12:00", id="noon"))
+        registry.tick()
+        registries.clock.advance(10)
+    assert 1 == len(task.history)
+
+
+def test_a_state_that_is_given_is_shown_until_the_first_run(
+    registry: TaskRegistry, clock: SteppableClock
+) -> None:
+    then = clock.now() - timedelta(hours=1)
+    before = {"run_at": then, "status": TaskStatus.FAILED, "result": None, "error": "E: no"}
+    state: dict[str, Any] = {
+        "status": TaskStatus.FAILED,
+        "last_run_at": then,
+        "last_success_at": then,
+        "result": None,
+        "error_message": "E: no",
+        "history": [before],
+    }
+    task = Task(func=add, args=(1, 2), every={"minutes": 1}, **state)
+    assert state == {name: getattr(task, name) for name in state}
+    registry.register(task)
+    assert TaskStatus.FAILED is task.status
+    registry.tick()
+    assert (TaskStatus.SUCCESS, 3, None) == (task.status, task.result, task.error_message)
+    assert [before["error"], None] == [run["error"] for run in task.history]
+    plain = dict.fromkeys(state) | {"status": TaskStatus.PENDING, "history": []}
+    fresh = Task(func=add, every={"minutes": 1}, **plain)  # type: ignore[arg-type]
+    assert plain == {name: getattr(fresh, name) for name in plain}
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Task(func=add, state="done")  # type: ignore[call-arg]
+
+
 def test_delete_is_silent(registry: TaskRegistry, clock: SteppableClock) -> None:
     registry.register(Task(func=add, args=(1, 2), every={"minutes": 1}, id="one"))
     registry.tick()
