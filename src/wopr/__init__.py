@@ -4,6 +4,7 @@ Everything public is importable from here; ``wopr.domain.errors`` shows the tree
 of all errors.
 """
 
+from wopr.config.primary import should_run_background_workers
 from wopr.config.settings import Settings
 from wopr.core.handle import TaskHandle
 from wopr.core.scheduleinfo import ScheduleInfo
@@ -65,6 +66,7 @@ from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInf
 from wopr.queue.queue import TaskQueue
 from wopr.queue.sync import SyncQueue
 from wopr.storage.seed.noop import NoopStorage
+from wopr.storage.seed.taskstorage import TaskStorage
 
 __version__ = "0.1.0"
 
@@ -136,6 +138,7 @@ __all__ = [
     "TaskQueue",
     "TaskRefusedError",
     "TaskStatus",
+    "TaskStorage",
     "UniqueKeyConflictError",
     "Weekday",
     "WoprError",
@@ -145,4 +148,5 @@ __all__ = [
     "current_task",
     "group",
     "provided",
+    "should_run_background_workers",
 ]

@@ -22,6 +22,8 @@ PUBLIC = {
     "SyncQueue",
     "Settings",
     "NoopStorage",
+    "TaskStorage",
+    "should_run_background_workers",
     # tasks
     "Task",
     "TaskHandle",

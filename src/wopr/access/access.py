@@ -99,6 +99,11 @@ class Access:
         return self._storage
 
     @property
+    def made(self) -> Any:
+        """The storage if it was made, else ``None``."""
+        return self._storage
+
+    @property
     def engine(self) -> Engine | None:
         """The engine of this process; ``None`` while closed, or if another process has the file."""
         return self._engine

@@ -23,7 +23,7 @@ _SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
 _ADDRESS = re.compile(r"(?:(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]*):)?([0-9]{1,5})")
 
 
-def _is_on(value: object) -> object:
+def is_on(value: object) -> object:
     """Read a switch: ``1 true yes on`` in any case mean on, every other text means off."""
     if isinstance(value, str):
         return value.strip().lower() in {"1", "true", "yes", "on"}
@@ -70,11 +70,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    enabled: Annotated[bool, BeforeValidator(_is_on)] = False
+    enabled: Annotated[bool, BeforeValidator(is_on)] = False
     """Whether the queue does anything."""
     database: Path = Path("wopr_tasks.duckdb")
     """The DuckDB file; made when the queue is opened. Looking up tasks does not make one."""
-    scheduler: Annotated[bool, BeforeValidator(_is_on)] = True
+    scheduler: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether the first workers of a process that owns the file start the scheduler too."""
     memory_limit: Annotated[str, AfterValidator(_size)] = "200MB"
     """DuckDB's memory limit."""

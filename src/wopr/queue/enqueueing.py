@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
+from wopr.calls.latercalls import NAMES, taken
 from wopr.calls.options import CALL_OPTIONS, Options, check_options
 from wopr.core.handle import TaskHandle
 from wopr.core.task import Task
@@ -35,7 +36,10 @@ class Enqueueing(Face):
             max_retries: ``None`` means the task's own, usually 0.
             *args: positional arguments of the function.
             **kwargs: keyword arguments of the function. Where they collide with the
-                names above, use :meth:`enqueue`.
+                names above, use :meth:`enqueue`. Unless the function has a parameter of this
+                name, these are options: ``run_at`` (a naive one is local time),
+                ``delay_seconds``, ``idempotency_key`` (the ``unique_key``), and
+                ``skip_worker_check``, which changes nothing.
 
         Raises:
             QueueDisabledError: the queue is switched off.
@@ -44,6 +48,8 @@ class Enqueueing(Face):
             StorageError: the storage refused it.
         """
         options: Options = {"category": category, "priority": priority, "max_retries": max_retries}
+        if not NAMES.isdisjoint(kwargs) and self._core.enabled:
+            kwargs = taken(self._core.registry.get(name), kwargs, options)
         return await self._core.enqueue(name, args, kwargs, options)
 
     async def enqueue(

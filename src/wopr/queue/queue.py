@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wopr.auth.config import Auth
+from wopr.config.primary import should_run_background_workers
 from wopr.config.settings import Settings
 from wopr.core.core import Core
 from wopr.domain.checks import check_count, check_label, check_seconds
@@ -69,6 +71,8 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
             auth=auth,
             storage_factory=storage_factory,
         )
+        self.shutdown_event = asyncio.Event()
+        """Set by :meth:`shutdown`, until workers are started again."""
 
     # -- what there is -------------------------------------------------------
 
@@ -114,6 +118,11 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         return self._core.access.storage if self._core.enabled else NoopStorage()
 
     @property
+    def _storage(self) -> Any:
+        """The storage if one was made, else ``None``: a look makes none."""
+        return self._core.access.made
+
+    @property
     def queues(self) -> dict[str, Lanes]:
         """The waiting tasks in memory, by category."""
         return {name: pool.lanes for name, pool in self._core.access.pools.items()}
@@ -143,11 +152,22 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
 
     # -- work ----------------------------------------------------------------
 
-    async def start_workers(self, category: str = "default", worker_count: int = 1) -> None:
+    async def start_workers(
+        self,
+        category: str = "default",
+        worker_count: int = 1,
+        skip_worker_check: bool = True,
+    ) -> None:
         """Add workers to a category; each runs one task at a time.
 
         Opens the queue and recovers what a restart left behind, if that was not
         done yet. Does nothing when the queue is switched off.
+
+        Args:
+            category: of the tasks that they run.
+            worker_count: how many more.
+            skip_worker_check: ``False`` starts none where
+                :func:`wopr.should_run_background_workers` says no.
 
         Raises:
             InvalidCallError: ``worker_count`` is not a number from 1 to 10,000.
@@ -155,8 +175,9 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         """
         category = check_label(category, "category")
         worker_count = check_count(worker_count, "worker_count", least=1, most=10_000)
-        if not self._core.enabled:
+        if not self._core.enabled or not (skip_worker_check or should_run_background_workers()):
             return
+        self.shutdown_event.clear()
         await self._core.access.add_workers(category, worker_count)
 
     async def start_scheduler(self, interval: float = 1.0, *, blocking: bool = False) -> None:
@@ -197,6 +218,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         grace = self._core.settings.shutdown_seconds
         if timeout is not None:
             grace = check_seconds(timeout, "timeout", zero="allow")
+        self.shutdown_event.set()
         await self._core.access.stop(grace)
 
     async def __aenter__(self) -> Self:
