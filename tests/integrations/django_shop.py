@@ -7,6 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def leave() -> None:
 @task(backend="brief")
 async def hang() -> None:
     await asyncio.Event().wait()
+
+
+begun = threading.Event()
+
+
+@task(takes_context=True)
+async def outlast(context: Any) -> str:
+    begun.set()
+    await queue.shutdown_event.wait()
+    return str(context.task_result.id)
 
 
 @task(backend="apart")

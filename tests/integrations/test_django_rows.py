@@ -120,6 +120,28 @@ def test_the_row_has_its_end_when_the_signal_comes(told: list[tuple[str, Any]]) 
     assert 8 == looked[0].return_value == result.return_value
 
 
+def test_a_task_that_ends_while_the_queue_is_closed_has_its_signal(
+    told: list[tuple[str, Any]],
+) -> None:
+    result = shop.outlast.enqueue()
+    assert shop.begun.wait(PATIENCE)
+    sync.close()  # which waits for it
+    assert ["SUCCESSFUL"] == finished(told, result)
+    result.refresh()
+    assert result.id == result.return_value
+
+
+def test_a_task_that_is_revoked_while_it_runs_has_a_signal_of_its_end(
+    told: list[tuple[str, Any]],
+) -> None:
+    result = shop.hang.using(backend="default").enqueue()
+    while "RUNNING" != result.status:
+        result.refresh()
+    sync(shop.queue.revoke, result.id)
+    result.refresh()
+    assert ("FAILED", ["FAILED"]) == (result.status, finished(told, result))
+
+
 def test_the_log_of_a_failure_has_its_error(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("ERROR", logger=task_finished.__module__.rpartition(".")[0]):
         result = ended(shop.fail.enqueue("no stock"))

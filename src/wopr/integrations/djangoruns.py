@@ -14,7 +14,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.executors.context import CurrentTask, current_task
 from wopr.integrations.djangotasks import (
     Declared,
@@ -27,6 +27,7 @@ from wopr.integrations.djangotasks import (
     known,
     new_result,
     parts_of,
+    running,
     set_fields,
     task_backends,
 )
@@ -94,11 +95,17 @@ def _task_of(name: str) -> Task:
 def _row_of(
     task: Task, current: CurrentTask, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> TaskResult:
-    """Return what the row of the running task tells; or the little that is known without it."""
+    """Return what the row of the running task tells; or the little that is known without it.
+
+    A worker process asks the owner, as a client.
+    """
+    told = running.get()
+    if told is not None:
+        return told
     alias = known[current.name].alias
     try:
         return task_backends[alias].get_result(current.id)
-    except TaskResultDoesNotExist:  # a worker process for whose queue there is no file
+    except (TaskResultDoesNotExist, WoprError):  # there is no such file, or nobody answers
         now = timezone.now()
         result = new_result(task, alias, args, kwargs)
         worker_ids = ["unknown"] * current.attempt

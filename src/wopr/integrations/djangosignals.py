@@ -22,6 +22,7 @@ from wopr.integrations.djangotasks import (
     TaskResultStatus,
     known,
     look_up,
+    running,
     task_finished,
     task_started,
 )
@@ -50,13 +51,15 @@ def tell_signals(queue: TaskQueue) -> None:
 
     async def started(task: CurrentTask, call_next: Callable[[], Awaitable[Any]]) -> Any:
         if task.name in known:
-            await _send(queue, task.name, task.id, task_started)
+            result = await look_up(queue, task.id, known[task.name].alias)
+            running.set(result)
+            await sync_to_async(_tell, thread_sensitive=False)(task_started, result)
         return await call_next()
 
     def ended(event: TaskEvent) -> Awaitable[None] | None:
         if event.name not in known:
             return None
-        sending = asyncio.ensure_future(_send(queue, event.name, event.task_id, task_finished))
+        sending = asyncio.ensure_future(_told_end(queue, event.name, event.task_id))
         _sending[event.task_id] = sending
         sending.add_done_callback(lambda _: _sending.pop(event.task_id, None))
         return sending
@@ -76,13 +79,13 @@ async def signals_sent(task_id: str) -> None:
         await asyncio.wait({sending}, timeout=0 if _inside.get() else PATIENCE_SECONDS)
 
 
-async def _send(queue: TaskQueue, name: str, task_id: str, signal: Signal) -> None:
+async def _told_end(queue: TaskQueue, name: str, task_id: str) -> None:
     try:
         result = await look_up(queue, task_id, known[name].alias)
     except TaskResultDoesNotExist:  # cleaned up meanwhile
         return
-    if signal is task_started or result.is_finished:  # it may be back in its queue by hand
-        await sync_to_async(_tell, thread_sensitive=False)(signal, result)
+    if result.is_finished:  # it may be back in its queue by hand
+        await sync_to_async(_tell, thread_sensitive=False)(task_finished, result)
 
 
 def _tell(signal: Signal, result: TaskResult) -> None:

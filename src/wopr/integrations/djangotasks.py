@@ -14,10 +14,11 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from wopr.domain.checks import check_id
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import HistoryEntry
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 
 try:
     from django.tasks import task_backends
@@ -52,6 +53,7 @@ __all__ = [
     "parts_of",
     "priority_of",
     "result_of",
+    "running",
     "set_fields",
     "task_backends",
     "task_enqueued",
@@ -110,6 +112,9 @@ class Declared(NamedTuple):
 known: dict[str, Declared] = {}
 """Django's tasks that this process has declared, by the names that their calls have."""
 
+running: ContextVar[TaskResult | None] = ContextVar("wopr_django_running", default=None)
+"""What the row of the task told when it started, for the function that runs in this context."""
+
 
 def alias_of(name: str, otherwise: str) -> str:
     """Return the backend whose calls have a name."""
@@ -130,14 +135,25 @@ def parts_of(name: str) -> tuple[str, str | None]:
 async def look_up(queue: TaskQueue, task_id: str, alias: str) -> TaskResult:
     """Return what a row, and its history where that tells more, say about a call.
 
+    In the process that has the file it can be asked until the queue has ended: tasks that run on
+    while it shuts down tell of themselves as well.
+
     Raises:
         TaskResultDoesNotExist: the queue does not know it, or it is no task of Django's.
+        InvalidCallError: no id looks like this.
     """
-    info = await queue.get_task_info(task_id)
-    if info is None:
+    core, wanted = inside(queue), check_id(task_id)
+    local = core.access.local
+    record = await (local.get(wanted) if local else core.ask(lambda one: one.get(wanted), None))
+    if record is None:
         raise TaskResultDoesNotExist(task_id)
-    undisturbed = info.attempt <= 1 and info.status is not TaskStatus.FAILED
-    return result_of(info, [] if undisturbed else await queue.get_history(task_id), alias)
+    info = core.info_of(record)
+    history: list[HistoryEntry] = []
+    if info.attempt > 1 or info.status is TaskStatus.FAILED:  # else the row tells all
+        history = await (
+            local.history(wanted) if local else core.ask(lambda one: one.history(wanted), [])
+        )
+    return result_of(info, history, alias)
 
 
 def result_of(info: TaskInfo, history: Sequence[HistoryEntry], alias: str) -> TaskResult:
