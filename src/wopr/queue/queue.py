@@ -156,6 +156,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         self,
         category: str = "default",
         worker_count: int = 1,
+        *,
         skip_worker_check: bool = True,
     ) -> None:
         """Add workers to a category; each runs one task at a time.

@@ -278,7 +278,7 @@ async def test_workers_are_for_the_first_of_several_processes(
     assert answer is should_run_background_workers()
     queue = home.queue()
     async with running(queue):
-        await queue.start_workers("c", 1, False)
+        await queue.start_workers("c", 1, skip_worker_check=False)
         assert int(answer) == len(queue.workers.get("c", []))
         await queue.start_workers("c", 1)
         assert int(answer) + 1 == len(queue.workers["c"])
