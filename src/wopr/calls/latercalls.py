@@ -19,9 +19,11 @@ def taken(
 ) -> dict[str, Any]:
     """Move what are options into ``options``; return the function's own arguments.
 
-    What the function has a parameter for is its own.
+    What the function can take is its own.
     """
     own = signature_of(definition.function).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in own.values()):
+        return dict(kwargs)
     given = {name: kwargs[name] for name in NAMES & kwargs.keys() if name not in own}
     for name, option in _OPTIONS.items():
         value = given.get(name)

@@ -36,10 +36,10 @@ class Enqueueing(Face):
             max_retries: ``None`` means the task's own, usually 0.
             *args: positional arguments of the function.
             **kwargs: keyword arguments of the function. Where they collide with the
-                names above, use :meth:`enqueue`. Unless the function has a parameter of this
-                name, these are options: ``run_at`` (a naive one is local time),
-                ``delay_seconds``, ``idempotency_key`` (the ``unique_key``), and
-                ``skip_worker_check``, which changes nothing.
+                names above, use :meth:`enqueue`. Where the function takes none of this name,
+                these are options: ``run_at`` (a naive one is local time), ``delay_seconds``,
+                ``idempotency_key`` (the ``unique_key``), and ``skip_worker_check``, which
+                changes nothing.
 
         Raises:
             QueueDisabledError: the queue is switched off.

@@ -148,7 +148,7 @@ def test_an_application_object_works_with_wopr_in_the_place_of_its_task_package(
 
 async def test_later_options_are_keywords_of_add_task(home: DuckDBHome) -> None:
     queue = home.queue()
-    queue.register_task("f", "c")(lambda **kwargs: kwargs)
+    queue.register_task("f", "c")(lambda x=0: x)
     moment = datetime(2199, 1, 1, 9)
     async with running(queue):
         before = datetime.now(UTC)
@@ -169,14 +169,18 @@ async def test_later_options_are_keywords_of_add_task(home: DuckDBHome) -> None:
     assert [{"x": 1}, {}, {}, {}] == [info.kwargs for info in infos]
 
 
-async def test_what_the_function_has_a_parameter_for_is_its_own(home: DuckDBHome) -> None:
+async def test_what_the_function_takes_is_its_own(home: DuckDBHome) -> None:
     queue = home.queue()
 
     @queue.register_task("remind", "c")
     def remind(run_at: str, idempotency_key: str = "") -> list[str]:
         return [run_at, idempotency_key]
 
+    queue.register_task("any", "c")(lambda **kwargs: kwargs)
     async with running(queue, c=1):
+        all_of_them = {"run_at": "noon", "delay_seconds": 1, "idempotency_key": "x"}
+        task_id = await queue.add_task("any", **all_of_them)
+        assert all_of_them == await queue.handle(task_id).result(timeout=PATIENCE)
         task_id = await queue.add_task("remind", run_at="noon", idempotency_key="x")
         assert ["noon", "x"] == await queue.handle(task_id).result(timeout=PATIENCE)
         assert (await queue.require_task_info(task_id)).unique_key is None
