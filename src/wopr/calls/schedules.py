@@ -32,7 +32,7 @@ from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, InvalidScheduleSpecificationError
 from wopr.domain.jsontext import shown, type_name
 from wopr.domain.localtime import as_utc, from_wall, zone
-from wopr.domain.misfire import Misfire, Overlap
+from wopr.domain.misfire import MOST_AT_ONCE, Misfire, Overlap
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.schedule import Schedule
 from wopr.domain.scheduleoptions import WHEN, WhenOptions, parse_schedule_options
@@ -41,7 +41,6 @@ from wopr.domain.triggers import Trigger
 
 CALL = frozenset({"args", "kwargs", "depends_on"})
 TASK = frozenset({*AttemptOptions.__annotations__, *PlaceOptions.__annotations__, "tags"})
-MOST_AT_ONCE = 10_000
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "misfire": lambda value: check_member(value, "misfire", Misfire),
     "overlap": lambda value: check_member(value, "overlap", Overlap),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from wopr.calls.registry import Registry
 from wopr.domain.codec import decode_plain
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import InvalidCallError, PayloadError
 from wopr.domain.snapshot import plain_snapshot, snapshot
 from wopr.domain.task import TaskInfo, TaskRecord
+
+log = logging.getLogger(__name__)
 
 
 def info_of(record: TaskRecord, registry: Registry) -> TaskInfo:
@@ -27,6 +32,28 @@ def info_of(record: TaskRecord, registry: Registry) -> TaskInfo:
         plain = plain_snapshot(record)
         args, kwargs = plain.args, plain.kwargs
     return snapshot(record, args, kwargs, result_of(record, registry))
+
+
+def infos_of(records: Iterable[TaskRecord], registry: Registry) -> list[TaskInfo]:
+    """Return snapshots of records; without those whose payloads can't be read, which are told."""
+    found: list[TaskInfo] = []
+    for record in records:
+        try:
+            found.append(info_of(record, registry))
+        except PayloadError as error:
+            _left_out(record.id, str(error))
+    return found
+
+
+@lru_cache(maxsize=1_000)
+def _left_out(task_id: str, why: str) -> None:
+    """Say it once per process: lists are asked for again and again."""
+    log.error(
+        "Task %s is left out of the list, because it can't be shown: %s Was it written by another "
+        "program? An attempt of it fails with the same reason; wopr doctor lists all such rows.",
+        task_id,
+        why,
+    )
 
 
 def result_of(record: TaskRecord, registry: Registry) -> Any:

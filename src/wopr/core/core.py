@@ -13,7 +13,7 @@ from wopr.access.access import Access
 from wopr.auth.config import Auth
 from wopr.calls.options import Options
 from wopr.calls.registry import Registry
-from wopr.calls.snapshots import info_of, result_of
+from wopr.calls.snapshots import info_of, infos_of, result_of
 from wopr.calls.tasks import new_task
 from wopr.calls.variables import ContextVariables
 from wopr.config.settings import Settings
@@ -259,6 +259,10 @@ class Core:
     def info_of(self, record: TaskRecord) -> TaskInfo:
         """Return a snapshot of a record, its payloads decoded."""
         return info_of(record, self.registry)
+
+    def infos_of(self, records: Iterable[TaskRecord]) -> list[TaskInfo]:
+        """Return snapshots of records, without those that can't be read; these are told."""
+        return infos_of(records, self.registry)
 
     def result_of(self, record: TaskRecord) -> Any:
         """Return the decoded result of a record; ``None`` without one."""

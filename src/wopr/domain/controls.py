@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from wopr.domain.limits import key_of
+from wopr.domain.checks import check_label
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+from wopr.domain.limits import check_expression, key_of
 from wopr.domain.rule import Rule, RuleKind
 
 
@@ -32,8 +35,18 @@ class Pause:
 
     @classmethod
     def from_rule(cls, rule: Rule) -> Pause:
-        """Return what a row says."""
-        return cls(**json.loads(rule.value), since=rule.updated_at)
+        """Return what a row says.
+
+        Raises:
+            ValueError: a value can't be what it has to be.
+            TypeError: it has a field that there is not.
+        """
+        found = cls(**json.loads(rule.value), since=rule.updated_at)
+        if (found.category is None) == (found.task is None):
+            raise InvalidCallError("A pause is of a category or of a task, not of both or neither.")
+        check_label(found.task if found.category is None else found.category, "its name")
+        _check_reason(found.reason)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +71,25 @@ class Revocation:
 
     @classmethod
     def from_rule(cls, rule: Rule) -> Revocation:
-        """Return what a row says."""
-        return cls(**json.loads(rule.value), since=rule.updated_at)
+        """Return what a row says.
+
+        Raises:
+            ValueError: a value can't be what it has to be.
+            TypeError: it has no task, or a field that there is not.
+        """
+        found = cls(**json.loads(rule.value), since=rule.updated_at)
+        check_label(found.task, "its task")
+        _check_reason(found.reason)
+        if not isinstance(found.where, dict):
+            raise InvalidCallError(f"where must be a JSON object, not {shown(found.where)}.")
+        for expression in found.where:
+            check_expression(expression, "where")
+        return found
+
+
+def _check_reason(reason: object) -> None:
+    if reason != "":
+        check_label(reason, "its reason", longest=1_000)
 
 
 def matches(where: Mapping[str, object], arguments: Mapping[str, object]) -> bool:

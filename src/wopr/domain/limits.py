@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -15,6 +15,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 
@@ -75,9 +76,18 @@ class Limit:
 
     @classmethod
     def from_json(cls, text: str) -> Limit:
-        """Return what was stored."""
+        """Return what was stored.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be.
+            TypeError: it has no category, or a field that there is not.
+        """
         values = json.loads(text)
-        return cls(**{**values, "on_full": OnFull(values.get("on_full", OnFull.WAIT))})
+        given = {name: value for name, value in values.items() if value is not None}
+        rate, per = given.pop("rate", None), given.pop("per", None)
+        if rate is not None or per is not None:
+            given["rate"] = (rate, per)
+        return cls(**check_fields(given))
 
     def describe(self) -> str:
         """Return what it says about starting, in words."""
@@ -146,6 +156,44 @@ def check_expression(expression: object, what: str) -> str:
         f"{what} must be an expression over the arguments, like 'customer' or 'order.customer.id', "
         f"not {shown(expression)}."
     )
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "category": lambda value: check_label(value, "category"),
+    "key": lambda value: check_expression(value, "key"),
+    "concurrency": lambda value: check_count(value, "concurrency", least=1),
+    "fair_by": lambda value: check_expression(value, "fair_by"),
+    "aging": lambda value: check_seconds(value, "aging", zero="refuse"),
+    "backlog": lambda value: check_count(value, "backlog", least=1),
+}
+
+
+def check_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a limit, if they can be what was given; ``per`` comes with ``rate``.
+
+    Raises:
+        InvalidCallError: one can't.
+        TypeError: there is no such field.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "on_full":
+            fields[name] = _on_full(value)
+        elif name == "rate":
+            fields["rate"], fields["per"] = (None, None) if value is None else parse_rate(value)
+        elif name in _CHECKS:
+            fields[name] = None if value is None else _CHECKS[name](value)
+        else:
+            raise TypeError(f"A limit has no field {shown(name)}")
+    return fields
+
+
+def _on_full(value: object) -> OnFull:
+    try:
+        return OnFull(value)
+    except ValueError:
+        names = ", ".join(policy.value for policy in OnFull)
+        raise InvalidCallError(f"on_full must be one of {names}, not {shown(value)}.") from None
 
 
 def key_of(expression: str, arguments: Mapping[str, object]) -> str | None:

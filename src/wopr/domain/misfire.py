@@ -15,6 +15,8 @@ from wopr.domain.triggers import Trigger
 
 _TICK = timedelta(microseconds=1)
 _FIRST_WINDOW = timedelta(minutes=1)
+MOST_AT_ONCE = 10_000
+"""So many occurrences one look at the clock fires at most."""
 
 
 class Misfire(Enum):

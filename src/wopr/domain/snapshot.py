@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from wopr.domain.codec import decode_plain, encode_plain
+from wopr.domain.errors import PayloadError
 from wopr.domain.status import TaskPriority
 from wopr.domain.task import TaskInfo, TaskRecord
 
@@ -17,8 +18,14 @@ _DEEPEST = 64
 
 @lru_cache(maxsize=256)
 def decode_options(text: str) -> dict[str, Any]:
-    """Return stored options. The result is shared: don't change it."""
-    options: dict[str, Any] = json.loads(text)
+    """Return stored options. The result is shared: don't change it.
+
+    Raises:
+        ValueError: the text is no JSON object.
+    """
+    options = json.loads(text)
+    if not isinstance(options, dict):
+        raise ValueError(f"{text[:80]!r} is no JSON object")
     return options
 
 
@@ -78,10 +85,18 @@ def snapshot(
 
 
 def plain_snapshot(record: TaskRecord) -> TaskInfo:
-    """Return a snapshot whose payloads are decoded without knowing the function."""
-    args: Any = decode_plain(record.args)
-    kwargs: Any = decode_plain(record.kwargs)
-    return snapshot(record, tuple(args or ()), dict(kwargs or {}), decode_plain(record.result))
+    """Return a snapshot whose payloads are decoded without knowing the function.
+
+    Raises:
+        PayloadError: one can't be read.
+    """
+    args, kwargs = decode_plain(record.args), decode_plain(record.kwargs)
+    if not isinstance(args, list | tuple | None) or not isinstance(kwargs, dict | None):
+        raise PayloadError(
+            f"The stored arguments of task {record.id} ({record.name}) are no JSON array and JSON "
+            "object."
+        )
+    return snapshot(record, tuple(args or ()), kwargs or {}, decode_plain(record.result))
 
 
 def record_of(info: TaskInfo) -> TaskRecord:

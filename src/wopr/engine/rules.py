@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.stored import check_rule, json_of
 from wopr.engine.shared import Shared
+
+log = logging.getLogger(__name__)
 
 
 class Rules:
@@ -17,12 +22,22 @@ class Rules:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._rules: dict[tuple[RuleKind, str], Rule] = {}
+        self._aside: dict[tuple[RuleKind, str], Rule] = {}
+        """Stored ones that can't be read: they count for nothing until they are replaced."""
         self._listeners: dict[RuleKind, list[Callable[[], None]]] = {}
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Take over what the storage has, and tell all listeners."""
-        self._rules = {(rule.kind, rule.name): rule for rule in await self._shared.storage.rules()}
+        self._rules, self._aside = {}, {}
+        for rule in await self._shared.storage.rules():
+            try:
+                check_rule(rule)
+            except InvalidCallError as error:
+                self._aside[rule.kind, rule.name] = rule
+                log.error("%s. It does not count. Set it anew, or remove it.", error)
+            else:
+                self._rules[rule.kind, rule.name] = rule
         for kind in self._listeners:
             self._changed(kind)
 
@@ -46,6 +61,7 @@ class Rules:
         """Add or change rules.
 
         Raises:
+            InvalidCallError: one can't be read; nothing has changed.
             StorageError: nothing has changed.
         """
         await asyncio.shield(asyncio.ensure_future(self._save(list(rules))))
@@ -54,6 +70,7 @@ class Rules:
         """Change those fields of a rule that its value has; null takes one away.
 
         Raises:
+            InvalidCallError: it could not be read then; nothing has changed.
             StorageError: nothing has changed.
         """
         return await asyncio.shield(asyncio.ensure_future(self._merge(rule)))
@@ -61,7 +78,8 @@ class Rules:
     async def _merge(self, rule: Rule) -> Rule:
         async with self._changing:
             known = self.get(rule.kind, rule.name)
-            fields = {**json.loads(known.value if known else "{}"), **json.loads(rule.value)}
+            changes = json_of(rule.value, dict, f"What is changed of {rule.name!r:.80}")
+            fields = {**json.loads(known.value if known else "{}"), **changes}
             value = json.dumps({name: one for name, one in fields.items() if one is not None})
             merged = replace(rule, value=value)
             await self._write([merged])
@@ -73,8 +91,12 @@ class Rules:
             await self._write(rules)
 
     async def _write(self, rules: Sequence[Rule]) -> None:
+        for rule in rules:  # before it is on disk: from there it is read at every opening
+            check_rule(rule)
         await self._shared.storage.save_rules(rules)
-        self._rules |= {(rule.kind, rule.name): rule for rule in rules}
+        for rule in rules:
+            self._rules[rule.kind, rule.name] = rule
+            self._aside.pop((rule.kind, rule.name), None)
         for kind in {rule.kind for rule in rules}:
             self._changed(kind)
 
@@ -88,12 +110,14 @@ class Rules:
 
     async def _delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
         async with self._changing:
-            found = [rule for name in names if (rule := self.get(kind, name)) is not None]
+            stored = self._aside | self._rules
+            found = [rule for name in names if (rule := stored.get((kind, name))) is not None]
             if found:
                 await self._shared.storage.delete_rules([(kind, rule.name) for rule in found])
         if found:
             for rule in found:
                 self._rules.pop((kind, rule.name), None)
+                self._aside.pop((kind, rule.name), None)
             self._changed(kind)
         return found
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
-from wopr.domain.checks import check_count, check_id, check_label, check_seconds
+from wopr.domain.checks import check_count, check_id, check_label
 from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.jsontext import shown
-from wopr.domain.limits import Limit, OnFull, changed, check_expression, parse_rate
+from wopr.domain.limits import Limit, OnFull, changed, check_expression, check_fields
 from wopr.domain.rule import Rule, RuleKind
 from wopr.queue.face import Face
 
@@ -134,7 +133,7 @@ class Controls(Face):
             "backlog": backlog,
             "on_full": on_full,
         }
-        changes = _checked({name: value for name, value in given.items() if value is not KEEP})
+        changes = check_fields({name: value for name, value in given.items() if value is not KEEP})
         backend = await self._core.writer()
         wanted = changed(Limit(category=category, key=key), changes)
         rule = Rule(
@@ -262,35 +261,6 @@ class Controls(Face):
     async def _stored(self, kind: RuleKind) -> list[Rule]:
         backend = await self._core.reader()
         return [] if backend is None else await backend.rules.all(kind)
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "concurrency": lambda value: check_count(value, "concurrency", least=1),
-    "fair_by": lambda value: check_expression(value, "fair_by"),
-    "aging": lambda value: check_seconds(value, "aging", zero="refuse"),
-    "backlog": lambda value: check_count(value, "backlog", least=1),
-}
-
-
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a limit, if they can be what was given."""
-    changes: dict[str, Any] = {}
-    for name, value in given.items():
-        if name == "on_full":
-            changes[name] = _on_full(value)
-        elif name == "rate":
-            changes["rate"], changes["per"] = (None, None) if value is None else parse_rate(value)
-        else:
-            changes[name] = None if value is None else _CHECKS[name](value)
-    return changes
-
-
-def _on_full(value: object) -> OnFull:
-    try:
-        return OnFull(value)
-    except ValueError:
-        names = ", ".join(policy.value for policy in OnFull)
-        raise InvalidCallError(f"on_full must be one of {names}, not {shown(value)}.") from None
 
 
 def _one(category: str | None, task: str | None) -> dict[str, str]:

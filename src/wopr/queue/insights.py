@@ -81,7 +81,7 @@ class Insights(Face):
             offset=check_count(offset, "offset"),
         )
         after = None if cursor is None else check_id(cursor)
-        return [self._core.info_of(record) for record in await self._core.find(query, after)]
+        return self._core.infos_of(await self._core.find(query, after))
 
     async def get_task_stats(self) -> dict[str, Any]:
         """Return exact counts: total, by_status, by_category, running and queued."""

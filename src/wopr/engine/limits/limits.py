@@ -53,11 +53,7 @@ class Limits:
     def _changed(self) -> None:
         limits: dict[str, list[Limit]] = {}
         for rule in self._rules.of(RuleKind.LIMIT):
-            try:
-                limit = Limit.from_json(rule.value)
-            except (ValueError, TypeError, KeyError) as error:
-                log.error("Limit %r can't be read, so it does not count: %s", rule.name, error)
-                continue
+            limit = Limit.from_json(rule.value)
             limits.setdefault(limit.category, []).append(limit)
         before, self._limits = self._limits, limits
         _log_changes(before, limits)

@@ -11,12 +11,17 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.fold import apply
+from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.schedule import COLUMNS as SCHEDULE_COLUMNS
 from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
+from wopr.domain.stored import check_rule, payload_fault, read_schedule, task_fault
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.storage.duckdb.failures import lacks_memory
@@ -101,6 +106,7 @@ class Examination:
             self._check_tasks,
             self._check_numbers,
             self._check_unique_keys,
+            self._check_settings,
         ):
             try:
                 step()
@@ -171,6 +177,20 @@ class Examination:
             text = f"{len(ids)} live tasks share the key {key!r}: {', '.join(shown[:5])}"
             self._found("unique key", text, shown[0], expected=1, actual=len(ids))
 
+    def _check_settings(self) -> None:
+        """Find rules and schedules that count for nothing, because they can't be read."""
+        rules = self._ask("select kind, name, value, updated_at from rules")
+        for kind, name, value, updated_at in rules:
+            try:
+                check_rule(Rule(RuleKind(kind), name, value, updated_at.replace(tzinfo=UTC)))
+            except (ValueError, TypeError) as error:
+                self._found("unreadable", f"rule {kind} {name!r:.80}: {error}")
+        for row in self._ask(f"select {', '.join(SCHEDULE_COLUMNS)} from schedules"):
+            try:
+                read_schedule(row)
+            except InvalidCallError as error:
+                self._found("unreadable", str(error))
+
     # -- the tasks -----------------------------------------------------------
 
     def _check_tasks(self) -> None:
@@ -204,6 +224,7 @@ class Examination:
 
     def _without_history(self, row: Row, rows: Iterator[Row]) -> Row | None:
         self.report.tasks += 1
+        self._check_readable(row)
         self._found("no history", "there is a row, but not one transition", row[0])
         return next(rows, None)
 
@@ -213,13 +234,24 @@ class Examination:
         if len(rows) > 1:
             text = f"`tasks` has {len(rows)} rows with this id"
             self._found("duplicate id", text, task_id, 1, len(rows))
+        for row in rows:
+            self._check_readable(row)
         if record is None:
             return
-        if rows:
+        if rows and task_fault(rows[0]) is None:
             self._compare(record, rows[0])
+        elif rows:
+            return  # said already
         elif record.status not in TERMINAL:
             text = f"its history ends with {record.status.value}, but it has no row"
             self._found("no row", text, task_id, record.status.value)
+
+    def _check_readable(self, row: Row) -> None:
+        """Find what makes a row be left out when it is listed or run, or its task fail."""
+        values = dict(zip(COLUMNS, row, strict=True))
+        payloads = (values[name] for name in ("args", "kwargs", "result"))
+        if (fault := task_fault(row) or payload_fault(*payloads)) is not None:
+            self._found("unreadable", f"its row can't be read: {fault}", row[0])
 
     def _fold(self, task_id: UUID, log: Iterator[Row]) -> TaskRecord | None:
         """Return the task as its transitions say it is, ``None`` if they can't be followed."""

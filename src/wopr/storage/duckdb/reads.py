@@ -10,13 +10,16 @@ from uuid import UUID
 
 import duckdb
 
-from wopr.domain.status import CLAIMABLE, LIVE, TaskStatus
+from wopr.domain.errors import StorageError
+from wopr.domain.status import CLAIMABLE, LIVE, TaskPriority, TaskStatus
+from wopr.domain.stored import task_fault
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, TaskFilter
 from wopr.storage.duckdb import wide
+from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.failures import lacks_memory
-from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, transition_from_row
+from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, UNREADABLE, transition_from_row
 
 Connection = duckdb.DuckDBPyConnection
 Row = tuple[Any, ...]
@@ -24,7 +27,10 @@ Row = tuple[Any, ...]
 _AMONG = "id in (select unnest(?::uuid[])) and id between ?::uuid and ?::uuid"
 _LOG = f"select {TRANSITION_COLUMNS}"
 _WAITING = ", ".join(f"'{status.value}'" for status in sorted(CLAIMABLE))
+LAST_MOMENT = "timestamp '9999-12-31 23:59:59'"
+"""Of those that a datetime can be."""
 _FREE = "waiting is not true"  # of other tasks
+_PRIORITIES = ", ".join(str(int(priority)) for priority in TaskPriority)
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 
 
@@ -36,13 +42,23 @@ def is_id(text: str) -> bool:
         return False
 
 
-def _seqs(cursor: Connection, rest: str, params: Sequence[object]) -> list[int]:
+def _tasks(chunks: wide.Chunks) -> str:
+    """Return what to select tasks from: all of them, but those that can't be read."""
+    if not chunks.aside:
+        return "tasks"
+    return f"(from tasks where seq not in ({', '.join(map(str, chunks.aside))})) as tasks"
+
+
+def _seqs(
+    cursor: Connection, rest: str, params: Sequence[object], chunks: wide.Chunks
+) -> list[int]:
     """Return the numbers of the tasks that a query wants, in its order.
 
     Two steps, because a top-n of whole rows reads every column of every match: 470 ms
     instead of 40 ms for a page out of a million, and all memory if the rows are large.
     """
-    return [seq for (seq,) in cursor.execute(f"select seq from tasks {rest}", params).fetchall()]
+    asked = cursor.execute(f"select seq from {_tasks(chunks)} {rest}", params)
+    return [seq for (seq,) in asked.fetchall()]
 
 
 def _page(
@@ -51,7 +67,7 @@ def _page(
     """Return the tasks that a query wants, up to the one that makes ``most_bytes``."""
 
     def read(chunks: wide.Chunks) -> list[TaskRecord]:
-        return wide.tasks(cursor, _seqs(cursor, rest, params), chunks, most_bytes)
+        return wide.tasks(cursor, _seqs(cursor, rest, params, chunks), chunks, most_bytes)
 
     return wide.in_chunks(cursor, read)
 
@@ -67,6 +83,12 @@ def get(cursor: Connection, task_id: str) -> TaskRecord | None:
             raise
         found = _page(cursor, "where id = ?", [task_id])  # looked up in a way that needs less
         return found[0] if found else None
+    if row is not None and (fault := task_fault(row)) is not None:
+        raise StorageError(
+            f"Task {task_id} is in the file, but its row can't be read: {fault}. Was it written by "
+            "another program? It is left out of what is listed and run; wopr doctor lists all such "
+            "rows."
+        )
     return TaskRecord.from_row(row) if row else None
 
 
@@ -87,7 +109,8 @@ def statuses(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskStatu
     rows = cursor.execute(
         f"select id::varchar, status from tasks where {_AMONG}", [ids, min(ids), max(ids)]
     ).fetchall()
-    return {task_id: TaskStatus(status) for task_id, status in rows}
+    known = {status.value: status for status in TaskStatus}
+    return {task_id: known[status] for task_id, status in rows if status in known}
 
 
 def waiting(
@@ -145,9 +168,9 @@ def ready(
     def read(chunks: wide.Chunks) -> list[TaskRecord]:
         # What was enqueued together mostly waits together: look nearby before looking everywhere.
         near = [*params, after_seq + 4 * limit, limit]
-        seqs = _seqs(cursor, f"{where} and seq <= ? order by seq limit ?", near)
+        seqs = _seqs(cursor, f"{where} and seq <= ? order by seq limit ?", near, chunks)
         if len(seqs) < limit:
-            seqs = _seqs(cursor, f"{where} order by seq limit ?", [*params, limit])
+            seqs = _seqs(cursor, f"{where} order by seq limit ?", [*params, limit], chunks)
         return wide.tasks(cursor, seqs, chunks, most_bytes)
 
     return wide.in_chunks(cursor, read)
@@ -183,7 +206,7 @@ def lanes(cursor: Connection, now: datetime) -> list[LaneCount]:
     rows = cursor.execute(
         "select category, priority, count(*) filter (run_at is null or run_at <= ?), "
         f"count(*) filter (run_at > ?) from tasks where status in ({_WAITING}) "
-        f"and {_FREE} group by all order by all",
+        f"and {_FREE} and priority in ({_PRIORITIES}) group by all order by all",
         [now, now],
     ).fetchall()
     return [LaneCount(*row) for row in rows]
@@ -230,14 +253,15 @@ def starts(
     cursor: Connection, category: str, since: datetime, skip: int, most_bytes: int | None
 ) -> list[tuple[datetime, TaskRecord]]:
     """Return when tasks of a category were claimed since a moment, in order."""
-    started = "to_status = 'started' and occurred_at >= ?"
+    started = f"to_status = 'started' and occurred_at >= ? and occurred_at <= {LAST_MOMENT}"
 
     def read(chunks: wide.Chunks) -> list[tuple[datetime, TaskRecord]]:
         [ids] = cursor.execute(
             f"select min(task_id), max(task_id) from transitions where {started}", [since]
         ).fetchall()
         found = cursor.execute(
-            "select occurred_at, tasks.seq from transitions join tasks on id = task_id "
+            "select occurred_at, tasks.seq from transitions "
+            f"join {_tasks(chunks)} on id = task_id "
             f"where {started} and category = ? and id between ? and ? "
             "order by occurred_at, transitions.seq offset ?",
             [since, category, *ids, skip],
@@ -272,7 +296,13 @@ def history(cursor: Connection, task_id: str) -> list[Transition]:
         if not lacks_memory(error):
             raise
         rows = wide.in_chunks(cursor, lambda chunks: _long_history(cursor, task_id, chunks))
-    return [transition_from_row(row) for row in rows]
+    found: list[Transition] = []
+    for row in rows:
+        try:
+            found.append(transition_from_row(row))
+        except UNREADABLE as error:
+            set_aside(f"transition {row[0]} of task {task_id}", str(error))
+    return found
 
 
 def _long_history(cursor: Connection, task_id: str, chunks: wide.Chunks) -> list[Row]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 import duckdb
 
 from wopr.domain.fold import apply
 from wopr.domain.status import Move, TaskStatus
+from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data
+from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.portions import portions
 
 log = logging.getLogger(__name__)
@@ -19,11 +22,15 @@ TRANSITION_COLUMNS = (
     "seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, error, data"
 )
 _BATCH = 2_000
+UNREADABLE = (ValueError, TypeError, AttributeError)
+"""What :func:`transition_from_row` raises for a row that can't be read."""
 
 
 def transition_from_row(row: tuple[Any, ...]) -> Transition:
-    """Return the transition of a row of :data:`TRANSITION_COLUMNS`."""
+    """Return the transition of a row of :data:`TRANSITION_COLUMNS`; see :data:`UNREADABLE`."""
     seq, task_id, attempt, before, after, occurred_at, worker, reason, error, data = row
+    if not isinstance(occurred_at, datetime):
+        raise ValueError(f"occurred_at is {occurred_at!r:.80}, which no datetime can be")
     transition = Transition(
         str(task_id),
         Move.ADD,  # the move is not stored: reason and statuses say it
@@ -105,12 +112,19 @@ def _read(
         [low, high],
     ).fetchall()
     for row in rows:
-        known.setdefault(str(row[0]), TaskRecord.from_row(row))
+        if (fault := task_fault(row)) is not None:
+            set_aside(f"task {row[0]}", fault)
+        else:
+            known.setdefault(str(row[0]), TaskRecord.from_row(row))
     return found
 
 
 def _apply_row(row: tuple[Any, ...], known: dict[str, TaskRecord | None], fresh: set[str]) -> bool:
-    transition = transition_from_row(row)
+    try:
+        transition = transition_from_row(row)
+    except UNREADABLE as error:
+        set_aside(f"transition {row[0]} of task {row[1]}", str(error))
+        return False
     record = known.get(transition.task_id)
     if record is None:
         if transition.from_status is None:

@@ -10,6 +10,7 @@ import duckdb
 
 from wopr.domain.rule import Rule, RuleKind
 from wopr.storage.duckdb import operations
+from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.base import Base
 
 Connection = duckdb.DuckDBPyConnection
@@ -18,11 +19,14 @@ _LOAD = "select kind, name, value, updated_at from rules order by kind, name"
 
 
 def load(cursor: Connection) -> list[Rule]:
-    """Return all rules, by kind and name."""
-    return [
-        Rule(RuleKind(kind), name, value, updated_at.replace(tzinfo=UTC))
-        for kind, name, value, updated_at in cursor.execute(_LOAD).fetchall()
-    ]
+    """Return all rules, by kind and name; without those that can't be read, which are told."""
+    found: list[Rule] = []
+    for kind, name, value, updated_at in cursor.execute(_LOAD).fetchall():
+        try:
+            found.append(Rule(RuleKind(kind), name, value, updated_at.replace(tzinfo=UTC)))
+        except (ValueError, TypeError) as error:
+            set_aside(f"rule {kind} {name!r:.80}", str(error))
+    return found
 
 
 class RuleCalls(Base):

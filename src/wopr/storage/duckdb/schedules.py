@@ -6,21 +6,26 @@ from collections.abc import Sequence
 
 import duckdb
 
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.schedule import COLUMNS, Schedule
 from wopr.domain.snapshot import aware
 from wopr.domain.status import LIVE
+from wopr.domain.stored import read_schedule
 from wopr.ports.storage import ScheduleProgress
 from wopr.storage.duckdb import operations
+from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.base import Base
+from wopr.storage.duckdb.reads import LAST_MOMENT
 
 Connection = duckdb.DuckDBPyConnection
 
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
+_PRESENT = f"tasks.created_at >= schedules.updated_at and scheduled_for <= {LAST_MOMENT}"
 _PROGRESS = f"""
 select
     schedule,
-    max(scheduled_for) filter (tasks.created_at >= schedules.updated_at),
-    arg_max(id, scheduled_for) filter (tasks.created_at >= schedules.updated_at)::varchar,
+    max(scheduled_for) filter ({_PRESENT}),
+    arg_max(id, scheduled_for) filter ({_PRESENT})::varchar,
     list(id::varchar order by seq) filter (status in ({_ALIVE})),
     arg_max(id, completed_at) filter (status = 'success')::varchar
 from tasks
@@ -31,9 +36,15 @@ group by schedule
 
 
 def load(cursor: Connection) -> list[Schedule]:
-    """Return all schedules, by name."""
+    """Return all schedules, by name; without those that can't be read, which are told."""
     rows = cursor.execute(f"select {', '.join(COLUMNS)} from schedules order by name").fetchall()
-    return [Schedule.from_row(row) for row in rows]
+    found: list[Schedule] = []
+    for row in rows:
+        try:
+            found.append(read_schedule(row))
+        except InvalidCallError as error:
+            set_aside(f"schedule {row[0]!r:.80}", str(error))
+    return found
 
 
 def progress(cursor: Connection) -> dict[str, ScheduleProgress]:

@@ -16,8 +16,10 @@ from uuid import UUID
 
 import duckdb
 
+from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.ports.storage import weight
+from wopr.storage.duckdb.aside import UnreadableRowsError, set_aside
 from wopr.storage.duckdb.failures import lacks_memory
 
 Connection = duckdb.DuckDBPyConnection
@@ -30,15 +32,17 @@ FIRST = 32
 GROWTH = 8
 MOST = 20_000
 _LARGE = {"args", "kwargs", "result", "error", "data"}
+_SEQ = COLUMNS.index("seq")
 TASKS = f"select id::varchar, {', '.join(COLUMNS[1:])}"
 
 
 class Chunks:
-    """How many rows to ask for next."""
+    """How many rows to ask for next, and which ones not: they can't be read."""
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, aside: Sequence[int] = ()) -> None:
         self._most = MOST if most is None else most
         self.count = min(FIRST, self._most)
+        self.aside = aside
 
     def read(self, rows: int, size: int) -> None:
         """Note that so many rows had so many bytes together."""
@@ -68,18 +72,21 @@ def one_moment(cursor: Connection) -> Iterator[None]:
 def in_chunks(cursor: Connection, read: Callable[[Chunks], T]) -> T:
     """Return what ``read`` returns, which sees one moment; again with fewer rows if need be.
 
-    It is begun anew because DuckDB ends a transaction that ran out of memory.
+    It is begun anew because DuckDB ends a transaction that ran out of memory; and without
+    the rows that can't be read, because a page with a gap would look like the last one.
     """
     chunks = Chunks()
     while True:
         try:
             with one_moment(cursor):
                 return read(chunks)
+        except UnreadableRowsError as found:
+            chunks = Chunks(aside=[*chunks.aside, *found.seqs])
         except duckdb.Error as error:
             if chunks.count == 1 or not lacks_memory(error):
                 raise
             chunks.failed()
-            chunks = Chunks(most=chunks.count)
+            chunks = Chunks(most=chunks.count, aside=chunks.aside)
 
 
 def parts(seqs: Sequence[int], chunks: Chunks) -> Iterator[Sequence[int]]:
@@ -97,13 +104,14 @@ def tasks(
     """Return the tasks with these numbers, in their order.
 
     With ``most_bytes``, up to the one that brings them to so many bytes together.
+
+    Raises:
+        UnreadableRowsError: some of them can't be read, which was told.
     """
     found: list[TaskRecord] = []
     size = 0
     for part in parts(seqs, chunks):
-        known = {
-            one.seq: one for one in map(TaskRecord.from_row, rows(cursor, TASKS, "tasks", part))
-        }
+        known = {one.seq: one for one in readable(rows(cursor, TASKS, "tasks", part))}
         before = size
         for seq in part:
             if (record := known.get(seq)) is not None:
@@ -113,6 +121,22 @@ def tasks(
                     return found
         chunks.read(len(part), size - before)
     return found
+
+
+def readable(found: Sequence[Row]) -> list[TaskRecord]:
+    """Return the tasks of rows.
+
+    Raises:
+        UnreadableRowsError: some of them can't be read, which was told.
+    """
+    bad: list[int] = []
+    for row in found:
+        if (fault := task_fault(row)) is not None:
+            set_aside(f"task {row[0]}", fault)
+            bad.append(row[_SEQ])
+    if bad:
+        raise UnreadableRowsError(bad)
+    return [TaskRecord.from_row(row) for row in found]
 
 
 def rows(

@@ -15,6 +15,17 @@ from wopr.storage.duckdb.operations import unwritable
 from wopr.storage.duckdb.write import Row, Write, nobody
 
 
+def _unstorable(record: TaskRecord, error: Exception) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    failure = StorageError(
+        f"A change of task {record.id} can't be stored: {type(error).__name__}: {error}. Nothing "
+        "was written. A value of it is of a type that its column is not."
+    )
+    failure.__cause__ = error
+    return failure
+
+
 class WriteCalls(Base):
     """Each hands its rows over to the writer and returns; the port's log of transitions."""
 
@@ -28,9 +39,9 @@ class WriteCalls(Base):
             self._check()
             try:
                 self._apply(write, entries)
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for it
                 self._undo(write)
-                self._deliver([(write, error)])
+                self._deliver([(write, _unstorable(entries[0][0], error))])
             else:
                 alone = self._hand_over(write, now=now)
         if alone:
