@@ -61,7 +61,7 @@ class Access:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._ownership = Ownership(database, self._stop, self._working)
+        self._ownership = Ownership(database, settings, self._stop, self._working)
         self._workers = 0
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
@@ -287,6 +287,7 @@ class Access:
             self._backend = None
             await self._ownership.leave()
         await self._ownership.given()
+        self._ownership.forget_receiver()
         engine = self._engine
         if engine is None:
             await self._registry.resources.close()  # tasks that were run directly opened them

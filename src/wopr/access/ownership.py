@@ -11,17 +11,23 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from wopr.config.settings import Settings
 from wopr.domain.errors import OwnerGoneError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.ports.backend import Backend
 from wopr.remote.client import RemoteBackend
+from wopr.remote.connection import Connection
 from wopr.remote.server import Server
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 HANDOVER_SECONDS = 5.0
-"""So long the file is left to a process that has asked for it."""
+"""So long a process tries to take a file that it was given."""
+RECEIVE_SECONDS = 2.0
+"""So long the file is left lying for it. Who has it locked by then may open it in peace."""
+NOT_AGAIN_SECONDS = 600.0
+"""So long nothing more is given to a process that did not take what it was given."""
 
 
 class Ownership:
@@ -29,6 +35,7 @@ class Ownership:
 
     Args:
         database: the file.
+        settings: how large a task of another process may be.
         stop: closes an engine at once; who still waits gets the error.
         working: whether an engine has workers, or fires schedules.
     """
@@ -36,18 +43,24 @@ class Ownership:
     def __init__(
         self,
         database: Path,
+        settings: Settings,
         stop: Callable[[Engine, float, Exception], Awaitable[None]],
         working: Callable[[Engine], bool],
     ) -> None:
         self.database = database
         self.remote: RemoteBackend | None = None
         """The connection to the owner."""
+        self._settings = settings
         self._stop = stop
         self._working = working
         self._engine: Engine | None = None
         self._server: Server | None = None
         self._giving: asyncio.Task[None] | None = None
         self._given_until = 0.0
+        self._receiver: Connection | None = None
+        """The process that the file was given to, until it is known what it did with it."""
+        self._left_lying: dict[int, float] = {}
+        """Processes that did not take what they were given, and until when they get no more."""
 
     # -- another process has it ----------------------------------------------
 
@@ -59,14 +72,28 @@ class Ownership:
                 may be about to take the file that was given to it.
         """
         loop = asyncio.get_running_loop()
+        receiver = self._receiver if until is None else None
         until = self._given_until if until is None else until
         while loop.time() < until:
+            last = receiver is not None and receiver.gone  # it listens before it goes
             remote = RemoteBackend(self.database)
             if await remote.connect():
                 self.remote = remote
+                self._let_go_of_receiver()
                 return remote
+            if last:
+                break
             await asyncio.sleep(LOOK_SECONDS)
+        if receiver is not None and receiver is self._receiver:
+            self._left_lying[receiver.pid] = loop.time() + NOT_AGAIN_SECONDS
+            self._let_go_of_receiver()
         return None
+
+    def _let_go_of_receiver(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._given_until = 0.0
+        if receiver is not None:
+            receiver.drop()
 
     async def leave(self) -> None:
         """Let go of the connection to the owner. Idempotent."""
@@ -75,19 +102,26 @@ class Ownership:
             await remote.close()
 
     async def take_over(self, open_again: Callable[[], Awaitable[Any]]) -> None:
-        """Ask an owner that works on nothing for the file; open the queue until it is here."""
+        """Ask an owner that works on nothing for the file; open the queue until it is here.
+
+        The connection is kept meanwhile: by it the owner knows that the file is wanted.
+        """
         remote = self.remote
         if self._engine is not None or remote is None or remote.owner_pid == os.getpid():
             return
         if not await remote.hand_over():
             return
+        self.remote = None
         loop = asyncio.get_running_loop()
         until = loop.time() + HANDOVER_SECONDS
-        while self._engine is None and loop.time() < until:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.leave()
-            with contextlib.suppress(StorageOwnedError):
-                await open_again()
+        try:
+            while self._engine is None and loop.time() < until:
+                await asyncio.sleep(LOOK_SECONDS)
+                await self.leave()
+                with contextlib.suppress(StorageOwnedError):
+                    await open_again()
+        finally:
+            await remote.close()
 
     # -- this process has it --------------------------------------------------
 
@@ -96,7 +130,9 @@ class Ownership:
         self._engine = engine
         if not shared or not hasattr(socket, "AF_UNIX"):
             return
-        self._server = Server(backend, self.database, self._hand_over)
+        self._server = Server(
+            backend, self.database, self._hand_over, self._settings.max_args_bytes
+        )
         try:
             await self._server.start()
         except OSError as error:
@@ -117,7 +153,7 @@ class Ownership:
         """Drop the clients: the file is about to be closed. Idempotent."""
         server, self._server = self._server, None
         if server is not None:
-            await server.close()
+            await server.close(self._receiver)
 
     def give_up(self) -> None:
         """Be the owner no more: the file is closed."""
@@ -128,25 +164,38 @@ class Ownership:
         if self._giving is not None:
             await asyncio.wait([self._giving])
 
-    def _hand_over(self) -> bool:
-        """Give the file up soon, if nothing is worked on here; whether that is so."""
+    def forget_receiver(self) -> None:
+        """Wait for nobody to take the file any more: this queue is shut down. Idempotent."""
+        self._let_go_of_receiver()
+
+    def _hand_over(self, receiver: Connection) -> bool:
+        """Give the file up soon to the process that asks for it; whether that will be.
+
+        Not while anything is worked on here, not to this process itself, and not to one that
+        let the file lie the last time.
+        """
         engine = self._engine
         if engine is None or engine.stopping or self._working(engine):
             return False
         loop = asyncio.get_running_loop()
-        loop.call_later(LOOK_SECONDS, self._give, engine)  # the answer goes out before
+        if receiver.pid == os.getpid() or loop.time() < self._left_lying.get(receiver.pid, 0.0):
+            return False
+        loop.call_later(LOOK_SECONDS, self._give, engine, receiver)  # the answer goes out before
         return True
 
-    def _give(self, engine: Engine) -> None:
-        if engine is self._engine and not engine.stopping and not self._working(engine):
-            log.info("Another process starts workers: it gets %s.", self.database)
+    def _give(self, engine: Engine, receiver: Connection) -> None:
+        if receiver.gone:
+            self._left_lying[receiver.pid] = engine.shared.loop.time() + NOT_AGAIN_SECONDS
+        elif engine is self._engine and not engine.stopping and not self._working(engine):
+            log.info("Process %d starts workers: it gets %s.", receiver.pid, self.database)
             engine.stopping = True
-            self._given_until = engine.shared.loop.time() + HANDOVER_SECONDS
+            self._receiver = receiver
             gone = OwnerGoneError(f"Another process has taken {self.database} over.")
             self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
             self._giving.add_done_callback(self._ended)
 
     def _ended(self, giving: asyncio.Task[None]) -> None:
         self._giving = None
+        self._given_until = giving.get_loop().time() + RECEIVE_SECONDS
         if not giving.cancelled() and (error := giving.exception()) is not None:
             log.error("%s could not be given up in order: %s", self.database, error)

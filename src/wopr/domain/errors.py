@@ -34,6 +34,7 @@ WoprError
 └── StorageError              (RuntimeError)
     ├── StorageOwnedError     another process has the file
     ├── OwnerGoneError        the process that had the file is gone
+    ├── OwnerBusyError        it has as many connections as it may have
     ├── StorageFileError      the file can't be used as it is
     ├── SchemaError           the file's schema is not the one of this version
     └── StorageForkedError    used after os.fork()
@@ -198,6 +199,10 @@ class StorageOwnedError(StorageError):
 
 class OwnerGoneError(StorageError):
     """The process that had the file went away, or gave the file up, while it was asked."""
+
+
+class OwnerBusyError(StorageError):
+    """The process that owns the file has as many connections as it may have."""
 
 
 class StorageFileError(StorageError):

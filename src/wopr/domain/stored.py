@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from wopr.domain.checks import check_count, check_label, check_moment, check_seconds
+from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.limits import Limit
+from wopr.domain.localtime import as_utc
 from wopr.domain.misfire import MOST_AT_ONCE
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import COLUMNS as SCHEDULE_COLUMNS
@@ -137,7 +138,7 @@ def check_rule(rule: Rule) -> None:
     what = f"The {rule.kind.value} {shown(rule.name)}"
     try:
         json_of(rule.value, dict, "its value")
-        check_moment(rule.updated_at)
+        as_utc(rule.updated_at, "updated_at")
         named = _NAMES[rule.kind](rule)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         reason = safe_text(error).removesuffix(".")

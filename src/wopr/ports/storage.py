@@ -57,6 +57,8 @@ class TaskFilter:
     limit: int = 100
     offset: int = 0
     before_seq: int | None = None
+    most_bytes: int | None = None
+    """The list may end with the one that brings it to so many bytes, by :func:`weight`."""
 
 
 @dataclass(frozen=True, slots=True)

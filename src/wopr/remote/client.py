@@ -6,24 +6,27 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wopr.domain.errors import OwnerGoneError, StorageError
+from wopr.domain.errors import OwnerBusyError, OwnerGoneError, StorageError
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.storage import QueryRows, TaskFilter
+from wopr.ports.storage import PAGE_BYTES, QueryRows, TaskFilter, weight
 from wopr.remote import protocol
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
 
 CONNECT_SECONDS = 5.0
 BULK = 5_000
+BULK_BYTES = 8 * 1024 * 1024
+"""A message ends with the task that brings it to so many tasks, or bytes of payload."""
 
 
 class RemoteBackend:
@@ -51,6 +54,9 @@ class RemoteBackend:
                 self._receiving = asyncio.create_task(self._receive(reader))
                 self.open = True
                 version, self.owner_pid = await self._call("hello")
+        except OwnerBusyError:
+            await self.close()
+            raise
         except (OSError, TimeoutError, StorageError):
             await self.close()
             return False
@@ -110,6 +116,9 @@ class RemoteBackend:
             self._writer.write(message)
             await self._writer.drain()
             reply = await future
+        except asyncio.CancelledError:
+            self._give_up(number)
+            raise
         except ConnectionError as error:
             self.open = False
             raise self._gone() from error
@@ -118,6 +127,11 @@ class RemoteBackend:
         if "error" in reply:
             protocol.raise_error(reply["error"])
         return reply["ok"]
+
+    def _give_up(self, number: int) -> None:
+        """Tell the owner that nobody waits for an answer any more."""
+        if self._writer is not None and self.open:
+            self._writer.write(protocol.encode({"cancel": number}))
 
     async def hand_over(self) -> bool:
         """Ask the owner for the file; whether it gives it up, because it works on nothing."""
@@ -131,13 +145,13 @@ class RemoteBackend:
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
-        tasks = list(tasks)
-        if len(tasks) > BULK:  # more than one call: refuse all of them, or none
-            await self.check_room(Counter(new.category for new in tasks))
-        plain = [protocol.new_task_to_plain(new) for new in tasks]
+        portions = list(_portions(tasks))
+        if len(portions) > 1:  # more than one call: refuse all of them, or none
+            await self.check_room(Counter(new.category for part in portions for new in part))
         ids: list[str] = []
-        for first in range(0, len(plain), BULK):
-            ids += await self._call("add_many", plain[first : first + BULK])
+        for part in portions:
+            plain = [protocol.new_task_to_plain(new) for new in part]
+            ids += await self._call("add_many", plain)
         return ids
 
     async def check_room(self, counts: Mapping[str, int]) -> None:
@@ -156,8 +170,15 @@ class RemoteBackend:
 
     async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
         """Return matching tasks, newest first."""
-        rows = await self._call("find", protocol.filter_to_plain(query), cursor)
-        return [TaskRecord.from_row(row) for row in rows]
+        found: list[TaskRecord] = []
+        while True:
+            left = replace(query, limit=query.limit - len(found))
+            rows = await self._call("find", protocol.filter_to_plain(left), cursor)
+            page = [TaskRecord.from_row(row) for row in rows]
+            found += page
+            if len(found) >= query.limit or sum(map(weight, page)) < PAGE_BYTES:
+                return found
+            query, cursor = replace(query, offset=0, before_seq=page[-1].seq), None
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         """Return a task once it has ended."""
@@ -207,3 +228,17 @@ class RemoteBackend:
         """Run one read-only query."""
         columns, rows, truncated = await self._call("sql", query, list(params))
         return QueryResult(QueryRows(tuple(columns), [tuple(row) for row in rows], truncated))
+
+
+def _portions(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:
+    """Cut tasks into as many as one message takes."""
+    part: list[NewTask] = []
+    size = 0
+    for new in tasks:
+        part.append(new)
+        size += len(new.args) + len(new.kwargs) + len(new.options or "")
+        if len(part) >= BULK or size >= BULK_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

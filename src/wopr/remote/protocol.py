@@ -1,13 +1,15 @@
 """What owner and clients say to each other: one JSON object per line.
 
 A request is ``{"id": n, "verb": name, "params": [...]}``; the answer carries the
-same id and ``ok`` or ``error``. Values travel in the tagged plain form of
-:mod:`wopr.domain.codec`, so that times and ids arrive as what they were.
+same id and ``ok`` or ``error``; ``{"cancel": n}`` says that nobody waits for it any more.
+Values travel in the tagged plain form of :mod:`wopr.domain.codec`, so that times and ids
+arrive as what they were.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import tempfile
@@ -20,14 +22,22 @@ from uuid import UUID
 
 from wopr.domain import errors
 from wopr.domain.codec import decode_plain, encode_plain
-from wopr.domain.errors import StorageError, WoprError
+from wopr.domain.errors import PayloadTooLargeError, StorageError, WoprError
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.ports.storage import TaskFilter
 
-PROTOCOL = 3
-LONGEST_LINE = 256 * 1024 * 1024
+PROTOCOL = 4
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes. Who sends or reads it has it in memory several times over."""
+REQUEST = (
+    "this call would be one of more, so nothing was sent. Tasks of a flow are one commit and so "
+    "one message: enqueue the first part, then let the rest depend on its ids; or keep big data "
+    "in a file or table and pass its name"
+)
+ANSWER = "the answer would be one of more: ask for fewer rows or columns, or for a smaller limit"
+"""What to do about a message that is too long."""
 _LONGEST_SOCKET_PATH = 100  # the kernel's own limit is 104 to 108
 _DEEPEST = 200
 
@@ -41,13 +51,34 @@ def socket_path(database: Path) -> str:
     return os.path.join(tempfile.gettempdir(), f"wopr-{os.getuid()}-{name}.sock")
 
 
-def encode(message: dict[str, Any]) -> bytes:
-    """Return a message as one line."""
-    return encode_plain(_plain(message), "message", LONGEST_LINE, _DEEPEST).encode() + b"\n"
+def encode(message: dict[str, Any], what_then: str = REQUEST) -> bytes:
+    """Return a message as one line.
+
+    Raises:
+        PayloadTooLargeError: it is too long; the error says ``what_then``.
+        PayloadError: a value can't travel.
+    """
+    try:
+        text = encode_plain(_plain(message), "message", LONGEST_LINE, _DEEPEST)
+    except PayloadTooLargeError:
+        raise PayloadTooLargeError(
+            f"Processes that share a queue send messages of at most {LONGEST_LINE:,} bytes, and "
+            f"{what_then}. In the process that owns the file there is no such limit."
+        ) from None
+    return text.encode() + b"\n"
+
+
+def refusal(number: int | None, failure: BaseException) -> bytes:
+    """Return the answer that a request failed."""
+    return json.dumps({"id": number, "error": error_of(failure)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Return the message of one line."""
+    """Return the message of one line.
+
+    Raises:
+        PayloadError, StorageError or ValueError: it is none.
+    """
     message = decode_plain(line.decode())
     if not isinstance(message, dict):
         raise StorageError(f"Not a message of wopr: {line[:80]!r}")
@@ -106,7 +137,9 @@ def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
 
 def filter_to_plain(query: TaskFilter) -> dict[str, Any]:
     """Return a filter as it travels."""
-    return asdict(query)
+    plain = asdict(query)
+    del plain["most_bytes"]  # the owner's own
+    return plain
 
 
 def filter_from_plain(plain: dict[str, Any]) -> TaskFilter:

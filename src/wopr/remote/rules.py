@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from wopr.domain.checks import check_label
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.localtime import as_utc
 from wopr.domain.rule import Rule, RuleKind
+
+LONGEST_NAME = 64 * 1024
+LONGEST_VALUE = 1024 * 1024
 
 
 def rule_to_plain(rule: Rule) -> list[Any]:
@@ -14,9 +20,18 @@ def rule_to_plain(rule: Rule) -> list[Any]:
 
 
 def rule_from_plain(plain: Any) -> Rule:
-    """Return a rule that was sent."""
-    kind, name, value, updated_at = plain
-    return Rule(RuleKind(kind), name, value, updated_at)
+    """Return a rule that was sent; what it says is not looked at.
+
+    Raises:
+        InvalidCallError: it is none.
+    """
+    try:
+        kind, name, value, updated_at = plain
+        check_label(name, "its name", longest=LONGEST_NAME)
+        check_label(value, "its value", longest=LONGEST_VALUE)
+        return Rule(RuleKind(kind), name, value, as_utc(updated_at, "updated_at"))
+    except (ValueError, TypeError) as error:
+        raise InvalidCallError(f"{plain!r:.80} is no rule: {error}") from error
 
 
 class RemoteRules:

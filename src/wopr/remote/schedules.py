@@ -8,6 +8,7 @@ from typing import Any, cast
 from wopr.domain.schedule import Schedule
 from wopr.domain.standing import Standing, View
 from wopr.ports.backend import Backend
+from wopr.remote.messages import Label, Reason, ScheduleRow
 
 
 def view_to_plain(view: View) -> list[Any]:
@@ -74,32 +75,31 @@ class ScheduleVerbs:
 
     _backend: Backend
 
-    async def schedule_sync(self, declared: list[list[Any]], complete: object) -> None:
-        rows = [Schedule.from_row(row) for row in declared]
-        await self._backend.schedules.sync(rows, complete=bool(complete))
+    async def schedule_sync(self, declared: list[ScheduleRow], complete: bool) -> None:  # noqa: FBT001
+        await self._backend.schedules.sync(declared, complete=complete)
 
-    async def schedule_add(self, row: list[Any]) -> list[Any]:
-        return view_to_plain(await self._backend.schedules.add(Schedule.from_row(row)))
+    async def schedule_add(self, new: ScheduleRow) -> list[Any]:
+        return view_to_plain(await self._backend.schedules.add(new))
 
-    async def schedule_replace(self, row: list[Any]) -> list[Any]:
-        return view_to_plain(await self._backend.schedules.replace(Schedule.from_row(row)))
+    async def schedule_replace(self, new: ScheduleRow) -> list[Any]:
+        return view_to_plain(await self._backend.schedules.replace(new))
 
-    async def schedule_pause(self, name: str, reason: str) -> list[Any]:
+    async def schedule_pause(self, name: Label, reason: Reason) -> list[Any]:
         return view_to_plain(await self._backend.schedules.pause(name, reason))
 
-    async def schedule_resume(self, name: str) -> list[Any]:
+    async def schedule_resume(self, name: Label) -> list[Any]:
         return view_to_plain(await self._backend.schedules.resume(name))
 
-    async def schedule_remove(self, name: str) -> None:
+    async def schedule_remove(self, name: Label) -> None:
         await self._backend.schedules.remove(name)
 
-    async def schedule_run(self, name: str) -> str:
+    async def schedule_run(self, name: Label) -> str:
         return await self._backend.schedules.run_now(name)
 
     async def schedule_all(self) -> list[Any]:
         return [view_to_plain(view) for view in await self._backend.schedules.all()]
 
-    async def schedule_get(self, name: str) -> list[Any]:
+    async def schedule_get(self, name: Label) -> list[Any]:
         return view_to_plain(await self._backend.schedules.get(name))
 
     async def schedule_tick(self) -> list[str]:

@@ -142,7 +142,8 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
         return []
     where = " and ".join(conditions)
     params += [query.limit, query.offset]
-    return _page(cursor, f"where {where} order by seq desc limit ? offset ?", params)
+    asked = f"where {where} order by seq desc limit ? offset ?"
+    return _page(cursor, asked, params, query.most_bytes)
 
 
 def ready(

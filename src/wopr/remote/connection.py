@@ -1,0 +1,186 @@
+"""One client at the owner: reads what it asks, lets it be carried out, writes the answers.
+
+What a client can cost is bounded: how many requests are under way and how many bytes they
+have, and how many large answers are made before it has read those it was sent. Reading
+stops while there is more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
+from wopr.remote import protocol
+from wopr.remote.verbs import LOOKS, Verbs
+
+log = logging.getLogger(__name__)
+
+MOST_REQUESTS = 10_000
+"""So many calls of a client are under way at most; most of them are waits for tasks."""
+MOST_REQUEST_BYTES = 64 * 1024 * 1024
+REFUSE_SECONDS = 1.0
+"""So long a client that is one too many may take for its first request."""
+ANSWERS = 4
+"""So many answers of each kind are made at most while the client does not read them."""
+
+
+class Connection:
+    """One client. Build it in the task that serves it.
+
+    Args:
+        reader: what the client sends.
+        writer: what it is sent.
+        pid: the process at the other end; 0 if the system does not say.
+        verbs: makes what carries out a request of this connection.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        pid: int,
+        verbs: Callable[[Connection], Verbs],
+    ) -> None:
+        self.pid = pid
+        self.gone = False
+        """Whether nobody is at the other end any more."""
+        self._reader = reader
+        self._writer = writer
+        self._make_verbs = verbs
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._by_number: dict[int, asyncio.Task[None]] = {}
+        self._bytes = 0
+        self._less = asyncio.Event()
+        self._turns = {kind: asyncio.Semaphore(ANSWERS) for kind in ("look", "sql", "wait")}
+
+    async def serve(self) -> None:
+        """Carry out what the client asks until it is gone; what it waits for then ends.
+
+        Raises:
+            OSError or ValueError: the connection broke, or it sent what is no line.
+        """
+        try:
+            while line := await self._reader.readline():
+                self._take(line)
+                await self._catch_up()
+                while self._bytes > MOST_REQUEST_BYTES:
+                    self._less.clear()
+                    await self._less.wait()
+        finally:
+            self.gone = True
+            for task in self._under_way:
+                task.cancel()
+            self._writer.close()
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer the first request with an error, and hang up."""
+        try:
+            async with asyncio.timeout(REFUSE_SECONDS):
+                message = protocol.decode(await self._reader.readline())
+                self._write(protocol.refusal(_number(message.get("id")), error))
+                await self._writer.drain()
+        finally:
+            self._writer.close()
+
+    def drop(self) -> None:
+        """Hang up, whatever the other side has not read."""
+        self._writer.transport.abort()
+
+    async def _catch_up(self) -> None:
+        """Return once the client has read most of its answers; till then it is not listened to."""
+        transport = cast("asyncio.Transport", self._writer.transport)
+        if transport.get_write_buffer_size() and not transport.is_closing():
+            transport.pause_reading()
+            try:
+                await self._writer.drain()
+            finally:
+                if not transport.is_closing():
+                    transport.resume_reading()
+
+    def _take(self, line: bytes) -> None:
+        """Begin what a line asks for."""
+        number: int | None = None
+        try:
+            message = protocol.decode(line)
+            if "cancel" in message:
+                self._give_up(message["cancel"])
+                return
+            number = _number(message.get("id"))
+            if len(self._under_way) >= MOST_REQUESTS:
+                raise StorageError(
+                    f"This process has {MOST_REQUESTS:,} calls under way at the owner of the "
+                    "queue, which is the most, so this one was not begun. Wait for some of them "
+                    "first: asyncio.gather over fewer handles, or asyncio.as_completed."
+                )
+            name, params = message.get("verb"), message.get("params")
+        except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
+            self._write(protocol.refusal(number, error))
+            return
+        task = asyncio.create_task(self._answer(number, name, params))
+        self._under_way.add(task)
+        self._by_number[number] = task
+        self._bytes += len(line)
+        task.add_done_callback(lambda done: self._over(done, number, len(line)))
+
+    def _over(self, task: asyncio.Task[None], number: int, size: int) -> None:
+        self._under_way.discard(task)
+        if self._by_number.get(number) is task:
+            del self._by_number[number]
+        self._bytes -= size
+        self._less.set()
+
+    def _give_up(self, number: object) -> None:
+        """End a request that the client does not wait for any more."""
+        task = self._by_number.get(number) if isinstance(number, int) else None
+        if task is not None:
+            task.cancel()
+
+    async def _answer(self, number: int, name: Any, params: Any) -> None:
+        verbs = self._make_verbs(self)
+        try:
+            if name == "wait":
+                await self._answer_wait(number, verbs, params)
+            elif isinstance(name, str) and name in LOOKS:
+                async with self._turns["sql" if name == "sql" else "look"]:
+                    await self._send(number, await verbs.carry_out(name, params))
+            else:
+                await self._send(number, await verbs.carry_out(name, params))
+        except ConnectionError:
+            pass  # nobody is left to be told
+        except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
+            self._write(protocol.refusal(number, error))
+
+    async def _answer_wait(self, number: int, verbs: Verbs, params: Any) -> None:
+        """Answer with the task that has ended, and keep it only if it can be sent soon.
+
+        A client may wait for thousands at once, and each may have a large result.
+        """
+        turn = self._turns["wait"]
+        row = await verbs.carry_out("wait", params)
+        if turn.locked():
+            row = None
+        async with turn:
+            if row is None:
+                row = await verbs.carry_out("get", params[:1])
+                if row is None:
+                    raise TaskNotFoundError(f"Task {params[0]!r} was deleted when it had ended.")
+            await self._send(number, row)
+
+    async def _send(self, number: int, answer: Any) -> None:
+        """Return once the answer is on its way, and not too many others are."""
+        self._write(protocol.encode({"id": number, "ok": answer}, protocol.ANSWER))
+        await self._writer.drain()
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(data)
+
+
+def _number(number: object) -> int:
+    if type(number) is int and 0 <= number < 2**63:
+        return number
+    raise InvalidCallError(f"The id of a message must be a whole number, not {number!r:.80}.")

@@ -1,0 +1,178 @@
+"""What a client may ask for: each verb, carried out by the owner's backend."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, astuple, replace
+from typing import Any, Literal
+
+from pydantic import ValidationError, validate_call
+
+from wopr.domain.checks import check_query
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import too_large
+from wopr.domain.newtask import NewTask
+from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.task import TaskRecord
+from wopr.ports.backend import Backend
+from wopr.ports.storage import PAGE_BYTES
+from wopr.remote import protocol
+from wopr.remote.messages import (
+    STRICT,
+    Count,
+    FilterMessage,
+    Label,
+    Moment,
+    NewTaskMessage,
+    Reason,
+    RuleChange,
+    RuleRow,
+    Seconds,
+    TaskId,
+    misfit,
+)
+from wopr.remote.rules import rule_to_plain
+from wopr.remote.schedules import ScheduleVerbs
+
+Verb = Callable[..., Awaitable[Any]]
+Kind = Literal["limit", "pause", "revocation", "alert"]
+
+
+class Verbs(ScheduleVerbs):
+    """What a client may call: the public methods of this class, its base, and nothing else."""
+
+    def __init__(
+        self, backend: Backend, hand_over: Callable[[], bool], most_args_bytes: int
+    ) -> None:
+        self._backend = backend
+        self._hand_over = hand_over
+        self._most_args_bytes = most_args_bytes
+
+    async def carry_out(self, name: object, params: object) -> Any:
+        """Carry a verb out, if there is one and it may be given these values.
+
+        Raises:
+            InvalidCallError: there is none, or it may not; nothing was done.
+        """
+        if not isinstance(name, str) or name not in VERBS:
+            raise InvalidCallError(f"There is no verb {name!r:.80}; there are {', '.join(VERBS)}.")
+        if not isinstance(params, list):
+            raise InvalidCallError(f"The params of {name!r} must be a list, not {params!r:.80}.")
+        try:
+            return await _checked(name)(self, *params)
+        except ValidationError as error:
+            raise misfit(name, error) from None
+
+    async def hello(self) -> list[int]:
+        return [protocol.PROTOCOL, os.getpid()]
+
+    async def hand_over(self) -> bool:
+        return self._hand_over()
+
+    async def add(self, new: NewTaskMessage) -> str:
+        return await self._backend.add(self._new_task(new))
+
+    async def add_many(self, tasks: list[NewTaskMessage]) -> list[str]:
+        return await self._backend.add_many([self._new_task(new) for new in tasks])
+
+    async def check_room(self, counts: dict[Label, Count]) -> None:
+        await self._backend.check_room(counts)
+
+    async def add_flow(self, tasks: list[NewTaskMessage]) -> list[str]:
+        return await self._backend.add_flow([self._new_task(new) for new in tasks])
+
+    def _new_task(self, new: NewTaskMessage) -> NewTask:
+        size = len(new["args"]) + len(new["kwargs"])
+        if size > self._most_args_bytes:
+            what = f"The arguments of task {new['name']!r}"
+            raise too_large(what, size, self._most_args_bytes, "WOPR_TASKS_MAX_ARGS_BYTES")
+        return protocol.new_task_from_plain(dict(new))
+
+    async def get(self, task_id: TaskId) -> Any:
+        return _row(await self._backend.get(task_id))
+
+    async def find(self, query: FilterMessage, cursor: TaskId | None) -> list[Any]:
+        """Return a page: no more than the answer may have bytes."""
+        wanted = protocol.filter_from_plain(dict(query))
+        found = await self._backend.find(replace(wanted, most_bytes=PAGE_BYTES), cursor)
+        return [_row(record) for record in found]
+
+    async def wait(self, task_id: TaskId, timeout: Seconds | None) -> Any:
+        return _row(await self._backend.wait(task_id, timeout))
+
+    async def cancel(self, task_id: TaskId, reason: Reason | None) -> bool:
+        return await self._backend.cancel(task_id, reason)
+
+    async def revoke(self, rule: RuleRow) -> int:
+        return await self._backend.revoke(_of_kind(rule, RuleKind.REVOCATION))
+
+    async def rules_all(self, kind: Kind) -> list[Any]:
+        return [rule_to_plain(rule) for rule in await self._backend.rules.all(RuleKind(kind))]
+
+    async def rules_save(self, rules: list[RuleRow]) -> None:
+        await self._backend.rules.save(rules)
+
+    async def rules_merge(self, rule: RuleChange) -> list[Any]:
+        return rule_to_plain(await self._backend.rules.merge(rule))
+
+    async def rules_delete(self, kind: Kind, names: list[str]) -> list[Any]:
+        deleted = await self._backend.rules.delete(RuleKind(kind), names)
+        return [rule_to_plain(rule) for rule in deleted]
+
+    async def logs(self, task_id: TaskId, limit: Count) -> list[Any]:
+        return [list(astuple(line)) for line in await self._backend.logs(task_id, limit)]
+
+    async def workers(self) -> list[dict[str, Any]]:
+        return [asdict(worker) for worker in await self._backend.workers()]
+
+    async def retry(self, task_id: TaskId) -> bool:
+        return await self._backend.retry(task_id)
+
+    async def recover(self, category: Label | None) -> int:
+        return await self._backend.recover(category)
+
+    async def cleanup(self, before: Moment, keep_history: bool) -> int:  # noqa: FBT001
+        return await self._backend.cleanup(before, keep_history=keep_history)
+
+    async def stats(self) -> dict[str, Any]:
+        return await self._backend.stats()
+
+    async def explain(self, task_id: TaskId) -> dict[str, Any]:
+        return asdict(await self._backend.explain(task_id))
+
+    async def history(self, task_id: TaskId) -> list[dict[str, Any]]:
+        return [asdict(entry) for entry in await self._backend.history(task_id)]
+
+    async def sql(self, query: str, params: list[Any]) -> list[Any]:
+        answer = await self._backend.sql(check_query(query, params), params)
+        return [answer.columns, answer.rows, answer.truncated]
+
+
+VERBS = tuple(
+    name
+    for name in (*vars(Verbs), *vars(ScheduleVerbs))
+    if not name.startswith("_") and name != "carry_out"
+)
+LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "rules_all"}) | {
+    *("workers", "stats", "schedule_all", "schedule_get")
+}
+"""Those that only look: their answers may be large."""
+
+
+@functools.cache
+def _checked(name: str) -> Verb:
+    """Return a verb that checks what it is given by its annotations."""
+    verb: Verb = validate_call(config=STRICT)(getattr(Verbs, name))
+    return verb
+
+
+def _of_kind(rule: Rule, kind: RuleKind) -> Rule:
+    if rule.kind is not kind:
+        raise InvalidCallError(f"{rule.name!r:.80} is a {rule.kind.value}, not a {kind.value}.")
+    return rule
+
+
+def _row(record: TaskRecord | None) -> tuple[Any, ...] | None:
+    return None if record is None else record.row()

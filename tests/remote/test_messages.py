@@ -1,0 +1,168 @@
+"""What arrives through the socket passes the checks of the call that it stands for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.queues import PATIENCE
+from support.wire import ALL, NEW, moment, wire
+from wopr import Settings, TaskQueue, TaskStatus
+from wopr.queue.queue import inside
+from wopr.storage.duckdb.doctor import check
+
+BY_NOTHING = '{"task": "x", "where": {"[": 1}}'
+EARLY = moment("0001-01-01T00:00:00+14:00")
+NOW = moment("2026-01-01T00:00:00+00:00")
+SOMEBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def queue_of(path: Path) -> TaskQueue:
+    queue = TaskQueue(enabled=True, database=path, settings=Settings(max_args_bytes=10_000))
+
+    @queue.task
+    async def double(number: int) -> int:
+        return number * 2
+
+    return queue
+
+
+def new(**fields: Any) -> tuple[str, list[Any]]:
+    return "add", [{**NEW, **fields}]
+
+
+def rule(kind: str, name: str, value: str, at: Any = NOW) -> tuple[str, list[Any]]:
+    return "rules_save", [[[kind, name, value, at]]]
+
+
+POISON: dict[str, tuple[str, list[Any]]] = {
+    "no name": new(name=None),
+    "a number as name": new(name=1),
+    "NUL in a name": new(name="a\0b"),
+    "a name of 100 kB": new(name="x" * 100_000),
+    "retries that no column holds": new(max_retries=2**40),
+    "less than no retries": new(max_retries=-1),
+    "yes retries": new(max_retries=True),
+    "a priority of nobody": new(priority=9),
+    "a flow that is no id": new(flow_id="x"),
+    "no keywords": new(kwargs=None),
+    "keywords that are a list": new(kwargs="[]"),
+    "arguments that are no JSON": new(args="[1"),
+    "arguments that are not a number": new(args="[NaN]"),
+    "arguments with half a character": new(args='["\\ud800"]'),
+    "arguments over the limit": new(args=json.dumps(["x" * 10_000])),
+    "options that are a list": new(options="[]"),
+    "options with a policy of nobody": new(options='{"retry": {"wait": "x"}}'),
+    "options with tags that are numbers": new(options='{"tags": [1]}'),
+    "options with a timeout that is text": new(options='{"timeout": "x"}'),
+    "options with places that there are not": new(options='{"results": {"args": {"0": "x"}}}'),
+    "due at a text": new(run_at="y"),
+    "due at a date of some zone": new(run_at=moment("2026-01-01T00:00:00+02:00")),
+    "planned for a text": new(schedule="x", scheduled_for="y"),
+    "a conflict of nobody": new(on_conflict="x"),
+    "parents that are half": new(depends_on=[1.5]),
+    "a field too many": new(more=1),
+    "a field too few": ("add", [{name: NEW[name] for name in NEW if name != "kwargs"}]),
+    "no task": ("add", []),
+    "two tasks": ("add", [NEW, NEW]),
+    "one bad of many": ("add_many", [[NEW, {**NEW, "name": None}]]),
+    "one bad of a flow": ("add_flow", [[NEW, {**NEW, "args": "{}"}]]),
+    "a limit of nothing": rule("limit", "x", "{}"),
+    "a limit of a text": rule("limit", "x", '{"category": "x", "concurrency": "y"}'),
+    "a limit under another name": rule("limit", "x", '{"category": "y", "concurrency": 1}'),
+    "a rate without a time": rule("limit", "x", '{"category": "x", "rate": 1}'),
+    "a pause that is no JSON": rule("pause", "c:default", "not json"),
+    "a pause of all": rule("pause", "x", '{"reason": "x"}'),
+    "a revocation without a task": rule("revocation", "x", "{}"),
+    "a revocation by no expression": rule("revocation", 'x {"[": 1}', BY_NOTHING),
+    "an alert that is a list": rule("alert", "x", "[]"),
+    "a rule of nobody": rule("x", "x", "{}"),
+    "a rule of a text's time": rule("alert", "x", '{"name": "x"}', "now"),
+    "a rule before all time": rule("alert", "x", '{"name": "x"}', EARLY),
+    "a change that is no JSON": ("rules_merge", [["limit", "x", "not json", NOW]]),
+    "a change to nothing": ("rules_merge", [["limit", "x", '{"concurrency": 0}', NOW]]),
+    "a schedule of nothing": ("schedule_add", [[]]),
+    "a schedule of numbers": ("schedule_add", [[1] * 29]),
+    "a schedule that is a number": ("schedule_add", [1]),
+    "a filter for half": ("find", [{**ALL, "limit": 1.5}, None]),
+    "a filter beyond the column": ("find", [{**ALL, "before_seq": 2**64}, None]),
+    "a filter for a status of nobody": ("find", [{**ALL, "status": "x"}, None]),
+    "a wait for ever and ever": ("wait", [SOMEBODY, float("inf")]),
+    "a wait of no number": ("wait", [SOMEBODY, float("nan")]),
+    "a number as id": ("get", [1]),
+    "a reason with NUL": ("cancel", [SOMEBODY, "a\0b"]),
+    "a cleanup before a text": ("cleanup", ["x", False]),
+    "a cleanup of perhaps": ("cleanup", [moment("2026-01-01T00:00:00"), 1]),
+    "room for half": ("check_room", [{"default": 0.5}]),
+    "a query of a number": ("sql", [1, []]),
+    "a verb of nobody": ("__class__", []),
+    "a verb that is a list": ([], []),  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("title", POISON)
+async def test_what_no_call_may_say_is_refused_and_leaves_nothing_behind(
+    tmp_path: Path, title: str
+) -> None:
+    path = tmp_path / "queue.duckdb"
+    verb, params = POISON[title]
+    async with queue_of(path) as queue:
+        await queue.start_workers("default", 1)
+        async with wire(path) as client:
+            answer = await client.ask(verb, *params)
+            assert answer["error"]["type"] in {
+                *("InvalidCallError", "PayloadError", "PayloadTooLargeError", "QueryError")
+            }
+            assert "ok" in await client.ask("add", NEW)
+        handle = await queue.enqueue("double", (21,))
+        assert await handle.result(timeout=PATIENCE) == 42
+        assert len(await queue.get_tasks()) == 2
+        rules = [*await queue.limits(), *await queue.pauses(), *await queue.revocations()]
+        assert rules == []
+    assert check(path).problems == []
+    async with queue_of(path) as queue:
+        assert (await queue.get_task_stats())["by_status"] == {"success": 2}
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n", b"NaN\n"])
+async def test_a_line_that_is_no_message_is_answered(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "queue.duckdb"
+    async with queue_of(path) as queue:
+        await queue.get_task_stats()
+        await queue.enqueue("double", (1,))
+        async with wire(path) as client:
+            client.writer.write(line)
+            assert (await client.answer())["id"] is None
+            assert "ok" in await client.ask("hello")
+
+
+@pytest.mark.parametrize("number", [None, "x", 1.5, -1, 2**63, True, [], {"$type": "bytes"}])
+async def test_a_number_that_no_request_can_have_is_answered(tmp_path: Path, number: Any) -> None:
+    path = tmp_path / "queue.duckdb"
+    async with queue_of(path) as queue:
+        await queue.enqueue("double", (1,))
+        async with wire(path) as client:
+            message = {"id": number, "verb": "hello", "params": []}
+            client.writer.write(json.dumps(message).encode() + b"\n")
+            answer = await client.answer()
+            assert answer["id"] is None
+            assert answer["error"]["type"] == "InvalidCallError"
+            assert "ok" in await client.ask("hello")
+
+
+async def test_a_change_that_fails_while_its_record_is_made_leaves_the_worker_free(
+    tmp_path: Path,
+) -> None:
+    async with queue_of(tmp_path / "queue.duckdb") as queue:
+        await queue.start_workers("default", 1)
+        backend = await inside(queue).access.backend()  # past all checks
+        broken = inside(queue).new_task("double", (1,), {}, {})
+        broken.kwargs = None  # type: ignore[assignment]
+        with pytest.raises(Exception, match="Nothing was written"):
+            await backend.add(broken)
+        handle = await queue.enqueue("double", (21,))
+        assert await handle.result(timeout=PATIENCE) == 42
+        assert (await handle.info()).status is TaskStatus.SUCCESS
