@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from wopr.domain.checks import check_count, check_label, check_seconds
+from wopr.domain.checks import check_count, check_label, check_seconds, is_task_id
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text, shown
@@ -156,35 +156,41 @@ def read_schedule(row: Sequence[Any]) -> Schedule:
     Raises:
         InvalidCallError: it can't be read; the message names it, and what is wrong.
     """
-    what = f"Schedule {shown(row[0]) if row else '?'}"
     try:
         _check_times(row)
         found = Schedule.from_row(row)
-        check_label(found.name, "name")
-        check_label(found.task, "task")
-        check_label(found.category, "category")
-        if not _are_texts(list(found.depends_on)):
-            raise InvalidCallError(f"depends_on is {shown(found.depends_on)}, which are no names")
-        for value, name in ((found.run_as, "run_as"), (found.paused_reason, "paused_reason")):
-            if value is not None:
-                check_label(value, name, longest=1_000)
-        check_count(found.max_retries, "max_retries", most=UNLIMITED_RETRIES)
-        check_count(found.misfire_limit, "misfire_limit", least=1, most=MOST_AT_ONCE)
-        check_count(found.missed, "missed", most=MOST)
-        check_count(found.skipped, "skipped", most=MOST)
-        check_seconds(found.misfire_grace, "misfire_grace", zero="allow")
-        check_seconds(found.jitter, "jitter", zero="allow")
+        _check_schedule(found)
+        fault = payload_fault(found.args, found.kwargs) or _options_fault(found.options)
+        if fault is not None:
+            raise InvalidCallError(fault)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         reason = safe_text(error).removesuffix(".")
-        raise InvalidCallError(f"{what} can't be read: {reason}") from error
-    fault = payload_fault(found.args, found.kwargs) or _options_fault(found.options)
-    if found.priority not in _PRIORITIES:
-        fault = f"its priority is {shown(found.priority)}"
-    elif type(found.run_on_start) is not bool or found.origin not in {"code", "call"}:
-        fault = f"run_on_start is {shown(found.run_on_start)}, origin is {shown(found.origin)}"
-    if fault is not None:
-        raise InvalidCallError(f"{what} can't be read: {fault}")
+        named = shown(row[0]) if row else "?"
+        raise InvalidCallError(f"Schedule {named} can't be read: {reason}") from error
     return found
+
+
+def _check_schedule(found: Schedule) -> None:
+    for name in ("name", "task", "category"):
+        check_label(getattr(found, name), name)
+    for name in ("run_as", "paused_reason"):
+        if getattr(found, name) is not None:
+            check_label(getattr(found, name), name, longest=1_000)
+    check_count(found.max_retries, "max_retries", most=UNLIMITED_RETRIES)
+    check_count(found.misfire_limit, "misfire_limit", least=1, most=MOST_AT_ONCE)
+    check_count(found.missed, "missed", most=MOST)
+    check_count(found.skipped, "skipped", most=MOST)
+    check_seconds(found.misfire_grace, "misfire_grace", zero="allow")
+    check_seconds(found.jitter, "jitter", zero="allow")
+    wrong = {
+        "priority": type(found.priority) is not int or found.priority not in _PRIORITIES,
+        "run_on_start": type(found.run_on_start) is not bool,
+        "origin": found.origin not in {"code", "call"},
+        "depends_on": not _are_texts(list(found.depends_on)),
+        "last_task_id": found.last_task_id is not None and not is_task_id(found.last_task_id),
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise InvalidCallError(f"its {name} is {shown(getattr(found, name))}")
 
 
 def _check_times(row: Sequence[Any]) -> None:
