@@ -58,6 +58,11 @@ class Wire:
         self.writer.write(json.dumps(message).encode() + b"\n")
         return number
 
+    def listen(self, *, on: bool) -> None:
+        """Take nothing more off the socket, or go on."""
+        transport: Any = self.writer.transport
+        (transport.resume_reading if on else transport.pause_reading)()
+
     async def answer(self) -> dict[str, Any]:
         """Return the next answer."""
         line = await asyncio.wait_for(self.reader.readline(), PATIENCE)
