@@ -23,7 +23,7 @@ from wopr import (
     TaskQueue,
 )
 from wopr.queue.queue import inside
-from wopr.remote.server import VERBS
+from wopr.remote.verbs import VERBS
 
 SEVERAL = Path(__file__).with_name("several.py")
 OWNER = ROOT / "tests" / "remote" / "owner.py"
