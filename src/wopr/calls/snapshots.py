@@ -41,16 +41,16 @@ def infos_of(records: Iterable[TaskRecord], registry: Registry) -> list[TaskInfo
         try:
             found.append(info_of(record, registry))
         except PayloadError as error:
-            _left_out(record.id, str(error))
+            left_out(record.id, str(error))
     return found
 
 
 @lru_cache(maxsize=1_000)
-def _left_out(task_id: str, why: str) -> None:
-    """Say it once per process: lists are asked for again and again."""
+def left_out(task_id: str, why: str) -> None:
+    """Say that a task is not shown, once per process: lists are asked for again and again."""
     log.error(
         "Task %s is left out of the list, because it can't be shown: %s Was it written by another "
-        "program? An attempt of it fails with the same reason; wopr doctor lists all such rows.",
+        "program? Should it run, it fails with the same reason; wopr doctor lists all such rows.",
         task_id,
         why,
     )

@@ -70,7 +70,7 @@ def task_fault(row: Sequence[Any]) -> str | None:
     if row[_AT["priority"]] not in _PRIORITIES:
         return f"its priority is {shown(row[_AT['priority']])}"
     for at in _TIMES:
-        if not isinstance(row[at], datetime | None):
+        if row[at] is not None and type(row[at]) is not datetime:
             return f"{COLUMNS[at]} is {shown(row[at])}, which no datetime can be"
     options, parents = row[_AT["options"]], row[_AT["depends_on"]]
     return _options_fault(options) or (None if parents is None else _parents_fault(parents))
@@ -84,6 +84,8 @@ def _options_fault(text: str | None) -> str | None:
         options = json_of(text, dict, "options")
         if not _are_texts(options.get("tags", [])):
             return f"the tags in its options are {shown(options['tags'])}"
+        if not isinstance(options.get("flow", {}), dict):
+            return f"what its options say about its flow is {shown(options['flow'])}"
         if (timeout := options.get("timeout")) is not None:
             check_seconds(timeout, "the timeout in its options", zero="allow")
     except InvalidCallError as error:

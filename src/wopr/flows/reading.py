@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from wopr.calls.snapshots import left_out
 from wopr.core.core import Core
 from wopr.domain.checks import is_task_id
 from wopr.domain.errors import QueryError, TaskNotFoundError
@@ -38,10 +42,18 @@ async def _by_query(core: Core, flow_id: str) -> list[Member]:
     last = 0
     while True:
         rows = await core.sql(queries.FLOW_MEMBERS, flow_id, last)
-        found += map(member_of_row, rows)
+        found += filter(None, map(_member, rows))
         if not rows.truncated:
             return found
         last = rows[-1]["seq"]
+
+
+def _member(row: Mapping[str, Any]) -> Member | None:
+    try:
+        return member_of_row(row)
+    except (ValueError, TypeError, AttributeError) as error:
+        left_out(row["id"], f"{error}.")
+        return None
 
 
 async def _by_pages(core: Core, flow_id: str) -> list[Member]:

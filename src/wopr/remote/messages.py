@@ -92,6 +92,7 @@ class _Options(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
 
     tags: list[str]
+    flow: dict[str, Any]
     retry: dict[str, Any]
     timeout: Seconds
     soft_timeout: Seconds

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from support.queues import PATIENCE
-from wopr import PayloadError, StorageError, TaskQueue, TaskStatus
+from wopr import PayloadError, StorageError, TaskQueue, TaskStatus, group
+from wopr.calls.snapshots import left_out
 from wopr.config.settings import Settings
 from wopr.storage.duckdb import aside
 from wopr.storage.duckdb.doctor import check
@@ -111,6 +112,24 @@ async def test_a_task_whose_arguments_cannot_be_read_fails_and_lists_go_on(
         assert stats["by_status"] == {"failed": 1, "success": 2}
         assert "ended failed" in str(await queue.explain(bad))
     assert bad in {problem.task_id for problem in check(path).problems}
+
+
+async def test_a_flow_shows_its_other_tasks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "queue.duckdb"
+    left_out.cache_clear()
+    async with queue_of(path) as queue:
+
+        @queue.task
+        async def one(number: int) -> None: ...
+
+        flow = await queue.enqueue_flow(group(*(one.s(n) for n in range(3))))
+        [bad, *_] = [task.id for task in await queue.get_tasks()]
+    write(path, """update tasks set options = '{"flow": 1}' where id = ?""", bad)
+    async with queue_of(path) as queue:
+        assert (await (await queue.flow(flow.id)).progress()).total == 2
+    assert f"Task {bad} is left out of the list" in caplog.text
 
 
 async def test_a_history_that_cannot_be_read_in_part_is_shown_in_part(
