@@ -104,7 +104,9 @@ async def test_a_row_that_can_not_be_read_is_left_out_and_said(
     async with queue:
         good = await book.add("good", when="failure")
         rules = (await inside(queue).access.backend()).rules
-        await rules.save([Rule(RuleKind.ALERT, "new", '{"when": "telepathy"}', clock.now())])
+        await rules.save(
+            [Rule(RuleKind.ALERT, "new", '{"name": "new", "when": "telepathy"}', clock.now())]
+        )
         assert [good] == await book.all()
         assert "Alert 'new' can't be read" in caplog.text
         assert await book.remove("new")
