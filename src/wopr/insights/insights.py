@@ -8,7 +8,7 @@ from typing import Any
 
 from wopr.config.settings import Settings
 from wopr.domain.logline import LogLine
-from wopr.domain.status import CLAIMABLE
+from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
 from wopr.insights.explain import Explaining
@@ -35,14 +35,14 @@ class Insights:
         return [entry(item) for item in await self._engine.shared.storage.history(task_id)]
 
     async def stats(self) -> dict[str, Any]:
-        """Return exact counts as plain dicts."""
+        """Return exact counts as plain dicts, all of one moment: that of the storage's answer."""
         counts = await self._engine.shared.storage.counts()
         waiting = sum(counts.by_status.get(status.value, 0) for status in CLAIMABLE)
         return {
             "total": sum(counts.by_status.values()),
             "by_status": dict(counts.by_status),
             "by_category": dict(counts.by_category),
-            "running": sum(len(pool.running) for pool in self._engine.pools.values()),
+            "running": counts.by_status.get(TaskStatus.STARTED.value, 0),
             "queued": waiting,
         }
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from support.queues import NOON, PATIENCE, Home, SteppableClock
+from support.queues import NOON, PATIENCE, DuckDBHome, Gate, Home, SteppableClock, ended
 from wopr import (
     DuplicateTaskError,
     InvalidCallError,
@@ -338,6 +338,37 @@ async def test_stats_are_plain_json(home: Home) -> None:
     } == stats
     assert {dict} == {type(stats["by_status"]), type(stats["by_category"])}
     assert stats == json.loads(json.dumps(stats))
+
+
+async def test_stats_say_of_one_moment_what_runs_and_what_waits(durable_home: DuckDBHome) -> None:
+    """What ran when the storage was asked is told, whatever has ended when it answers."""
+    queue, gate = durable_home.queue(), Gate()
+
+    @queue.task(name="wait")
+    async def wait(n: int) -> Any:
+        return await gate.wait(n)
+
+    async with queue, durable_home.queue() as client:  # which asks through the socket
+        await queue.start_workers(worker_count=2)
+        handles = await wait.enqueue_many([(n,) for n in range(3)])
+        await gate.arrivals(2)
+        await client.get_task_stats()
+        counts = queue.storage.counts
+
+        async def slow_to_tell() -> Any:
+            counted = await counts()
+            gate.open()
+            await ended(queue, *(handle.id for handle in handles))
+            return counted
+
+        queue.storage.counts = slow_to_tell
+        told = [await client.get_task_stats(), await queue.get_task_stats()]
+    assert [2, 0] == [stats["running"] for stats in told]
+    assert [1, 0] == [stats["queued"] for stats in told]
+    for stats in told:
+        assert stats["running"] == stats["by_status"].get("started", 0)
+        assert stats["queued"] == stats["by_status"].get("pending", 0)
+        assert stats["total"] == sum(stats["by_category"].values())
 
 
 async def test_a_read_makes_no_file(tmp_path: Path) -> None:

@@ -230,14 +230,14 @@ def unique_keys(cursor: Connection) -> dict[str, str]:
 
 
 def counts(cursor: Connection) -> Counts:
-    """Return exact counts."""
-    by_status = cursor.execute(
-        "select status, count(*) from tasks group by all order by all"
-    ).fetchall()
-    by_category = cursor.execute(
-        "select category, count(*) from tasks group by all order by all"
-    ).fetchall()
-    return Counts(dict(by_status), dict(by_category))
+    """Return exact counts of one moment: two statements would count at two."""
+    counted = Counts()
+    for status, category, number in cursor.execute(
+        "select status, category, count(*) from tasks group by all order by all"
+    ).fetchall():
+        counted.by_status[status] = counted.by_status.get(status, 0) + number
+        counted.by_category[category] = counted.by_category.get(category, 0) + number
+    return Counts(counted.by_status, dict(sorted(counted.by_category.items())))
 
 
 def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
