@@ -138,6 +138,12 @@ def begin_and_wait() -> None:
     never.wait()
 
 
+def begin_and_read(pipe: str) -> None:
+    """Say that it runs, and end once somebody has written to a named pipe."""
+    current_task().progress(1, str(os.getpid()))
+    Path(pipe).read_bytes()
+
+
 async def begin_and_wait_async() -> None:
     current_task().progress(1, str(os.getpid()))
     await asyncio.Event().wait()

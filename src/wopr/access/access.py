@@ -62,7 +62,7 @@ class Access:
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._ownership = Ownership(database, settings, self._stop, self._working)
-        self._workers = 0
+        self._workers = self._closings = 0
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
         self.services = Services()
@@ -252,12 +252,15 @@ class Access:
         Raises:
             StorageOwnedError: another process owns the file: only the owner has workers.
         """
+        closings = self._closings
         await self.backend()
         await self._ownership.take_over(self.backend)
-        if self._settings.scheduler and self._engine is not None and not self._engine.stopping:
-            await self.clockwork.start_beside_workers()
-        if self._engine is not None and self._engine.stopping:
-            raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
+        self._check_open(closings)
+        if self._settings.scheduler and self._engine is not None:
+            try:
+                await self.clockwork.start_beside_workers()
+            finally:  # whatever else became of it then
+                self._check_open(closings)
         if self._engine is None:
             raise self._not_the_owner()
         prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
@@ -266,6 +269,13 @@ class Access:
         self._engine.heartbeat.start()
         self._engine.pool(category).add_workers(names)
         await self.services.start()
+
+    def _check_open(self, closings: int) -> None:
+        """Refuse to go on if a shutdown came since there had been so many."""
+        if self._engine is not None and self._engine.stopping:
+            raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
+        if closings != self._closings:
+            raise QueueClosedError("The queue was shut down while these workers were starting.")
 
     def _not_the_owner(self) -> StorageOwnedError:
         remote = self._ownership.remote
@@ -279,8 +289,18 @@ class Access:
 
     # -- close ----------------------------------------------------------------
 
+    def stop_starting(self) -> None:
+        """Start no task any more: the queue is about to be closed. In any thread."""
+        if (engine := self._engine) is not None:
+            engine.stop_starting()
+
     async def stop(self, grace: float) -> None:
-        """Close what is open; does nothing when nothing is."""
+        """Close what is open, or is just being opened; does nothing when nothing is."""
+        self._closings += 1
+        self.stop_starting()
+        if self._lock is not None and self._loop is asyncio.get_running_loop():
+            async with self._lock:  # an opening that is under way has ended
+                self.stop_starting()
         if self._engine is None:
             await self.clockwork.stop()
         if self._ownership.remote is not None:
@@ -292,7 +312,6 @@ class Access:
         if engine is None:
             await self._registry.resources.close()  # tasks that were run directly opened them
             return
-        engine.stopping = True
         if self._stopping is None:  # else another call is at it
             self._stopping = asyncio.ensure_future(self._stop(engine, grace))
         elif not grace:

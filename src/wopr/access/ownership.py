@@ -188,7 +188,7 @@ class Ownership:
             self._left_lying[receiver.pid] = engine.shared.loop.time() + NOT_AGAIN_SECONDS
         elif engine is self._engine and not engine.stopping and not self._working(engine):
             log.info("Process %d starts workers: it gets %s.", receiver.pid, self.database)
-            engine.stopping = True
+            engine.stop_starting()
             self._receiver = receiver
             gone = OwnerGoneError(f"Another process has taken {self.database} over.")
             self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))

@@ -68,7 +68,8 @@ class Engine:
         self.wait = Waiters(shared, self._known_record).wait
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
         self.open = False
-        self.stopping = False  # set when a shutdown was asked for: no new workers
+        self.stopping = False
+        """Whether a shutdown was asked for: nothing starts any more."""
         self.on_scheduled: Callable[[TaskRecord], None] = _ignored
         """Told when a task of a schedule has ended, or is put back in its queue by hand."""
 
@@ -92,6 +93,13 @@ class Engine:
             await storage.close()
             raise
         self.open = True
+
+    def stop_starting(self) -> None:
+        """Start nothing from this moment on, whatever is under way; in any thread."""
+        self.stopping = True
+        for pool in list(self.pools.values()):
+            pool.accepting = False
+        self.shared.surroundings.executors.beginnings.end()
 
     async def drain(self, grace: float) -> None:
         """Let running attempts finish within ``grace`` seconds, interrupt the rest.
@@ -123,6 +131,7 @@ class Engine:
         pool = self.pools.get(category)
         if pool is None:
             pool = self.pools[category] = Pool(category, self.shared, self._window)
+            pool.accepting = not self.stopping
             self.controls.prepare(pool)
         return pool
 

@@ -11,6 +11,7 @@ from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.executors.abandoned import Abandoned, AbandonedList
+from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Executor
 from wopr.executors.coroutines import Coroutines
 from wopr.executors.foreign import Foreign, check_soft_timeout, runs_here
@@ -39,6 +40,7 @@ class Executors:
         clock: Clock | None = None,
     ) -> None:
         self._abandoned = AbandonedList(clock)
+        self.beginnings = Beginnings()
         self.threads = Threads(self._abandoned)
         self._coroutines = Coroutines()
         self._in_threads = ThreadExecutor(self.threads)
@@ -50,7 +52,7 @@ class Executors:
         if executor == "process":
             return self._pool()
         if isinstance(executor, concurrent.futures.Executor):
-            return Foreign(executor, self._abandoned)
+            return Foreign(executor, self._abandoned, self.beginnings)
         return self._coroutines if is_async else self._in_threads
 
     @staticmethod
@@ -106,6 +108,7 @@ class Executors:
                 max_tasks=max_tasks,
                 memory_limit=memory_limit,
                 threads=self.threads,
+                beginnings=self.beginnings,
             )
         return self._processes
 

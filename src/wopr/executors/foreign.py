@@ -10,6 +10,7 @@ from typing import Any
 from wopr.domain.errors import InvalidCallError, ProcessDiedError
 from wopr.domain.jsontext import shown
 from wopr.executors.abandoned import AbandonedList
+from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call, no_coroutine
 from wopr.executors.context import CurrentTask
 from wopr.executors.elsewhere import call_by_reference, called
@@ -19,9 +20,15 @@ from wopr.executors.reference import reference_of
 class Foreign:
     """Runs functions in an executor of somebody else, and never shuts that down."""
 
-    def __init__(self, executor: concurrent.futures.Executor, abandoned: AbandonedList) -> None:
+    def __init__(
+        self,
+        executor: concurrent.futures.Executor,
+        abandoned: AbandonedList,
+        beginnings: Beginnings,
+    ) -> None:
         self._executor = executor
         self._abandoned = abandoned
+        self._beginnings = beginnings
 
     async def run(self, call: Call) -> Any:
         """Return what the function returns, or raise what it raises.
@@ -29,6 +36,7 @@ class Foreign:
         Raises:
             InvalidCallError: the call has a soft timeout, or nobody there finds the function.
             ProcessDiedError: the executor is broken or shut down.
+            NotBegunError: a shutdown came while it waited there.
         """
         check_soft_timeout(self._executor, call.context.name, call.soft_timeout)
         loop = asyncio.get_running_loop()
@@ -43,12 +51,14 @@ class Foreign:
         except RuntimeError as error:  # BrokenExecutor is one, and so is that of a closed one
             raise self._broken(call.context, error) from error
         future.add_done_callback(lambda _: _tell(loop, resolve))
+        self._beginnings.wait(future)
         try:
             await done
         except asyncio.CancelledError:
             self._let_go(future, call.context)
             raise
         if future.cancelled():
+            self._beginnings.check()
             raise self._broken(call.context, "its future was cancelled by somebody else")
         broken = future.exception()
         if isinstance(broken, concurrent.futures.BrokenExecutor):

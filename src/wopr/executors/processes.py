@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from wopr.domain.errors import ProcessDiedError
+from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call
 from wopr.executors.process import WorkerProcess
 from wopr.executors.reference import Reference, reference_of
@@ -30,15 +31,23 @@ class Processes:
         max_tasks: a process is replaced after so many calls.
         memory_limit: bytes; a process is replaced after a call that leaves it bigger.
         threads: where this process waits for the others.
+        beginnings: whether a call that has waited may still begin.
     """
 
     def __init__(
-        self, limit: int, *, max_tasks: int, memory_limit: int | None, threads: Threads
+        self,
+        limit: int,
+        *,
+        max_tasks: int,
+        memory_limit: int | None,
+        threads: Threads,
+        beginnings: Beginnings,
     ) -> None:
         self._turns = asyncio.Semaphore(limit)
         self._max_tasks = max_tasks
         self._memory_limit = memory_limit
         self._threads = threads
+        self._beginnings = beginnings
         self._idle: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
         self._ending: dict[threading.Thread, WorkerProcess] = {}
@@ -50,6 +59,7 @@ class Processes:
             InvalidCallError: another process can't find the function.
             PayloadError: the arguments or the result can't be pickled.
             ProcessDiedError: the process died.
+            NotBegunError: a shutdown came while it waited for a process.
         """
         reference = reference_of(call.function)
         async with self._turns:
@@ -65,8 +75,10 @@ class Processes:
         tries = 2  # an idle process may die before it gets the call: then that has not begun
         while True:
             tries -= 1
+            self._beginnings.check()
             worker = await self._worker()
             try:
+                self._beginnings.check()
                 answer: tuple[bool, Any]
                 answer = await self._threads.run(worker.ask, (call, reference), {})
             except BaseException as error:

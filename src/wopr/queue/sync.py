@@ -91,6 +91,7 @@ class SyncQueue:
             if own is None or not own.thread.is_alive():
                 return
             own.closing = True
+            self._access.stop_starting()
             ending = asyncio.run_coroutine_threadsafe(self._end(), own.loop)
         try:
             ending.result()

@@ -21,6 +21,7 @@ from wopr.domain.limits import Meter
 from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
 from wopr.domain.retry import decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
+from wopr.executors.beginnings import NotBegunError
 from wopr.executors.call import Call
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.running.inputs import unpack, with_results
@@ -121,6 +122,7 @@ class Attempt:
         """
         set_current_task(self.context)
         try:
+            self._around.executors.beginnings.check()
             crashpoint("attempt.before_run")
             definition, record = self.definition, self.record
             texts = record.args, record.kwargs
@@ -138,6 +140,8 @@ class Attempt:
                 value = await self._execute(args, kwargs)
             crashpoint("attempt.after_run")
             return Succeeded(definition.codec.encode_result(value))
+        except NotBegunError:
+            return Interrupted("shutdown")
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if self.interrupted is not None:
@@ -208,6 +212,7 @@ class Attempt:
         executor = definition.executor
         if executor is None:
             executor = self._around.registry.category(self.record.category).executor
+        self._around.executors.beginnings.check()  # what came before may have taken its time
         if executor is None and definition.is_async and soft_timeout is None:
             answer: Awaitable[Any] = definition.function(*args, **kwargs)
             return answer

@@ -77,6 +77,8 @@ class Scheduler:
             self._arm()
             return
         await self.sync(declared, complete=complete)
+        if self._engine.stopping:  # meanwhile
+            return
         now = self._clock.now()
         for name, row in self.book.rows.items():
             if row.run_on_start and row.paused_at is None:
@@ -99,7 +101,7 @@ class Scheduler:
     def _arm(self, least: float = 0.0) -> None:
         """Look again when the next schedule is due, or when the clock may have been set."""
         self._disarm()
-        if not self.running:
+        if not self.running or self._engine.stopping:
             return
         due = self.book.next_due() if self._sure else self._clock.now()
         if due is not None:
@@ -144,7 +146,7 @@ class Scheduler:
         fired: list[str] = []
         async with self._locked():
             now = self._clock.now()
-            while names := self.book.take_due(now, ROUND):
+            while not self._engine.stopping and (names := self.book.take_due(now, ROUND)):
                 fired += await self.firing.fire(names, now)
         return fired
 

@@ -1,0 +1,39 @@
+"""Whether functions may still begin."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+
+class NotBegunError(Exception):
+    """A shutdown came before the function began."""
+
+
+class Beginnings:
+    """Asked before each function begins; knows those that wait in executors of others."""
+
+    def __init__(self) -> None:
+        self.over = False
+        """Whether no function begins any more."""
+        self._waiting: set[Future[Any]] = set()
+
+    def check(self) -> None:
+        """Return if a function may begin now.
+
+        Raises:
+            NotBegunError: the queue is shutting down.
+        """
+        if self.over:
+            raise NotBegunError
+
+    def wait(self, future: Future[Any]) -> None:
+        """Take back what has not begun when :meth:`end` comes."""
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+
+    def end(self) -> None:
+        """Let none begin from now on; in any thread."""
+        self.over = True
+        for future in list(self._waiting):
+            future.cancel()
