@@ -30,7 +30,7 @@ from wopr.domain.scheduleoptions import EXACTLY_ONE_TASK_OPTION, WhenOptions, pa
 from wopr.domain.standing import check_dependencies
 from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue
-from wopr.queue.sync import SyncQueue
+from wopr.queue.sync import SyncQueue, until_stopped
 
 __all__ = ["Task", "TaskRegistry", "TaskStatus", "registry", "start_scheduler"]
 
@@ -320,11 +320,11 @@ def start_scheduler(interval: float = 1.0, blocking: bool = False) -> threading.
 
     Args:
         interval: seconds between two looks at the clock, at most.
-        blocking: return only when the registry is stopped; else in a daemon thread, which
-            is returned.
+        blocking: return only when the registry is stopped, by its ``stop`` or by Ctrl-C (a
+            second one interrupts what runs); else in a daemon thread, which is returned.
     """
     thread = registry.start(interval)
     if not blocking:
         return thread
-    thread.join()
+    until_stopped(thread, registry.stop)
     return None

@@ -15,8 +15,9 @@ class LoopThread:
         self.thread = threading.Thread(target=self.loop.run_forever, name="wopr-loop", daemon=True)
         self.thread.start()
 
-    def end(self) -> None:
-        """End the loop and its thread."""
+    def end(self, patience: float) -> None:
+        """End the loop and its thread; leave one alone that is blocked for so many seconds."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        self.thread.join(patience)
+        if not self.thread.is_alive():
+            self.loop.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -15,6 +18,12 @@ from wopr.queue.face import inside
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+log = logging.getLogger(__name__)
+
+HURRIED_SECONDS = 3.0
+"""So long a close that was interrupted waits for its own end: a loop that is blocked has none."""
 
 
 class Closable(Protocol):
@@ -85,18 +94,26 @@ class SyncQueue:
         return home.loop
 
     def close(self) -> None:
-        """Shut the queue down and end its thread. Idempotent; does nothing if it has none."""
+        """Shut the queue down and end its thread. Idempotent; does nothing if it has none.
+
+        Ctrl-C meanwhile ends the grace time: what runs is interrupted, its rows go back to
+        PENDING, and ``KeyboardInterrupt`` is raised once the file is closed.
+        """
         with self._access.bridging:
             own, self._own = self._own, None
             if own is None or not own.thread.is_alive():
                 return
             own.closing = True
             self._access.stop_starting()
-            ending = asyncio.run_coroutine_threadsafe(self._end(), own.loop)
         try:
-            ending.result()
+            asyncio.run_coroutine_threadsafe(self._end(), own.loop).result()
+        except KeyboardInterrupt:
+            hurried = asyncio.run_coroutine_threadsafe(self._queue.shutdown(0), own.loop)
+            with contextlib.suppress(TimeoutError, CancelledError):
+                hurried.result(HURRIED_SECONDS)
+            raise
         finally:
-            own.end()
+            own.end(HURRIED_SECONDS)
             self._access.bridge = None
 
     async def _end(self) -> None:
@@ -121,6 +138,22 @@ class SyncQueue:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def until_stopped(thread: threading.Thread, stop: Callable[[], None]) -> None:
+    """Return once a thread has ended, or Ctrl-C has stopped in order what it stands for.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came a second time, while that was being stopped.
+    """
+    try:
+        while thread.is_alive():
+            thread.join(1.0)  # one without a limit can't be interrupted on every system
+    except KeyboardInterrupt:
+        log.warning(
+            "Ctrl-C: nothing new starts, and what runs may end. Press it again to interrupt that."
+        )
+        stop()
 
 
 def _current_loop() -> asyncio.AbstractEventLoop | None:
