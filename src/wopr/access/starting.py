@@ -10,6 +10,7 @@ from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
+from wopr.domain.steady import Steady
 from wopr.engine.engine import Engine
 from wopr.engine.foreground import Foreground
 from wopr.executors.choice import Executors
@@ -33,7 +34,7 @@ def new_engine(
         clock,
     )
     loop = asyncio.get_running_loop()
-    around = Surroundings(registry, clock, rng, loop, executors, storage)
+    around = Surroundings(registry, clock, rng, loop, executors, storage, Steady(clock))
     return Engine(
         storage,
         around,

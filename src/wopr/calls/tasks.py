@@ -39,6 +39,12 @@ def due_at(
     return naive_now(clock) + timedelta(seconds=seconds) if seconds else None
 
 
+def _delay(options: Options) -> float | None:
+    """Return the delay as it is stored, so that it is known to be a span and no fixed time."""
+    delay = options.get("delay")
+    return delay.total_seconds() if isinstance(delay, timedelta) else delay or None
+
+
 def retries_of(definition: TaskDefinition, policy: RetryPolicy | None, given: int | None) -> int:
     """Return the retry budget: the call's own, the task's, or that of the call's policy."""
     if given is not None:
@@ -134,6 +140,6 @@ def _with_options(
         run_at=due_at(clock, options.get("delay"), options.get("run_at")),
         unique_key=None if unique_key is None else check_label(unique_key, "unique_key"),
         on_conflict=on_conflict,
-        options=encode_options(retry=policy, tags=labels, **more),
+        options=encode_options(retry=policy, tags=labels, delay=_delay(options), **more),
         depends_on=parents,
     )

@@ -6,10 +6,19 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
+
+
+_since_boot: Callable[[], float] = time.monotonic
+if hasattr(
+    time, "CLOCK_BOOTTIME"
+):  # Linux, whose other monotonic clock stops while it is suspended
+    _since_boot = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 class Clock(Protocol):
@@ -20,7 +29,11 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never go back, for measuring durations."""
+        """Return seconds that never go back, for measuring durations.
+
+        They should go on while the machine is suspended: else its waking up looks like a wall
+        clock that was set forward.
+        """
         ...
 
 
@@ -32,8 +45,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return the monotonic clock in seconds."""
-        return time.monotonic()
+        """Return the seconds since the machine was booted, where there is a clock of that."""
+        return _since_boot()
 
 
 def naive_now(clock: Clock) -> datetime:

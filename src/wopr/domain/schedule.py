@@ -301,6 +301,32 @@ def catch_up(schedule: Schedule, newest: datetime | None, task_id: str | None) -
     return True
 
 
+def behind_of(schedule: Schedule, now: datetime) -> timedelta:
+    """Return how far the wall clock must have been set back since the row was written."""
+    written = (schedule.last_fire_at, schedule.updated_at, schedule.created_at)
+    return max(now, *(moment for moment in written if moment is not None)) - now
+
+
+def follow_clock(schedule: Schedule, back: timedelta, now: datetime) -> bool:
+    """Move an interval that has begun with a wall clock that was set back; return whether it is.
+
+    It measures a span: it goes on as if the clock had not been set. All other plans are of fixed
+    times: what fired does not fire again when the clock shows its time once more.
+    """
+    trigger, planned = schedule.trigger, schedule.next_fire_at
+    if not back or not isinstance(trigger, Interval) or trigger.anchor is None or planned is None:
+        return False
+    if schedule.start_at is not None and planned <= schedule.start_at:
+        return False
+    schedule.trigger = replace(trigger, anchor=trigger.anchor - back)
+    schedule.next_fire_at = planned - back
+    for name in ("last_fire_at", "updated_at", "created_at"):
+        moment = getattr(schedule, name)
+        if moment is not None and moment > now:
+            setattr(schedule, name, moment - back)
+    return True
+
+
 def preview(schedule: Schedule, count: int, after: datetime) -> list[datetime]:
     """Return the next planned times after a moment, at most ``count``."""
     times: list[datetime] = []

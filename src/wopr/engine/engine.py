@@ -54,7 +54,7 @@ class Engine:
         self.dependents = Dependents(shared, self.pool, window)
         shared.follow, shared.parents = self.dependents.follow, self.dependents.parents
         shared.release = self.dependents.release
-        self.heartbeat = Heartbeat(shared)
+        self.heartbeat = Heartbeat(shared, self.look_at_clock)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
         shared.revoke = self.controls.revoke
@@ -72,6 +72,8 @@ class Engine:
         """Whether a shutdown was asked for: nothing starts any more."""
         self.on_scheduled: Callable[[TaskRecord], None] = _ignored
         """Told when a task of a schedule has ended, or is put back in its queue by hand."""
+        self.on_clock_set: Callable[[], None] = _nothing
+        """Told when the wall clock was set."""
 
     # -- life ---------------------------------------------------------------
 
@@ -134,6 +136,19 @@ class Engine:
             pool.accepting = not self.stopping
             self.controls.prepare(pool)
         return pool
+
+    def look_at_clock(self) -> None:
+        """Notice whether the wall clock was set; what waits for a span goes on as it did."""
+        steady = self.shared.steady
+        before = steady.set_back
+        step = steady.look()
+        if step is None:
+            return
+        log.warning("%s", step.describe())
+        for pool in self.pools.values():
+            pool.lanes.clock_set(steady.set_back - before)
+            pool.wake()
+        self.on_clock_set()
 
     def registered(self, name: str) -> None:
         """Look again for waiting tasks of a name that had no function until now."""
@@ -266,6 +281,10 @@ class Engine:
         for future in self.shared.waiters.pop(record.id, ()):
             if not future.done():
                 future.set_result(record)
+
+
+def _nothing() -> None:
+    """Nobody has schedules yet."""
 
 
 def _ignored(record: TaskRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from wopr.domain.clock import naive_now
 from wopr.engine.shared import Shared
@@ -12,10 +13,16 @@ EVERY = 1.0
 
 
 class Heartbeat:
-    """Beats while there are workers."""
+    """Beats while there are workers.
 
-    def __init__(self, shared: Shared) -> None:
+    Args:
+        shared: what it is noted in.
+        look: called at each beat.
+    """
+
+    def __init__(self, shared: Shared, look: Callable[[], None]) -> None:
         self._shared = shared
+        self._look = look
         self._timer: asyncio.TimerHandle | None = None
         self._expected = 0.0
 
@@ -37,3 +44,4 @@ class Heartbeat:
         shared.loop_lag = max(0.0, now - self._expected)
         self._expected = now + EVERY
         self._timer = shared.loop.call_at(self._expected, self._beat)
+        self._look()

@@ -13,6 +13,7 @@ from typing import Protocol
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock
 from wopr.domain.controls import Pause, Revocation
+from wopr.domain.steady import Steady
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.foreground import Foreground
@@ -93,6 +94,7 @@ class Shared:
     ended: Callable[[TaskRecord], None]
     registry: Registry = field(init=False)
     clock: Clock = field(init=False)
+    steady: Steady = field(init=False)
     loop: asyncio.AbstractEventLoop = field(init=False)
     parents: Container[str] = ()
     """Tasks that others wait for."""
@@ -119,6 +121,7 @@ class Shared:
     def __post_init__(self) -> None:
         around = self.surroundings
         self.registry, self.clock, self.loop = around.registry, around.clock, around.loop
+        self.steady = around.steady
 
     def submit(
         self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False

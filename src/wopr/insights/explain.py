@@ -32,7 +32,10 @@ class Explaining:
 
     async def explain(self, record: TaskRecord) -> Explanation:
         """Say why the task stands where it stands."""
+        self._engine.look_at_clock()
         because, ahead = await self._because(record)
+        if record.status not in TERMINAL and (told := self._engine.shared.steady.told()):
+            because = because._replace(text=f"{because.text} {told}")
         return Explanation(record.id, record.status, *because, ahead)
 
     async def _because(self, record: TaskRecord) -> tuple[Because, int]:
@@ -52,7 +55,7 @@ class Explaining:
 
     async def _waiting(self, record: TaskRecord, pool: Pool) -> tuple[Because, int]:
         now = naive_now(self._engine.shared.clock)
-        because = self._not_due(record, now) or self._held(record, pool)
+        because = self._not_due(record, pool, now) or self._held(record, pool)
         if because is not None:
             return because, 0
         ahead = await self._engine.shared.storage.position(record, now)
@@ -69,7 +72,7 @@ class Explaining:
             text += f" The last error: {record.error}"
         return Because("ended", text)
 
-    def _not_due(self, record: TaskRecord, now: datetime) -> Because | None:
+    def _not_due(self, record: TaskRecord, pool: Pool, now: datetime) -> Because | None:
         """Say why it could not start even if nothing else was waiting."""
         if record.name not in self._engine.shared.registry.definitions:
             return Because(
@@ -78,10 +81,11 @@ class Explaining:
                 "owns the queue. It waits until one is: register it, or start the worker with the "
                 "module that does.",
             )
-        if record.run_at is None or record.run_at <= now:
+        due_at = now if record.run_at is None else pool.lanes.due(record, now)
+        if due_at <= now:
             return None
-        seconds = (record.run_at - now).total_seconds()
-        due = f"due at {record.run_at.replace(tzinfo=UTC).isoformat()}, in {seconds:.1f} s"
+        seconds = (due_at - now).total_seconds()
+        due = f"due at {due_at.replace(tzinfo=UTC).isoformat()}, in {seconds:.1f} s"
         if record.retry_count:
             return Because(
                 "retrying",
@@ -124,7 +128,9 @@ class Explaining:
             )
         if not pool.accepting:
             return Because("shutting down", "The queue is shutting down and starts nothing.")
-        limited = None if pool.gate is None else pool.gate.why(record, now)
+        limited = (
+            None if pool.gate is None else pool.gate.why(record, self._engine.shared.steady.now())
+        )
         if limited is not None:
             return Because(
                 "limited", f"A limit holds it back: {limited}. `wopr limits list` shows all limits."

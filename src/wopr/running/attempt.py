@@ -182,7 +182,8 @@ class Attempt:
                 log.warning("The first start of task %s can't be read: %s", record.id, error)
         if first is None:  # a shutdown gave it back while its function went on
             return 0.0
-        return (naive_now(self._around.clock) - first).total_seconds()
+        steady, now = self._around.steady, naive_now(self._around.clock)
+        return max(steady.now() - steady.of(first), now - first).total_seconds()
 
     async def timed_out(self) -> Outcome:
         """Return what a timeout comes to, while the function still goes on."""

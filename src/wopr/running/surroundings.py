@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock
+from wopr.domain.steady import Steady
 from wopr.executors.choice import Executors
 from wopr.ports.storage import Reads
 
@@ -23,3 +24,5 @@ class Surroundings:
     executors: Executors
     past: Reads
     """What is on disk: results of other tasks, and the task's own history."""
+    steady: Steady
+    """What spans are measured by."""

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from wopr.domain.clock import naive_now
 from wopr.domain.errors import QueueClosedError
 from wopr.domain.limits import Limit
 from wopr.domain.rule import RuleKind
@@ -125,8 +124,8 @@ class Limits:
             gate = Gate(pool.lanes, chooses, self._arguments, self._window)
             periods = [one.per for one in chooses if one.per is not None]
             if periods:
-                now = naive_now(self._shared.clock)
-                await self._count_starts(gate, category, now - timedelta(seconds=max(periods)))
+                since = self._shared.steady.wall_since(timedelta(seconds=max(periods)))
+                await self._count_starts(gate, category, since)
         pool.set_gate(gate, aging)
 
     async def _count_starts(self, gate: Gate, category: str, since: datetime) -> None:
@@ -135,7 +134,7 @@ class Limits:
         while page := await starts(category, since, skip=count, most_bytes=PAGE_BYTES):
             count += len(page)
             for at, record in page:
-                gate.started(record, at)
+                gate.started(record, self._shared.steady.of(at))
 
     def _arguments(self, record: TaskRecord) -> Mapping[str, object]:
         definition = self._shared.registry.definitions.get(record.name)

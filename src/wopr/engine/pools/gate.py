@@ -72,6 +72,7 @@ class Gate:
         self._turn = 0
         self._sweep_at = FEWEST_SWEPT
         self._waiting = self._bytes = 0
+        self._latest = datetime.min  # noqa: DTZ901 - a steady time, as all that is counted here
         self.next_at: datetime | None = None
         """When a period has passed that holds something back."""
 
@@ -79,7 +80,7 @@ class Gate:
 
     def pop(self, now: datetime) -> TaskRecord | None:
         """Return the next task that may start, counted as started; ``None`` if there is none."""
-        self.next_at = None
+        self._latest, self.next_at = now, None
         for meter in self._whole:
             at = meter.next_at(now)
             if at is None or at > now:
@@ -103,6 +104,7 @@ class Gate:
 
     def admit(self, record: TaskRecord, now: datetime) -> bool:
         """Count a new task as started, if nothing stands before it."""
+        self._latest = now
         if self._waiting:
             return False
         self._sweep()
@@ -226,7 +228,7 @@ class Gate:
         """Forget groups and meters with nothing to remember, now and then."""
         if max(len(self._groups), len(self._meters)) < self._sweep_at:
             return
-        now = self._lanes.latest
+        now = self._latest
         self._groups = {
             values: group
             for values, group in self._groups.items()
@@ -263,7 +265,7 @@ class Gate:
 
     def give_back(self, task_id: str) -> None:
         """Count a task no longer that was chosen, and did not start after all."""
-        at, meters = self._taken.pop(task_id, (self._lanes.latest, []))
+        at, meters = self._taken.pop(task_id, (self._latest, []))
         for meter in meters:
             meter.take_back(at)
             self._unpark(meter)

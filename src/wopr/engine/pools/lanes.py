@@ -8,8 +8,10 @@ tasks that memory does not, and they are paged in before memory runs dry.
 
 from __future__ import annotations
 
+import heapq
 from datetime import datetime, timedelta
 
+from wopr.domain.due import due_at, span_since
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.engine.memory import Memory, Waiting
@@ -103,8 +105,8 @@ class Lanes:
     def push(self, record: TaskRecord, now: datetime) -> bool:
         """Take a waiting task; return whether it is kept in memory."""
         self.latest = max(self.latest, now)
-        if record.run_at is not None and record.run_at > now:
-            return self._push_later(record, record.run_at)
+        if record.run_at is not None and (due := due_at(record, now)) > now:
+            return self._push_later(record, record.run_at, due)
         lane = self._lanes[record.priority]
         if lane.beyond is not None and record.seq > lane.beyond:
             lane.missed = record.seq if lane.missed is None else min(lane.missed, record.seq)
@@ -117,7 +119,7 @@ class Lanes:
         lane.push((record.seq,), record)
         return True
 
-    def _push_later(self, record: TaskRecord, run_at: datetime) -> bool:
+    def _push_later(self, record: TaskRecord, run_at: datetime, due: datetime) -> bool:
         if self.later_beyond is not None and run_at >= self.later_beyond:
             missed = self.later_missed
             self.later_missed = run_at if missed is None else min(missed, run_at)
@@ -125,8 +127,21 @@ class Lanes:
         if self._later.full(self._window):
             self._leave_later(run_at)
             return False
-        self._later.push((run_at, record.seq), record)
+        self._later.push((due, record.seq), record)
         return True
+
+    def due(self, record: TaskRecord, now: datetime) -> datetime:
+        """Return when a task that waits for a time is due; looks at all of them."""
+        found = (item[0] for item in self._later.heap if item[-1] is record)
+        return next(found, None) or due_at(record, now)
+
+    def clock_set(self, back: timedelta) -> None:
+        """Let spans go on as they were, now that the wall clock was set back by so much."""
+        later = self._later.heap
+        for number, (due, *rest) in enumerate(later):
+            if span_since(rest[-1]) is not None:
+                later[number] = (due - back, *rest)
+        heapq.heapify(later)
 
     def holds(self, record: TaskRecord) -> bool:
         """Whether this very record waits in memory; looks at all of them."""
@@ -167,8 +182,7 @@ class Lanes:
                 lane.leave(cut[0].seq)
                 left += cut
         if cut := self._later.cut(self._window):
-            assert cut[0].run_at is not None, "it is there for its time"
-            self._leave_later(cut[0].run_at)
+            self._leave_later(min(record.run_at for record in cut if record.run_at is not None))
             left += cut
         return [record for record in left if record.status in CLAIMABLE]
 
@@ -295,8 +309,8 @@ class Lanes:
 
     def add_paged(self, record: TaskRecord, now: datetime) -> None:
         """Take a task that was read from the storage, whatever the bounds say."""
-        if record.run_at is not None and record.run_at > now:
-            self._later.push((record.run_at, record.seq), record)
+        if record.run_at is not None and (due := due_at(record, now)) > now:
+            self._later.push((due, record.seq), record)
         else:
             self._lanes[record.priority].push((record.seq,), record)
 

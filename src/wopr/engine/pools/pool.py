@@ -175,11 +175,13 @@ class Pool:
         claimed: list[tuple[TaskRecord, Worker]] = []
         later: list[TaskRecord] = []
         gate = self.gate
+        steady = now
         if gate is not None:
             gate.next_at = None  # known again once it was asked
+            steady = self._shared.steady.now()
         most = self._batch_size()
         while self._free and len(claimed) < most:
-            record = self.lanes.pop() if gate is None else gate.pop(now)
+            record = self.lanes.pop() if gate is None else gate.pop(steady)
             if record is None:
                 break
             if not self._may_start(record, later):
@@ -241,7 +243,7 @@ class Pool:
         shared = self._shared
         if self.held or record.name in shared.paused or record.name in shared.revoked:
             return None
-        if self.gate is not None and not self.gate.admit(record, now):
+        if self.gate is not None and not self.gate.admit(record, self._shared.steady.now()):
             return None
         worker = self._free.pop()
         worker.last_claim_at = now
@@ -315,12 +317,14 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self.lanes.next_due()
-        if self.gate is not None and self.gate.next_at is not None:
-            due = self.gate.next_at if due is None else min(due, self.gate.next_at)
+        due, delay = self.lanes.next_due(), LONGEST_SLEEP
         if due is not None:
-            delay = max(0.0, min((due - now).total_seconds(), LONGEST_SLEEP))
-            self._timer = self._shared.loop.call_later(delay, self.wake)
+            delay = min((due - now).total_seconds(), delay)
+        if self.gate is not None and self.gate.next_at is not None:
+            due = self.gate.next_at
+            delay = min((due - self._shared.steady.now()).total_seconds(), delay)
+        if due is not None:
+            self._timer = self._shared.loop.call_later(max(delay, 0.0), self.wake)
 
     # -- ending -------------------------------------------------------------
 

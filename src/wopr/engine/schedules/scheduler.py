@@ -15,7 +15,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from wopr.domain.errors import DuplicateScheduleError, InvalidCallError, ScheduleNotFoundError
-from wopr.domain.schedule import CODE_IS_GONE, Schedule, redefined, same_plan
+from wopr.domain.schedule import (
+    CODE_IS_GONE,
+    Schedule,
+    behind_of,
+    follow_clock,
+    redefined,
+)
 from wopr.domain.standing import (
     Circumstances,
     View,
@@ -27,6 +33,7 @@ from wopr.domain.task import TaskRecord
 from wopr.engine.engine import Engine
 from wopr.engine.schedules.book import ScheduleBook
 from wopr.engine.schedules.firing import Firing
+from wopr.engine.schedules.rows import changed_copy, new_row, synced
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +59,9 @@ class Scheduler:
         self._timer: asyncio.TimerHandle | None = None
         self._ticks: set[asyncio.Task[list[str]]] = set()
         self.running = False
+        self._followed = engine.shared.steady.set_back
         engine.on_scheduled = self._task_changed
+        engine.on_clock_set = self._arm
 
     # -- life ---------------------------------------------------------------
 
@@ -103,15 +112,22 @@ class Scheduler:
         self._disarm()
         if not self.running or self._engine.stopping:
             return
-        due = self.book.next_due() if self._sure else self._clock.now()
+        due = self._next_due()
         if due is not None:
             wait = (due - self._clock.now()).total_seconds()
             delay = max(least, min(wait, self._interval), 0.0)
             self._timer = self._engine.shared.loop.call_later(delay, self._look)
 
+    def _next_due(self) -> datetime | None:
+        """Return when to tick next; now, if it is not sure what is due."""
+        if self._sure and self._followed == self._engine.shared.steady.set_back:
+            return self.book.next_due()
+        return self._clock.now()
+
     def _look(self) -> None:
         """Tick if something is due; never twice at once."""
-        due = self.book.next_due() if self._sure else self._clock.now()
+        self._engine.look_at_clock()
+        due = self._next_due()
         if self._ticks or (due is not None and due > self._clock.now()):
             self._arm(SHORTEST_BACK_OFF if self._ticks else 0.0)
             return
@@ -160,8 +176,10 @@ class Scheduler:
         async with self._lock:
             self.book.watch()
             try:
+                self._engine.look_at_clock()
                 if not self._sure:
                     await self._load()
+                await self._follow_clock()
                 yield
             except (InvalidCallError, ScheduleNotFoundError):  # refused, nothing was done
                 raise
@@ -176,10 +194,25 @@ class Scheduler:
         rows = await self._storage.schedules()
         progress = await self._storage.schedule_progress()
         behind = self.book.load(rows, progress)
-        self._sure = True
+        now = self._clock.now()
+        early = [row for row in rows if follow_clock(row, behind_of(row, now), now)]
+        for row in early:
+            self.book.plan(row)
+        self._sure, self._followed = True, self._engine.shared.steady.set_back
         if behind:
-            await self._storage.save_schedules(behind)
             log.info("%d schedules were brought up to the tasks they had enqueued.", len(behind))
+        if early:
+            log.warning("%d intervals begin anew: their times were of the future.", len(early))
+        if changed := {row.name: row for row in [*behind, *early]}:
+            await self._storage.save_schedules(list(changed.values()))
+
+    async def _follow_clock(self) -> None:
+        """Let intervals go on as they were when the wall clock was set back, or right again."""
+        set_back, now = self._engine.shared.steady.set_back, self._clock.now()
+        if back := set_back - self._followed:
+            rows = [replace(row) for row in self.book.rows.values()]
+            await self._put([row for row in rows if follow_clock(row, back, now)])
+            self._followed = set_back
 
     def _task_changed(self, task: TaskRecord) -> None:
         if self.book.changed(task):
@@ -202,11 +235,11 @@ class Scheduler:
         async with self._locked():
             now = self._clock.now()
             rows = self.book.rows
-            changed = [row for new in declared if (row := _synced(rows.get(new.name), new, now))]
+            changed = [row for new in declared if (row := synced(rows.get(new.name), new, now))]
             if complete:
                 names = {new.name for new in declared}
                 changed += [
-                    _changed(row, lambda one: one.pause(now, CODE_IS_GONE))
+                    changed_copy(row, lambda one: one.pause(now, CODE_IS_GONE))
                     for row in rows.values()
                     if row.origin == "code" and row.name not in names and row.paused_at is None
                 ]
@@ -228,7 +261,7 @@ class Scheduler:
                     f"There is a schedule {new.name!r} already. Give this one another name, or "
                     "change that one: queue.schedules.update(name, …)."
                 )
-            row = _new(new, self._clock.now())
+            row = new_row(new, self._clock.now())
             await self._put([row])
             return self._view(row)
 
@@ -248,7 +281,7 @@ class Scheduler:
             ScheduleNotFoundError: there is none of this name.
         """
         return await self._change(
-            name, lambda row, now: _changed(row, lambda one: one.pause(now, reason))
+            name, lambda row, now: changed_copy(row, lambda one: one.pause(now, reason))
         )
 
     async def resume(self, name: str) -> View:
@@ -260,7 +293,7 @@ class Scheduler:
         return await self._change(
             name,
             lambda row, now: (
-                row if row.paused_at is None else _changed(row, lambda one: one.resume(now))
+                row if row.paused_at is None else changed_copy(row, lambda one: one.resume(now))
             ),
         )
 
@@ -337,7 +370,8 @@ class Scheduler:
             self.book.live(row.name),
             {parent: self._state_of(parent) for parent in self.book.lacking(row)},
         )
-        return replace(row), standing(row, around)
+        found, told = standing(row, around), self._engine.shared.steady.told()
+        return replace(row), replace(found, text=f"{found.text} {told}".rstrip())
 
     def _state_of(self, parent: str) -> str:
         row = self.book.rows.get(parent)
@@ -350,32 +384,3 @@ class Scheduler:
         if row.next_fire_at is None:
             return "which never fires again: run it by hand"
         return f"which fires at {row.next_fire_at:%Y-%m-%d %H:%M:%SZ}"
-
-
-def _new(new: Schedule, now: datetime) -> Schedule:
-    row = replace(new, created_at=now, updated_at=now)
-    if row.next_fire_at is None:  # else its first occurrence was given
-        row.plan(now)
-    return row
-
-
-def _synced(old: Schedule | None, new: Schedule, now: datetime) -> Schedule | None:
-    """Return the row of a declared schedule; ``None`` if it is as declared already."""
-    if old is None:
-        return _new(new, now)
-    if same_plan(old, new) and old.origin == "code" and old.paused_reason != CODE_IS_GONE:
-        return None
-    row = replace(old) if same_plan(old, new) else redefined(old, new, now)
-    if row.origin != "code":
-        log.warning("Schedule %r was added by a call; from now on the code declares it.", row.name)
-        row.origin = "code"
-    if row.paused_reason == CODE_IS_GONE:
-        row.resume(now)
-    return row
-
-
-def _changed(row: Schedule, change: Callable[[Schedule], None]) -> Schedule:
-    """Return a changed copy: the book shows a change once it is on disk."""
-    copy = replace(row)
-    change(copy)
-    return copy
