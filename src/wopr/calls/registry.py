@@ -36,6 +36,7 @@ class CategoryOptions:
 
     executor: ExecutorChoice = None
     background: bool = False
+    lend_slots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

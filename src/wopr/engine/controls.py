@@ -44,7 +44,8 @@ class Controls:
 
     def prepare(self, pool: Pool) -> None:
         """Bring a new pool up to what counts."""
-        pool.background = self._shared.registry.category(pool.category).background
+        options = self._shared.registry.category(pool.category)
+        pool.background, pool.lends = options.background, options.lend_slots
         pool.wake()  # it may have been of the background until now
         if pool.category in self._categories:
             pool.hold(PAUSED)

@@ -22,6 +22,7 @@ from wopr.engine.controls import Controls
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
+from wopr.engine.joins import Joins
 from wopr.engine.limits.limits import Limits
 from wopr.engine.pools.pool import Pool
 from wopr.engine.recovery import Recovery
@@ -65,7 +66,8 @@ class Engine:
         )
         self.add, self.add_many, self.add_flow = adding.add, adding.add_many, adding.add_flow
         self.check_room = adding.check_room
-        self.wait = Waiters(shared, self._known_record).wait
+        self.joins = Joins(shared, self.pools)
+        self.wait = Waiters(shared, self._known_record, self.joins).wait
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
         self.open = False
         self.stopping = False

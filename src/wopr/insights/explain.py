@@ -44,8 +44,11 @@ class Explaining:
             return await self._ended(record), 0
         pool = self._engine.pool(record.category)
         if record.id in pool.running:
+            stuck, waits = self._engine.joins.told(pool.running[record.id])
             text = f"Running: attempt {record.attempt} on worker {record.worker}."
-            return Because("running", text), 0
+            if stuck:
+                return Because("stuck", f"{text} It is stuck: {waits}"), 0
+            return Because("running", f"{text} {waits}".rstrip()), 0
         if record.status not in CLAIMABLE:
             text = f"Attempt {record.attempt} is about to start, or its outcome is being stored."
             return Because("starting", text), 0
@@ -128,6 +131,8 @@ class Explaining:
             )
         if not pool.accepting:
             return Because("shutting down", "The queue is shutting down and starts nothing.")
+        if (blocked := self._engine.joins.blocked(record)) is not None:
+            return Because("stuck", blocked)
         limited = (
             None if pool.gate is None else pool.gate.why(record, self._engine.shared.steady.now())
         )
@@ -135,10 +140,11 @@ class Explaining:
             return Because(
                 "limited", f"A limit holds it back: {limited}. `wopr limits list` shows all limits."
             )
+        busy = sum(attempt.slot is not None for attempt in pool.running.values())
         return Because(
             "queued",
             f"It is behind {ahead} tasks of category '{record.category}'; "
-            f"{len(pool.running)} of {len(pool.workers)} workers are busy.",
+            f"{busy} of {len(pool.workers)} workers are busy.",
         )
 
     async def _parents(self, record: TaskRecord) -> str:

@@ -115,7 +115,7 @@ class Explanation:
     """Why a task stands where it stands.
 
     ``reason`` is one of: ended, running, starting, waiting for parents, unregistered, delayed,
-    retrying, paused, foreground, limits, no workers, shutting down, limited, queued.
+    retrying, paused, foreground, limits, no workers, shutting down, stuck, limited, queued.
     ``wopr tasks explain`` says besides: no worker process.
     """
 

@@ -238,7 +238,12 @@ class Registration(Face):
         return cast("ScheduleDecorator", declare)
 
     def category(
-        self, name: str, *, executor: ExecutorChoice = None, background: bool = False
+        self,
+        name: str,
+        *,
+        executor: ExecutorChoice = None,
+        background: bool = False,
+        lend_slots: bool = False,
     ) -> None:
         """Say how the tasks of a category are run; may be said again.
 
@@ -248,6 +253,9 @@ class Registration(Face):
                 :meth:`register_task`.
             background: start none of them while ``async with queue.foreground():`` is held
                 anywhere in the process.
+            lend_slots: while a task waits for others (``handle.result()``, ``queue.wait``, the
+                result of a flow), another one of the category may run in its place. It goes
+                on once a slot is free again, before anything new starts.
 
         Raises:
             InvalidCallError: a value can't be what it has to be, or a function that is
@@ -258,7 +266,9 @@ class Registration(Face):
             if item.category == label and item.executor is None:
                 soft = item.run_options.soft_timeout
                 Executors.check(executor, item.function, item.is_async, soft)
-        self._core.registry.categories[label] = CategoryOptions(executor, bool(background))
+        self._core.registry.categories[label] = CategoryOptions(
+            executor, bool(background), bool(lend_slots)
+        )
         self._core.access.categorised(label)
 
 

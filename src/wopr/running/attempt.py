@@ -55,6 +55,8 @@ class Attempt:
         "definition",
         "expired",
         "interrupted",
+        "joins",
+        "lent",
         "meters",
         "number",
         "options",
@@ -85,6 +87,10 @@ class Attempt:
         self.meters: Sequence[Meter] = ()
         self.interrupted: str | None = None
         self.expired = False
+        self.joins = 0
+        """How many waits for other tasks are under way in it."""
+        self.lent = False
+        """Whether it has lent its slot while it waits."""
         self.over = False
         """Whether its outcome is decided."""
         self._around = around
@@ -140,8 +146,6 @@ class Attempt:
                 value = await self._execute(args, kwargs)
             crashpoint("attempt.after_run")
             return Succeeded(definition.codec.encode_result(value))
-        except NotBegunError:
-            return Interrupted("shutdown")
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if self.interrupted is not None:
@@ -160,6 +164,8 @@ class Attempt:
 
     async def _after(self, failure: BaseException) -> Outcome:
         """Return what a failure comes to."""
+        if isinstance(failure, NotBegunError):
+            return Interrupted("shutdown")
         if self.timer is not None and not self.expired:  # reading the history may take its time
             self.timer.cancel()
         try:

@@ -45,6 +45,10 @@ class Ends(Protocol):
         """Count an attempt no more, where it is counted: its function has ended."""
         ...
 
+    def ended_lent(self, attempt: Attempt) -> None:
+        """Take note that an attempt is over whose slot is lent."""
+        ...
+
 
 class Runs:
     """Attempts under way in one pool."""
@@ -54,6 +58,7 @@ class Runs:
     ) -> None:
         self._around = around
         self._free, self._told, self._left = ends.free, ends.over, ends.unwound
+        self._ended_lent = ends.ended_lent
         self.running: dict[str, Attempt] = {}
         self.unwinding: set[Attempt] = set()
         """Stopped attempts that have lost their worker, and whose functions still run."""
@@ -105,6 +110,8 @@ class Runs:
         worker, attempt.slot = attempt.slot, None
         if worker is not None:
             self._free(worker)
+        elif attempt.lent:
+            self._ended_lent(attempt)
         if attempt.meters and attempt not in self.unwinding:
             self._left(attempt)
         self._told(attempt, outcome, elapsed)

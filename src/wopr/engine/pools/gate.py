@@ -283,6 +283,18 @@ class Gate:
             meter.running += 1
         return meters
 
+    def enter_again(self, record: TaskRecord) -> Sequence[Meter] | None:
+        """Count a task that waited and goes on, where all limits have room; else ``None``."""
+        return None if self.full(record) else self.enter(record)
+
+    def full(self, record: TaskRecord) -> list[Meter]:
+        """Return the limits of a task under which as many run as may."""
+        return [
+            meter
+            for meter in self._all_meters(record)
+            if meter.limit.concurrency is not None and meter.running >= meter.limit.concurrency
+        ]
+
     def started(self, record: TaskRecord, at: datetime) -> None:
         """Count a start of the past; in order."""
         for meter in self._all_meters(record):

@@ -14,11 +14,13 @@ from datetime import datetime
 
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
+from wopr.domain.limits import Meter
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.pools.gate import Gate
 from wopr.engine.pools.lanes import WINDOW, Lanes
+from wopr.engine.pools.lending import Lending
 from wopr.engine.pools.pager import Pager
 from wopr.engine.pools.settling import Settling
 from wopr.engine.shared import Shared
@@ -60,6 +62,10 @@ class Pool:
         self._claiming = 0  # commits of claims under way
         self.settling = Settling(self, shared)
         self.over = self.settling.settle
+        self.lends = False
+        """Whether tasks lend their slots while they wait for others."""
+        self.lending = Lending(self, shared.loop.create_future)
+        self.ended_lent = self.lending.ended
         self.runs = Runs(shared.surroundings, self, shared.storage.touch)
         self.running = self.runs.running
 
@@ -157,7 +163,9 @@ class Pool:
         for record in waiting:
             self.lanes.add_paged(record, now)
         for attempt in {*self.running.values(), *self.runs.unwinding}:  # it may be in both
-            attempt.meters = () if gate is None else gate.enter(attempt.record)
+            attempt.meters = ()
+            if gate is not None and not attempt.lent:
+                attempt.meters = gate.enter(attempt.record)
 
     # -- claiming -----------------------------------------------------------
 
@@ -261,8 +269,31 @@ class Pool:
         """Let a worker take the next task."""
         worker.attempt = None
         self._free.append(worker)
+        if self.lending.back:
+            self.lending.serve()
         if self.gate is not None or not self.lanes.bare():
             self.wake()
+
+    def seat(self, attempt: Attempt) -> bool:
+        """Give an attempt that lent its slot a free one, if limits have room; whether it did."""
+        if not self._free:
+            return False
+        meters = () if self.gate is None else self.gate.enter_again(attempt.record)
+        if meters is None:
+            return False
+        worker = self._free.pop()
+        worker.attempt, attempt.slot, attempt.meters = attempt, worker, meters
+        return True
+
+    def slots_taken(self) -> list[Attempt] | None:
+        """Return who holds the slots, if all are held."""
+        holders = [one for one in self.running.values() if one.slot is not None]
+        return holders if len(holders) == len(self.workers) else None
+
+    def room_taken(self, meter: Meter) -> list[Attempt] | None:
+        """Return whom a limit counts, if all of them run."""
+        counted = [one for one in self.running.values() if meter in one.meters]
+        return counted if len(counted) == meter.running else None
 
     def start(self, record: TaskRecord, worker: Worker) -> None:
         """Run a task whose claim is on disk, unless it came to something else meanwhile."""
@@ -282,6 +313,8 @@ class Pool:
         meters, attempt.meters = attempt.meters, ()
         if meters and self.gate is not None:
             self.gate.leave(meters)
+            if self.lending.back:
+                self.lending.serve()
             self.wake()
 
     def _claimed(
