@@ -144,6 +144,15 @@ def begin_and_read(pipe: str) -> None:
     Path(pipe).read_bytes()
 
 
+def ask_for_another(database: str, number: int) -> int:
+    """Wait for a task, through the owner's socket; that runs in the same category."""
+    asking = TaskQueue(enabled=True, database=database)
+    asking.task(name="double", executor="process")(double)
+    with asking.sync() as sync:
+        handle = sync(asking.enqueue, "double", (number,))
+        return int(sync(handle.result))
+
+
 async def begin_and_wait_async() -> None:
     current_task().progress(1, str(os.getpid()))
     await asyncio.Event().wait()

@@ -20,7 +20,7 @@ from wopr.domain.status import CLAIMABLE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import Shared
-from wopr.executors.context import running_task
+from wopr.executors.context import asking_task, running_task
 from wopr.running.attempt import Attempt
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,10 @@ class Joins:
                 await back
 
     def _attempt(self) -> Attempt | None:
-        """Return the attempt of this engine that the calling code runs in."""
+        """Return the attempt of this engine that the calling code runs in, or speaks for."""
+        if (asking := asking_task()) is not None:
+            running = (pool.running.get(asking) for pool in self._pools.values())
+            return next((attempt for attempt in running if attempt is not None), None)
         task = running_task()
         pool = None if task is None else self._pools.get(task.category)
         if task is None or pool is None:

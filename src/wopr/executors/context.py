@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from wopr.domain.codec import clip
@@ -92,6 +93,26 @@ def current_task() -> CurrentTask:
 def running_task() -> CurrentTask | None:
     """Return the task that the calling code runs in, ``None`` outside of any."""
     return _current.get(None)
+
+
+_on_behalf_of: contextvars.ContextVar[str | None] = contextvars.ContextVar(
+    "wopr_on_behalf_of", default=None
+)
+
+
+@contextlib.contextmanager
+def on_behalf_of(task_id: str | None) -> Iterator[None]:
+    """Carry out, in a ``with`` block, what a task that runs in another process asked for."""
+    token = _on_behalf_of.set(task_id)
+    try:
+        yield
+    finally:
+        _on_behalf_of.reset(token)
+
+
+def asking_task() -> str | None:
+    """Return the id of the task on whose behalf the calling code runs; see above."""
+    return _on_behalf_of.get()
 
 
 def set_current_task(task: CurrentTask) -> contextvars.Token[CurrentTask]:

@@ -17,6 +17,7 @@ from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
 from wopr.domain.task import TaskRecord
+from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import PAGE_BYTES, QueryRows, TaskFilter, weight
 from wopr.remote import protocol
@@ -182,7 +183,9 @@ class RemoteBackend:
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         """Return a task once it has ended."""
-        return TaskRecord.from_row(await self._call("wait", task_id, timeout))
+        task = running_task()  # in a worker process: its slot is the owner's
+        who = () if task is None else (task.id,)
+        return TaskRecord.from_row(await self._call("wait", task_id, timeout, *who))
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a live task."""

@@ -16,6 +16,7 @@ from wopr.domain.jsontext import too_large
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.task import TaskRecord
+from wopr.executors.context import on_behalf_of
 from wopr.ports.backend import Backend
 from wopr.ports.storage import PAGE_BYTES
 from wopr.remote import protocol
@@ -99,8 +100,11 @@ class Verbs(ScheduleVerbs):
         found = await self._backend.find(replace(wanted, most_bytes=PAGE_BYTES), cursor)
         return [_row(record) for record in found]
 
-    async def wait(self, task_id: TaskId, timeout: Seconds | None) -> Any:
-        return _row(await self._backend.wait(task_id, timeout))
+    async def wait(
+        self, task_id: TaskId, timeout: Seconds | None, waiter: TaskId | None = None
+    ) -> Any:
+        with on_behalf_of(waiter):
+            return _row(await self._backend.wait(task_id, timeout))
 
     async def cancel(self, task_id: TaskId, reason: Reason | None) -> bool:
         return await self._backend.cancel(task_id, reason)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support.process_tasks import ask_for_another, double
 from support.queues import PATIENCE, DuckDBHome, Gate, ended, running, until, until_status
 from wopr import TaskQueue, TaskStatus, chain, group
 from wopr.ports.answers import Explanation
@@ -348,3 +349,24 @@ async def test_so_many_slots_are_lent_and_no_more(
         await queue.start_workers("default", 2)
         assert 3 == await handle.result(timeout=PATIENCE)
         await until_status(queue, handle.id, SUCCESS)
+
+
+# -- from another process --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lends", [False, True])
+async def test_a_task_in_a_worker_process_that_waits_is_known_too(
+    durable_home: DuckDBHome, caplog: pytest.LogCaptureFixture, lends: bool
+) -> None:
+    queue = durable_home.queue()
+    queue.category("default", lend_slots=lends)
+    queue.task(name="double", executor="process")(double)
+    asks = queue.task(name="asks", executor="process")(ask_for_another)
+    async with running(queue, default=1):
+        handle = await asks.enqueue(str(durable_home.path), 21)
+        if not lends:
+            told = await until_stuck(queue, handle.id)
+            assert "all 1 workers of category 'default'" in told.text
+            assert 1 == len(await until_warned(caplog, 1))
+            await queue.start_workers()
+        assert 42 == await handle.result(timeout=PATIENCE)
