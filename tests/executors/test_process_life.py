@@ -370,6 +370,27 @@ async def test_worker_processes_end_when_the_program_is_killed(tmp_path: Path) -
         program.communicate()
 
 
+async def test_worker_processes_end_when_the_program_is_killed_whose_forked_child_lives(
+    tmp_path: Path,
+) -> None:
+    forks = "import os, threading; child = os.fork(); child or threading.Event().wait()"
+    with owner(tmp_path, f"{forks}\n    print(child, flush=True); await running") as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        pids = [int(program.stdout.readline()) for _ in range(3)]
+        program.stdin.write("fork\n")
+        program.stdin.flush()
+        child = int(program.stdout.readline())
+        program.kill()
+        try:
+            for pid in pids:
+                await until_gone(pid)
+            assert not is_gone(child)
+        finally:
+            os.kill(child, signal.SIGKILL)
+        program.communicate()
+
+
 async def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path: Path) -> None:
     with owner(tmp_path, "return") as program:
         assert program.stdout is not None

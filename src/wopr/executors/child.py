@@ -7,7 +7,6 @@ import contextlib
 import contextvars
 import functools
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -31,10 +30,11 @@ HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 """Signals for all processes of the program: what runs has the grace time, and then is killed."""
 
 
-def main(connection: Connection) -> None:
-    """Run what is ordered until the other end closes."""
+def main(connection: Connection, parent: Connection) -> None:
+    """Run what is ordered until the other end closes; ``parent`` ends with that process."""
     # A program that a task leaves behind would keep it open: this one's death would not show.
     os.set_inheritable(connection.fileno(), False)
+    os.set_inheritable(parent.fileno(), False)
     channel = Channel(connection)
     forwarding = Forwarding(channel)
     _stand_alone()
@@ -43,7 +43,7 @@ def main(connection: Connection) -> None:
         after_in_parent=functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, HELD_BACK),
         after_in_child=functools.partial(_leave, channel, forwarding),
     )
-    threading.Thread(target=_end_with_parent, name="wopr-parent", daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), name="wopr-parent", daemon=True).start()
     logging.root.handlers[:] = [forwarding]
     try:
         channel.send(Ready())
@@ -131,11 +131,12 @@ def _leave(channel: Channel, forwarding: Forwarding) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
 
-def _end_with_parent() -> None:
-    """Kill this process and what it started once the queue's process is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker process is started by another one"
-    wait([parent.sentinel])
+def _end_with(parent: Connection) -> None:
+    """Kill this process and what it started once the queue's process is gone.
+
+    The sentinel of :mod:`multiprocessing` does not tell while a child lives that a task forked.
+    """
+    wait([parent])
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from wopr.config.forks import close_in_children, take_away
 from wopr.domain.errors import PayloadError, ProcessDiedError
 from wopr.executors import child
 from wopr.executors.call import Call
@@ -37,6 +38,7 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self._ours, self._theirs = CONTEXT.Pipe()
+        self._ended, self._living = CONTEXT.Pipe(duplex=False)  # ends with this process
         self._busy = threading.Lock()  # held while this process is being talked to
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
@@ -60,7 +62,10 @@ class WorkerProcess:
         """
         with self._busy:
             process = CONTEXT.Process(
-                target=child.main, args=(self._theirs,), name="wopr-process", daemon=False
+                target=child.main,
+                args=(self._theirs, self._ended),
+                name="wopr-process",
+                daemon=False,
             )
             try:
                 with _signals_blocked():
@@ -72,10 +77,12 @@ class WorkerProcess:
                 ) from error
             finally:
                 self._theirs.close()
+                self._ended.close()
             with self._lock:
                 self._process, self.pid = process, process.pid or 0
                 killed = self._killed
             _living.add(self)
+            close_in_children(self)
             if killed:  # meanwhile
                 self.kill()
             try:
@@ -140,10 +147,12 @@ class WorkerProcess:
             with self._lock:
                 process = self._process
             if process is None:  # it could not be started
+                self._living.close()
                 return
             process.join(grace)
             self.kill()
             process.join()
+            self._living.close()
             with self._lock:
                 self._process = None  # it closes what it has open once nobody refers to it
             _living.discard(self)
@@ -161,6 +170,12 @@ class WorkerProcess:
     def alive(self) -> bool:
         """Whether it has not ended."""
         return self._process is not None and self._process.is_alive()
+
+    def forget(self) -> None:
+        """Leave it to the process that this one was forked from, whose end it must see."""
+        for pipe in (self._ours, self._living):
+            if not pipe.closed:
+                take_away([pipe.fileno()])
 
     def kill(self) -> None:
         """Kill it now, with all processes that its tasks have started."""

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from wopr.config.forks import close_in_children, take_away_sockets
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.queue.queue import TaskQueue
@@ -115,6 +116,16 @@ class HealthServer:
             await self.stop()
             raise
         self.port = listener.getsockname()[1]
+        close_in_children(self)
+
+    def forget(self) -> None:
+        """Leave the port to the process that this one was forked from."""
+        if self._server is not None:
+            take_away_sockets(self._is_own)
+
+    def _is_own(self, found: socket.socket) -> bool:
+        internet = found.family in (socket.AF_INET, socket.AF_INET6)
+        return internet and found.getsockname()[1] == self.port
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

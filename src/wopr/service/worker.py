@@ -8,11 +8,7 @@ import errno
 import gc
 import logging
 import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from sys import _current_frames
+from collections.abc import Iterator
 from typing import Any
 
 from wopr.config.settings import Settings
@@ -20,11 +16,12 @@ from wopr.domain.clock import SystemClock
 from wopr.domain.errors import InvalidCallError, StorageOwnedError
 from wopr.domain.events import TaskFailed, TaskRetrying
 from wopr.domain.masking import mask
-from wopr.executors import threads
 from wopr.queue.queue import TaskQueue
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
 from wopr.service.http import HealthServer
+from wopr.service.leaving import busy_threads, leave_now, leave_within
+from wopr.service.signals import Signals
 from wopr.service.tracing import instrument
 
 log = logging.getLogger("wopr.worker")
@@ -34,13 +31,12 @@ OWNED_SECONDS = 5.0
 FORCED_SECONDS = 3.0
 """After a second signal the process ends within this time, whatever the tasks do."""
 LAST_WORD = 0.5
-"""Seconds that what the application left on the event loop gets to end when it is cancelled."""
+"""Seconds that what the application left on the event loop gets to end when it is cancelled, and
+the interpreter for its exit, at least."""
 ERROR_LENGTH = 500
 """So much of an error's first line is logged; the task's history has all of it."""
 FORCED = 1
 """Exit code after a second signal."""
-_LOOPS = {(threads.__name__, "_loop"), ("concurrent.futures.thread", "_worker")}
-"""What threads are in that may run a function now and then."""
 
 
 class WorkerRun:
@@ -57,6 +53,8 @@ class WorkerRun:
         self._stop = asyncio.Event()
         self._server: HealthServer | None = None
         self._signals = 0
+        self._until = 0.0
+        """When the grace time is over, by the clock's monotonic seconds."""
         self._hurrying: asyncio.Task[None] | None = None
         self._draining: list[Attempt] | None = None
         self._stuck: list[str] = []
@@ -77,14 +75,15 @@ class WorkerRun:
             with _imports_frozen():
                 return runner.run(self._until_stopped())
         finally:
-            if not self._stuck and not _busy_threads():  # else it would wait for them, for ever
+            if not self._stuck and not busy_threads():  # else it would wait for them, for ever
                 runner.close()
 
     def leave(self, code: int) -> None:
-        """End the process at once if something can't be stopped; else return.
+        """End the process at once if something can't be stopped; else see to it that it ends.
 
-        Its row is back in the queue. The interpreter would wait for it, or tear down what
-        it uses, with noise.
+        The row of what can't be stopped is back in the queue. The interpreter would wait for
+        it, or tear down what it uses, with noise. What else it waits for gets the rest of the
+        grace time.
         """
         if self._stuck:
             log.warning(
@@ -92,19 +91,19 @@ class WorkerRun:
                 len(self._stuck),
                 self._stuck[0],
             )
-        threads = _busy_threads()
+        threads = busy_threads()
         for name in threads:
             log.warning("A function still runs in thread %s; leaving without it.", name)
+        left = 0.0 if self.forced else self._until - self._clock.monotonic()
+        leave_within(max(LAST_WORD, left), code)
         if self._stuck or threads:
-            logging.shutdown()
-            sys.stdout.flush()
-            os._exit(code)
+            leave_now(code)
 
     async def _until_stopped(self) -> dict[str, Any]:
-        restore = self._listen()
+        signals = Signals(self._signalled)
         began = self._clock.monotonic()
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(restore)
+            stack.callback(signals.give_back)
             stack.push_async_callback(self._end_others)
             try:
                 if await self._start(stack):
@@ -237,27 +236,10 @@ class WorkerRun:
 
     # -- signals -------------------------------------------------------------
 
-    def _listen(self) -> Callable[[], None]:
-        """Take the signals over; return what gives them back."""
-        loop = asyncio.get_running_loop()
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for number in before:
-            try:
-                loop.add_signal_handler(number, self._signalled)
-            except NotImplementedError:  # Windows: the handler runs between two bytecodes
-                signal.signal(number, lambda *_: _call_soon(loop, self._signalled))
-
-        def restore() -> None:
-            for number, handler in before.items():
-                with contextlib.suppress(NotImplementedError):
-                    loop.remove_signal_handler(number)
-                signal.signal(number, handler)
-
-        return restore
-
     def _signalled(self) -> None:
         self._signals += 1
         if self._signals == 1:
+            self._until = self._clock.monotonic() + self._settings.shutdown_seconds
             log.info(
                 "Draining: %d tasks run and have %g s; signal again to interrupt them.",
                 len(self._queue.running_tasks),
@@ -297,10 +279,6 @@ def _say_failed(event: TaskFailed | TaskRetrying) -> None:
     )
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(function)
-
-
 @contextlib.contextmanager
 def _imports_frozen() -> Iterator[None]:
     """Take what was imported out of the garbage collector's sight.
@@ -314,19 +292,3 @@ def _imports_frozen() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _busy_threads() -> list[str]:
-    """Return the names of the threads whose end would be waited for, or that run a function.
-
-    Those are wopr's own, and those of each ``ThreadPoolExecutor``: ``asyncio.to_thread`` has one.
-    """
-    frames = _current_frames()  # documented, in spite of its name
-    names = []
-    for thread in threading.enumerate():
-        top = frame = frames.get(thread.ident or 0)
-        while frame and (frame.f_globals.get("__name__"), frame.f_code.co_name) not in _LOOPS:
-            frame = frame.f_back
-        if frame and frame is not top:
-            names.append(thread.name)
-    return names

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 if sys.platform != "win32":
     import fcntl
@@ -75,29 +73,3 @@ writer: Callable[[int, bytes, int], None] = (
     _write_dsync if hasattr(os, "RWF_DSYNC") and hasattr(os, "pwritev") else write_synced
 )
 """The fastest of the two here; each waits once for the interpreter's lock and once more."""
-
-
-class Inherited(Protocol):
-    """Holds a descriptor whose lock would outlive this process in a forked child."""
-
-    def forget(self) -> None:
-        """Close the copy that the child has."""
-        ...
-
-
-_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
-
-
-def close_in_children(holder: Inherited) -> None:
-    """Let every process that is forked from this one close its copy at once."""
-    _inherited.add(holder)
-
-
-def _forget_all() -> None:
-    for holder in list(_inherited):
-        holder.forget()
-    _inherited.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

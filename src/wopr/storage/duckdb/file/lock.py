@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wopr.config.forks import close_in_children, take_away_files
 from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
-from wopr.storage.duckdb.disk import beside, close_in_children, write_synced
+from wopr.storage.duckdb.disk import beside, write_synced
 from wopr.storage.duckdb.file.location import SETTING
 
 if sys.platform != "win32":
@@ -55,7 +56,7 @@ class FileLock:
     ``pid``, ``boot_id`` and ``started_at``, and nothing when nobody does; an attribute of it
     says how far the database was :class:`Acknowledged`. A forked
     child owns nothing: its copy is closed at once, so the lock ends with the process that
-    took it.
+    took it; so are its copies of the database and of what lies beside it.
     """
 
     def __init__(self, database: Path, clock: Clock | None = None) -> None:
@@ -106,10 +107,17 @@ class FileLock:
         os.close(descriptor)
 
     def forget(self) -> None:
-        """Close the copy that a forked child inherited; the parent's lock is untouched."""
+        """Let go of what a forked child inherited; the parent's lock is untouched."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+            take_away_files(self._belongs)
+
+    def _belongs(self, path: str) -> bool:
+        name = str(self.database)
+        return path == name or path.startswith(
+            (f"{name}.wal", f"{name}.journal-", f"{name}.tmp{os.sep}")
+        )
 
     def remember(self, known: Acknowledged) -> None:
         """Note how far the database was acknowledged; on disk when this returns.

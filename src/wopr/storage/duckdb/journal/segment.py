@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from wopr.config.forks import close_in_children
 from wopr.storage.duckdb import disk
 from wopr.storage.duckdb.journal.format import GROUP_SIZE, START, Group, Header, pack_group
 from wopr.storage.duckdb.journal.scan import Found
@@ -38,7 +39,7 @@ class Segment:
         self._checksum = 0
         self._before = START, 0
         self._inode = os.fstat(descriptor).st_ino
-        disk.close_in_children(self)
+        close_in_children(self)
 
     @classmethod
     def prepare(cls, path: Path, size: int) -> Segment:
