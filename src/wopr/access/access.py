@@ -16,6 +16,7 @@ from wopr.access.bridge import LoopThread
 from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import LOOK_SECONDS, Ownership
+from wopr.access.process import OpenIn
 from wopr.access.services import Services
 from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
@@ -63,6 +64,7 @@ class Access:
         self._stopping: asyncio.Task[None] | None = None
         self._ownership = Ownership(database, settings, self._stop, self._working)
         self._workers = self._closings = 0
+        self.open_in = OpenIn()
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
         self.services = Services()
@@ -170,8 +172,10 @@ class Access:
         Raises:
             QueueClosedError: it is in use on another event loop, or shutting down.
             StorageOwnedError: another process owns the file and does not listen.
+            StorageForkedError: it was open when this process was forked.
             StorageError: the storage can't be opened.
         """
+        self.open_in.check(self.database)
         if self._backend is not None and self._usable():
             if self._loop is not asyncio.get_running_loop():
                 raise self._elsewhere_open()
@@ -183,9 +187,14 @@ class Access:
         async with self._lock:
             if self._engine is not None and not self._engine.open:
                 raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
-            if self._backend is None or not self._usable():
-                self._backend = await self._start()
-            return self._backend
+            try:
+                if self._backend is None or not self._usable():
+                    self.open_in.begin()
+                    self._backend = await self._start()
+                return self._backend
+            finally:
+                if self.closed:
+                    self.open_in.end()
 
     def _elsewhere_open(self) -> QueueClosedError:
         if self._loop is None or self._loop.is_closed():
@@ -295,7 +304,12 @@ class Access:
             engine.stop_starting()
 
     async def stop(self, grace: float) -> None:
-        """Close what is open, or is just being opened; does nothing when nothing is."""
+        """Close what is open, or is just being opened.
+
+        Does nothing when nothing is, or when a parent has it open.
+        """
+        if self.open_in.parent:
+            return
         self._closings += 1
         self.stop_starting()
         if self._lock is not None and self._loop is asyncio.get_running_loop():
@@ -306,6 +320,7 @@ class Access:
         if self._ownership.remote is not None:
             self._backend = None
             await self._ownership.leave()
+            self.open_in.end()
         await self._ownership.given()
         self._ownership.forget_receiver()
         engine = self._engine
@@ -333,6 +348,7 @@ class Access:
                 await engine.close(error)
             finally:
                 self._engine = self._local = self._backend = self._stopping = None
+                self.open_in.end()
                 self._ownership.give_up()
                 self.foreground.on_release = None
                 if self._factory is None:

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from wopr.access.bridge import LoopThread
 from wopr.core.core import Core
-from wopr.domain.errors import QueueClosedError
+from wopr.domain.errors import QueueClosedError, StorageForkedError
 from wopr.queue.face import inside
 
 P = ParamSpec("P")
@@ -53,6 +53,7 @@ class SyncQueue:
     def __init__(self, queue: Closable) -> None:
         self._queue = queue
         self._access = inside(queue).access
+        self._access.open_in.check(self._access.database)
         self._own: LoopThread | None = None
 
     def __call__(
@@ -62,8 +63,10 @@ class SyncQueue:
 
         Raises:
             QueueClosedError: called from the queue's own loop, which would wait for itself; or
-                the queue is closed by another thread meanwhile; or this process was forked.
+                the queue is closed by another thread meanwhile.
+            StorageForkedError: this process was forked while the queue was open.
         """
+        self._access.open_in.check(self._access.database)
         with self._access.bridging:  # what is handed over here, close() finds and ends
             loop = self._running()
             if _current_loop() is loop:
@@ -87,18 +90,20 @@ class SyncQueue:
         if home.closing:
             raise QueueClosedError("Another thread is closing the queue; wait for that to end.")
         if not home.thread.is_alive():
-            raise QueueClosedError(
+            raise StorageForkedError(
                 "This process was forked from one that used the queue already, and its thread "
                 "is not here. Use the queue, or start worker processes, after the fork only."
             )
         return home.loop
 
     def close(self) -> None:
-        """Shut the queue down and end its thread. Idempotent; does nothing if it has none.
+        """Shut the queue down and end its thread. Idempotent; does nothing if it has none here.
 
         Ctrl-C meanwhile ends the grace time: what runs is interrupted, its rows go back to
         PENDING, and ``KeyboardInterrupt`` is raised once the file is closed.
         """
+        if self._access.open_in.parent:
+            return
         with self._access.bridging:
             own, self._own = self._own, None
             if own is None or not own.thread.is_alive():
@@ -127,6 +132,7 @@ class SyncQueue:
             await asyncio.gather(*left, return_exceptions=True)
 
     def __enter__(self) -> Self:
+        self._access.open_in.check(self._access.database)
         with self._access.bridging:
             self._running()
         return self

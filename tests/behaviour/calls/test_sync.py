@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
-import signal
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support.forks import in_child
 from support.queues import PATIENCE, DuckDBHome, Home
 from wopr import QueueClosedError, TaskNotRegisteredError, TaskQueue
 from wopr.queue.queue import inside
@@ -168,20 +165,6 @@ def test_a_forked_process_is_told_instead_of_waiting_for_ever(durable_home: Duck
     queue = durable_home.queue()
     with queue.sync() as sync:
         sync(queue.get_task_stats)
-        receiving, sending = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
-            child = os.fork()
-        if child == 0:
-            try:
-                sync(queue.get_task_stats)
-            except BaseException as error:
-                os.write(sending, str(error).encode())
-            os._exit(0)
-        os.close(sending)
-        with open(receiving, "rb") as pipe:
-            ready, _, _ = select.select([pipe], [], [], PATIENCE)
-            if not ready:
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            assert b"was forked" in pipe.read()
+        said = in_child(lambda: sync(queue.get_task_stats))
+        assert said.startswith("StorageForkedError")
+        assert "was forked" in said
