@@ -7,13 +7,13 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from support.owners import client, end, start_owner
 from support.queues import PATIENCE, until, until_status
 from wopr import (
     BacklogFullError,
@@ -25,7 +25,6 @@ from wopr import (
     StorageOwnedError,
     TaskFailedError,
     TaskNotFoundError,
-    TaskQueue,
     TaskStatus,
     UniqueKeyConflictError,
 )
@@ -33,32 +32,10 @@ from wopr.domain.newtask import OnConflict
 from wopr.remote import client as remote_client
 from wopr.remote.protocol import socket_path
 
-OWNER = Path(__file__).with_name("owner.py")
-
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "queue.duckdb"
-
-
-def start_owner(database: Path) -> subprocess.Popen[str]:
-    owner = subprocess.Popen(
-        [sys.executable, str(OWNER), str(database)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "ready\n"
-    return owner
-
-
-def end(owner: subprocess.Popen[str]) -> None:
-    assert owner.stdin is not None
-    assert owner.stdout is not None
-    owner.stdin.close()
-    owner.wait(timeout=PATIENCE)
-    owner.stdout.close()
 
 
 @pytest.fixture
@@ -70,24 +47,6 @@ def owner(database: Path) -> Iterator[subprocess.Popen[str]]:
     elif process.stdin is not None and process.stdout is not None:
         process.stdin.close()
         process.stdout.close()
-
-
-def client(database: Path) -> TaskQueue:
-    queue = TaskQueue(enabled=True, database=database)
-
-    @queue.task
-    async def double(number: int) -> int:
-        raise AssertionError("runs in the owner, not here")
-
-    @queue.task
-    async def hold(number: int) -> int:
-        raise AssertionError("runs in the owner, not here")
-
-    @queue.task
-    async def fail(text: str) -> None:
-        raise AssertionError("runs in the owner, not here")
-
-    return queue
 
 
 async def test_a_client_enqueues_and_gets_results(

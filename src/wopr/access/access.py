@@ -22,7 +22,12 @@ from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
+from wopr.domain.errors import (
+    OwnerSilentError,
+    QueueClosedError,
+    StorageError,
+    StorageOwnedError,
+)
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
@@ -162,18 +167,23 @@ class Access:
 
     def at_hand(self) -> Backend | None:
         """Return what carries the verbs out, if it is open on this event loop already."""
-        if self._loop is asyncio.get_running_loop() and self._usable():
-            return self._backend
+        with contextlib.suppress(RuntimeError):  # a forked child has no loop: it is told later
+            if self._loop is asyncio.get_running_loop() and self._usable():
+                return self._backend
         return None
 
-    async def backend(self) -> Backend:
+    async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; open it if need be.
+
+        Args:
+            deadline: time of the loop up to which another process is waited for.
 
         Raises:
             QueueClosedError: it is in use on another event loop, or shutting down.
-            StorageOwnedError: another process owns the file and does not listen.
+            StorageOwnedError: another process owns the file and can't be asked.
             StorageForkedError: it was open when this process was forked.
             StorageError: the storage can't be opened.
+            OwnerSilentError: it is still being opened at the deadline.
         """
         self.open_in.check(self.database)
         if self._backend is not None and self._usable():
@@ -184,17 +194,25 @@ class Access:
         if self._lock is None or self._loop is not asyncio.get_running_loop():
             self._loop = asyncio.get_running_loop()
             self._lock = asyncio.Lock()
-        async with self._lock:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise OwnerSilentError(
+                f"{self.database} was still being opened, or its owner asked, at the end of the "
+                "time that this call had. Call again, with more time."
+            ) from None
+        try:
             if self._engine is not None and not self._engine.open:
                 raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
-            try:
-                if self._backend is None or not self._usable():
-                    self.open_in.begin()
-                    self._backend = await self._start()
-                return self._backend
-            finally:
-                if self.closed:
-                    self.open_in.end()
+            if self._backend is None or not self._usable():
+                self.open_in.begin()
+                self._backend = await self._start(deadline)
+            return self._backend
+        finally:
+            if self.closed:
+                self.open_in.end()
+            self._lock.release()
 
     def _elsewhere_open(self) -> QueueClosedError:
         if self._loop is None or self._loop.is_closed():
@@ -209,13 +227,14 @@ class Access:
             "event loop."
         )
 
-    async def _start(self) -> Backend:
+    async def _start(self, deadline: float | None) -> Backend:
         await self._ownership.leave()  # if there is one, its owner is gone
-        remote = await self._ownership.find()
+        remote = await self._ownership.find(deadline=deadline)
         if remote is not None:
             return remote
         loop = asyncio.get_running_loop()
         until = loop.time() + JUST_OPENING_SECONDS
+        until = until if deadline is None else min(until, deadline)
         while True:
             engine = new_engine(
                 self.storage,
@@ -232,11 +251,13 @@ class Access:
             except StorageOwnedError as error:
                 if self._factory is not None:
                     raise
-                remote = await self._ownership.find(loop.time() + LOOK_SECONDS)
+                remote = await self._ownership.find(loop.time() + LOOK_SECONDS, deadline=deadline)
                 if remote is not None:
                     return remote
-                if error.pid == os.getpid() or loop.time() > until:
+                if error.pid == os.getpid():
                     raise
+                if loop.time() > until:
+                    raise self._ownership.unreachable(error) from None
 
     async def _own(self, engine: Engine) -> Backend:
         """Take the verbs over: this process has the file."""

@@ -15,9 +15,11 @@ from wopr.config.settings import Settings
 from wopr.domain.errors import OwnerGoneError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.ports.backend import Backend
-from wopr.remote.client import RemoteBackend
+from wopr.remote.client import CONNECT_SECONDS, RemoteBackend
 from wopr.remote.connection import Connection
+from wopr.remote.protocol import socket_path
 from wopr.remote.server import Server
+from wopr.storage import sign_deaf, signed
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class Ownership:
 
     Args:
         database: the file.
-        settings: how large a task of another process may be.
+        settings: how long an owner is waited for, and how large a task of another process may be.
         stop: closes an engine at once; who still waits gets the error.
         working: whether an engine has workers, or fires schedules.
     """
@@ -51,6 +53,7 @@ class Ownership:
         self.remote: RemoteBackend | None = None
         """The connection to the owner."""
         self._settings = settings
+        self._refused = ""
         self._stop = stop
         self._working = working
         self._engine: Engine | None = None
@@ -64,23 +67,30 @@ class Ownership:
 
     # -- another process has it ----------------------------------------------
 
-    async def find(self, until: float | None = None) -> RemoteBackend | None:
+    async def find(
+        self, until: float | None = None, *, deadline: float | None = None
+    ) -> RemoteBackend | None:
         """Connect to whoever has the file, as soon as it listens; ``None`` if nobody does.
 
         Args:
             until: time of the loop up to which to look; ``None`` looks only while a process
                 may be about to take the file that was given to it.
+            deadline: when whoever listens must have answered, at the latest.
         """
         loop = asyncio.get_running_loop()
         receiver = self._receiver if until is None else None
         until = self._given_until if until is None else until
+        settings = self._settings
         while loop.time() < until:
             last = receiver is not None and receiver.gone  # it listens before it goes
-            remote = RemoteBackend(self.database)
-            if await remote.connect():
+            remote = RemoteBackend(self.database, settings.call_seconds, settings.query_seconds)
+            owner, _ = signed(self.database)
+            left = CONNECT_SECONDS if deadline is None else max(0.0, deadline - loop.time())
+            if await remote.connect(owner, min(CONNECT_SECONDS, left)):
                 self.remote = remote
                 self._let_go_of_receiver()
                 return remote
+            self._refused = remote.refused
             if last:
                 break
             await asyncio.sleep(LOOK_SECONDS)
@@ -94,6 +104,14 @@ class Ownership:
         self._given_until = 0.0
         if receiver is not None:
             receiver.drop()
+
+    def unreachable(self, error: StorageOwnedError) -> StorageOwnedError:
+        """Say in the error of a file that is owned why its owner could not be asked."""
+        _, deaf = signed(self.database)
+        why = self._refused
+        if deaf is not None:
+            why = f"it can't listen at {socket_path(self.database)}: {os.strerror(deaf)}; {why}"
+        return StorageOwnedError(f"{error} That process can't be asked: {why}.", pid=error.pid)
 
     async def leave(self) -> None:
         """Let go of the connection to the owner. Idempotent."""
@@ -137,10 +155,12 @@ class Ownership:
             await self._server.start()
         except OSError as error:
             self._server = None
+            sign_deaf(self.database, error.errno or 0)
             log.warning(
-                "Other processes can't use %s while this one has it: no socket can be made "
-                "beside it (%s).",
+                "Other processes can't use %s while this one has it: no socket can be made at "
+                "%s (%s).",
                 self.database,
+                socket_path(self.database),
                 error,
             )
 

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     """Largest result of a task, as JSON."""
     shutdown_seconds: float = Field(default=10.0, ge=0)
     """Grace time of :meth:`TaskQueue.shutdown`."""
+    call_seconds: float = Field(default=30.0, gt=0)
+    """Longest wait for an answer of the process that has the file, in any other one."""
     query_seconds: float = Field(default=30.0, gt=0)
     """Longest run of one ``queue.sql``."""
     query_rows: int = Field(default=100_000, ge=1)

@@ -23,7 +23,9 @@ from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
     InvalidCallError,
     OwnerGoneError,
+    OwnerSilentError,
     QueueDisabledError,
+    StorageOwnedError,
     TaskCancelledError,
     TaskFailedError,
     TaskNotFoundError,
@@ -92,13 +94,13 @@ class Core:
 
     # -- who carries it out ---------------------------------------------------
 
-    async def reader(self) -> Backend | None:
+    async def reader(self, deadline: float | None = None) -> Backend | None:
         """Return the backend for a read; ``None`` if there is nothing to read."""
         if not self.enabled:
             return None
         if (backend := self.access.at_hand()) is not None:
             return backend
-        return await self.access.backend() if self.access.exists() else None
+        return await self.access.backend(deadline) if self.access.exists() else None
 
     async def writer(self) -> Backend:
         """Return the backend for a change.
@@ -110,10 +112,15 @@ class Core:
             raise QueueDisabledError
         return self.access.at_hand() or await self.access.backend()
 
-    async def ask(self, ask: Callable[[Backend], Awaitable[A]], nothing: B) -> A | B:
+    async def ask(
+        self,
+        ask: Callable[[Backend], Awaitable[A]],
+        nothing: B,
+        deadline: float | None = None,
+    ) -> A | B:
         """Ask whoever has the file; again, should that one go: a look changes nothing."""
         while True:
-            backend = await self.reader()
+            backend = await self.reader(deadline)
             if backend is None:
                 return nothing
             with contextlib.suppress(OwnerGoneError):
@@ -207,7 +214,14 @@ class Core:
             finally:
                 left = None if until is None else max(0.0, until - loop.time())
 
-        record = await self.ask(wait, None)
+        try:
+            record = await self.ask(wait, None, until)
+        except StorageOwnedError as error:
+            if until is None or loop.time() < until:
+                raise
+            raise OwnerSilentError(
+                f"Whether task {task_id} ended within {patience:g} s is not known. {error}"
+            ) from error
         if record is None:
             raise self.unknown(task_id)
         return record

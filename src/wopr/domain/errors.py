@@ -35,6 +35,7 @@ WoprError
     ├── StorageOwnedError     another process has the file
     ├── OwnerGoneError        the process that had the file is gone
     ├── OwnerBusyError        it has as many connections as it may have
+    ├── OwnerSilentError      (TimeoutError) the process that has the file does not answer
     ├── StorageFileError      the file can't be used as it is
     ├── SchemaError           the file's schema is not the one of this version
     └── StorageForkedError    used after os.fork()
@@ -203,6 +204,10 @@ class OwnerGoneError(StorageError):
 
 class OwnerBusyError(StorageError):
     """The process that owns the file has as many connections as it may have."""
+
+
+class OwnerSilentError(StorageError, TimeoutError):
+    """The process that has the file did not answer in time; the message says what is known."""
 
 
 class StorageFileError(StorageError):

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wopr.domain.errors import OwnerBusyError, OwnerGoneError, StorageError
+from wopr.domain.errors import OwnerBusyError, OwnerGoneError, OwnerSilentError, StorageError
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
@@ -21,44 +21,82 @@ from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import PAGE_BYTES, QueryRows, TaskFilter, weight
 from wopr.remote import protocol
+from wopr.remote.peer import is_process, may_talk, peer_of
+from wopr.remote.place import keep_from_children, secure
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
+from wopr.remote.verbs import LOOKS
 
 CONNECT_SECONDS = 5.0
+CALL_SECONDS = 30.0
+ANSWER_SECONDS = 0.25
+"""So much longer than the owner waits for a task its answer is waited for."""
+QUERY_ANSWER_SECONDS = 1.0
 BULK = 5_000
 BULK_BYTES = 8 * 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
+_CHANGE_NOTHING = LOOKS | {"hello", "check_room"}
 
 
 class RemoteBackend:
-    """The verbs of a queue, carried out by the process that owns the file."""
+    """The verbs of a queue, carried out by the process that owns the file.
 
-    def __init__(self, database: Path) -> None:
+    Args:
+        database: the file.
+        call_seconds: longest wait for an answer of the owner; its waits for tasks are no such
+            wait, for as long as it answers at all.
+        query_seconds: how long the owner lets a query of people run; a little longer, its
+            answer is waited for.
+    """
+
+    def __init__(
+        self, database: Path, call_seconds: float = CALL_SECONDS, query_seconds: float = 0.0
+    ) -> None:
         self._database = database
+        self._call_seconds = call_seconds
+        self._query_seconds = max(call_seconds, query_seconds + QUERY_ANSWER_SECONDS)
         self._path = protocol.socket_path(database)
         self._numbers = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
+        self._written = 0
+        self._heard = 0.0
+        """When something came from the owner, by the loop's clock."""
         self._receiving: asyncio.Task[None] | None = None
         self.schedules = RemoteSchedules(self._call)
         self.rules = RemoteRules(self._call)
         self.owner_pid: int | None = None
         self.open = False
+        self.refused = ""
+        """Why :meth:`connect` did not, in words."""
 
-    async def connect(self) -> bool:
-        """Connect to the owner; return whether there is one that listens."""
+    async def connect(self, owner: int | None = None, seconds: float = CONNECT_SECONDS) -> bool:
+        """Connect to the owner; return whether there is one that listens and may be trusted.
+
+        Nothing is sent to anybody else; ``refused`` says what was in the way.
+
+        Args:
+            owner: what its pid must be; ``None`` if that is not known.
+            seconds: how long it may take to answer.
+        """
+        listens = False
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(seconds):
+                secure(self._path)
+                keep_from_children(self._path)
                 reader, self._writer = await asyncio.open_unix_connection(
                     self._path, limit=protocol.LONGEST_LINE
                 )
+                self._check_peer(owner)
+                listens = True
                 self._receiving = asyncio.create_task(self._receive(reader))
                 self.open = True
                 version, self.owner_pid = await self._call("hello")
         except OwnerBusyError:
             await self.close()
             raise
-        except (OSError, TimeoutError, StorageError):
+        except (OSError, StorageError) as error:
+            self.refused = _why_not(self._path, seconds, error, listens=listens)
             await self.close()
             return False
         if version != protocol.PROTOCOL:
@@ -70,6 +108,23 @@ class RemoteBackend:
             )
         return True
 
+    def _check_peer(self, owner: int | None) -> None:
+        """Raise unless the owner listens, and not somebody who took its place."""
+        assert self._writer is not None, "there is a connection"
+        peer = peer_of(self._writer.get_extra_info("socket"))
+        if not may_talk(peer):
+            raise StorageError(
+                f"process {peer.pid} of user id {peer.uid} listens at {self._path}, and this "
+                "process runs as another user, so nothing was sent to it. Run as the user of the "
+                "owner, or find out who took its place, and move the database file into a "
+                "directory that only its user can write"
+            )
+        if owner is not None and not is_process(peer, owner):
+            raise StorageError(
+                f"process {peer.pid} listens at {self._path}, but process {owner} has the file, "
+                "so nothing was sent to it"
+            )
+
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self.open = False
@@ -79,13 +134,15 @@ class RemoteBackend:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
         if writer is not None:
-            writer.close()
+            writer.transport.abort()  # what an owner that is stopped does not take would last
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while line := await reader.readline():
+                self._heard = loop.time()
                 reply = protocol.decode(line)
                 future = self._pending.pop(reply["id"], None)
                 if future is not None and not future.done():
@@ -107,22 +164,36 @@ class RemoteBackend:
         )
 
     async def _call(self, verb: str, *params: Any) -> Any:
+        return await self._within(self._call_seconds, verb, *params)
+
+    async def _within(self, seconds: float | None, verb: str, *params: Any) -> Any:
+        """Ask the owner, and wait so long for the answer.
+
+        Raises:
+            OwnerGoneError: the connection has ended.
+            OwnerSilentError: there was no answer in time.
+        """
         if self._writer is None or not self.open:
             raise self._gone()
         number = next(self._numbers)
         message = protocol.encode({"id": number, "verb": verb, "params": list(params)})
+        end = self._write(message)
         future = asyncio.get_running_loop().create_future()
         self._pending[number] = future
         try:
-            self._writer.write(message)
-            await self._writer.drain()
-            reply = await future
+            async with asyncio.timeout(seconds):
+                await self._writer.drain()
+                reply = await future
         except asyncio.CancelledError:
             self._give_up(number)
             raise
         except ConnectionError as error:
             self.open = False
             raise self._gone() from error
+        except TimeoutError:
+            known = f"{self._known(verb, end)} (WOPR_TASKS_CALL_SECONDS sets the limit.)"
+            self._give_up(number)
+            raise self._silent(seconds, known) from None
         finally:
             self._pending.pop(number, None)
         if "error" in reply:
@@ -132,7 +203,50 @@ class RemoteBackend:
     def _give_up(self, number: int) -> None:
         """Tell the owner that nobody waits for an answer any more."""
         if self._writer is not None and self.open:
-            self._writer.write(protocol.encode({"cancel": number}))
+            self._write(protocol.encode({"cancel": number}))
+
+    def _write(self, message: bytes) -> int:
+        """Send a message; return where it ends among all that was sent."""
+        assert self._writer is not None, "there is a connection"
+        self._writer.write(message)
+        self._written += len(message)
+        return self._written
+
+    def _known(self, verb: str, end: int) -> str:
+        """Say what is known of a call that was not answered; ``end`` is where it ends."""
+        if verb in _CHANGE_NOTHING:
+            return "Nothing was to be changed: ask again."
+        transport = None if self._writer is None else self._writer.transport
+        behind = self._written - end
+        if transport and transport.get_write_buffer_size() - behind > 1:  # not the newline only
+            self.open = False
+            transport.abort()  # the part of it that was sent is no message
+            return "The call was not sent to its end, so nothing comes of it: repeat it."
+        return (
+            "The call was sent and not acknowledged: it is not known whether it was carried out, "
+            "and it may still be. Look the task up, or repeat the call with a unique_key."
+        )
+
+    def _silent(self, seconds: float | None, known: str) -> OwnerSilentError:
+        pid = self.owner_pid
+        return OwnerSilentError(
+            f"Process {pid}, which has {self._database}, did not answer within {seconds:g} s: it "
+            f"is stopped (kill -CONT {pid} lets it go on), or its event loop is held up. {known}"
+        )
+
+    async def _watched(self, verb: str, *params: Any) -> Any:
+        """Ask, and wait for the answer for as long as the owner answers at all."""
+        patience = self._call_seconds / 2
+        loop = asyncio.get_running_loop()
+        asked = asyncio.ensure_future(self._within(None, verb, *params))
+        try:
+            while not (await asyncio.wait([asked], timeout=patience))[0]:
+                if loop.time() - self._heard >= patience:
+                    await self._within(patience, "hello")
+            return asked.result()
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
 
     async def hand_over(self) -> bool:
         """Ask the owner for the file; whether it gives it up, because it works on nothing."""
@@ -182,10 +296,20 @@ class RemoteBackend:
             query, cursor = replace(query, offset=0, before_seq=page[-1].seq), None
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
-        """Return a task once it has ended."""
+        """Return a task once it has ended; the time is taken here, whatever the owner does."""
         task = running_task()  # in a worker process: its slot is the owner's
         who = () if task is None else (task.id,)
-        return TaskRecord.from_row(await self._call("wait", task_id, timeout, *who))
+        if timeout is None:
+            return TaskRecord.from_row(await self._watched("wait", task_id, None, *who))
+        limit = asyncio.timeout(timeout + ANSWER_SECONDS)
+        try:
+            async with limit:
+                return TaskRecord.from_row(await self._within(None, "wait", task_id, timeout, *who))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            known = f"Whether task {task_id} has ended is not known."
+            raise self._silent(timeout, known) from None
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a live task."""
@@ -229,7 +353,9 @@ class RemoteBackend:
 
     async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
         """Run one read-only query."""
-        columns, rows, truncated = await self._call("sql", query, list(params))
+        columns, rows, truncated = await self._within(
+            self._query_seconds, "sql", query, list(params)
+        )
         return QueryResult(QueryRows(tuple(columns), [tuple(row) for row in rows], truncated))
 
 
@@ -245,3 +371,15 @@ def _portions(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def _why_not(path: str, seconds: float, error: Exception, *, listens: bool) -> str:
+    """Say why nobody at a path could be asked."""
+    if listens and isinstance(error, TimeoutError):
+        return (
+            f"it listens at {path} and did not answer within {seconds:g} s: it is stopped, or "
+            "something holds up its event loop"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or path}: {error.strerror}"
+    return str(error) or f"{path} can't be connected to within {seconds:g} s"

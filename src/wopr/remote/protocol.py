@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from dataclasses import asdict, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -27,6 +26,7 @@ from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.ports.storage import TaskFilter
+from wopr.remote.place import private_directory
 
 PROTOCOL = 4
 LONGEST_LINE = 64 * 1024 * 1024
@@ -48,7 +48,7 @@ def socket_path(database: Path) -> str:
     if len(os.fsencode(beside)) <= _LONGEST_SOCKET_PATH:
         return beside
     name = hashlib.sha256(os.fsencode(beside)).hexdigest()[:24]
-    return os.path.join(tempfile.gettempdir(), f"wopr-{os.getuid()}-{name}.sock")
+    return os.path.join(private_directory(), f"{name}.sock")
 
 
 def encode(message: dict[str, Any], what_then: str = REQUEST) -> bytes:

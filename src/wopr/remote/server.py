@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from wopr.domain.errors import OwnerBusyError
 from wopr.ports.backend import Backend
 from wopr.remote import protocol
 from wopr.remote.connection import Connection
+from wopr.remote.peer import Peer, may_talk, peer_of
+from wopr.remote.place import keep_from_children, secure
 from wopr.remote.verbs import Verbs
 
 log = logging.getLogger(__name__)
@@ -50,13 +51,22 @@ class Server:
         return Verbs(self._backend, lambda: self._hand_over(connection), self._most_args_bytes)
 
     async def start(self) -> None:
-        """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead."""
+        """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead.
+
+        Raises:
+            OSError: it is not possible there, or somebody else could take the place.
+        """
+        secure(self._path, create=True)
+        keep_from_children(self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
             listener.bind(self._path)
+        except OSError:
+            listener.close()
+            raise
         finally:
             os.umask(mask)
         listener.setblocking(False)
@@ -101,11 +111,11 @@ class Server:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server makes a task for each connection"
-        if not _same_user(writer):
-            log.warning("Refused a connection of another user to %s", self._path)
+        peer = self._trusted(writer)
+        if peer is None:
             writer.close()
             return
-        connection = Connection(reader, writer, _pid(writer), self._verbs)
+        connection = Connection(reader, writer, peer.pid, self._verbs)
         count = len(self._connections)
         self._connections[task] = connection
         try:
@@ -122,6 +132,20 @@ class Server:
         finally:
             del self._connections[task]
 
+    def _trusted(self, writer: asyncio.StreamWriter) -> Peer | None:
+        """Return who is at the other end; ``None`` if it may not use the queue, or is gone."""
+        with contextlib.suppress(OSError):
+            peer = peer_of(writer.get_extra_info("socket"))
+            if may_talk(peer):
+                return peer
+            log.warning(
+                "Refused a connection of user id %d (pid %d) to %s.",
+                peer.uid,
+                peer.pid,
+                self._path,
+            )
+        return None
+
     def _crowded(self) -> OwnerBusyError:
         log.warning("Refused a connection to %s: there are %d.", self._path, MOST_CONNECTIONS)
         return OwnerBusyError(
@@ -130,20 +154,3 @@ class Server:
             "application use the queue, or close queues that are not used (`await "
             "queue.shutdown()`)."
         )
-
-
-def _same_user(writer: asyncio.StreamWriter) -> bool:
-    """Whether the peer may use the queue: the mode of the socket says it too, where it counts."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    peer = writer.get_extra_info("socket")
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return struct.unpack("3i", raw)[1] in (0, os.getuid())
-
-
-def _pid(writer: asyncio.StreamWriter) -> int:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    peer = writer.get_extra_info("socket")
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", raw)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from wopr.config.settings import Settings
 from wopr.ports.storage import Storage
@@ -18,3 +19,18 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
         sync=settings.sync == "full",
         inline_sync=settings.inline_sync == "auto",
     )
+
+
+def signed(database: Path) -> tuple[int | None, int | None]:
+    """Return the pid of the owner, and the error number if it can't listen, as far as known."""
+    from wopr.storage.duckdb.file.signature import signature_of
+
+    found = signature_of(database)
+    return found.pid, found.deaf
+
+
+def sign_deaf(database: Path, error: int) -> None:
+    """Tell other processes that this one, the owner of the file, can't listen."""
+    from wopr.storage.duckdb.file import signature
+
+    signature.sign_deaf(database, error)
