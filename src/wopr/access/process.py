@@ -37,7 +37,7 @@ class OpenIn:
         Raises:
             StorageForkedError: it is one.
         """
-        if self.parent:
+        if self._pid is not None and self._pid != os.getpid():  # each call comes here
             raise StorageForkedError(
                 f"This process (pid {os.getpid()}) was forked from process {self._pid}, which has "
                 f"a queue on {database} open: that queue can't be used here. Build a new "

@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from wopr import OwnerGoneError, TaskQueue, TaskStatus
 from wopr.queue.queue import inside
 from wopr.remote.client import RemoteBackend
 
+LIST = """
+import os
+for name in os.listdir("/dev/fd"):
+    if os.path.exists(f"/proc/self/fd/{name}"):
+        print(os.readlink(f"/proc/self/fd/{name}"))
+"""
+"""Prints what a program has open."""
 REFUSED = "StorageForkedError: This process (pid "
 
 Use = Callable[[TaskQueue], object]
@@ -124,6 +133,11 @@ async def test_a_child_keeps_no_descriptor_of_ours(durable_home: DuckDBHome) -> 
         assert await client.connect(os.getpid())
         assert len(held(path)) >= 6  # lock, database, log, journal, listener, two ends
         assert "[]" == await asyncio.to_thread(in_child, lambda: held(path))
+        program = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", LIST], capture_output=True, close_fds=False
+        )
+        assert program.stdout
+        assert str(path).encode() not in program.stdout
         await client.stats()  # all of them are as they were
         await client.close()
     assert [] == held(path)
