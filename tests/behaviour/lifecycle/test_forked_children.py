@@ -124,6 +124,7 @@ def _names(number: int) -> str:
         found.detach()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 async def test_a_child_keeps_no_descriptor_of_ours(durable_home: DuckDBHome) -> None:
     queue = durable_home.queue()
     path = Path(os.path.realpath(queue.database))
