@@ -167,10 +167,11 @@ class Access:
 
     def at_hand(self) -> Backend | None:
         """Return what carries the verbs out, if it is open on this event loop already."""
-        with contextlib.suppress(RuntimeError):  # a forked child has no loop: it is told later
-            if self._loop is asyncio.get_running_loop() and self._usable():
-                return self._backend
-        return None
+        try:
+            here = self._loop is asyncio.get_running_loop()
+        except RuntimeError:  # in a forked child, to which backend() says so
+            return None
+        return self._backend if here and self._usable() else None
 
     async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; open it if need be.

@@ -68,6 +68,14 @@ async def test_a_child_is_refused_at_once_while_the_queue_is_open_here(
         assert await queue.add_task("echo")  # nothing happened here
 
 
+async def test_a_child_that_goes_on_in_a_coroutine_is_refused_too(home: Home) -> None:
+    queue = home.queue()
+    queue.register_task("echo", "c")(lambda: None)
+    async with queue:
+        assert in_child(lambda: queue.add_task("echo").send(None)).startswith(REFUSED)
+        assert in_child(lambda: queue.get_task_stats().send(None)).startswith(REFUSED)
+
+
 async def test_a_child_is_refused_while_a_thread_here_holds_the_bridge(
     durable_home: DuckDBHome,
 ) -> None:
