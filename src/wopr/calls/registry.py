@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,13 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
 from wopr.domain.jsontext import shown
+from wopr.domain.origin import Kinship, Origin, kinship, origin_of
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.executors.choice import ExecutorChoice
 from wopr.executors.context import CurrentTask
+
+log = logging.getLogger(__name__)
 
 Middleware = Callable[[CurrentTask, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Runs around a task's function: it is given the task, and what to await for the rest."""
@@ -55,6 +59,8 @@ class TaskDefinition:
     """The retry budget of a call that says nothing else."""
     carriers: list[Carrier]
     """What goes along with its calls; the list of the registry, unless it has more."""
+    origin: Origin
+    """Where the function was defined."""
     executor: ExecutorChoice = None
     """What runs it; ``None`` leaves it to the category."""
 
@@ -105,12 +111,9 @@ class Registry:
             raise InvalidCallError(
                 f"Task {name!r} can't be registered: {shown(function)} can't be called."
             )
-        known = self.definitions.get(name)
-        if known is not None and not _same(known.function, function):
-            raise DuplicateTaskError(
-                f"Task name {name!r} is taken by {_where(known.function)}; "
-                f'{_where(function)} needs another one: register_task("other name").'
-            )
+        known, origin = self.definitions.get(name), origin_of(function)
+        if known is not None:
+            _check_name(name, known.origin, origin)
         definition = TaskDefinition(
             name,
             function,
@@ -122,6 +125,7 @@ class Registry:
             is_async_callable(function),
             retry_budget(max_retries, retry),
             [*self.carriers, *carriers] if carriers else self.carriers,
+            origin,
             executor,
         )
         self.definitions[name] = definition
@@ -173,20 +177,42 @@ def retry_budget(max_retries: int | None, policy: RetryPolicy) -> int:
     return UNLIMITED_RETRIES if policy.stop is not None else 0
 
 
-def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two callables are the same code, e.g. after a module was reloaded."""
-    if one is other or one == other:
-        return True
-    return (
-        getattr(one, "__qualname__", None) == getattr(other, "__qualname__", "")
-        and getattr(one, "__module__", None) == getattr(other, "__module__", "")
-        and getattr(getattr(one, "__code__", None), "co_filename", None)
-        == getattr(getattr(other, "__code__", None), "co_filename", "")
-        and getattr(getattr(one, "__code__", None), "co_firstlineno", None)
-        == getattr(getattr(other, "__code__", None), "co_firstlineno", "")
+def _check_name(name: str, known: Origin, origin: Origin) -> None:
+    """Let a function take the name of another one only if it is that one, defined anew.
+
+    Raises:
+        DuplicateTaskError: it is not.
+    """
+    kin = kinship(known, origin)
+    if kin is Kinship.ANEW:
+        log.info(
+            "Task %r is %s at %s from now on: the code was executed anew, and this function takes "
+            "the place of the one at %s.",
+            name,
+            origin.name,
+            origin.place,
+            known.place,
+        )
+    if kin is not Kinship.OTHER:
+        return
+    raise DuplicateTaskError(
+        f"Task name {name!r} is taken by {known.name}; "
+        f'{origin.name} needs another one: register_task("other name"). The first is defined at '
+        f"{known.place}, the second at {origin.place}.{_hint_at_closures(known, origin)}"
     )
 
 
-def _where(function: Callable[..., Any]) -> str:
-    module = getattr(function, "__module__", "?")
-    return f"{module}.{getattr(function, '__qualname__', None) or shown(function)}"
+def _hint_at_closures(known: Origin, origin: Origin) -> str:
+    """Return what to do about two functions that one definition has made."""
+    if known.code is None or known.code is not origin.code:
+        return ""
+    pairs = zip(known.parts, origin.parts, strict=False)
+    inside = [
+        f", {one.name} at {one.place} and {two.name} at {two.place},"
+        for one, two in pairs
+        if isinstance(one, Origin) and isinstance(two, Origin) and one.function != two.function
+    ]
+    return (
+        f" Both have the same code around different things{''.join(inside[:1])} as a decorator "
+        "without functools.wraps or a factory makes them: add that, or give each a name=."
+    )

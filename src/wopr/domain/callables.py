@@ -112,7 +112,7 @@ def _resolve(annotation: object, scopes: tuple[dict[str, Any], Mapping[str, Any]
 
 def _scopes(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the global and the enclosing names that annotations of ``function`` may use."""
-    function = _innermost(function)
+    function = innermost(function)
     names: dict[str, Any] = {}
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
     for name, cell in zip(getattr(code, "co_freevars", ()), cells or (), strict=False):
@@ -125,7 +125,7 @@ def _scopes(function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return getattr(function, "__globals__", {}), names
 
 
-def _innermost(function: Any) -> Any:
+def innermost(function: Any) -> Any:
     """Return what has the code, inside of partials, wrappers, methods, classes and objects."""
     for _ in range(100):  # more layers than anyone wraps, and an end for objects that say yes
         if isinstance(function, functools.partial):
