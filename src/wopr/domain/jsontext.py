@@ -15,13 +15,16 @@ from decimal import Decimal
 from types import NoneType
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from wopr.domain.errors import PayloadError, PayloadTooLargeError
+from wopr.domain.zones import is_noted, with_notes, zone_notes, zone_problem
 
 TAG = "$type"
+_TAGGED = {TAG, "value"}
 MAX_INT_DIGITS = 4_300
 """Python itself reads no longer integer from text (sys.set_int_max_str_digits)."""
 
@@ -78,6 +81,11 @@ class RefusedError(Exception):
 class MisfitError(RefusedError):
     """A value is not of the type that its annotation asks for."""
 
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        """Give the reason, and what of it is not known without."""
+        super().__init__(reason)
+        self.detail = detail or reason
+
 
 class OverBudgetError(RefusedError):
     """A value has more parts than its limit has bytes."""
@@ -113,7 +121,7 @@ class _Tagger:
             return value
         if kind in _WRITE:
             self._reach(level + 1)
-            return _tagged(value)
+            return _written(value)
         if kind is list:
             return self._items(value, level)  # type: ignore[arg-type]
         if kind is dict:
@@ -157,8 +165,23 @@ class _Tagger:
         return {TAG: "dict", "value": pairs}
 
 
-def _tagged(value: object) -> dict[str, object]:
-    return {TAG: type(value).__name__, "value": _WRITE[type(value)](value)}
+def _written(value: object) -> dict[str, object]:
+    written: dict[str, object] = {TAG: type(value).__name__, "value": _WRITE[type(value)](value)}
+    if isinstance(value, datetime | time):
+        problem = zone_problem(value)
+        if problem is not None:
+            raise RefusedError(problem)
+        written |= zone_notes(value)
+    return written
+
+
+def tagged(value: object, budget: int = 262_144, depth: int = 64) -> object:
+    """Return ``value`` as something JSON has a form for.
+
+    Raises:
+        RefusedError: It holds something else than builtin values, or is too deep.
+    """
+    return _Tagger(budget, depth).tag(value, 0)
 
 
 def tagged_text(value: object, budget: int, depth: int) -> bytes:
@@ -167,7 +190,7 @@ def tagged_text(value: object, budget: int, depth: int) -> bytes:
     Raises:
         RefusedError: It holds something else than builtin values, or is too deep.
     """
-    return to_text(_Tagger(budget, depth).tag(value, 0))
+    return to_text(tagged(value, budget, depth))
 
 
 def to_text(value: object) -> bytes:
@@ -227,11 +250,14 @@ def untag(value: object) -> object:
         return [untag(item) for item in value]
     if type(value) is not dict:
         return value
-    if TAG in value and value.keys() == {TAG, "value"}:
+    if TAG in value and (value.keys() == _TAGGED or is_noted(value)):
         read = _READ.get(value[TAG]) if type(value[TAG]) is str else None
         if read is not None:
             try:
-                return read(value["value"])
+                found: Any = read(value["value"])
+                return with_notes(found, value) if is_noted(value) else found
+            except ZoneInfoNotFoundError as error:
+                raise MisfitError(f"can't be read on this machine: {safe_text(error)}") from None
             except (ValueError, TypeError, ArithmeticError):
                 return value
     return {key: untag(item) for key, item in value.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Collection, Iterator
-from decimal import Decimal
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, Unpack, get_args, get_origin
+from uuid import UUID
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -19,12 +20,17 @@ from wopr.domain.jsontext import (
     RefusedError,
     json_reason,
     readable,
+    safe_text,
     tagged_text,
     to_text,
     type_name,
     untag,
     weigh,
 )
+from wopr.domain.noting import MisplacedError, noted, restored, without_notes
+from wopr.domain.sameness import difference, same
+from wopr.domain.subclasses import with_subclasses
+from wopr.domain.typenames import full_type_name, numpy_hint
 
 SCALARS: frozenset[type] = frozenset({int, str, float, bool, NoneType})
 NOTHING: frozenset[type] = frozenset()
@@ -36,9 +42,11 @@ _CONFIG = ConfigDict(
 )
 # Schemas whose JSON form always reads back as the same value.
 _EXACT = frozenset(
-    {"int", "str", "float", "bool", "none", "date", "timedelta", "uuid", "decimal", "bytes"}
+    {"int", "str", "float", "bool", "none", "decimal"}
     | {"list", "tuple", "set", "frozenset", "nullable"}
 )
+# So does that of these, if the value is of the very type.
+_LEAVES: dict[str, type] = {"date": date, "timedelta": timedelta, "uuid": UUID, "bytes": bytes}
 _TAG_BYTES = f'"{TAG}"'.encode()
 
 
@@ -50,14 +58,16 @@ class Slot:
     strictly, as a type checker would, and encoded by pydantic. Where the
     annotation leaves open how to read the JSON back (``datetime | str``,
     ``list[Any]``), the text is read back at once, and if that gives another
-    value, the tagged form is used instead.
+    value, notes are put into it, or the tagged form is used instead.
     """
 
     __slots__ = (
         "_adapter",
         "_depth",
         "_exact",
+        "_leaf",
         "_members",
+        "_tells_time",
         "hint",
         "is_open",
         "kinds",
@@ -74,8 +84,11 @@ class Slot:
         self._adapter = _adapter(hint)
         self.is_open = self._adapter is None
         self.kinds = SCALARS if self._adapter is None else _scalar_kinds(hint)
-        self._exact = self._adapter is not None and _is_exact(self._adapter.core_schema)
-        self._members: dict[str, tuple[Any, TypeAdapter[Any]]] | None = None
+        schema: Any = {} if self._adapter is None else self._adapter.core_schema
+        self._exact = self._adapter is not None and _is_exact(schema)
+        self._leaf = _leaf(schema)
+        self._tells_time = _mentions_time(schema)
+        self._members: dict[str, Slot] | None = None
 
     # -- encoding ------------------------------------------------------------
 
@@ -91,7 +104,7 @@ class Slot:
             return to_text(value)
         if self._adapter is None:
             return tagged_text(value, budget, self._depth)
-        if not self._exact:
+        if not self._exact and type(value) is not self._leaf:
             weigh(value, budget, self._depth)
         return self._encode(self._adapter, self._fitting(self._adapter, value), budget)
 
@@ -116,53 +129,65 @@ class Slot:
             raise self._misfit(error, value) from None
 
     def _misfit(self, error: ValidationError, value: object) -> MisfitError:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         place = "".join(f"[{step!r}]" for step in first["loc"][1:])
         detail = f"at {place}: {first['msg']}" if place else first["msg"]
-        return MisfitError(f"must be {self.text}, not {type_name(value)} ({detail})")
+        hint = numpy_hint(first.get("input"))
+        text = f"must be {self.text}, not {full_type_name(value)} ({detail}{hint})"
+        return MisfitError(text, detail=detail)
 
     def _encode(self, adapter: TypeAdapter[Any], value: object, budget: int) -> bytes:
-        try:
-            data = _dump(adapter, value)
-            if self._exact:
-                return data
-            back = _load(adapter, data)
-            if _TAG_BYTES not in data and same(value, back):
-                return data
-            problem = _changed(value, back)
-        except RefusedError as error:
-            problem = error
-        except ValidationError as error:
-            problem = _changed(value, self._misfit(error, value))
+        if self._exact or type(value) is self._leaf:
+            return _dump(adapter, value)
+        problem: RefusedError | None = None
+        for form in _FORMS:
+            try:
+                data = form(adapter, value)
+                back = self._read(data)
+                lost = difference(value, back)
+                if lost is None:
+                    return data
+                found = _changed(value, back, lost)
+            except MisfitError as error:
+                found = _unreadable(error)
+            except RefusedError as error:
+                found = error
+            problem = problem or found
+        assert problem is not None, "there is a form"
         try:
             data = tagged_text(value, budget, self._depth)
-            return data if _TAG_BYTES in data else _marked(data)
+            data = data if _TAG_BYTES in data else _marked(data)
+            if same(value, self._read(data)):
+                return data
         except OverBudgetError:
             raise
-        except RefusedError:
-            return self._as_member(value, problem)
+        except RefusedError as error:
+            if error.type_name is None and not isinstance(error, MisfitError):
+                problem = error  # it says more, of a time zone without a name
+        return self._as_member(value, problem)
 
     def _as_member(self, value: object, problem: RefusedError) -> bytes:
         """Encode ``value`` as the one member of a union that is its exact type."""
-        for name, (hint, adapter) in self._union().items():
-            if type(value) is (get_origin(hint) or hint):
+        for name, slot in self._union().items():
+            if type(value) is (get_origin(slot.hint) or slot.hint):
                 try:
-                    data = _dump(adapter, self._fitting(adapter, value))
-                    if same(value, _load(adapter, data)):
-                        head = to_json({TAG: "member", "of": name})[:-1]
-                        return head + b',"value":' + data + b"}"
-                except (RefusedError, ValidationError):
+                    data = slot.encode(value, MOST_BYTES)
+                except RefusedError:
                     continue
+                head = to_json({TAG: "member", "of": name})[:-1]
+                return head + b',"value":' + data + b"}"
         raise problem
 
-    def _union(self) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
+    def _union(self) -> dict[str, Slot]:
+        """Return the members of a union; none of anything else."""
         if self._members is None:
-            members = {}
-            for hint in _members(self.hint):
-                adapter = _adapter(hint)
-                if adapter is not None:
-                    members[getattr(hint, "__name__", str(hint))] = (hint, adapter)
-            self._members = members
+            hints = list(_members(self.hint))
+            self._members = {
+                name: slot
+                for hint in (hints if len(hints) > 1 else ())
+                for name in [getattr(hint, "__name__", str(hint))]
+                if not (slot := Slot(name, name, hint, self._depth)).is_open
+            }
         return self._members
 
     # -- decoding ------------------------------------------------------------
@@ -178,20 +203,40 @@ class Slot:
         if type(value) in self.kinds:
             return value
         data = to_json(value)
-        if _TAG_BYTES in data:
-            found = self._decode_tagged(value, self._adapter)
-            if found is not _MISSING:
-                return found
+        return self._read_untagged(data) if _TAG_BYTES not in data else self._read_tagged(value)
+
+    def _read(self, data: bytes) -> object:
+        """Return the value of which ``data`` is the JSON."""
+        if self._adapter is None or self.kinds or _TAG_BYTES in data:
+            return self.decode(from_json(data))
+        return self._read_untagged(data)
+
+    def _read_untagged(self, data: bytes) -> object:
+        assert self._adapter is not None, "it is not open"
         try:
-            return _load(self._adapter, data)
+            found = _load(self._adapter, data)
         except ValidationError as error:
-            raise self._misfit(error, value) from None
+            raise self._misfit(error, from_json(data)) from None
+        return restored(found, None) if self._tells_time else found
+
+    def _read_tagged(self, value: object) -> object:
+        assert self._adapter is not None, "it is not open"
+        found = self._decode_tagged(value, self._adapter)
+        return self._read_untagged(to_json(value)) if found is _MISSING else found
 
     def _decode_tagged(self, value: object, adapter: TypeAdapter[Any]) -> object:
+        plain = without_notes(value)
+        if plain is not value:
+            try:
+                return restored(_load(adapter, to_json(plain)), value)
+            except ZoneInfoNotFoundError as error:
+                raise MisfitError(f"can't be read on this machine: {safe_text(error)}") from None
+            except (ValidationError, MisplacedError):
+                pass
         if type(value) is dict and value.keys() == {TAG, "of", "value"}:
-            hint_adapter = self._union().get(value["of"])
-            if hint_adapter is not None:
-                return _load(hint_adapter[1], to_json(value["value"]))
+            slot = self._union().get(value["of"])
+            if slot is not None:
+                return slot.decode(value["value"])
         marked = type(value) is dict and value.get(TAG) == "any"
         found = untag(value)
         try:
@@ -210,6 +255,7 @@ class Slot:
 
 
 _MISSING = object()
+MOST_BYTES = sys.maxsize  # that a value is small enough was seen before
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
@@ -220,16 +266,54 @@ def _adapter(hint: Any) -> TypeAdapter[Any] | None:
     if hint is Any or hint is object or isinstance(hint, TypeVar) or get_origin(hint) is Unpack:
         return None
     try:
-        return TypeAdapter(tuple[hint], config=_CONFIG)
-    except Exception:  # whatever pydantic can't handle is as good as not annotated
-        return None
+        return _adapter_of(hint)
+    except Exception:  # then there may be something in it that we know
+        try:
+            return _adapter_of(with_subclasses(hint))
+        except Exception:  # whatever pydantic can't handle is as good as not annotated
+            return None
 
 
-def _dump(adapter: TypeAdapter[Any], value: object) -> bytes:
+def _adapter_of(hint: Any) -> TypeAdapter[Any]:
+    one_of_it: Any = tuple.__class_getitem__(hint)
+    return TypeAdapter(one_of_it, config=_CONFIG)
+
+
+def _dump(adapter: TypeAdapter[Any], value: object, **options: Any) -> bytes:
+    """Return what pydantic writes, under the names of fields, and without what is computed."""
+    options = {"by_alias": False, "round_trip": True, "warnings": "error", **options}
     try:
-        return readable(adapter.dump_json((value,), warnings="error")[1:-1])
+        return readable(adapter.dump_json((value,), **options)[1:-1])
     except ValueError as error:
         raise RefusedError(json_reason(error)) from None
+
+
+def _plainly(adapter: TypeAdapter[Any], value: object) -> bytes:
+    data = _dump(adapter, value)
+    if _TAG_BYTES in data:
+        raise RefusedError(f"it holds {TAG!r}, which stands for something else in stored JSON")
+    return data
+
+
+def _by_alias(adapter: TypeAdapter[Any], value: object) -> bytes:
+    return _dump(adapter, value, by_alias=True)
+
+
+def _with_notes(adapter: TypeAdapter[Any], value: object) -> bytes:
+    data = _plainly(adapter, value)
+    try:
+        back = _load(adapter, data)
+    except ValidationError:
+        back = None
+    return to_text(noted(value, from_json(data), back))
+
+
+def _only_set(adapter: TypeAdapter[Any], value: object) -> bytes:
+    return _dump(adapter, value, exclude_unset=True)
+
+
+_FORMS = (_plainly, _by_alias, _with_notes, _only_set)
+"""What pydantic may write for a value; the first counts that reads back as that value."""
 
 
 def _marked(data: bytes) -> bytes:
@@ -237,20 +321,24 @@ def _marked(data: bytes) -> bytes:
     return b'{"%s":"any","value":%s}' % (TAG.encode(), data)
 
 
-def _changed(value: object, back: object) -> RefusedError:
+def _changed(value: object, back: object, lost: str) -> RefusedError:
     """Return the error for a value whose JSON, read by the annotation, would be another."""
     one, two = type_name(value), type_name(back)
-    other = f"another {one}" if one == two else two
-    if isinstance(back, MisfitError):
-        other = "none at all"
-    return RefusedError(
-        f"read back it would be {other}. Annotate it with its exact type, and give the "
-        f"classes in it fields that JSON can hold"
-    )
+    if one != two:
+        return RefusedError(f"read back it would be {two}. Annotate it with its exact type")
+    what = f" (another {lost})" if lost else ""
+    return RefusedError(f"read back it would be another {one}{what}. {_FIX}")
+
+
+def _unreadable(error: MisfitError) -> RefusedError:
+    return RefusedError(f"read back it would be none at all ({error.detail}). {_FIX}")
+
+
+_FIX = "Give what is in it annotations that say how to read its JSON, or pass plain values"
 
 
 def _load(adapter: TypeAdapter[Any], data: bytes) -> object:
-    return adapter.validate_json(b"[" + data + b"]")[0]
+    return adapter.validate_json(b"[" + data + b"]", by_alias=True, by_name=True)[0]
 
 
 def _members(hint: Any) -> Iterator[Any]:
@@ -272,6 +360,24 @@ def _scalar_kinds(hint: Any) -> frozenset[type]:
     return kinds if kinds <= SCALARS else NOTHING
 
 
+def _leaf(schema: Any) -> type | None:
+    """Return the type of which every value reads back, for the schema of a tuple of one."""
+    items = schema.get("items_schema") or [{}]
+    kind: str = items[0].get("type", "")
+    return None if "serialization" in items[0] else _LEAVES.get(kind)
+
+
+def _mentions_time(schema: Any, seen: frozenset[int] = frozenset()) -> bool:
+    """Tell whether a core schema has datetimes or times in it, of which JSON says less."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("datetime", "time"):
+            return True
+        schema = list(schema.values())
+    if not isinstance(schema, list | tuple) or id(schema) in seen:
+        return False
+    return any(_mentions_time(part, seen | {id(schema)}) for part in schema)
+
+
 def _is_exact(schema: Any) -> bool:
     """Tell whether every value of a core schema reads back from JSON as it was."""
     kind = schema.get("type")
@@ -289,40 +395,3 @@ def _is_exact(schema: Any) -> bool:
         if item is not None
         for part in (item if isinstance(item, list) else [item])
     )
-
-
-def same(one: Any, two: Any) -> bool:
-    """Tell whether two values are equal and of the same types all the way down."""
-    kind = type(one)
-    if kind is not type(two):
-        return kind is int and type(two) is float and one == two
-    if kind is float or kind is Decimal:
-        return _same_number(one, two)
-    if kind is dict:
-        return _same_dict(one, two)
-    if kind is set or kind is frozenset:
-        return _same_keys(one, two)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(two) and all(map(same, one, two))
-    if dataclasses.is_dataclass(kind):
-        names = [field.name for field in dataclasses.fields(one)]
-        return all(same(getattr(one, name), getattr(two, name)) for name in names)
-    if hasattr(kind, "__pydantic_validator__"):
-        return _same_dict(vars(one), vars(two))
-    return bool(one == two)
-
-
-def _same_number(one: Any, two: Any) -> bool:
-    if type(one) is Decimal:
-        return bool(one.compare_total(two) == 0)  # 1.0 is not 1.00, and NaN is NaN
-    return bool(one == two) or (math.isnan(one) and math.isnan(two))
-
-
-def _same_dict(one: dict[Any, Any], two: dict[Any, Any]) -> bool:
-    return _same_keys(one, two) and all(same(item, two[key]) for key, item in one.items())
-
-
-def _same_keys(one: Collection[object], two: Collection[object]) -> bool:
-    """Compare with types, because 1, 1.0, True and an IntEnum are one and the same key."""
-    kinds = {key: type(key) for key in two}
-    return len(one) == len(two) and all(kinds.get(key) is type(key) for key in one)
