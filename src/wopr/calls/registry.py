@@ -135,6 +135,18 @@ class Registry:
         """Return what the code says about a category."""
         return self.categories.get(name, _PLAIN)
 
+    def runner(self, name: str, category: str) -> object:
+        """Return what runs a task: an executor, ``"process"``, ``"thread"``, or ``None``: the loop.
+
+        ``None`` too for a name that nothing is registered under.
+        """
+        definition = self.definitions.get(name)
+        if definition is None:
+            return None
+        chosen = definition.executor
+        chosen = self.category(category).executor if chosen is None else chosen
+        return chosen if chosen is not None or definition.is_async else "thread"
+
     def carry(self, carrier: Carrier) -> None:
         """Take something along with every call of every task from now on."""
         own = [item.carriers for item in self.definitions.values()]

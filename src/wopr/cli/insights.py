@@ -40,6 +40,8 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     if found["backlog"]:
         columns = ("category", "priority", "status", "tasks", "due", "oldest")
         table(columns, [_backlog_row(row) for row in found["backlog"]])
+    for held in found.get("held", ()):
+        say(f"{held['text']} They wait; wopr tasks explain ID says more.")
     for pause in found["pauses"]:
         target = pause.category if pause.category is not None else f"--task {pause.task}"
         say(f"{pause.name} is paused: {pause.reason}. To go on: wopr resume {target}")

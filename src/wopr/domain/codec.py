@@ -283,6 +283,14 @@ class CallCodec:
                 f"The stored arguments of task {self.name!r} can't be read: {safe_text(error)}."
             ) from error
 
+    def fits(self, args: str, kwargs: str) -> bool:
+        """Whether :meth:`decode_call` gives the arguments of a stored call."""
+        try:
+            self.decode_call(args, kwargs)
+        except InvalidCallError:
+            return False
+        return True
+
     def _decode_call(
         self, args: object, kwargs: object
     ) -> tuple[tuple[object, ...], dict[str, object]]:

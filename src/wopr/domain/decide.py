@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from wopr.domain.outcome import Failed, Outcome, Succeeded
+from wopr.domain.outcome import Failed, NotTaken, Outcome, Succeeded, Unfit
 from wopr.domain.status import TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 
+DOES_NOT_FIT = "DoesNotFit"
+"""The ``error_type`` of a task that waits because it does not fit its function."""
 _LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -124,7 +126,26 @@ def settle(record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float) -
         )
     if type(outcome) is Failed:
         return _failed(record, outcome, ended)
+    if type(outcome) is Unfit:
+        data = {"waiting": True, "error": outcome.error, "error_type": DOES_NOT_FIT}
+        return move(record, Move.INTERRUPT, ended, reason="does not fit the function", data=data)
+    if type(outcome) is NotTaken:
+        return move(record, Move.INTERRUPT, ended, reason="refused by what was to run it")
     return move(record, Move.INTERRUPT, ended, reason=outcome.reason)  # type: ignore[union-attr]
+
+
+def try_again(record: TaskRecord, now: datetime, reason: str) -> Transition | None:
+    """Let a task go that waits because it did not fit its function."""
+    if not is_unfit(record):
+        return None
+    data = {"waiting": False, "error": None, "error_type": None}
+    return move(record, Move.RELEASE, now, reason=reason, data=data)
+
+
+def is_unfit(record: TaskRecord) -> bool:
+    """Whether a task waits because its stored arguments did not fit its function."""
+    waits = record.waiting and record.status is TaskStatus.PENDING
+    return bool(waits) and record.error_type == DOES_NOT_FIT
 
 
 def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:

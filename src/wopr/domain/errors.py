@@ -22,6 +22,7 @@ WoprError
 ├── TaskRefusedError          a task may not run, and why
 ├── SoftTimeoutError          (TimeoutError) raised inside of a task that runs too long
 ├── ProcessDiedError          what ran a task died
+│   └── RunnerRefusedError    and had not begun, so the task waits
 ├── TaskNotFoundError         (LookupError)
 ├── ScheduleNotFoundError     (LookupError)
 ├── TaskApplicationContextNotFoundError
@@ -144,6 +145,18 @@ class SoftTimeoutError(WoprError, TimeoutError):
 
 class ProcessDiedError(WoprError):
     """The worker process of a task, or the executor of somebody else that ran it, broke down."""
+
+
+class RunnerRefusedError(ProcessDiedError):
+    """What was to run a task did not take it, so its function has not begun: the task waits.
+
+    ``runner`` is the executor, ``"process"`` or ``"thread"``; ``why`` it did not, in short.
+    """
+
+    def __init__(self, message: str, runner: object = None, why: str = "") -> None:
+        super().__init__(message)
+        self.runner = runner
+        self.why = why or message
 
 
 class TaskNotFoundError(WoprError, LookupError):

@@ -34,4 +34,19 @@ class Interrupted:
     reason: str = "shutdown"
 
 
-Outcome = Succeeded | Failed | Interrupted
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """What was to run the function did not take it; the function has not begun."""
+
+    runner: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The stored arguments don't fit the function, which has not begun."""
+
+    error: str
+
+
+Outcome = Succeeded | Failed | Interrupted | NotTaken | Unfit

@@ -46,6 +46,8 @@ class Controls:
         """Bring a new pool up to what counts."""
         options = self._shared.registry.category(pool.category)
         pool.background, pool.lends = options.background, options.lend_slots
+        if pool.lanes.unregistered:  # something else may run its tasks now
+            pool.reread()
         pool.wake()  # it may have been of the background until now
         if pool.category in self._categories:
             pool.hold(PAUSED)

@@ -28,6 +28,7 @@ from wopr.engine.pools.pool import Pool
 from wopr.engine.recovery import Recovery
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
+from wopr.engine.unfit import Unfit
 from wopr.engine.unique import UniqueKeys
 from wopr.engine.waiting import Waiters
 from wopr.ports.storage import Storage, TaskFilter
@@ -55,6 +56,9 @@ class Engine:
         self.dependents = Dependents(shared, self.pool, window)
         shared.follow, shared.parents = self.dependents.follow, self.dependents.parents
         shared.release = self.dependents.release
+        self.unfit = Unfit(shared, self.pool)
+        shared.set_aside = self.unfit.take
+        shared.refusals.over = self._look_again
         self.heartbeat = Heartbeat(shared, self.look_at_clock)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
@@ -97,6 +101,7 @@ class Engine:
             await storage.close()
             raise
         self.open = True
+        self.unfit.look_at_all()
 
     def stop_starting(self) -> None:
         """Start nothing from this moment on, whatever is under way; in any thread."""
@@ -111,6 +116,8 @@ class Engine:
         Until then they can use the queue as ever, which their work may need.
         """
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
+        self.shared.refusals.close()
+        await self.unfit.close()
         await self.dependents.close()
         await self.limits.close()
         await self.controls.close()
@@ -158,6 +165,13 @@ class Engine:
             pool.regroup()
             if name in pool.lanes.unregistered:
                 pool.reread()
+        self.unfit.look(name)
+
+    def _look_again(self) -> None:
+        """Look again for tasks of names that were left out, whatever for."""
+        for pool in self.pools.values():
+            if pool.lanes.unregistered:
+                pool.reread()
 
     def wake_background(self) -> None:
         """Look again for tasks of the background; callable from any thread."""
@@ -177,7 +191,13 @@ class Engine:
         return await self._change(task_id, Move.CANCEL, reason)
 
     async def retry(self, task_id: str) -> bool:
-        """Put a FAILED task back in the queue with a new budget; ``False`` for any other."""
+        """Put a FAILED task back in the queue with a new budget; ``False`` for any other.
+
+        And one that waits because it did not fit its function, with what is left of its own.
+        """
+        record = await self._known_record(task_id)
+        if record is not None and record in self.unfit:
+            return await self.unfit.retry(record)
         return await self._change(task_id, Move.RENEW, None)
 
     async def _change(self, task_id: str, name: Move, reason: str | None) -> bool:
@@ -214,6 +234,8 @@ class Engine:
             self._ended(record)
         elif record.id in self.dependents:
             self.dependents.unchanged(record)
+        elif decide.is_unfit(record):
+            self.unfit.take(record)
         elif record.status in CLAIMABLE:
             self.pool(record.category).restore(record)
 
@@ -277,6 +299,8 @@ class Engine:
         self.shared.left_memory(record.id)
         if record.unique_key is not None:
             self._keys.free(record)
+        if self.unfit:
+            self.unfit.forget(record)
         self.dependents.ended(record)
         if record.schedule is not None:
             self.on_scheduled(record)

@@ -18,6 +18,7 @@ from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.foreground import Foreground
 from wopr.engine.memory import Memory
+from wopr.engine.refusals import Refusals
 from wopr.ports.storage import Done, Entry, Storage
 from wopr.running.surroundings import Surroundings
 
@@ -100,6 +101,9 @@ class Shared:
     """Tasks that others wait for."""
     follow: Callable[[TaskRecord], Follows | None] = lambda record: None
     release: Callable[[list[TaskRecord]], None] = lambda records: None
+    set_aside: Callable[[TaskRecord], None] = lambda record: None
+    """Takes a task that waits because it does not fit its function."""
+    refusals: Refusals = field(init=False)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a shutdown is to give no more grace time."""
     paused: dict[str, Pause] = field(default_factory=dict)
@@ -122,6 +126,7 @@ class Shared:
         around = self.surroundings
         self.registry, self.clock, self.loop = around.registry, around.clock, around.loop
         self.steady = around.steady
+        self.refusals = Refusals(around.registry, around.loop)
 
     def submit(
         self, entries: Sequence[Entry], done: Done, *, urgent: bool = True, now: bool = False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -46,14 +49,22 @@ class Executors:
         self._in_threads = ThreadExecutor(self.threads)
         self._limits = processes, max_tasks, memory_limit
         self._processes: Executor | None = None
+        self._folder: str | None = None
 
     def of(self, executor: ExecutorChoice, is_async: bool) -> Executor:  # noqa: FBT001 - of a definition
         """Return what runs a function that was registered with ``executor=``."""
         if executor == "process":
             return self._pool()
         if isinstance(executor, concurrent.futures.Executor):
-            return Foreign(executor, self._abandoned, self.beginnings)
+            return Foreign(executor, self._abandoned, self.beginnings, self._begun)
         return self._coroutines if is_async else self._in_threads
+
+    def _begun(self) -> str:
+        """Return a folder of our own, where calls in processes of others say that they began."""
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="wopr-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     @staticmethod
     def check(

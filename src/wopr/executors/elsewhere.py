@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +35,14 @@ def call_by_reference(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     is_async: bool,  # noqa: FBT001 - executors pass positional arguments on
+    begun: str,
 ) -> Any:
-    """Call a task's function in an executor's own process; there nobody hears of progress."""
+    """Call a task's function in an executor's own process; there nobody hears of progress.
+
+    That it has begun is told by an empty file at ``begun``, if that is on this machine.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(begun, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     context = contextvars.Context()
     context.run(set_current_task, CurrentTask(*who, lambda task, percent, message: None))
     value = context.run(called, function_of(reference), args, kwargs, is_async)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
+import itertools
+import os
+from collections.abc import Callable
 from typing import Any
 
-from wopr.domain.errors import InvalidCallError, ProcessDiedError
-from wopr.domain.jsontext import shown
+from wopr.domain.errors import InvalidCallError, ProcessDiedError, RunnerRefusedError
+from wopr.domain.jsontext import safe_text, shown
 from wopr.executors.abandoned import AbandonedList
 from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call, no_coroutine
@@ -25,20 +29,30 @@ class Foreign:
         executor: concurrent.futures.Executor,
         abandoned: AbandonedList,
         beginnings: Beginnings,
+        folder: Callable[[], str],
     ) -> None:
         self._executor = executor
         self._abandoned = abandoned
         self._beginnings = beginnings
+        self._folder = folder
 
     async def run(self, call: Call) -> Any:
         """Return what the function returns, or raise what it raises.
 
         Raises:
             InvalidCallError: the call has a soft timeout, or nobody there finds the function.
-            ProcessDiedError: the executor is broken or shut down.
+            ProcessDiedError: the executor broke down while the function ran.
+            RunnerRefusedError: it is broken or shut down, and the function has not begun.
             NotBegunError: a shutdown came while it waited there.
         """
         check_soft_timeout(self._executor, call.context.name, call.soft_timeout)
+        begin = Begin(self._folder())
+        try:
+            return await self._outcome(call, begin)
+        finally:
+            begin.forget()
+
+    async def _outcome(self, call: Call, begin: Begin) -> Any:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
 
@@ -46,10 +60,7 @@ class Foreign:
             if not done.done():
                 done.set_result(None)
 
-        try:
-            future = self._submit(call)
-        except RuntimeError as error:  # BrokenExecutor is one, and so is that of a closed one
-            raise self._broken(call.context, error) from error
+        future = self._submit(call, begin)
         future.add_done_callback(lambda _: _tell(loop, resolve))
         self._beginnings.wait(future)
         try:
@@ -59,39 +70,109 @@ class Foreign:
             raise
         if future.cancelled():
             self._beginnings.check()
-            raise self._broken(call.context, "its future was cancelled by somebody else")
+            raise self._broken(call.context, "its future was cancelled by somebody else", begin)
         broken = future.exception()
         if isinstance(broken, concurrent.futures.BrokenExecutor):
-            raise self._broken(call.context, broken) from broken
+            raise self._broken(call.context, broken, begin) from broken
         return no_coroutine(future.result(), call.context.name)
 
     async def close(self) -> None:
         """Do nothing: the executor belongs to somebody else."""
 
-    def _submit(self, call: Call) -> concurrent.futures.Future[Any]:
+    def _submit(self, call: Call, begin: Begin) -> concurrent.futures.Future[Any]:
+        submit = self._submission(call, begin)
+        try:
+            return submit()
+        except Exception as error:
+            own = isinstance(error, TypeError | AttributeError)  # what can't be pickled
+            if own or type(error).__name__ == "PicklingError" or begin.seen:
+                raise
+            raise self._broken(call.context, error, begin) from error
+
+    def _submission(self, call: Call, begin: Begin) -> Callable[[], concurrent.futures.Future[Any]]:
         args, kwargs = call.args, call.kwargs
         if runs_here(self._executor):
             context = contextvars.copy_context()
-            return self._executor.submit(
-                context.run, called, call.function, args, kwargs, call.is_async
-            )
+
+            def here() -> Any:
+                begin.seen_here = True
+                return context.run(called, call.function, args, kwargs, call.is_async)
+
+            return lambda: self._executor.submit(here)
         task = call.context
         who = (task.id, task.name, task.category, task.attempt)
-        reference = reference_of(call.function)
-        return self._executor.submit(call_by_reference, reference, who, args, kwargs, call.is_async)
+        what = (reference_of(call.function), who, args, kwargs, call.is_async, begin.path)
+        return lambda: self._executor.submit(call_by_reference, *what)
 
     def _let_go(self, future: concurrent.futures.Future[Any], task: CurrentTask) -> None:
         if not future.cancel() and not future.done():
             one = self._abandoned.add(task, shown(self._executor))
             future.add_done_callback(lambda _: self._abandoned.ended(one))
 
-    def _broken(self, task: CurrentTask, why: Exception | str) -> ProcessDiedError:
-        reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
-        return ProcessDiedError(
-            f"Attempt {task.attempt} of task '{task.name}' got no answer from "
-            f"{shown(self._executor)}: {reason.rstrip('.')}. The executor is yours, so wopr can't "
-            "repair it: if it is broken or shut down, restart the program with a new one."
+    def _broken(
+        self, task: CurrentTask, why: BaseException | str, begin: Begin
+    ) -> ProcessDiedError:
+        reason = why if isinstance(why, str) else f"{type(why).__name__}: {safe_text(why)}"
+        runner, reason = shown(self._executor), reason.rstrip(".")
+        if begin.seen:
+            return ProcessDiedError(
+                f"Attempt {task.attempt} of task '{task.name}' got no answer from {runner}: "
+                f"{reason}. The executor is yours, so wopr can't repair it: if it is broken or "
+                "shut down, restart the program with a new one."
+            )
+        return RunnerRefusedError(
+            f"Attempt {task.attempt} of task '{task.name}' got no answer from {runner}, which did "
+            f"not take it: {reason}. The executor is yours, so wopr can't repair it: if it is "
+            "broken or shut down, register the tasks with a new one, or restart the program.",
+            self._executor,
+            reason,
         )
+
+
+_numbers = itertools.count()
+
+
+class Begin:
+    """Whether one call has begun, be it in another process of this machine.
+
+    The call leaves an empty file there, which is taken away when its end is known.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, str(next(_numbers)))
+        self.seen_here = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether it has."""
+        return self.seen_here or os.path.exists(self.path)
+
+    def forget(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def ready() -> None:
+    """Be something to do for an executor that is asked whether it takes work again."""
+
+
+async def refusal_of(executor: concurrent.futures.Executor, patience: float) -> str | None:
+    """Return why an executor takes no work; ``None`` if it does, or is busy."""
+    try:
+        future = executor.submit(ready)
+    except Exception as error:  # noqa: BLE001 - whatever somebody's executor raises
+        return f"{type(error).__name__}: {safe_text(error)}"
+    waiting = asyncio.wrap_future(future)
+    await asyncio.wait({waiting}, timeout=patience)
+    if not waiting.done():
+        return None
+    if waiting.cancelled():
+        return "its future was cancelled by somebody else"
+    broken = waiting.exception()
+    if not isinstance(broken, concurrent.futures.BrokenExecutor):
+        return None
+    return f"{type(broken).__name__}: {safe_text(broken)}"
 
 
 def check_soft_timeout(

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Any
 
-from wopr.domain.errors import ProcessDiedError
+from wopr.domain.errors import ProcessDiedError, RunnerRefusedError
 from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call
 from wopr.executors.process import WorkerProcess
@@ -60,6 +60,7 @@ class Processes:
             PayloadError: the arguments or the result can't be pickled.
             ProcessDiedError: the process died.
             NotBegunError: a shutdown came while it waited for a process.
+            RunnerRefusedError: there is none, and none can be started.
         """
         reference = reference_of(call.function)
         async with self._turns:
@@ -101,6 +102,9 @@ class Processes:
         self._busy.add(worker)
         try:
             await self._threads.run(worker.start, (), {})
+        except ProcessDiedError as error:
+            self._kill(worker)
+            raise RunnerRefusedError(str(error), "process") from error
         except BaseException:
             self._kill(worker)
             raise

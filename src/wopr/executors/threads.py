@@ -15,7 +15,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from wopr.domain.errors import SoftTimeoutError
+from wopr.domain.errors import RunnerRefusedError, SoftTimeoutError
 from wopr.executors.abandoned import Abandoned, AbandonedList
 from wopr.executors.call import Call, no_coroutine, soft_timeout_text
 
@@ -153,7 +153,14 @@ class Threads:
                 self._idle -= 1
         if start:
             name = f"wopr-task-{next(self._numbers)}"
-            threading.Thread(target=self._loop, name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._loop, name=name, daemon=True).start()
+            except RuntimeError as error:
+                raise RunnerRefusedError(
+                    f"A thread can't be started: {error}. Is there memory left, and room under "
+                    "the limit of processes (ulimit -u)?",
+                    "thread",
+                ) from error
         self._work.put(job)
         return job
 

@@ -77,12 +77,28 @@ class Explaining:
 
     def _not_due(self, record: TaskRecord, pool: Pool, now: datetime) -> Because | None:
         """Say why it could not start even if nothing else was waiting."""
+        if record in self._engine.unfit:
+            return Because(
+                "does not fit",
+                f"It does not fit the function '{record.name}', which has changed since it was "
+                f"enqueued: {record.error} It goes on after a deploy that it fits again. To try it "
+                f"now: wopr tasks retry {record.id}. To give it up: wopr tasks cancel {record.id}, "
+                "then enqueue it anew with arguments that fit.",
+            )
         if record.name not in self._engine.shared.registry.definitions:
             return Because(
                 "unregistered",
                 f"No function is registered under the name '{record.name}' in the process that "
                 "owns the queue. It waits until one is: register it, or start the worker with the "
                 "module that does.",
+            )
+        refusal = self._engine.shared.refusals.of(record)
+        if refusal is not None:
+            return Because(
+                "refused",
+                f"{refusal} It waits until that takes work again, which is looked at every now "
+                "and then. An executor of yours that is broken or shut down never does: register "
+                "the task with a new one, or restart the program.",
             )
         due_at = now if record.run_at is None else pool.lanes.due(record, now)
         if due_at <= now:

@@ -38,13 +38,33 @@ class Insights:
         """Return exact counts as plain dicts, all of one moment: that of the storage's answer."""
         counts = await self._engine.shared.storage.counts()
         waiting = sum(counts.by_status.get(status.value, 0) for status in CLAIMABLE)
-        return {
+        stats = {
             "total": sum(counts.by_status.values()),
             "by_status": dict(counts.by_status),
             "by_category": dict(counts.by_category),
             "running": counts.by_status.get(TaskStatus.STARTED.value, 0),
             "queued": waiting,
         }
+        held = [*self._refused(), *self._unfit()]
+        return {**stats, "held": held} if held else stats
+
+    def _refused(self) -> list[dict[str, Any]]:
+        refusals = self._engine.shared.refusals
+        return [
+            {"reason": "refused", "tasks": refusals.names(one), "text": str(one)}
+            for one in refusals
+        ]
+
+    def _unfit(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "reason": "does not fit",
+                "tasks": [name],
+                "count": count,
+                "text": f"Tasks '{name}' that do not fit the function of this name: {count}.",
+            }
+            for name, count in self._engine.unfit.counts.items()
+        ]
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
         """Return the first lines that a task logged, in order."""

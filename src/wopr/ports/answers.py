@@ -114,8 +114,9 @@ class HistoryEntry:
 class Explanation:
     """Why a task stands where it stands.
 
-    ``reason`` is one of: ended, running, starting, waiting for parents, unregistered, delayed,
-    retrying, paused, foreground, limits, no workers, shutting down, stuck, limited, queued.
+    ``reason`` is one of: ended, running, starting, waiting for parents, unregistered, does not
+    fit, refused, delayed, retrying, paused, foreground, limits, no workers, shutting down, stuck,
+    limited, queued.
     ``wopr tasks explain`` says besides: no worker process.
     """
 

@@ -34,7 +34,10 @@ class Controls(Face):
         return await self._core.cancel(task_id)
 
     async def retry_task(self, task_id: str) -> bool:
-        """Put a FAILED task back in its queue with a new retry budget; else ``False``."""
+        """Put a FAILED task back in its queue with a new retry budget; else ``False``.
+
+        One that waits because it does not fit its function is tried again.
+        """
         backend = await self._core.reader()
         return await backend.retry(check_id(task_id)) if backend else False
 

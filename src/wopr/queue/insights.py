@@ -84,7 +84,11 @@ class Insights(Face):
         return self._core.infos_of(await self._core.find(query, after))
 
     async def get_task_stats(self) -> dict[str, Any]:
-        """Return exact counts: total, by_status, by_category, running and queued."""
+        """Return exact counts: total, by_status, by_category, running and queued.
+
+        And ``held``, if there is anything in it: which tasks wait because an executor refused them
+        or because they do not fit their function, with the reason.
+        """
         nothing = {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
         return await self._core.ask(lambda backend: backend.stats(), nothing)
 

@@ -14,11 +14,18 @@ from wopr.calls.resources import check_in_process
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.clock import naive_now
 from wopr.domain.codec import clip
-from wopr.domain.errors import PayloadError, StorageError, TaskRefusedError
+from wopr.domain.errors import (
+    InvalidCallError,
+    PayloadError,
+    RunnerRefusedError,
+    StorageError,
+    TaskRefusedError,
+)
 from wopr.domain.fold import first_start
 from wopr.domain.frames import without_ours
+from wopr.domain.jsontext import safe_text
 from wopr.domain.limits import Meter
-from wopr.domain.outcome import Failed, Interrupted, Outcome, Succeeded
+from wopr.domain.outcome import Failed, Interrupted, NotTaken, Outcome, Succeeded, Unfit
 from wopr.domain.retry import decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.executors.beginnings import NotBegunError
@@ -130,13 +137,13 @@ class Attempt:
         try:
             self._around.executors.beginnings.check()
             crashpoint("attempt.before_run")
-            definition, record = self.definition, self.record
-            texts = record.args, record.kwargs
+            definition = self.definition
             if definition.carriers:
-                await unpack(record, definition)
-            if record.depends_on is not None and record.options is not None:
-                texts = await with_results(record, definition, self._around)
-            args, kwargs = definition.codec.decode_call(*texts)
+                await unpack(self.record, definition)
+            arguments = await self._arguments()
+            if isinstance(arguments, Unfit):
+                return arguments
+            args, kwargs = arguments
             if supplied := definition.codec.supplied:
                 resources = self._around.registry.resources
                 args, kwargs = await resources.fill(supplied, args, kwargs)
@@ -158,9 +165,24 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
             failure = error
         try:
+            if isinstance(failure, RunnerRefusedError) and failure.runner is not None:
+                return NotTaken(failure.runner, clip(failure.why, 1_000))
             return await self._after(failure)
         finally:
             del failure  # it holds this frame, and this frame would hold it
+
+    async def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]] | Unfit:
+        """Return the arguments of the call, with the results of parents where they go."""
+        definition, record = self.definition, self.record
+        texts = record.args, record.kwargs
+        if record.depends_on is not None and record.options is not None:
+            texts = await with_results(record, definition, self._around)
+        try:
+            return definition.codec.decode_call(*texts)
+        except InvalidCallError as error:
+            if texts != (record.args, record.kwargs):  # a result of a parent does not fit
+                raise
+            return Unfit(clip(safe_text(error), 65_536))
 
     async def _after(self, failure: BaseException) -> Outcome:
         """Return what a failure comes to."""

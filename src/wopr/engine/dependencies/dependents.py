@@ -65,7 +65,9 @@ class Dependents:
         after = 0
         while records := await self._shared.storage.waiting(after, BATCH):
             after = records[-1].seq
-            await self._take_over(records)
+            for record in filter(decide.is_unfit, records):
+                self._shared.set_aside(record)
+            await self._take_over([one for one in records if not decide.is_unfit(one)])
         self._open = True
         self._work()
 

@@ -217,7 +217,8 @@ class Pool:
             later.append(record)  # its release is being written, which wakes us up
             return False
         name = record.name
-        if name not in shared.registry.definitions or name in shared.paused:
+        unknown = name not in shared.registry.definitions
+        if unknown or name in shared.paused or (shared.refusals and shared.refusals.of(record)):
             self.lanes.unregistered.add(name)
             self._leave(record)
             return False
@@ -250,6 +251,8 @@ class Pool:
             return None
         shared = self._shared
         if self.held or record.name in shared.paused or record.name in shared.revoked:
+            return None
+        if shared.refusals and shared.refusals.of(record):
             return None
         if self.gate is not None and not self.gate.admit(record, self._shared.steady.now()):
             return None

@@ -11,7 +11,7 @@ from typing import Protocol
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import StorageError
-from wopr.domain.outcome import Interrupted, Outcome
+from wopr.domain.outcome import Interrupted, NotTaken, Outcome
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -56,6 +56,8 @@ class Settling:
     def settle(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
         """Decide what an outcome comes to and write it."""
         record = attempt.record
+        if isinstance(outcome, NotTaken):
+            self._shared.refusals.note(outcome.runner, outcome.reason)
         transition = decide.settle(record, attempt.number, outcome, elapsed)
         if transition is None and self._shared.storage.in_flight(record):
             self.once_known(lambda: self.settle(attempt, outcome, elapsed))
@@ -104,6 +106,8 @@ class Settling:
     def _settled(self, record: TaskRecord) -> None:
         if record.status in TERMINAL:
             self._shared.ended(record)
+        elif decide.is_unfit(record):
+            self._shared.set_aside(record)
         elif record.status in CLAIMABLE:
             self._pool.push(record)
 
