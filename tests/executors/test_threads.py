@@ -12,7 +12,7 @@ import pytest
 
 from support.calls import call
 from support.queues import PATIENCE, SteppableClock
-from wopr import PayloadError, SoftTimeoutError, current_task
+from wopr import PayloadError, RunnerRefusedError, SoftTimeoutError, current_task
 from wopr.domain.errors import InvalidCallError
 from wopr.executors.abandoned import AbandonedList
 from wopr.executors.threads import Job, ThreadExecutor, Threads, _raise_in
@@ -47,6 +47,19 @@ async def test_a_function_runs_in_a_thread_and_its_end_is_its_outcome(threads: T
         await run(threads, lambda: 1 / 0)
     with pytest.raises(SystemExit):
         await run(threads, exit, 3)
+
+
+async def test_a_thread_that_does_not_start_has_not_taken_the_call(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(RunnerRefusedError, match=r"can.t start new thread.*ulimit -u"):
+            await run(threads, lambda: 1)
+    assert 1 == await run(threads, lambda: 1)
 
 
 async def test_a_coroutine_that_a_plain_function_returns_is_refused(threads: Threads) -> None:

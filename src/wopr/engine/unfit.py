@@ -49,7 +49,7 @@ class Unfit:
     def take(self, record: TaskRecord) -> None:
         """Take a task that does not fit; this is on disk."""
         ids = self._ids.setdefault(record.name, {})
-        if not ids:
+        if not ids and record.name in self._shared.registry.definitions:
             log.error(
                 "Task %s (%s) waits, because it does not fit its function: %s It goes on after a "
                 "deploy that it fits again; so do others of its name that do not fit. See them: "
@@ -98,10 +98,10 @@ class Unfit:
             log.error("Tasks %s that did not fit can't be looked at: %s", name, error)
 
     def _fits(self, record: TaskRecord, definition: TaskDefinition) -> bool:
-        """Whether a task that nobody changes now fits; one with results of parents is tried."""
+        """Whether a task that nobody changes now fits its function."""
         if record.id in self._shared.live or record not in self or not decide.is_unfit(record):
             return False
-        return record.depends_on is not None or definition.codec.fits(record.args, record.kwargs)
+        return definition.codec.fits(record.args, record.kwargs)
 
     def _let_go(self, records: Sequence[TaskRecord]) -> None:
         now = naive_now(self._shared.clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -147,10 +148,7 @@ class Attempt:
             if supplied := definition.codec.supplied:
                 resources = self._around.registry.resources
                 args, kwargs = await resources.fill(supplied, args, kwargs)
-            if self._around.registry.middlewares:
-                value = await self._within_middlewares(args, kwargs)
-            else:
-                value = await self._execute(args, kwargs)
+            value = await self._call(args, kwargs)
             crashpoint("attempt.after_run")
             return Succeeded(definition.codec.encode_result(value))
         except asyncio.CancelledError as error:
@@ -165,11 +163,19 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
             failure = error
         try:
-            if isinstance(failure, RunnerRefusedError) and failure.runner is not None:
-                return NotTaken(failure.runner, clip(failure.why, 1_000))
             return await self._after(failure)
         finally:
             del failure  # it holds this frame, and this frame would hold it
+
+    def _runner(self, refusal: RunnerRefusedError) -> object:
+        """Return what did not take the call; ``None`` if the function itself has raised this.
+
+        What runs it may itself lack a thread, say.
+        """
+        runner = self._around.registry.runner(self.record.name, self.record.category)
+        if isinstance(refusal.runner, concurrent.futures.Executor):
+            return refusal.runner if refusal.runner in (runner, self.definition.executor) else None
+        return None if refusal.runner is None else runner
 
     async def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]] | Unfit:
         """Return the arguments of the call, with the results of parents where they go."""
@@ -188,6 +194,10 @@ class Attempt:
         """Return what a failure comes to."""
         if isinstance(failure, NotBegunError):
             return Interrupted("shutdown")
+        if isinstance(failure, RunnerRefusedError):
+            runner = self._runner(failure)
+            if runner is not None:
+                return NotTaken(runner, clip(failure.why, 1_000))
         if self.timer is not None and not self.expired:  # reading the history may take its time
             self.timer.cancel()
         try:
@@ -225,8 +235,11 @@ class Attempt:
         error.__cause__ = cause
         return error
 
-    def _within_middlewares(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+        """Call the function, inside of the middlewares if there are any."""
         middlewares = self._around.registry.middlewares
+        if not middlewares:
+            return self._execute(args, kwargs)
 
         def after(number: int) -> Callable[[], Awaitable[Any]]:
             if number == len(middlewares):

@@ -230,6 +230,21 @@ async def test_threads_that_do_not_start_fail_nothing(
     assert (SUCCESS, 2) == (info.status, info.result)
 
 
+@pytest.mark.parametrize("runner", [None, "thread", Switched()], ids=["none", "thread", "other"])
+async def test_a_function_that_raises_the_error_itself_has_failed(
+    home: DuckDBHome, runner: object
+) -> None:
+    queue = home.queue()
+
+    @queue.task
+    async def job() -> None:
+        raise RunnerRefusedError("of my own making", runner)
+
+    async with running(queue, default=1):
+        [info] = await ended(queue, (await job.enqueue()).id)
+    assert (FAILED, "RunnerRefusedError: of my own making") == (info.status, info.error)
+
+
 async def test_calls_leave_no_files_behind(
     home: DuckDBHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
