@@ -125,8 +125,9 @@ class Unfit:
         for record, transition in entries:
             if error is not None:
                 self._shared.live.pop(record.id, None)
-            elif record.version == transition.seq:  # else it was changed again already
-                self.forget(record)
+                continue
+            self.forget(record)
+            if record.version == transition.seq:  # else it was changed again already
                 self._pool(record.category).push(record)
 
     async def retry(self, record: TaskRecord) -> bool:
