@@ -375,6 +375,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (bool, np.bool_(True), r"must be bool, not numpy\.bool.*\.item\(\) gives the plain value"),
     (int, np.int64(1), r"must be int, not numpy\.int64"),
     (list[int], [np.int64(1)], r"at \[0\]: .*numpy\.int64 is a scalar.*\.item\(\)"),
+    (Any, np.bool_(True), r"a numpy\.bool is a scalar of numpy's, its \.item\(\) gives"),
     (datetime, datetime(2030, 1, 1, tzinfo=NoName()), r"time zone \(a NoName\) has no name"),
     (Any, datetime(2030, 1, 1, tzinfo=NoName()), r"time zone \(a NoName\) has no name"),
     (Any, [time(1, tzinfo=timezone(timedelta(0), "ZULU"))], "has no name that could be stored"),

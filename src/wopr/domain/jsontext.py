@@ -99,6 +99,19 @@ def type_name(value: object) -> str:
         return "object"
 
 
+def numpy_hint(value: object) -> str:
+    """Return what to do about a scalar of numpy's; nothing for any other value."""
+    if module_name(value) != "numpy" or not hasattr(type(value), "item"):
+        return ""
+    return f"; a numpy.{type_name(value)} is a scalar of numpy's, its .item() gives the plain value"
+
+
+def module_name(value: object) -> str:
+    """Return the module of the type of ``value``, empty for builtins."""
+    module = type.__getattribute__(type(value), "__module__")
+    return module if type(module) is str and module != "builtins" else ""
+
+
 class _Tagger:
     """One pass over one value, with a budget of parts so that sharing can't explode."""
 
@@ -129,7 +142,8 @@ class _Tagger:
         if kind is tuple or kind is set or kind is frozenset:
             return {TAG: kind.__name__, "value": self._items(value, level + 1)}  # type: ignore[arg-type]
         name = type_name(value)
-        raise RefusedError(f"{name} has no JSON form of its own", name)
+        hint = numpy_hint(value)
+        raise RefusedError(f"{name} has no JSON form of its own{hint}", None if hint else name)
 
     def _reach(self, level: int) -> None:
         if level > self.depth:

@@ -19,6 +19,7 @@ from wopr.domain.jsontext import (
     OverBudgetError,
     RefusedError,
     json_reason,
+    numpy_hint,
     readable,
     safe_text,
     tagged_text,
@@ -30,7 +31,7 @@ from wopr.domain.jsontext import (
 from wopr.domain.noting import MisplacedError, noted, restored, without_notes
 from wopr.domain.sameness import difference, same
 from wopr.domain.subclasses import with_subclasses
-from wopr.domain.typenames import full_type_name, numpy_hint
+from wopr.domain.typenames import full_type_name
 
 SCALARS: frozenset[type] = frozenset({int, str, float, bool, NoneType})
 NOTHING: frozenset[type] = frozenset()
