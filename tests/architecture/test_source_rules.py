@@ -30,6 +30,15 @@ TIME_AND_CHANCE = (
 NEVER_IMPORTED = {"pickle", "dill", "cloudpickle", "marshal", "shelve"}
 NEVER_CALLED = {"eval", "exec", "compile", "__import__", "os.system"}
 
+CONNECTING = "src/wopr/storage/duckdb/file/connecting.py"
+ENGINE = "sqlalchemy.create_engine"
+OPENS_FILES = {
+    "duckdb.connect": CONNECTING,
+    "duckdb.DuckDBPyConnection": CONNECTING,
+    ENGINE: CONNECTING,
+}
+"""What can open a file without the settings that keep its SQL in it."""
+
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Return the lines of a function without its decorators and docstring."""
@@ -98,3 +107,21 @@ def test_annotations_are_not_evaluated(source: Source) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_module_says_what_it_is(source: Source) -> None:
     assert ast.get_docstring(source.tree)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_one_place_opens_files_of_duckdb(source: Source) -> None:
+    opened = [
+        f"{source.name}:{call.lineno} calls {name}"
+        for call, name in calls(source.tree)
+        if name in OPENS_FILES
+        and source.name != OPENS_FILES[name]
+        # An engine over a connection that is there opens nothing.
+        and not (name == ENGINE and any(given.arg == "creator" for given in call.keywords))
+    ]
+    assert opened == []
+
+
+def test_that_place_opens_them_once() -> None:
+    [source] = (one for one in package_sources() if one.name == CONNECTING)
+    assert 1 == sum(name == "duckdb.connect" for _, name in calls(source.tree))

@@ -836,10 +836,12 @@ def test_explicit_indexes_are_right_after_a_crash_when_opened_our_way(path: Path
         "from wopr.storage.duckdb.file import migrate\n"
         "from wopr.storage.duckdb.file.connecting import connect\n"
         "from pathlib import Path\n"
+        "from wopr.storage.duckdb.file import connecting\n"
+        "plain = connecting.settings\n"
+        "connecting.settings = lambda limit: plain(limit) | {'wal_autocheckpoint': '1KB'}\n"
         "c = connect(Path(path), '200MB')\n"
         "migrate.examine(c)\n"
-        "c.execute('CHECKPOINT')\n"
-        "c.execute(\"SET wal_autocheckpoint = '1KB'\")\n" + WRITE_ANOTHER_TABLE,
+        "c.execute('CHECKPOINT')\n" + WRITE_ANOTHER_TABLE,
         path,
     )
 

@@ -23,7 +23,7 @@ from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.failures import lacks_memory
 from wopr.storage.duckdb.file.checkpoint import forget
-from wopr.storage.duckdb.file.connecting import Settings
+from wopr.storage.duckdb.file.connecting import connect_to_copy, quoted
 from wopr.storage.duckdb.file.files import LOG_SUFFIXES, install, workshop
 from wopr.storage.duckdb.file.memory import bytes_of, physical, to_try
 from wopr.storage.duckdb.file.repair import explain
@@ -105,7 +105,7 @@ def _needed(connection: duckdb.DuckDBPyConnection) -> int:
     for table in _tables(connection, None):
         [(more,)] = connection.execute(
             "SELECT coalesce(sum(stats.total_string_length), 0) "
-            f"FROM pragma_storage_info({_quoted(table)}) WHERE compression = 'ZSTD'"
+            f"FROM pragma_storage_info({quoted(table)}) WHERE compression = 'ZSTD'"
         ).fetchall()
         unpacked += int(more)
     return int((used + unpacked) * _MARGIN) + _BESIDES
@@ -136,21 +136,10 @@ def _copy_somehow(path: Path, new: Path, memory_limit: str, progress: Progress) 
 
 
 def _copy(path: Path, new: Path, memory_limit: str) -> None:
-    settings: Settings = {
-        "threads": 1,
-        "async_threads": 0,
-        "memory_limit": memory_limit,
-        "temp_directory": str(beside(new, ".tmp")),
-        "wal_autocheckpoint": "16GB",
-    }
     try:
-        with duckdb.connect(config=settings) as connection:
-            # With these DuckDB can't read a row without the 2,048 around it.
-            connection.execute("SET disabled_compression_methods = 'zstd,roaring'")
-            # Checkpoints would write what they wrote before again and again, to join row groups.
-            connection.execute("SET max_vacuum_tasks = 0")
-            connection.execute(f"ATTACH {_quoted(path)} AS old (READ_ONLY)")
-            connection.execute(f"ATTACH {_quoted(new)} AS new")
+        with connect_to_copy(path, new, memory_limit) as connection:
+            connection.execute(f"ATTACH {quoted(path)} AS old (READ_ONLY)")
+            connection.execute(f"ATTACH {quoted(new)} AS new")
             connection.execute("COPY FROM DATABASE old TO new (SCHEMA)")
             for name in _tables(connection, "old"):
                 _Filling(connection, name, new, bytes_of(memory_limit) // _PART).run()
@@ -245,7 +234,3 @@ def _refuse_log(path: Path) -> None:
                 f"{beside(path, suffix)} appeared while {path} was copied: another program opened "
                 f"the file. It was not changed. Stop that program, then try again."
             )
-
-
-def _quoted(text: str | Path) -> str:
-    return "'" + str(text).replace("'", "''") + "'"

@@ -21,7 +21,9 @@ import duckdb
 from wopr.domain.clock import Clock
 from wopr.storage.duckdb.disk import beside, sync, write_all
 from wopr.storage.duckdb.file.blocks import HEADERS_SIZE, Headers, read_headers
+from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import overwritten
+from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import LOG_SUFFIXES, copy_database, copy_private, workshop
 
 log = logging.getLogger(__name__)
@@ -117,7 +119,8 @@ def _begins_block(headers: Headers, position: str) -> bool:
 
 def _read_everything(copy: Path) -> list[int]:
     """Read each value of each table; return the blocks that a checkpoint may overwrite."""
-    with duckdb.connect(str(copy), read_only=True, config={"threads": 1}) as connection:
+    with connect(copy, read_only=True) as connection:
+        refuse_code(connection, copy)
         tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         for (table,) in tables:
             connection.execute(f'SELECT sum(hash(t)) FROM "{table}" t').fetchall()

@@ -21,6 +21,9 @@ from typing import Any
 import duckdb
 
 from wopr.domain.errors import SchemaError
+from wopr.storage.duckdb.file import layout
+from wopr.storage.duckdb.file.catalogue import TABLES, VERSION_TABLE, refuse_code, tables
+from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import copy_database
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
@@ -28,16 +31,6 @@ from wopr.storage.duckdb.file.lock import FileLock
 log = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(\d{4})_\w+\.py")
-TABLES = (
-    "tasks",
-    "transitions",
-    "schedules",
-    "rules",
-    "task_logs",
-    "refused_records",
-    "meta",
-)
-VERSION_TABLE = "alembic_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +65,28 @@ def head() -> str:
     return revisions()[-1]
 
 
+def _script() -> str:
+    """Return the SQL that makes the newest schema; empty if it is not there."""
+    try:
+        return (directory() / "head.sql").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
 def examine(connection: duckdb.DuckDBPyConnection) -> FileState:
-    """Return the state of the connected file; writes nothing."""
+    """Return the state of the connected file, which holds no code; writes nothing."""
     try:
         rows = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()
     except duckdb.CatalogException:
         rows = []
     if not rows:
-        return FileState(None, _tables(connection))
+        return FileState(None, tables(connection))
     revision = ", ".join(str(row[0]) for row in rows)
     if revision != head():
         return FileState(revision)
-    try:
-        connection.execute(f"SELECT 1 FROM {', '.join(TABLES)} LIMIT 0")
-    except duckdb.CatalogException:
-        found = _tables(connection)
-        return FileState(revision, found, tuple(name for name in TABLES if name not in found))
-    return FileState(revision)
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
-    tables: dict[str, dict[str, str]] = {}
-    for table, column, kind in connection.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-        "WHERE NOT internal ORDER BY table_name, column_index"
-    ).fetchall():
-        tables.setdefault(table, {})[column] = kind
-    tables.pop(VERSION_TABLE, None)
-    return tables
+    found = tables(connection)
+    wanted = {name: layout.columns(_script()).get(name, {}) for name in TABLES}
+    return FileState(revision, found, tuple(layout.differences(wanted, found)))
 
 
 def refuse_unknown(path: Path, state: FileState) -> None:
@@ -143,11 +130,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     ``head.sql`` is what ``alembic upgrade head --sql`` prints; a test holds the two
     together. What it may lack the migrations add.
     """
-    try:
-        script = (directory() / "head.sql").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        script = ""
-    connection.execute(script)
+    connection.execute(_script())
     if examine(connection).revision != head():
         upgrade(connection)
 
@@ -171,6 +154,7 @@ def current(path: str | os.PathLike[str]) -> str | None:
 
     Raises:
         StorageOwnedError: A process has it open.
+        SchemaError: It holds code of somebody.
         StorageFileError: It does not exist or can't be opened.
 
     """
@@ -183,6 +167,7 @@ def check(path: str | os.PathLike[str]) -> list[str]:
 
     Raises:
         StorageOwnedError: A process has it open.
+        SchemaError: It holds code of somebody.
         StorageFileError: It does not exist or can't be opened.
 
     """
@@ -199,8 +184,8 @@ def connected(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnectio
     lock = FileLock(real)
     lock.acquire()
     try:
-        with duckdb.connect(str(real), config={"wal_autocheckpoint": "16GB"}) as connection:
-            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        with connect(real) as connection:
+            refuse_code(connection, real)
             yield connection
     finally:
         lock.release()

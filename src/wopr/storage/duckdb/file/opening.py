@@ -1,9 +1,9 @@
 """Open the database file: in one safe order, every time.
 
 Real path and checks, our lock, leftovers, the log's structure, connect with no
-automatic checkpoint, look at the schema before anything is written, **CHECKPOINT
-as the first write** (without it DuckDB 2.0 saves explicit indexes stale after a
-crash), upgrade if needed, working settings, and the configuration locked last.
+automatic checkpoint and no way out of the file, refuse code in it, look at the schema
+before anything is written, **CHECKPOINT as the first write** (without it DuckDB 2.0 saves
+explicit indexes stale after a crash), and upgrade if needed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from wopr.domain.errors import (
 )
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.file import migrate, takeover
+from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import clear_leftovers, install, workshop
@@ -252,6 +253,7 @@ class OpenedDatabase:
     def _connect(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
         connection = self._attach(memory_limit)
         try:
+            refuse_code(connection, self.path)
             state = migrate.examine(connection)
             if state.revision == migrate.head() and not state.missing:
                 self._checkpoint(connection)
@@ -261,7 +263,7 @@ class OpenedDatabase:
             raise
         self._detach(connection)  # nothing was written yet, and nothing is by closing
         self._bring_up(state, memory_limit)
-        return self._attach(memory_limit)
+        return self._connect(memory_limit)
 
     def _bring_up(self, state: migrate.FileState, memory_limit: str) -> None:
         """Make the file one of the newest schema, after a copy, or refuse it untouched."""
@@ -297,7 +299,6 @@ class OpenedDatabase:
                 f"DuckDB is set to fsync_mode = {mode}: commits to {self.path} would not survive "
                 f"a power cut. Remove that setting."
             )
-        connection.execute("SET lock_configuration = true")
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
         self.log.create()
@@ -391,10 +392,7 @@ def open_database(
 def _create(path: Path) -> None:
     """Build a new file aside and put it in place when it is whole."""
     with workshop(path) as new:
-        connection = duckdb.connect(str(new), config={"threads": 1, "async_threads": 0})
-        try:
+        with connect(new) as connection:
             migrate.create(connection)
             connection.execute("CHECKPOINT")
-        finally:
-            connection.close()
         install(new, path)

@@ -200,7 +200,7 @@ def explain(path: Path, error: duckdb.Error) -> StorageError:
             f"The database file {path} has DuckDB storage version {newer[1]}; duckdb "
             f"{duckdb.__version__} reads up to {newer[2]}. Nothing was changed. {advice}"
         )
-    if "not a valid DuckDB" in text or "sqlite_scanner" in text:
+    if "not a valid DuckDB" in text or "external extensions" in text:
         return StorageFileError(
             f"{path} is not a DuckDB database. Nothing was changed. Set WOPR_TASKS_DATABASE to "
             f"another file, or move this one away."

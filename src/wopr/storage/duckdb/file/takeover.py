@@ -23,6 +23,7 @@ from wopr.domain.status import LIVE, Move, TaskPriority, TaskStatus
 from wopr.domain.task import COLUMNS
 from wopr.domain.transition import Transition, encode_data
 from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import copy_database, install, workshop
 from wopr.storage.duckdb.replay import record_from_add
 
@@ -70,7 +71,6 @@ LAYOUTS: dict[str, dict[str, str]] = {
 """Columns and types of the table ``tasks`` by the versions of Gobstopper that made it."""
 
 _BATCH = 2_000
-_OLD = "gobstopper"
 _RAW_DEFAULTS = {"args": "[]", "kwargs": "{}", "result": "null"}
 _LOG_COLUMNS = [
     "seq",
@@ -127,61 +127,54 @@ def take_over(path: Path, state: migrate.FileState) -> Path:
 
 def _checkpoint(path: Path) -> None:
     """Empty the log of the old file, which must not lie beside the new one."""
-    with duckdb.connect(str(path), config={"wal_autocheckpoint": "16GB"}) as connection:
+    with connect(path) as connection:
         connection.execute("CHECKPOINT")
 
 
 def _build(path: Path, new: Path) -> int:
     """Write a wopr file with the tasks of the old one; return how many."""
-    connection = duckdb.connect(str(new), config={"threads": 1, "async_threads": 0})
-    try:
+    with connect(path, read_only=True) as old, connect(new) as connection:
         migrate.create(connection)
-        connection.execute(f"ATTACH {_quoted(path)} AS {_OLD} (READ_ONLY)")
         count = 0
         connection.execute("BEGIN")
-        for batch in _batches(connection, path):
+        for batch in _batches(old, path):
             _append(connection, batch)
             count += len(batch)
         connection.execute("UPDATE meta SET value = ? WHERE key = 'folded'", [str(count)])
         connection.execute("COMMIT")
-        _check_counts(connection, path, count)
+        _check_counts(old, connection, path, count)
         connection.execute("CHECKPOINT")
-    finally:
-        connection.close()
     return count
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _check_counts(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> None:
-    found = connection.execute(
-        f"SELECT (SELECT count(*) FROM {_OLD}.tasks), (SELECT count(*) FROM tasks), "
-        "(SELECT count(*) FROM transitions), (SELECT count(DISTINCT id) FROM tasks)"
-    ).fetchone()
-    if found != (count,) * 4:
+def _check_counts(
+    old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, path: Path, count: int
+) -> None:
+    found = (
+        old.execute("SELECT count(*) FROM tasks").fetchall()
+        + new.execute(
+            "SELECT count(*) FROM tasks UNION ALL SELECT count(*) FROM transitions "
+            "UNION ALL SELECT count(DISTINCT id) FROM tasks"
+        ).fetchall()
+    )
+    if found != [(count,)] * 4:
         raise StorageFileError(
             f"{path} was not taken over, and not changed: of its {count} tasks, these numbers were "
             f"found in (old, tasks, transitions, distinct ids): {found}."
         )
 
 
-def _batches(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[list[tuple[Row, Row]]]:
+def _batches(old: duckdb.DuckDBPyConnection, path: Path) -> Iterator[list[tuple[Row, Row]]]:
     """Give rows of ``tasks`` and of ``transitions``, in the order in which they were added."""
-    reader = connection.cursor()
-    try:
-        reader.execute(f"SELECT * FROM {_OLD}.main.tasks ORDER BY created_at, id")
-        columns = [column[0] for column in reader.description or ()]
-        seq = 0
-        while rows := reader.fetchmany(_BATCH):
-            batch = []
-            for values in rows:
-                seq += 1
-                batch.append(_convert(dict(zip(columns, values, strict=True)), seq, path))
-            yield batch
-    finally:
-        reader.close()
+    old.execute("SELECT * FROM tasks ORDER BY created_at, id")
+    columns = [column[0] for column in old.description or ()]
+    seq = 0
+    while rows := old.fetchmany(_BATCH):
+        batch = []
+        for values in rows:
+            seq += 1
+            batch.append(_convert(dict(zip(columns, values, strict=True)), seq, path))
+        yield batch
 
 
 def _convert(row: dict[str, Any], seq: int, path: Path) -> tuple[Row, Row]:

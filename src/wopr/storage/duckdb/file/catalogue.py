@@ -1,0 +1,122 @@
+"""What a file may hold, so that nothing runs in it but what wopr means to run.
+
+A view in the place of a table, a macro in that of a function, a trigger, a default that is an
+expression: all of them are code of whoever wrote the file. They are looked for before anything
+else is asked, with functions that are named in full, for which nothing in the file can stand in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from wopr.domain.errors import SchemaError
+
+TABLES = (
+    "tasks",
+    "transitions",
+    "schedules",
+    "rules",
+    "task_logs",
+    "refused_records",
+    "meta",
+)
+VERSION_TABLE = "alembic_version"
+
+_CALL = re.compile(r'(\w+)"?\s*\(')
+_HARMLESS = {"json_each", "json_tree", "unnest"}
+"""Tables made of a value."""
+_CONSTANT = re.compile(
+    r"""NULL|true|false|-?[0-9.]+|'([^']|'')*'|CAST\('([^']|'')*' AS "?\w+"?\)""", re.IGNORECASE
+)
+
+Column = tuple[str, str, str | None]
+"""Its name, its type and its default, or how it is generated."""
+
+
+def refuse_code(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise if the file holds something that runs when its tables are used, or its views.
+
+    Raises:
+        SchemaError: It does: what has to be a table is a view, for example.
+
+    """
+    found = sorted({*_code_of_functions_and_views(connection), *_code_of_tables(connection)})
+    if found:
+        raise SchemaError(
+            f"{path} is not opened: it holds {', '.join(found)}. wopr makes no such thing, and it "
+            f"would run as soon as the file is used. Nothing of it was run, and nothing was "
+            f"changed. Who wrote this file? If you made that yourself, drop it with the duckdb "
+            f"command line; else set WOPR_TASKS_DATABASE to another file."
+        )
+
+
+def _code_of_functions_and_views(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for name, kind, internal in connection.execute(
+        "SELECT function_name, function_type, internal FROM system.main.duckdb_functions()"
+    ).fetchall():
+        kinds[name].add(kind)
+        if not internal:
+            yield f"the function {name}"
+    for name, sql in _views(connection):
+        if name in TABLES or name == VERSION_TABLE:
+            yield f"a view in the place of the table {name}"
+        for function in {*_CALL.findall(sql)} - _HARMLESS:
+            if kinds[function] == {"table"}:
+                yield f"{function}() in the view {name}"
+
+
+def _code_of_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    ask = connection.execute
+    for (name,) in ask("SELECT trigger_name FROM system.main.duckdb_triggers()").fetchall():
+        yield f"the trigger {name}"
+    for name, of in ask(
+        "SELECT index_name, expressions FROM system.main.duckdb_indexes()"
+    ).fetchall():
+        if "'(" in of:
+            yield f"an expression in the index {name}"
+    for name, kind in ask(
+        "SELECT table_name, constraint_type FROM system.main.duckdb_constraints()"
+    ).fetchall():
+        if kind == "CHECK":
+            yield f"a check in the table {name}"
+    for table, columns in _columns(connection):
+        for name, _, default in columns:
+            if default is not None and not _CONSTANT.fullmatch(default):
+                yield f"an expression for {table}.{name}"
+
+
+def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Return the columns of each table and their types, in order; a view has none."""
+    found: dict[str, dict[str, str]] = {name: {} for name, _ in _views(connection)}
+    for table, columns in _columns(connection):
+        found[table] = {name: kind for name, kind, _ in columns}
+    found.pop(VERSION_TABLE, None)
+    return dict(sorted(found.items()))
+
+
+def _views(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    rows = connection.execute(
+        "SELECT view_name, sql FROM system.main.duckdb_views() WHERE NOT internal"
+    ).fetchall()
+    return [(name, sql) for name, sql in rows]
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[Column]]]:
+    """Give each table with its columns.
+
+    Not from ``duckdb_columns()``: it looks into the views too, which runs a part of them.
+    """
+    for schema, table in connection.execute(
+        "SELECT schema_name, table_name FROM system.main.duckdb_tables()"
+    ).fetchall():
+        name = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
+        columns = connection.execute(
+            "SELECT name, type, dflt_value FROM system.main.pragma_table_info(?)", [name]
+        ).fetchall()
+        yield table if schema == "main" else f"{schema}.{table}", columns
