@@ -52,6 +52,13 @@ def test_a_variable_without_effect_is_pointed_out(here: Path) -> None:
     assert [warning] == call("config", "show", "--json").json["warnings"]
 
 
+def test_a_command_says_that_a_file_here_leads_it_elsewhere(here: Path) -> None:
+    (here / ".env").write_text("WOPR_TASKS_DATABASE=../victim.duckdb\n")
+    said = f"Warning: The database is {here.parent / 'victim.duckdb'}, outside of {here}"
+    assert said in call("stats").err.replace("\n", " ")
+    assert "Warning" not in call("stats", "--database", "../victim.duckdb").err
+
+
 def test_as_json(here: Path) -> None:
     settings = call("config", "show", "--json").json["settings"]
     assert {"window": 13, "http": None, "enabled": False} == {

@@ -69,7 +69,48 @@ def test_sources_complete_each_other(write: Write, monkeypatch: pytest.MonkeyPat
 def test_a_queue_uses_them(write: Write) -> None:
     write("wopr.toml", 'enabled = true\ndatabase = "shop.duckdb"\n')
     queue = TaskQueue()
-    assert (True, Path("shop.duckdb")) == (queue.enabled, queue.database)
+    assert (True, Path("shop.duckdb").absolute()) == (queue.enabled, queue.database)
+
+
+@pytest.mark.parametrize("name", [".env", "wopr.toml", "pyproject.toml"])
+@pytest.mark.parametrize("way", ["../victim.duckdb", "link.duckdb", "{above}/victim.duckdb"])
+def test_a_file_that_leads_out_of_its_directory_is_told(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, way: str
+) -> None:
+    texts = {
+        ".env": "WOPR_TASKS_DATABASE={}\n",
+        "wopr.toml": 'database = "{}"\n',
+        "pyproject.toml": '[tool.wopr]\ndatabase = "{}"\n',
+    }
+    (tmp_path / "link.duckdb").symlink_to("../victim.duckdb")
+    file = write(name, texts[name].format(way.format(above=tmp_path.parent)))
+
+    TaskQueue()
+
+    [said] = [one.getMessage() for one in caplog.records]
+    assert f"{tmp_path.parent / 'victim.duckdb'}, outside of {tmp_path}: {file} says so" in said
+
+
+def test_a_default_name_that_is_a_link_out_of_the_directory_is_told(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "wopr_tasks.duckdb").symlink_to("../victim.duckdb")
+    TaskQueue()
+    assert f"{tmp_path / 'wopr_tasks.duckdb'} is a link" in caplog.text
+
+
+def test_who_calls_may_lead_anywhere_without_being_told(
+    write: Write,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    TaskQueue(database="../mine.duckdb")
+    write("wopr.toml", 'database = "below.duckdb"\n')
+    TaskQueue()
+    monkeypatch.setenv("WOPR_TASKS_DATABASE", "../mine.duckdb")
+    TaskQueue()
+    assert [] == caplog.records
 
 
 def test_a_changed_file_counts_for_the_next_queue(write: Write) -> None:

@@ -34,7 +34,7 @@ from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
 from wopr.ports.backend import Backend
-from wopr.storage import open_storage
+from wopr.storage import absolute, check_name, open_storage
 
 JUST_OPENING_SECONDS = 2.0
 """So long an owner that does not listen may be just opening, or closing."""
@@ -67,7 +67,7 @@ class Access:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._ownership = Ownership(database, settings, self._stop, self._working)
+        self._ownership = Ownership(absolute(database), settings, self._stop, self._working)
         self._workers = self._closings = 0
         self.open_in = OpenIn()
         self.clockwork = Clockwork(self.backend)
@@ -85,12 +85,12 @@ class Access:
 
     @property
     def database(self) -> Path:
-        """The file; another one counts from the next opening on."""
+        """The file, wherever the process goes; another one counts from the next opening on."""
         return self._ownership.database
 
     @database.setter
     def database(self, database: Path) -> None:
-        self._ownership.database = Path(database)
+        self._ownership.database = absolute(database)
         if self._factory is None and self._engine is None:
             self._storage = None  # made for the file before
 
@@ -149,7 +149,10 @@ class Access:
 
     def exists(self) -> bool:
         """Whether there is anything to read, so that a read makes no file."""
-        return self._backend is not None or self._factory is not None or self.database.exists()
+        if self._backend is not None or self._factory is not None:
+            return True
+        check_name(str(self.database))  # else it would look like a queue without tasks
+        return self.database.exists()
 
     def registered(self, name: str) -> None:
         """Tell a running engine of a new name; in any thread."""

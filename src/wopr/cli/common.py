@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from wopr.config.settings import Settings
+from wopr.cli.output import complain
+from wopr.config.settings import Settings, led_outside
 from wopr.domain.errors import StorageFileError
 from wopr.queue.queue import TaskQueue
 
@@ -24,7 +25,11 @@ DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
 def _configured(context: typer.Context, option: typer.CallbackParam, path: Path) -> Path:
     """Return the database that a file with settings names, if nothing else does."""
     source = context.get_parameter_source(option.name or "")
-    return path if source is None or source.name != "DEFAULT" else Settings().database
+    if source is not None and source.name == "DEFAULT":
+        path = Settings().database
+        if (said := led_outside(path)) is not None:
+            complain(f"Warning: {said}")
+    return path
 
 
 Database = Annotated[

@@ -148,7 +148,7 @@ def _check(queue: TaskQueue, target: str, database: Path | None) -> None:
             f"{target} is switched off, so it would run nothing. Start the worker with "
             f"WOPR_TASKS_ENABLED=1, or build the queue with TaskQueue(enabled=True)."
         )
-    if database is not None and queue.database != database:
+    if database is not None and queue.database != database.absolute():
         raise UsageError(
             f"{target} names its own database, {queue.database}: --database {database} can't "
             f"change it. Leave the option out."

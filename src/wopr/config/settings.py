@@ -139,6 +139,27 @@ class Settings(BaseSettings):
         return init_settings, env_settings, *files
 
 
+def led_outside(database: Path) -> str | None:
+    """Say so if the database is outside of the working directory, and a file in there leads to it.
+
+    Who enters a directory that somebody else has made may not know of its files.
+    """
+    try:
+        real, here = os.path.realpath(database), os.path.realpath(os.curdir)
+    except FileNotFoundError:  # the working directory itself is gone, and its files with it
+        return None
+    if Path(real).is_relative_to(here):
+        return None
+    origin = origins({})["database"]
+    if origin != DEFAULT and not os.path.isabs(origin):
+        return None  # a variable of the environment: no file
+    why = f"{Path(here) / database} is a link" if origin == DEFAULT else f"{origin} says so"
+    return (
+        f"The database is {real}, outside of {here}: {why}. If that is not meant, name another "
+        f"with {PREFIX}DATABASE in the environment, which comes before files."
+    )
+
+
 def origins(given: Mapping[str, str]) -> dict[str, str]:
     """Return for each setting where its value comes from.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from wopr.auth.config import Auth
 from wopr.config.primary import should_run_background_workers
-from wopr.config.settings import Settings
+from wopr.config.settings import Settings, led_outside
 from wopr.core.core import Core
 from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
@@ -30,6 +31,8 @@ from wopr.running.attempt import Worker
 from wopr.storage.seed.noop import NoopStorage
 
 __all__ = ["TaskQueue", "inside"]
+
+log = logging.getLogger(__name__)
 
 
 class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Controls):
@@ -61,7 +64,10 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         rng: random.Random | None = None,
         auth: Auth | None = None,
     ) -> None:
-        settings = settings or Settings()
+        if settings is None:
+            settings = Settings()
+            if database is None and (said := led_outside(settings.database)) is not None:
+                log.warning(said)
         self._core = Core(
             enabled=settings.enabled if enabled is None else bool(enabled),
             database=Path(database) if database is not None else settings.database,

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from wopr.config.settings import Settings
 from wopr.ports.storage import Storage
+from wopr.storage.duckdb.file.location import absolute, check_name
+
+__all__ = ["absolute", "check_name", "open_storage"]
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:

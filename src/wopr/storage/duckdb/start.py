@@ -205,7 +205,7 @@ class Left:
         for path in segments(opened.path):
             try:
                 one = examine(path)
-            except (StorageFileError, IsADirectoryError):
+            except StorageFileError:
                 if not self.accept:
                     raise
                 continue  # can't be read, so it can't be replayed

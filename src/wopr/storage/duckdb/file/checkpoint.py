@@ -21,10 +21,10 @@ from wopr.storage.duckdb.disk import beside, sync, sync_directory, write_all, wr
 from wopr.storage.duckdb.file.blocks import HEADERS_SIZE, Headers, read_headers
 from wopr.storage.duckdb.file.saved import SUFFIX, VOID, Saved
 from wopr.storage.duckdb.file.wal import read_wal
+from wopr.storage.duckdb.private import open_own
 
 log = logging.getLogger(__name__)
 
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 _METADATA = "SELECT block_id, free_blocks FROM pragma_metadata_info()"
 
 
@@ -91,7 +91,7 @@ def _kept(path: Path, saved: Saved) -> Iterator[int]:
     """Keep the blocks beside the file, durably; give the descriptor of what holds them."""
     name = beside(path, SUFFIX)
     try:
-        descriptor = os.open(name, _FLAGS, 0o600)
+        descriptor = open_own(name, os.O_RDWR | os.O_CREAT)
         try:
             content, size = saved.pack(), os.fstat(descriptor).st_size
             if size == 0:

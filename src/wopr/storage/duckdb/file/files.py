@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
+from wopr.storage.duckdb.private import look
 
 LOG_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB may keep beside a file; the last two only during a checkpoint."""
@@ -66,7 +68,7 @@ def copy_database(path: Path, name: str) -> Path:
 def free_name(path: Path) -> Path:
     """Return the first of ``path``, ``path-2``, ``path-3`` that is free, and its logs too."""
     candidate, number = path, 1
-    while any(beside(candidate, suffix).exists() for suffix in ("", *LOG_SUFFIXES)):
+    while any(os.path.lexists(beside(candidate, suffix)) for suffix in ("", *LOG_SUFFIXES)):
         number += 1
         candidate = beside(path, f"-{number}")
     return candidate
@@ -96,6 +98,18 @@ def install(built: Path, path: Path) -> None:
     sync_file(built)
     os.replace(built, path)
     sync_directory(path.parent)
+
+
+def refuse_things_of_others(path: Path) -> None:
+    """Raise if something beside the database, which DuckDB or wopr would use, is not ours.
+
+    Raises:
+        StorageFileError: It is of another user, or no file: a link, a pipe.
+
+    """
+    for suffix in (*LOG_SUFFIXES, ".blocks"):
+        look(beside(path, suffix))
+    look(beside(path, ".tmp"), kind=stat.S_IFDIR)
 
 
 def clear_leftovers(path: Path) -> None:

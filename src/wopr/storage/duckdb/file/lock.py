@@ -14,6 +14,7 @@ import os
 import sys
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.storage.duckdb.disk import beside, write_synced
 from wopr.storage.duckdb.file.location import SETTING
+from wopr.storage.duckdb.private import open_own
 
 if sys.platform != "win32":
     import fcntl
@@ -140,13 +142,17 @@ class FileLock:
             repr(fields).encode()
         ):
             return None
-        database, *rest = fields
-        return Acknowledged(bytes.fromhex(database), *rest)
+        match [*fields, 0][:4]:
+            case [str(database), int(position), bool(synced), int(generation)]:
+                with contextlib.suppress(ValueError):
+                    return Acknowledged(bytes.fromhex(database), position, synced, generation)
+        return None
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
-            return os.open(self.path, flags, 0o600)
+            return open_own(self.path, os.O_RDWR | os.O_CREAT)
+        except StorageFileError as error:
+            raise StorageFileError(f"The lock file can't be used: {error}") from error
         except OSError as error:
             raise StorageFileError(
                 f"The lock file {self.path} can't be opened: {error.strerror}. "
@@ -184,8 +190,8 @@ class FileLock:
             os.pwrite(descriptor, _sector(owner), 0)
 
     def _owned(self, owner: dict[str, Any]) -> StorageOwnedError:
-        pid = owner.get("pid")
-        since = f" since {owner['started_at']}" if "started_at" in owner else ""
+        pid = _pid(owner.get("pid"))
+        since = _since(owner.get("started_at"))
         if pid == os.getpid() and owner.get("boot_id") == boot_id():
             return StorageOwnedError(
                 f"This process (pid {pid}) has the database file {self.database} open already"
@@ -197,6 +203,18 @@ class FileLock:
         else:
             who = f"process {pid}" if pid else "a process that has not signed its lock yet"
         return owned_error(self.database, who + since, pid)
+
+
+def _pid(value: object) -> int | None:
+    """Return a process id, and nothing else that somebody wrote into the lock file."""
+    return value if type(value) is int and 0 < value < 2**31 else None
+
+
+def _since(value: object) -> str:
+    try:
+        return f" since {datetime.fromisoformat(str(value)).isoformat(timespec='seconds')}"
+    except ValueError:
+        return ""
 
 
 def owned_error(database: Path, who: str, pid: int | None) -> StorageOwnedError:

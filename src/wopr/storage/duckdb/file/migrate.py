@@ -24,7 +24,7 @@ from wopr.domain.errors import SchemaError
 from wopr.storage.duckdb.file import layout
 from wopr.storage.duckdb.file.catalogue import TABLES, VERSION_TABLE, refuse_code, tables
 from wopr.storage.duckdb.file.connecting import connect
-from wopr.storage.duckdb.file.files import copy_database
+from wopr.storage.duckdb.file.files import copy_database, refuse_things_of_others
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
 
@@ -184,6 +184,7 @@ def connected(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnectio
     lock = FileLock(real)
     lock.acquire()
     try:
+        refuse_things_of_others(real)
         with connect(real) as connection:
             refuse_code(connection, real)
             yield connection

@@ -30,7 +30,12 @@ from wopr.storage.duckdb.file import migrate, takeover
 from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
 from wopr.storage.duckdb.file.connecting import connect
-from wopr.storage.duckdb.file.files import clear_leftovers, install, workshop
+from wopr.storage.duckdb.file.files import (
+    clear_leftovers,
+    install,
+    refuse_things_of_others,
+    workshop,
+)
 from wopr.storage.duckdb.file.healing import heal
 from wopr.storage.duckdb.file.holder import refuse_held
 from wopr.storage.duckdb.file.location import locate
@@ -38,6 +43,7 @@ from wopr.storage.duckdb.file.lock import FileLock
 from wopr.storage.duckdb.file.memory import with_enough
 from wopr.storage.duckdb.file.ownlog import OwnLog
 from wopr.storage.duckdb.file.repair import Repair, explain
+from wopr.storage.duckdb.private import own_directory
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +139,7 @@ class OpenedDatabase:
                 self._wal,
             )
             self.checkpoint()
-        try:
-            mode = os.stat(self._wal).st_mode
-        except FileNotFoundError:
-            self.log.create()
-        else:
-            if mode & 0o077:  # DuckDB made it, after a checkpoint within a commit
-                os.chmod(self._wal, 0o600)
+        self.log.make_sure()
 
     def reopen(self) -> None:
         """Connect again after a fatal error; the lock is kept all the time.
@@ -223,6 +223,7 @@ class OpenedDatabase:
 
         DuckDB's lock on the file vanishes when any descriptor of it is closed here.
         """
+        own_directory(beside(self.path, ".tmp"))  # DuckDB would make it readable to all
         connection = connect(self.path, memory_limit)
         self._descriptor = os.open(self.path, os.O_RDONLY)
         return connection
@@ -302,8 +303,6 @@ class OpenedDatabase:
         found = os.stat(self.path)
         self._identity = (found.st_dev, found.st_ino)
         self.log.create()
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(beside(self.path, ".tmp"), 0o700)  # DuckDB would make it readable to all
 
     def _refuse_to_begin_anew(self) -> None:
         """Raise if a file that is missing or empty left something behind that holds tasks."""
@@ -370,6 +369,7 @@ def open_database(
     lock = FileLock(real, clock)
     lock.acquire()
     try:
+        refuse_things_of_others(real)
         refuse_held(real)
         opened = OpenedDatabase(real, lock, memory_limit, clock, in_order)
         before(opened)

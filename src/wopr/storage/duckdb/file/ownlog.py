@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from wopr.storage.duckdb.disk import sync_directory
+from wopr.storage.duckdb.private import look, open_own
 
 
 class OwnLog:
@@ -19,8 +20,21 @@ class OwnLog:
 
     def create(self) -> None:
         """Make it before DuckDB does, for its owner only and with its name on disk."""
-        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.close(open_own(self.path, os.O_WRONLY | os.O_CREAT))
         sync_directory(self.path.parent)
+
+    def make_sure(self) -> None:
+        """Make it if a checkpoint has removed it; only we may read it, and it is a file of ours.
+
+        Raises:
+            StorageFileError: Something else has its name.
+
+        """
+        found = look(self.path)
+        if found is None:
+            self.create()
+        elif found.st_mode & 0o077:  # DuckDB made it, after a checkpoint within a commit
+            os.chmod(self.path, 0o600)
 
     def remove_if_empty(self) -> None:
         """Delete it when nothing is in it."""

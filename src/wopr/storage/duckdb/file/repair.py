@@ -24,6 +24,7 @@ from wopr.storage.duckdb.file.files import (
     copy_database,
     copy_private,
     free_name,
+    write_private,
 )
 from wopr.storage.duckdb.file.lock import owned_error
 from wopr.storage.duckdb.file.mending import is_torn, mend
@@ -142,8 +143,7 @@ class Repair:
             saved = free_name(self.path.with_name(self._quarantine_name() + ".tail"))
             with self._wal.open("rb") as wal:
                 wal.seek(committed)
-                saved.touch(mode=0o600)
-                saved.write_bytes(wal.read())
+                write_private(saved, wal.read())
             where = f"kept in {saved}"
         self._truncate(committed)
         log.warning(

@@ -13,6 +13,7 @@ from wopr.config.forks import close_in_children
 from wopr.storage.duckdb import disk
 from wopr.storage.duckdb.journal.format import GROUP_SIZE, START, Group, Header, pack_group
 from wopr.storage.duckdb.journal.scan import Found
+from wopr.storage.duckdb.private import open_own
 
 if sys.platform != "win32":
     import fcntl
@@ -69,7 +70,7 @@ class Segment:
         Raises:
             BlockingIOError: That process is alive, and writes to it.
         """
-        descriptor = os.open(found.path, os.O_RDWR)
+        descriptor = open_own(found.path, os.O_RDWR)
         try:
             lock(descriptor)
             segment = cls(found.path, descriptor, found.size)
