@@ -133,6 +133,20 @@ def test_a_view_in_the_place_of_the_one_table_of_gobstopper_is_not_taken_over(
     assert before == bytes_of(path)
 
 
+def test_a_name_in_a_hostile_file_is_quoted_and_cut(path: Path) -> None:
+    planted(path, 'create macro "\x1b[2J; rm -rf ~"(x) as 7')
+    planted(path, f'create macro "{"m" * 300}"(x) as 7')
+    for number in range(9):
+        planted(path, f"create macro m{number}(x) as 7")
+
+    with pytest.raises(SchemaError, match="and 6 more") as raised:
+        open_database(path)
+
+    said = str(raised.value)
+    assert said.isprintable()
+    assert "m" * 100 not in said
+
+
 def test_what_a_user_added_and_nothing_runs_stays(path: Path) -> None:
     planted(path, "create view mine as select name, unnest([1, 2]) as n from tasks")
     planted(path, "create table notes (text varchar default 'none', done boolean default false)")

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from wopr.domain.errors import SchemaError
+from wopr.domain.jsontext import shown
 
 TABLES = (
     "tasks",
@@ -27,7 +28,9 @@ TABLES = (
 )
 VERSION_TABLE = "alembic_version"
 
+_NAME = re.compile(r"\w{1,60}")
 _CALL = re.compile(r'(\w+)"?\s*\(')
+_MOST = 5
 _HARMLESS = {"json_each", "json_tree", "unnest"}
 """Tables made of a value."""
 _CONSTANT = re.compile(
@@ -47,11 +50,12 @@ def refuse_code(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """
     found = sorted({*_code_of_functions_and_views(connection), *_code_of_tables(connection)})
     if found:
+        more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
         raise SchemaError(
-            f"{path} is not opened: it holds {', '.join(found)}. wopr makes no such thing, and it "
-            f"would run as soon as the file is used. Nothing of it was run, and nothing was "
-            f"changed. Who wrote this file? If you made that yourself, drop it with the duckdb "
-            f"command line; else set WOPR_TASKS_DATABASE to another file."
+            f"{path} is not opened: it holds {', '.join(found[:_MOST])}{more}. wopr makes no such "
+            f"thing, and it would run as soon as the file is used. Nothing of it was run, and "
+            f"nothing was changed. Who wrote this file? If you made that yourself, drop it with "
+            f"the duckdb command line; else set WOPR_TASKS_DATABASE to another file."
         )
 
 
@@ -62,33 +66,38 @@ def _code_of_functions_and_views(connection: duckdb.DuckDBPyConnection) -> Itera
     ).fetchall():
         kinds[name].add(kind)
         if not internal:
-            yield f"the function {name}"
+            yield f"the function {plain(name)}"
     for name, sql in _views(connection):
         if name in TABLES or name == VERSION_TABLE:
             yield f"a view in the place of the table {name}"
         for function in {*_CALL.findall(sql)} - _HARMLESS:
             if kinds[function] == {"table"}:
-                yield f"{function}() in the view {name}"
+                yield f"{function}() in the view {plain(name)}"
 
 
 def _code_of_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     ask = connection.execute
     for (name,) in ask("SELECT trigger_name FROM system.main.duckdb_triggers()").fetchall():
-        yield f"the trigger {name}"
+        yield f"the trigger {plain(name)}"
     for name, of in ask(
         "SELECT index_name, expressions FROM system.main.duckdb_indexes()"
     ).fetchall():
         if "'(" in of:
-            yield f"an expression in the index {name}"
+            yield f"an expression in the index {plain(name)}"
     for name, kind in ask(
         "SELECT table_name, constraint_type FROM system.main.duckdb_constraints()"
     ).fetchall():
         if kind == "CHECK":
-            yield f"a check in the table {name}"
+            yield f"a check in the table {plain(name)}"
     for table, columns in _columns(connection):
         for name, _, default in columns:
             if default is not None and not _CONSTANT.fullmatch(default):
-                yield f"an expression for {table}.{name}"
+                yield f"an expression for {plain(table)}.{plain(name)}"
+
+
+def plain(name: str) -> str:
+    """Return a name that stands in the file as it can be shown: somebody else chose it."""
+    return name if _NAME.fullmatch(name) else shown(name)
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:

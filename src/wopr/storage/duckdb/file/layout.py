@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from wopr.storage.duckdb.file.catalogue import plain
+
 Columns = Mapping[str, Mapping[str, str]]
 """By table and name of the column, its type."""
 
@@ -40,4 +42,4 @@ def differences(wanted: Columns, found: Columns) -> Iterator[str]:
             if there is None:
                 yield f"{table}.{name}"
             elif there != kind:
-                yield f"{table}.{name} as {kind} (it is {there})"
+                yield f"{table}.{name} as {kind} (it is {plain(there)})"

@@ -22,7 +22,7 @@ import duckdb
 
 from wopr.domain.errors import SchemaError
 from wopr.storage.duckdb.file import layout
-from wopr.storage.duckdb.file.catalogue import TABLES, VERSION_TABLE, refuse_code, tables
+from wopr.storage.duckdb.file.catalogue import TABLES, VERSION_TABLE, plain, refuse_code, tables
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import copy_database, refuse_things_of_others
 from wopr.storage.duckdb.file.location import locate
@@ -97,17 +97,18 @@ def refuse_unknown(path: Path, state: FileState) -> None:
 
     """
     if state.missing:
+        there = ", ".join(map(plain, state.tables)) or "no table"
         raise SchemaError(
             f"{path} says it has schema {state.revision} of wopr, but it lacks "
-            f"{', '.join(state.missing)}; it has {', '.join(state.tables) or 'no table'}. It was "
-            f"not changed. Restore a backup, or set WOPR_TASKS_DATABASE to another file."
+            f"{', '.join(state.missing)}; it has {there}. It was not changed. Restore a backup, "
+            f"or set WOPR_TASKS_DATABASE to another file."
         )
     if state.revision not in revisions():
         raise SchemaError(
-            f"{path} has schema {state.revision}; this wopr knows {', '.join(revisions())}. "
-            f"It was written by a newer wopr, or by another program that uses alembic. It was not "
-            f"changed. Upgrade (pip install --upgrade wopr), or set WOPR_TASKS_DATABASE to "
-            f"another file."
+            f"{path} has schema {plain(str(state.revision))}; this wopr knows "
+            f"{', '.join(revisions())}. It was written by a newer wopr, or by another program that "
+            f"uses alembic. It was not changed. Upgrade (pip install --upgrade wopr), or set "
+            f"WOPR_TASKS_DATABASE to another file."
         )
 
 

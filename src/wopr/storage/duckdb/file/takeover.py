@@ -23,6 +23,7 @@ from wopr.domain.status import LIVE, Move, TaskPriority, TaskStatus
 from wopr.domain.task import COLUMNS
 from wopr.domain.transition import Transition, encode_data
 from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file.catalogue import plain
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import copy_database, install, workshop
 from wopr.storage.duckdb.replay import record_from_add
@@ -107,8 +108,8 @@ def take_over(path: Path, state: migrate.FileState) -> Path:
     if versions is None:
         raise SchemaError(
             f"{path} is not a wopr file: it has no schema version, and its tables are "
-            f"{', '.join(state.tables)}. It was not changed. Set WOPR_TASKS_DATABASE to another "
-            f"file; wopr takes over a file of Gobstopper, which has the one table tasks."
+            f"{', '.join(map(plain, state.tables))}. It was not changed. Set WOPR_TASKS_DATABASE "
+            f"to another file; wopr takes over a file of Gobstopper, which has the one table tasks."
         )
     with workshop(path) as new:
         count = _build(path, new)  # a dry run: nothing but reading until all rows are known good
