@@ -37,6 +37,8 @@ _CONSTANT = re.compile(
     r"""NULL|true|false|-?[0-9.]+|'([^']|'')*'|CAST\('([^']|'')*' AS "?\w+"?\)""", re.IGNORECASE
 )
 
+_acting: set[str] = set()
+
 Column = tuple[str, str, str | None]
 """Its name, its type and its default, or how it is generated."""
 
@@ -60,19 +62,27 @@ def refuse_code(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _code_of_functions_and_views(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    kinds: dict[str, set[str]] = defaultdict(set)
-    for name, kind, internal in connection.execute(
-        "SELECT function_name, function_type, internal FROM system.main.duckdb_functions()"
+    for (name,) in connection.execute(
+        "SELECT function_name FROM system.main.duckdb_functions() WHERE NOT internal"
     ).fetchall():
-        kinds[name].add(kind)
-        if not internal:
-            yield f"the function {plain(name)}"
+        yield f"the function {plain(name)}"
     for name, sql in _views(connection):
         if name in TABLES or name == VERSION_TABLE:
             yield f"a view in the place of the table {name}"
-        for function in {*_CALL.findall(sql)} - _HARMLESS:
-            if kinds[function] == {"table"}:
-                yield f"{function}() in the view {plain(name)}"
+        for function in {*_CALL.findall(sql)} & _that_act(connection):
+            yield f"{function}() in the view {plain(name)}"
+
+
+def _that_act(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the functions of DuckDB that only give tables: they read, write or set something."""
+    if not _acting:  # the same for every file
+        kinds: dict[str, set[str]] = defaultdict(set)
+        for name, kind in connection.execute(
+            "SELECT function_name, function_type FROM system.main.duckdb_functions() WHERE internal"
+        ).fetchall():
+            kinds[name].add(kind)
+        _acting.update(name for name, found in kinds.items() if found == {"table"})
+    return _acting - _HARMLESS
 
 
 def _code_of_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:

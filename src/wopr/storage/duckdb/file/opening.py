@@ -26,16 +26,11 @@ from wopr.domain.errors import (
     StorageForkedError,
 )
 from wopr.storage.duckdb.disk import beside
-from wopr.storage.duckdb.file import migrate, takeover
+from wopr.storage.duckdb.file import files, migrate, takeover
 from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
 from wopr.storage.duckdb.file.connecting import connect
-from wopr.storage.duckdb.file.files import (
-    clear_leftovers,
-    install,
-    refuse_things_of_others,
-    workshop,
-)
+from wopr.storage.duckdb.file.files import clear_leftovers, install, workshop
 from wopr.storage.duckdb.file.healing import heal
 from wopr.storage.duckdb.file.holder import refuse_held
 from wopr.storage.duckdb.file.location import locate
@@ -81,6 +76,7 @@ class OpenedDatabase:
         self._identity = (0, 0)
         self._pid = os.getpid()
         self._open = False
+        self._made = False  # by the last connecting
 
     @property
     def is_connected(self) -> bool:
@@ -191,7 +187,8 @@ class OpenedDatabase:
         """Connect by the sequence of this module. The lock must be held."""
         clear_leftovers(self.path)
         heal(self.path, self._clock)
-        if not self.path.exists() or self.path.stat().st_size == 0:
+        self._made = not self.path.exists() or self.path.stat().st_size == 0
+        if self._made:
             self._refuse_to_begin_anew()
             self._repair.before_opening()
             _create(self.path)
@@ -254,8 +251,7 @@ class OpenedDatabase:
     def _connect(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
         connection = self._attach(memory_limit)
         try:
-            refuse_code(connection, self.path)
-            state = migrate.examine(connection)
+            state = self._examine(connection)
             if state.revision == migrate.head() and not state.missing:
                 self._checkpoint(connection)
                 return connection
@@ -265,6 +261,12 @@ class OpenedDatabase:
         self._detach(connection)  # nothing was written yet, and nothing is by closing
         self._bring_up(state, memory_limit)
         return self._connect(memory_limit)
+
+    def _examine(self, connection: duckdb.DuckDBPyConnection) -> migrate.FileState:
+        if self._made:
+            return migrate.FileState(migrate.head())
+        refuse_code(connection, self.path)
+        return migrate.examine(connection)
 
     def _bring_up(self, state: migrate.FileState, memory_limit: str) -> None:
         """Make the file one of the newest schema, after a copy, or refuse it untouched."""
@@ -369,7 +371,7 @@ def open_database(
     lock = FileLock(real, clock)
     lock.acquire()
     try:
-        refuse_things_of_others(real)
+        files.refuse_things_of_others(real)
         refuse_held(real)
         opened = OpenedDatabase(real, lock, memory_limit, clock, in_order)
         before(opened)
