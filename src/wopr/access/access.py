@@ -18,12 +18,11 @@ from wopr.access.local import LocalBackend
 from wopr.access.ownership import LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
 from wopr.access.services import Services
-from wopr.access.starting import new_engine, whole_start
+from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
-    OwnerSilentError,
     QueueClosedError,
     StorageError,
     StorageOwnedError,
@@ -192,20 +191,13 @@ class Access:
         self.open_in.check(self.database)
         if self._backend is not None and self._usable():
             if self._loop is not asyncio.get_running_loop():
-                raise self._elsewhere_open()
+                raise open_elsewhere(self._loop)
             return self._backend
         await self._ownership.given()
         if self._lock is None or self._loop is not asyncio.get_running_loop():
             self._loop = asyncio.get_running_loop()
             self._lock = asyncio.Lock()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise OwnerSilentError(
-                f"{self.database} was still being opened, or its owner asked, at the end of the "
-                "time that this call had. Call again, with more time."
-            ) from None
+        await acquired(self._lock, deadline, self.database)
         try:
             if self._engine is not None and not self._engine.open:
                 raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
@@ -217,19 +209,6 @@ class Access:
             if self.closed:
                 self.open_in.end()
             self._lock.release()
-
-    def _elsewhere_open(self) -> QueueClosedError:
-        if self._loop is None or self._loop.is_closed():
-            return QueueClosedError(
-                "The event loop that this queue was used on has ended without "
-                "`await queue.shutdown()`. Write `async with queue:` around its use; in "
-                "this process build a new queue."
-            )
-        return QueueClosedError(
-            "This queue is open on another event loop. Use it from other threads through "
-            "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
-            "event loop."
-        )
 
     async def _start(self, deadline: float | None) -> Backend:
         await self._ownership.leave()  # if there is one, its owner is gone

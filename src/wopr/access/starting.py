@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
+from wopr.domain.errors import OwnerSilentError, QueueClosedError
 from wopr.domain.steady import Steady
 from wopr.engine.engine import Engine
 from wopr.engine.foreground import Foreground
@@ -42,6 +44,37 @@ def new_engine(
         max_crashes=settings.max_crashes,
         window=settings.window,
     )
+
+
+def open_elsewhere(loop: asyncio.AbstractEventLoop | None) -> QueueClosedError:
+    """Return the error for a queue that was opened on another event loop than this one."""
+    if loop is None or loop.is_closed():
+        return QueueClosedError(
+            "The event loop that this queue was used on has ended without "
+            "`await queue.shutdown()`. Write `async with queue:` around its use; in "
+            "this process build a new queue."
+        )
+    return QueueClosedError(
+        "This queue is open on another event loop. Use it from other threads through "
+        "`with queue.sync() as sync: sync(queue.add_task, …)`, or build one queue per "
+        "event loop."
+    )
+
+
+async def acquired(lock: asyncio.Lock, deadline: float | None, database: Path) -> None:
+    """Return once the lock of those who open the queue is held.
+
+    Raises:
+        OwnerSilentError: it is not at the deadline, a time of the loop.
+    """
+    try:
+        async with asyncio.timeout_at(deadline):
+            await lock.acquire()
+    except TimeoutError:
+        raise OwnerSilentError(
+            f"{database} was still being opened, or its owner asked, at the end of the "
+            "time that this call had. Call again, with more time."
+        ) from None
 
 
 async def whole_start(engine: Engine) -> None:
