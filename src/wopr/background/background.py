@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any, ParamSpec
 
 from wopr.background.schedulable import SchedulableTask, TaskState
+from wopr.domain.guarded import safe_text
 
 P = ParamSpec("P")
 
@@ -267,7 +268,9 @@ class BackgroundScheduler:
         elif work.cancelled():
             self._logger.error("The service %r cancelled its own %s.", name, verb)
         elif (error := work.exception()) is not None:
-            self._logger.error("The service %r did not %s: %s", name, verb, error, exc_info=error)
+            self._logger.error(
+                "The service %r did not %s: %s", name, verb, safe_text(error), exc_info=error
+            )
 
     def _keep(self, work: asyncio.Future[Any]) -> None:
         self._under_way.add(work)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from wopr.background.schedulable import BackgroundPriority, TaskState
 from wopr.background.task import BackgroundTask, was_asked_to_stop
-from wopr.domain.jsontext import shown
+from wopr.domain.guarded import safe_text, shown
 
 Handler = Callable[[Any], Awaitable[object]]
 
@@ -118,7 +118,7 @@ class NotificationQueueTask(BackgroundTask[None]):
                 "The handler %s failed for %s: %s",
                 _name(handler),
                 shown(self._event),
-                f"longer than {self._handler_timeout:g} s" if limit.expired() else error,
+                f"longer than {self._handler_timeout:g} s" if limit.expired() else safe_text(error),
             )
         return True
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 from wopr.background.schedulable import BackgroundPriority, TaskState
+from wopr.domain.guarded import shown
 
 T = TypeVar("T")
 
@@ -177,10 +178,10 @@ class BackgroundTask(ABC, Generic[T]):
     async def _complain(self, error: BaseException) -> None:
         self._handling = False
         self._logger.error(
-            "The service %r failed; it goes on in %g s: %r",
+            "The service %r failed; it goes on in %g s: %s",
             self._task_name,
             self.error_pause,
-            error,
+            shown(error),
             exc_info=error,
         )
         if self._state is TaskState.RUNNING:

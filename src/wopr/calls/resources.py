@@ -9,10 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from wopr.domain.callables import annotation_text, signature_of
 from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.domain.guarded import guarded
 from wopr.domain.jsontext import type_name
 from wopr.domain.supplied import Supplied, arranged, split
 from wopr.executors.foreign import runs_here
@@ -70,7 +72,8 @@ class Keeper:
                     f"Opening resource {self.resource.name!r} was cancelled, by its own code or "
                     "because the queue shuts down."
                 )
-            error.add_note(f"This was raised while resource {self.resource.name!r} was opened.")
+            note = f"This was raised while resource {self.resource.name!r} was opened."
+            guarded(partial(BaseException.add_note, error, note), None)
             self.value.set_exception(error)
             self.value.exception()  # seen, should nobody wait for it any more
         finally:

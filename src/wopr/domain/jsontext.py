@@ -21,7 +21,31 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from wopr.domain.errors import PayloadError, PayloadTooLargeError
+from wopr.domain.guarded import safe_text, shown, type_name
 from wopr.domain.zones import is_noted, with_notes, zone_notes, zone_problem
+
+__all__ = [
+    "MAX_INT_DIGITS",
+    "TAG",
+    "MisfitError",
+    "OverBudgetError",
+    "RefusedError",
+    "clip",
+    "decode_plain",
+    "encode_plain",
+    "json_reason",
+    "module_name",
+    "numpy_hint",
+    "readable",
+    "safe_text",
+    "shown",
+    "tagged_text",
+    "to_text",
+    "too_large",
+    "type_name",
+    "untag",
+    "weigh",
+]
 
 TAG = "$type"
 _TAGGED = {TAG, "value"}
@@ -89,14 +113,6 @@ class MisfitError(RefusedError):
 
 class OverBudgetError(RefusedError):
     """A value has more parts than its limit has bytes."""
-
-
-def type_name(value: object) -> str:
-    """Return the name of the type of ``value``, whatever its metaclass does."""
-    try:
-        return str(type.__dict__["__name__"].__get__(type(value)))
-    except Exception:  # pragma: no cover - only for a broken interpreter extension
-        return "object"
 
 
 def numpy_hint(value: object) -> str:
@@ -240,22 +256,6 @@ def json_reason(error: Exception) -> str:
     if "ircular" in text or "depth" in text or "recursion" in text:
         return "it is nested too deeply, or contains itself"
     return text
-
-
-def safe_text(error: BaseException) -> str:
-    """Return ``str(error)`` on one line, even when that itself raises."""
-    try:
-        return " ".join(str(error).split())[:500]
-    except Exception:
-        return type_name(error)
-
-
-def shown(value: object, limit: int = 80) -> str:
-    """Return ``repr(value)``, cut, for an error; even when that itself raises."""
-    try:
-        return repr(value)[:limit]
-    except Exception:
-        return f"an unprintable {type_name(value)}"
 
 
 def untag(value: object) -> object:

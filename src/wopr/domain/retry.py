@@ -228,10 +228,10 @@ def decide_retry(
             return _NO_LIMIT
         if max_retries is not None and retry_count >= max_retries:
             return _USED_UP if max_retries else _NONE_ALLOWED
-        if isinstance(exception, policy.dont_retry):
+        if issubclass(type(exception), policy.dont_retry):
             return RetryDecision(None, f"{type_name(exception)} is in dont_retry")
         if policy.stop is None and policy.retry is None:
-            if exception is not None and not isinstance(exception, Exception):
+            if exception is not None and not issubclass(type(exception), Exception):
                 return RetryDecision(None, f"{type_name(exception)} is no Exception")
             wait = policy.wait
             if wait is None:
@@ -239,7 +239,7 @@ def decide_retry(
             if type(wait) is wait_none or type(wait) is wait_fixed:
                 return _checked(wait.wait_fixed, policy, rng)
         return _ask(policy, retry_count, exception, attempt, seconds_since_first_start, rng)
-    except Exception as error:
+    except BaseException as error:  # the policy is somebody's code, and so is the error's class
         return RetryDecision(
             None, f"the retry policy itself raised {type_name(error)}: {safe_text(error)}"
         )
@@ -282,7 +282,7 @@ def _ask(
     state.outcome = tenacity.Future.construct(attempt, error, has_exception=True)
     state.outcome_timestamp = seconds
     if policy.retry is None:
-        if not isinstance(error, Exception):
+        if not issubclass(type(error), Exception):
             return RetryDecision(None, f"{type_name(error)} is no Exception")
     elif not policy.retry(state):
         return RetryDecision(None, f"the policy's retry leaves {type_name(error)} alone")

@@ -10,6 +10,7 @@ from typing import Any
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.events import EVENTS, KINDS, EventHandler, TaskEvent, event_of
+from wopr.domain.guarded import guarded
 from wopr.domain.jsontext import shown
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
@@ -99,8 +100,8 @@ class Events:
         for (handler,) in handlers:
             try:
                 answer = handler(event)
-            except (Exception, asyncio.CancelledError):  # it must not end what follows a commit
-                log.exception("A handler of %s failed; task %s.", event.kind, event.task_id)
+            except BaseException as error:  # noqa: BLE001 - it must not end what follows a commit
+                _complain(event, error)
                 continue
             if inspect.isawaitable(answer):
                 task = asyncio.ensure_future(_awaited(answer, event))
@@ -111,5 +112,13 @@ class Events:
 async def _awaited(answer: Any, event: TaskEvent) -> None:
     try:
         await answer
-    except Exception:
-        log.exception("A handler of %s failed; task %s.", event.kind, event.task_id)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit would end the event loop
+        _complain(event, error)
+
+
+def _complain(event: TaskEvent, error: BaseException) -> None:
+    """Log the error; logging asks it for its text, and may get another one."""
+    text = "A handler of %s failed; task %s."
+    guarded(lambda: log.error(text, event.kind, event.task_id, exc_info=error), None)

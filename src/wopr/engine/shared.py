@@ -13,6 +13,7 @@ from typing import Protocol
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock
 from wopr.domain.controls import Pause, Revocation
+from wopr.domain.guarded import guarded
 from wopr.domain.steady import Steady
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -143,8 +144,8 @@ class Shared:
             for observer in observers:
                 try:
                     observer(record, transition)
-                except (Exception, asyncio.CancelledError):
-                    log.exception("An observer of task %s failed.", record.id)
+                except BaseException as error:  # noqa: BLE001 - whatever it is
+                    _complain(record, error)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[set[str]]:
@@ -188,3 +189,9 @@ class Shared:
                     future.set_exception(error)
                     future.exception()  # seen, should nobody await it any more
         self.waiters.clear()
+
+
+def _complain(record: TaskRecord, error: BaseException) -> None:
+    """Log what an observer raised; logging asks it for its text, and may get another one."""
+    text = "An observer of task %s failed."
+    guarded(lambda: log.error(text, record.id, exc_info=error), None)

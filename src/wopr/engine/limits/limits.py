@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from wopr.domain.errors import QueueClosedError
+from wopr.domain.guarded import safe_text
 from wopr.domain.limits import Limit
 from wopr.domain.rule import RuleKind
 from wopr.domain.task import TaskRecord
@@ -104,7 +105,9 @@ class Limits:
             except Exception as error:
                 if self._opening:  # which fails, too
                     raise
-                log.error("Category %r starts nothing yet: its limits: %s", category, error)
+                log.error(
+                    "Category %r starts nothing yet: its limits: %s", category, safe_text(error)
+                )
                 await asyncio.sleep(BACK_OFF)
         del self._building[category]
         self._pool(category).let_go_on(HOLD)

@@ -12,6 +12,7 @@ from typing import Any
 from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
+from wopr.domain.guarded import safe_text, type_name
 from wopr.domain.snapshot import parents_of, record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
@@ -113,8 +114,8 @@ class SeedStorageAdapter(SeedRules):
         if isinstance(failure, WoprError):
             return failure
         error = StorageError(
-            f"{type(self._storage).__name__}.save_task() raised {type(failure).__name__}: "
-            f"{failure}. Nothing was acknowledged; the call can be repeated."
+            f"{type(self._storage).__name__}.save_task() raised {type_name(failure)}: "
+            f"{safe_text(failure)}. Nothing was acknowledged; the call can be repeated."
         )
         error.__cause__ = failure
         return error
