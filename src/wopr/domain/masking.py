@@ -1,4 +1,4 @@
-"""Take secrets out of what people and machines read: logs, settings, messages.
+"""Take secrets out of what people and machines read: errors, logs, settings, messages.
 
 Masks first, then cuts: a text that was cut before may have lost the word that says
 what the rest of it is.
@@ -6,105 +6,273 @@ what the rest of it is.
 
 from __future__ import annotations
 
+import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping
+from base64 import b64decode
+from collections.abc import Mapping
+
+from wopr.domain.extent import bracketed_end, value_at
+from wopr.domain.guarded import guarded, plain_text, type_name
+from wopr.domain.secretnames import Spot, is_harmless, is_secret, spots
+from wopr.domain.tokens import mask_tokens
+
+__all__ = ["LONGEST", "MASK", "is_secret", "mask", "masked"]
 
 MASK = "***"
 DEEPEST = 6
 """Levels of a value that are looked into; what is below becomes an ellipsis."""
 MOST = 10_000
 """Items of a value that are looked into, about; what comes then becomes an ellipsis."""
+LONGEST = 262_144
+"""Characters of a text that are looked at; of a longer one the middle is left out."""
 
-_WORDS = (
-    r"password|passwd|passphrase|pwd|secret(?!ar)|token(?!s|iz)|authori[sz]ation|api[_\- ]?key"
-    r"|access[_\- ]?key|private[_\- ]?key|cookie|credential"
+_FRAME = re.compile(r"\n(?=[ |+\-]{0,60}File \"[^\"\n]{1,500}\", line [0-9])")
+"""Where a traceback goes on: a bracket that its line leaves open closes nowhere behind that."""
+_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_REST = re.compile(r"[A-Za-z0-9+/=\r\n\\]*")
+SHORTEST_REST = 16
+_PUTTY = re.compile(r"(Private-Lines: [0-9]{1,4}\s{1,4})(?:[A-Za-z0-9+/=]{1,80}\s{1,4}){1,400}")
+_HEADER = re.compile(r"(?:=\\?\"[^\"\r\n]*\"|[^\r\n\"'\\])*")
+_LINE = re.compile(r"[^\r\n\"',;\\]*")
+_TAGGED = re.compile(r"[^<]*")
+_RUN = re.compile(r"[^\s\"'<>`\\]*")
+_AUTHORITY = re.compile(r"[/?#]")
+_USER = re.compile(r"[a-z][a-z._\-]{0,15}")
+_QUERY = re.compile(
+    r"([?&#;](?:amp;)?(?:sig|signature|key|code|auth|hmac|sas|ticket|x-(?:amz|goog)-(?:signature"
+    r"|credential))=)([^&\s\"'<>#;,)\\]+)",
+    re.IGNORECASE,
 )
-_NAME = re.compile(_WORDS, re.IGNORECASE)
-_HINTS = (
-    *("passw", "passphrase", "pwd", "secret", "token", "authori", "key", "cookie", "credential"),
-    *("bearer", "://"),
+_SPOKEN = re.compile(
+    r"(\bidentified\s{1,4}by\s{1,4}|\blogin\s{1,4}\S{1,80}\s{1,4}password\s{1,4})"
+    r"('[^']{1,200}'|\S{1,200})",
+    re.IGNORECASE,
 )
-"""Without one of these there is no secret to be found: most lines are through with that."""
-
-# No part of a pattern can match what the next one begins with, or it is bounded: so no
-# text is slow.
-_HEADER = re.compile(
-    r"((?:authorization|cookie)\s{0,8}:\s{0,8})[^\s\"'\\][^\r\n\"'\\]*", re.IGNORECASE
+_LOGIN = re.compile(
+    r"((?:(?<=\s)|(?<=[\"'])|\A)(?:-u|--user|--proxy-user)"
+    r"(?:[\"'],\s?[\"']|[= ][\"']?)[^\s:\"']{1,80}:)"
+    r"(?![0-9]{1,6}(?:[\s\"']|\Z))[^\s\"']{1,200}"
 )
-_PAIR = re.compile(
-    rf"""
-    ( (?:{_WORDS}) [\w.\-]{{0,40}} \\*["']? \s{{0,8}} (?:=>|[=:]) \s{{0,8}} )   # key=
-    (?:
-        b? (?P<quote>\\{{0,32}}["']) (?: (?!(?P=quote)) (?:\\. | [^\\]) )*             # "value"
-        (?: (?P=quote) | \\*\Z )                                                # or cut off
-      | (?: (?:bearer|basic|digest|token) \s{{1,8}} )?                           # value
-        (?: [^\s,;&)\]}}"'\\] | \\(?!["']) | ,(?=\S) )+
-    )
-    """,
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-_BEARER = re.compile(r"\b(bearer)\s{1,8}[^\s,;)\]}\"'\\]+", re.IGNORECASE)
-_USERINFO = re.compile(r"(://[^\s/:@\"'<>]{0,200}:)[^\s/\"'<>]{0,1000}@")
-
-
-def is_secret(name: str) -> bool:
-    """Tell whether a thing with this name should not be shown."""
-    return _NAME.search(name) is not None
+_BEARER = re.compile(r"\b(bearer)\s{1,8}([^\s,;)\]}\"'\\]+)", re.IGNORECASE)
+_BASIC = re.compile(r"\b(basic)\s{1,8}([A-Za-z0-9+/]{4,}={0,2})", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
     """Return the text with the secrets in it replaced by ``***``.
 
-    They are found by the words beside them: ``password=…``, ``"api_key": "…"``,
-    ``Authorization: …``, ``Bearer …``, ``https://user:…@host``.
+    They are found by the words beside them (``password=…``, ``"api_key": ["…"]``,
+    ``--token …``, ``Authorization: …``, ``https://user:…@host``), and by their own look:
+    private keys, tokens of well-known services, JSON web tokens, hashes of passwords.
     """
-    folded = text.casefold()
-    if not any(hint in folded for hint in _HINTS):
+    if len(text) > LONGEST:
+        text = _shortened(text)
+    if "PRIVATE KEY" in text or "Private-Lines" in text:
+        text = _without_keys(text)
+    if "://" in text:
+        text = _without_users(text)
+    if "=" in text:
+        text = _QUERY.sub(_masked_query, text)
+    if "-u" in text or "-user" in text:
+        text = _LOGIN.sub(rf"\1{MASK}", text)
+    small = text.lower()
+    if "identified" in small or "login" in small:
+        text = _SPOKEN.sub(rf"\1{MASK}", text)
+    text = "\n".join(map(_without_named, _FRAME.split(text)))
+    if "bearer" in small:
+        text = _BEARER.sub(_masked_bearer, text)
+    if "basic" in small:
+        text = _BASIC.sub(_masked_basic, text)
+    return mask_tokens(text, MASK)
+
+
+def _shortened(text: str) -> str:
+    """Return begin and end; the end begins with a line, as half a secret has no name."""
+    half = LONGEST // 2
+    line = text.find("\n", len(text) - half)
+    tail = "" if line < 0 else text[line:]
+    return f"{text[:half]}\n… [{len(text) - half - len(tail):,} characters left out] …{tail}"
+
+
+def _without_keys(text: str) -> str:
+    parts: list[str] = []
+    at = 0
+    while (begin := _PEM.search(text, at)) is not None:
+        end = _PEM_END.search(text, begin.end())
+        parts += [_without_rest(text[at : begin.end()]), MASK]
+        at = len(text) if end is None else end.start()
+    parts.append(_without_rest(text[at:]) if not parts else text[at:])
+    return _PUTTY.sub(rf"\1{MASK}", "".join(parts))
+
+
+def _without_rest(text: str) -> str:
+    """Mask the lines of a key whose beginning was cut off."""
+    end = _PEM_END.search(text)
+    if end is None:
         return text
-    text = _HEADER.sub(rf"\1{MASK}", text)
-    text = _PAIR.sub(_masked_pair, text)
-    text = _BEARER.sub(rf"\1 {MASK}", text)
-    return _USERINFO.sub(rf"\1{MASK}@", text)
+    rest = _PEM_REST.match(text[: end.start()][::-1])
+    if rest is None or len(rest[0]) < SHORTEST_REST:
+        return text
+    return f"{text[: end.start() - len(rest[0])]}{MASK}\n{text[end.start() :]}"
 
 
-def _masked_pair(found: re.Match[str]) -> str:
-    quote = found["quote"] or ""
-    return f"{found[1]}{quote}{MASK}{quote}"
+def _without_users(text: str) -> str:
+    """Mask the passwords of URLs, and names that are tokens: ``https://TOKEN@host``."""
+    parts: list[str] = []
+    at, run_end, sign = 0, 0, -1
+    while (scheme := text.find("://", at)) >= 0:
+        begin = scheme + 3
+        parts.append(text[at:begin])
+        at = begin
+        if begin >= run_end:
+            run = _RUN.match(text, begin)
+            run_end = begin if run is None else run.end()
+        if sign < begin:
+            sign = text.find("@", begin, run_end)
+            sign = run_end if sign < 0 else sign
+        if sign >= run_end:
+            continue
+        slash = text.find("/", begin, sign)
+        if slash < 0:
+            last = text.rfind("@", sign, _authority_end(text, sign, run_end))
+            parts.append(_masked_user(text, scheme, text[begin:last]))
+            at = last
+    return "".join([*parts, text[at:]])
 
 
-def masked(value: object, name: str = "", depth: int = 0, left: list[int] | None = None) -> object:
+def _authority_end(text: str, start: int, end: int) -> int:
+    found = _AUTHORITY.search(text, start, end)
+    return end if found is None else found.start()
+
+
+def _masked_user(text: str, scheme: int, given: str) -> str:
+    user, colon, password = given.partition(":")
+    if colon:
+        return f"{user}:{MASK}" if password else given
+    web = text[max(0, scheme - 5) : scheme].lower().endswith(("http", "https"))
+    plain = _USER.fullmatch(user) is not None and not is_secret(user)
+    token = len(user) >= 16 and any(map(str.isdigit, user))
+    return MASK if user and (token or (web and not plain)) else given
+
+
+def _masked_query(found: re.Match[str]) -> str:
+    name, value = found[1].lower(), found[2]
+    broad = name.endswith(("key=", "code="))
+    if (value.isdigit() and len(value) < 4) or (broad and not _like_a_token(value)):
+        return found[0]
+    return f"{found[1]}{MASK}"
+
+
+def _like_a_token(value: str) -> bool:
+    return len(value) >= 12 and any(map(str.isdigit, value))
+
+
+def _without_named(text: str) -> str:
+    """Mask what stands beside the names of secrets."""
+    parts: list[str] = []
+    copied, seen = 0, spots(text)
+    spot = next(seen, None)
+    while spot is not None:
+        begin, end, quote = _extent(text, spot)
+        go_on = spot.value
+        if begin < end and not is_harmless(text, spot) and _fits(text, spot, end, quote):
+            mark = spot.closing if not quote and spot.how == "sign" else ""
+            parts.append(f"{text[copied:begin]}{mark}{MASK}{mark}")
+            copied = go_on = end
+        try:
+            spot = seen.send(go_on)
+        except StopIteration:
+            break
+    return "".join([*parts, text[copied:]])
+
+
+def _extent(text: str, spot: Spot) -> tuple[int, int, str]:
+    if spot.how == "call":  # SecretStr('…')
+        end = bracketed_end(text, spot.value)
+        return spot.value + 1, end - text.startswith(")", end - 1), ""
+    begin, end, quote = value_at(text, spot.value)
+    wider = {"header": _HEADER, "phrase": _LINE, "tag": _TAGGED}.get(spot.how)
+    found = None if quote or wider is None else wider.match(text, spot.value)
+    if found is not None:
+        end = max(end, found.end())
+        end = begin + len(text[begin:end].rstrip())
+    return begin, end, quote
+
+
+def _fits(text: str, spot: Spot, end: int, quote: str) -> bool:
+    """Whether what was found can be the value; a pair ends with it, or names follow."""
+    if spot.how != "pair" or text[spot.begin] == "-":
+        return True
+    return _ENDS.match(text, end + len(quote)) is not None
+
+
+_ENDS = re.compile(r"\s{0,8}(?:[)\]]|\Z|,\s{0,8}(?:[)\]]|\w{1,40}=))")
+
+
+def _masked_bearer(found: re.Match[str]) -> str:
+    return found[0] if _PROSE.fullmatch(found[2]) else f"{found[1]} {MASK}"
+
+
+_PROSE = re.compile(
+    r"(?:tokens?|auth(?:entication)?|schemes?|is|or|and|of|for)[.:]?", re.IGNORECASE
+)
+
+
+def _masked_basic(found: re.Match[str]) -> str:
+    """Mask what is a name and a password in base64, and not the next word."""
+    try:
+        plain = b64decode(found[2] + "=" * (-len(found[2]) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return found[0]
+    return f"{found[1]} {MASK}" if b":" in plain else found[0]
+
+
+def masked(value: object, name: str = "") -> object:
     """Return a value as JSON can hold it, without secrets.
 
     Args:
         value: anything; what JSON has no form for becomes its text.
         name: what it is called; that alone can make it a secret.
-        depth: how deep it sits in something else.
-        left: how many items may still be looked into, changed here; ``None``: all of them.
     """
+    unreadable: object = f"({type_name(value)}: it can't be read)"
+    return guarded(lambda: _masked(value, name, 0, [MOST]), unreadable)
+
+
+def _masked(value: object, name: str, depth: int, left: list[int]) -> object:
+    """Mask what sits so deep in something else; ``left`` items may still be looked into."""
     if value is None or isinstance(value, bool):
         return value
     if is_secret(name):
         return MASK
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    left = [MOST] if left is None else left
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         if depth >= DEEPEST or left[0] <= 0:
             return "…"
         left[0] -= len(value)
     if isinstance(value, Mapping):
         items = [(_text(key), item) for key, item in value.items()]
-        return {mask(key): masked(item, key, depth + 1, left) for key, item in items}
-    if isinstance(value, Iterable) and isinstance(value, list | tuple | set | frozenset):
-        return [masked(item, "", depth + 1, left) for item in value]
+        return {mask(key): _masked(item, key, depth + 1, left) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return _masked_items(list(value), depth, left)
     return mask(_text(value))
 
 
+def _masked_items(items: list[object], depth: int, left: list[int]) -> list[object]:
+    """Mask a list: also the other half of a pair, and what follows an option."""
+    shown: list[object] = []
+    before = ""
+    for item in items:
+        shown.append(_masked(item, before, depth + 1, left))
+        name = _text(item) if isinstance(item, str | bytes) and len(item) <= 60 else ""
+        option = name.startswith("-") and "=" not in name
+        before = name if option or (len(items) == 2 and len(shown) == 1) else ""
+    return shown
+
+
 def _text(value: object) -> str:
-    if isinstance(value, str):
+    if type(value) is str:
         return value
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - a value of the user's whose __str__ raises
-        return f"({type(value).__name__}: its text can't be read)"
+    text = plain_text(value)
+    return f"({type_name(value)}: its text can't be read)" if text is None else text

@@ -1,0 +1,215 @@
+"""Which names tell that what stands beside them is secret, and where that stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import NamedTuple
+
+from wopr.domain.extent import QUOTE
+
+_KEYS = re.compile(
+    r"(?:api|app|access|private|secret|encryption|signing|master|account|shared|auth|ssh|deploy"
+    r"|subscription|consumer|client|webhook|hmac|jwt|session|storage|license|fernet|aes|rsa|gpg"
+    r"|pgp|root|ssl|tls)[_\- ]?\Z",
+    re.IGNORECASE,
+)
+_PLURAL = re.compile(r"(?:access|api|auth|bearer|refresh|secret)[_\- ]?\Z", re.IGNORECASE)
+_OWNERS = re.compile(
+    r"(?:user|db|my|smtp|mysql|pg|ftp|ssh|admin|root|sudo|become|ldap|mail|redis|mongo|bind)\Z",
+    re.IGNORECASE,
+)
+_HINT = re.compile(
+    r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
+    r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf"
+)
+"""What each name of a secret has in it, in small letters."""
+_TAIL = r"[\w.\-]{0,40}"
+_ALWAYS = re.compile(
+    r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|contrase.a|pwd"
+    r"|secret(?!ar)|token(?!s|iz)|authori[sz]ation|cookie|credential|bearer|mnemonic"
+    rf"|seed[_\- ]phrase){_TAIL}",
+    re.IGNORECASE,
+)
+_AFTER_ANOTHER = re.compile(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
+_MOSTLY = re.compile(
+    r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds|auth|sig|signature|hmac|otp|pin|cvv|cvc"
+    r"|jwt|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
+    r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|SessionId)"
+    r"|(?:(?<=PHP)|(?<=J)|(?<=ASP)|(?<=php))(?i:sess(?:ion)?_?id)|(?<=[tT])(?i:otp)"
+    r")(?![\w\-])"
+)
+"""Words that name a secret where they end a name, unless what follows is too plain for one."""
+
+_HEADER = re.compile(r"(?:proxy[_\-])?authori[sz]ation|(?:set[_\-])?cookie", re.IGNORECASE)
+_PHRASE = re.compile(r"(?:pass|seed)[_\- ]?phrase|mnemonic", re.IGNORECASE)
+_SPOKEN = re.compile(r"passw(?:or[dt]|d)|passphrase", re.IGNORECASE)
+
+_TYPE = (
+    r"(?:\w{1,40}\.){0,3}(?:str|bytes|int|float|bool|dict|list|tuple|set|object|Any|None|SecretStr"
+    r"|SecretBytes|Optional|Annotated|Literal|Callable)\b(?:\[[\w., |]{0,80}\])?(?:\s?\|\s?None)?"
+)
+_CLOSING = re.compile(QUOTE)
+_BRACKET = re.compile(r"[ ]?[\])]")
+_ANNOTATED = re.compile(rf"\s{{0,4}}:\s{{0,4}}{_TYPE}\s{{0,4}}=(?!=)\s{{0,4}}")
+_DECLARED = re.compile(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
+_SIGN = re.compile(r"\s{0,8}(?:=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}")
+_COMMA = re.compile(r"\s{0,8},\s{0,8}")
+_VALUE = re.compile(
+    rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE
+)
+_SPACE = re.compile(r"[ \t]{1,8}(?=[^\s\-,;.)])")
+_TAG = re.compile(r"[^<>]{0,200}>(?=[^<])")
+_SAID = re.compile(
+    r"\s{1,4}(?:(?:is|was)\s{1,4}(?=\S{0,60}[0-9])|(?=['\"]|[A-Za-z][^\s:=]{0,60}[0-9]))"
+)
+_CALLED = re.compile(rf"\(\s{{0,8}}(?:(?:value|secret|raw|data|text)=)?[bBuUrR]{{0,2}}{QUOTE}")
+_BEFORE = re.compile(r"[(\[]\s{0,8}[bBuUrR]{0,2}\Z")
+_PROSE = re.compile(
+    r"(?:to|and|or|is|was|are|for|options?|flags?|must|in|with|instead|arguments?|if|as|from|on"
+    r"|not|the|an?|can|cannot|could|should|requires?|needs?|has|but|when|without|given|that|which"
+    r"|values?|be|by)(?![\w\-])"
+)
+_PLAIN = re.compile(
+    r"(?:true|false|none|null|yes|no|on|off|ok|[0-9]{1,3}(?:\.[0-9]+)?%?)(?![\w.\-])", re.IGNORECASE
+)
+_MEANT_OTHERWISE = re.compile(r"[a-z]+(?![\w\-])|\([a-z*]\w*[:,)]")
+_EMPTY = re.compile(r"(?:[Nn]one|null|undefined|nil|true|false|True|False)(?![\w.\-(])")
+
+
+class Spot(NamedTuple):
+    """A name in a text, and where its value begins."""
+
+    word: str
+    """What of the name tells that it is secret."""
+    begin: int
+    """Where the name begins."""
+    value: int
+    closing: str
+    """The quotation mark after the name, if it has one."""
+    how: str
+    """What leads to the value: ``header``, ``phrase``, ``sign``, ``pair``, ``argument``, ``tag``,
+    ``call`` or ``said``."""
+    weak: bool
+    alone: bool
+    """Whether the word is the whole name."""
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a thing with this name should not be shown."""
+    return _next_name(name, _small(name), 0) is not None
+
+
+def _small(text: str) -> str:
+    """Return a text in small letters, each at its place."""
+    small = text.lower()
+    return small if len(small) == len(text) else text.translate(_SMALL)
+
+
+_SMALL = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def _next_name(text: str, small: str, at: int) -> tuple[int, int, bool] | None:
+    """Return begin, end and weakness of the next word that names a secret."""
+    while (hint := _HINT.search(small, at)) is not None:
+        begin, at = hint.start(), hint.end()
+        found = _ALWAYS.match(text, begin)
+        weak = False
+        if found is None:
+            found = _after_another(text, begin)
+        if found is None:
+            found = _MOSTLY.match(text, begin)
+            weak = True
+        if found is not None:
+            return begin, found.end(), weak
+    return None
+
+
+def _after_another(text: str, begin: int) -> re.Match[str] | None:
+    """Match what is secret behind certain words only: an API key, a user's pass."""
+    found = _AFTER_ANOTHER.match(text, begin)
+    if found is None:
+        return None
+    words = {"k": _KEYS, "t": _PLURAL, "p": _OWNERS}[found[0][0].lower()]
+    return found if words.search(text[max(0, begin - 14) : begin]) else None
+
+
+def is_harmless(text: str, spot: Spot) -> bool:
+    """Tell whether what stands there is too plain to be the secret that the name speaks of."""
+    if spot.how == "argument" and _PROSE.match(text, spot.value):
+        return True
+    if not spot.closing and text[spot.value - 1 : spot.value] in {" ", ":"}:
+        if _DECLARED.match(text, spot.value):
+            return True
+        if spot.weak and spot.alone and _MEANT_OTHERWISE.match(text, spot.value):
+            return True
+    return (_PLAIN if spot.weak else _EMPTY).match(text, spot.value) is not None
+
+
+def spots(text: str) -> Generator[Spot, int | None, None]:
+    """Yield the names of secrets that have a value beside them; send where to go on."""
+    small, at = _small(text), 0
+    while (name := _next_name(text, small, at)) is not None:
+        spot = _spot(text, name, at)
+        at = name[1]
+        if spot is not None:
+            at = max(at, (yield spot) or at)
+
+
+def _spot(text: str, name: tuple[int, int, bool], at: int) -> Spot | None:
+    begin, end, weak = name
+    start, word, lowest = begin, text[begin:end], max(at, begin - 60)
+    while begin > lowest and (text[begin - 1].isalnum() or text[begin - 1] in "_.-"):
+        begin -= 1
+    closing = _CLOSING.match(text, end)
+    quote = closing[0] if closing is not None else ""
+    led = _led(text, begin, end + len(quote), word, quote)
+    if led is None:
+        return None
+    return Spot(word, begin, led[1], quote, led[0], weak, alone=begin == start)
+
+
+def _led(text: str, begin: int, end: int, word: str, quote: str) -> tuple[str, int] | None:
+    """Return what leads to a value from a name, and where that begins."""
+    bracket = _BRACKET.match(text, end)
+    after = end if bracket is None else bracket.end()
+    annotated = _ANNOTATED.match(text, after)
+    if annotated is not None:
+        return "sign", annotated.end()
+    sign = _SIGN.match(text, after)
+    if sign is not None:
+        colon = ":" in sign[0] and not quote and bracket is None
+        header, phrase = colon and _HEADER.match(word), colon and _PHRASE.match(word)
+        return "header" if header else "phrase" if phrase else "sign", sign.end()
+    return _beside(text, begin, end, quote) if quote else _behind(text, begin, end, word)
+
+
+def _is_option(text: str, begin: int) -> bool:
+    return text[begin : begin + 1] == "-" and not text.startswith("--no-", begin)
+
+
+def _behind(text: str, begin: int, end: int, word: str) -> tuple[str, int] | None:
+    """Return where the value of a name is that has neither a sign nor quotation marks."""
+    if _CALLED.match(text, end):
+        return "call", end
+    if _is_option(text, begin) and (space := _SPACE.match(text, end)) is not None:
+        return "argument", space.end()
+    if text[begin - 1 : begin] == "<" and (tag := _TAG.match(text, end)) is not None:
+        return "tag", tag.end()
+    if _SPOKEN.fullmatch(word) and (said := _SAID.match(text, end)) is not None:
+        return "said", said.end()
+    return None
+
+
+def _beside(text: str, begin: int, end: int, quote: str) -> tuple[str, int] | None:
+    """Return where the value of a quoted name is: the other half of a pair, the next argument."""
+    value = _VALUE.match(text, end)
+    if value is not None:
+        return "sign", value.end()
+    comma = _COMMA.match(text, end)
+    if comma is None:
+        return None
+    if _is_option(text, begin):
+        return "pair", comma.end()
+    before = text[max(0, begin - len(quote) - 12) : max(0, begin - len(quote))]
+    return ("pair", comma.end()) if _BEFORE.search(before) else None
