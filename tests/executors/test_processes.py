@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from support import process_tasks as tasks
 from support.calls import Reports, call
 from support.processes import executors_of
 from support.queues import PATIENCE
-from wopr import InvalidCallError, PayloadError, SoftTimeoutError, WoprError
+from wopr import InvalidCallError, PayloadError, ProcessDiedError, SoftTimeoutError
+from wopr.domain.guarded import full_name
+from wopr.executors.call import RaisedError
 from wopr.executors.choice import Executors
+from wopr.running.failure import failure_of
 
 SOFT = 0.2
 
@@ -56,27 +60,68 @@ async def test_an_error_comes_back_as_itself_with_the_traceback_of_there(
     with pytest.raises(tasks.LoudError) as caught:
         await run(executors, tasks.fail, 5)
     assert 5 == caught.value.number
-    there = str(caught.value.__cause__)
+    assert caught.value.__cause__ is None
+    there = str(caught.value.__context__)
     assert 'process_tasks.py", line' in there
     assert "in fail" in there
     assert "wopr/executors" not in there
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "kind", "said"),
     [
-        (tasks.fail_awkwardly, r"process_tasks\.AwkwardError: this and that"),
-        (tasks.fail_with_a_lock, r"ValueError: .*holds a lock"),
+        (tasks.fail_awkwardly, tasks.AwkwardError, "this and that"),
+        (tasks.fail_with_a_lock, ValueError, "holds a lock"),
+        (tasks.fail_with_a_keyword, tasks.KeywordError, "404 for /a"),
+        (tasks.fail_with_no_text, tasks.SilentError, "can't be read"),
+        (tasks.stop_iterating, RaisedError, "StopIteration"),
     ],
-    ids=["can't be unpickled", "can't be pickled"],
+    ids=["can't be unpickled", "can't be pickled", "a keyword", "no text", "an iterator's end"],
 )
-async def test_an_error_that_can_not_travel_is_told_in_words(
-    executors: Executors, function: Callable[..., Any], said: str
+async def test_an_error_that_pickle_can_not_rebuild_is_of_its_own_type(
+    executors: Executors, function: Callable[..., Any], kind: type[BaseException], said: str
 ) -> None:
-    with pytest.raises(WoprError, match=said) as caught:
+    with pytest.raises(kind) as caught:
         await run(executors, function)
-    assert "Task 'work' raised this in its worker process" in str(caught.value)
-    assert f"in {function.__name__}" in str(caught.value.__cause__)
+    assert kind is type(caught.value)
+    found = failure_of(caught.value)
+    assert said in found.text
+    assert f"in {function.__name__}" in found.traceback
+
+
+async def test_causes_members_and_attributes_of_an_error_come_along(executors: Executors) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await run(executors, tasks.fail_in_many_ways)
+    first, second = caught.value.exceptions
+    assert (FileNotFoundError, 2, "no such file", "/a") == (
+        type(first.__cause__),
+        *(getattr(first.__cause__, name) for name in ("errno", "strerror", "filename")),
+    )
+    assert isinstance(second, tasks.LoudError)
+    assert (7, ["a note"]) == (second.number, second.__notes__)
+    assert (
+        "LoudError: <n>; ValueError: bad from FileNotFoundError: [Errno <n>] no such file: '/a'"
+        == failure_of(caught.value).origin
+    )
+
+
+async def test_an_error_of_a_class_that_nobody_else_has_keeps_its_name_and_its_base(
+    executors: Executors,
+) -> None:
+    with pytest.raises(LookupError, match="only here") as caught:
+        await run(executors, tasks.fail_with_a_local_error)
+    assert "support.process_tasks.fail_with_a_local_error.<locals>.LocalError" == full_name(
+        type(caught.value)
+    )
+
+
+async def test_what_a_worker_process_writes_itself_is_not_unpickled(
+    executors: Executors, tmp_path: Path
+) -> None:
+    with pytest.raises(ProcessDiedError):
+        await run(executors, tasks.send_a_pickle, str(tmp_path / "made"))
+    assert not (tmp_path / "made").exists()
+    assert 6 == await run(executors, tasks.double, 3)
 
 
 async def test_what_can_not_be_pickled_is_refused_by_name_and_the_process_goes_on(
@@ -84,14 +129,14 @@ async def test_what_can_not_be_pickled_is_refused_by_name_and_the_process_goes_o
 ) -> None:
     before = await run(executors, tasks.pid)
     sent = "The arguments of task 'work' can't be sent to a worker process"
-    got = "The result of task 'work' can't be sent from its worker process"
+    got = "The result of task 'work'"
     with pytest.raises(PayloadError, match=f"{sent}: it can't be pickled"):
         await run(executors, tasks.take, threading.Lock())
     with pytest.raises(PayloadError, match=f"{sent}: it can't be unpickled .ValueError"):
         await run(executors, tasks.take, tasks.Unreadable())
-    with pytest.raises(PayloadError, match=f"{got}: it can't be pickled"):
+    with pytest.raises(PayloadError, match=f"{got} .lock. can't be stored as JSON"):
         await run(executors, tasks.unpicklable)
-    with pytest.raises(PayloadError, match=f"{got}: it can't be unpickled"):
+    with pytest.raises(PayloadError, match=f"{got} .Unreadable. can't be stored"):
         await run(executors, tasks.give_unreadable)
     with pytest.raises(PayloadError, match="Task 'work' returned a coroutine"):
         await run(executors, tasks.a_coroutine)
@@ -171,7 +216,7 @@ async def test_a_soft_timeout_that_is_let_out_fails_the_task_only(
     with pytest.raises(SoftTimeoutError, match=r"attempt 2 of task 'work'.*0\.2 s") as caught:
         await run(executors, function, soft_timeout=SOFT)
     assert type(caught.value) is SoftTimeoutError
-    assert f"in {function.__name__}" in str(caught.value.__cause__)
+    assert f"in {function.__name__}" in str(caught.value.__context__)
     assert before == await run(executors, tasks.pid)
 
 

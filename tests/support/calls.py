@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.callables import is_async_callable
+from wopr.domain.codec import CallCodec
 from wopr.executors.call import Call
 from wopr.executors.context import CurrentTask
 
@@ -42,5 +43,6 @@ def call(
     **kwargs: Any,
 ) -> Call:
     """Return a run of ``function``, as attempt 2 of task 17."""
+    codec = CallCodec(function, name)
     task = CurrentTask("17", name, "default", 2, report or (lambda *_: None))
-    return Call(function, args, kwargs, task, soft_timeout, is_async_callable(function))
+    return Call(function, args, kwargs, task, soft_timeout, is_async_callable(function), codec)

@@ -9,11 +9,13 @@ import functools
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,70 @@ def fail_awkwardly() -> None:
 
 def fail_with_a_lock() -> None:
     raise ValueError("holds a lock", threading.Lock())
+
+
+class KeywordError(Exception):
+    """As those of HTTP clients: pickle rebuilds it without its keyword."""
+
+    def __init__(self, text: str, *, response: object) -> None:
+        super().__init__(text)
+        self.response = response
+
+
+def fail_with_a_keyword() -> None:
+    raise KeywordError("404 for /a", response=never)
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+def fail_with_no_text() -> None:
+    raise SilentError(SilentError())
+
+
+def stop_iterating() -> None:
+    next(iter(()))
+
+
+def fail_in_many_ways() -> None:
+    errors = []
+    try:
+        raise ValueError("bad") from OSError(2, "no such file", "/a")
+    except ValueError as error:
+        errors.append(error)
+    loud = LoudError(7)
+    loud.add_note("a note")
+    raise ExceptionGroup("many", [*errors, loud])
+
+
+def fail_with_a_local_error() -> None:
+    class LocalError(LookupError):
+        pass
+
+    raise LocalError("only here")
+
+
+class Making:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+def send_a_pickle(path: str) -> None:
+    """Write into each pipe of this process what would do harm where it is unpickled."""
+    data = pickle.dumps(Making(path))
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                Connection(os.dup(int(name))).send_bytes(data)
 
 
 def leave() -> None:

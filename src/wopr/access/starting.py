@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import OwnerSilentError, QueueClosedError
+from wopr.domain.masking import mask
 from wopr.domain.steady import Steady
+from wopr.domain.tokens import load_library_rules
 from wopr.engine.engine import Engine
 from wopr.engine.foreground import Foreground
 from wopr.executors.choice import Executors
 from wopr.running.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
 
 
 def new_engine(
@@ -28,6 +34,8 @@ def new_engine(
     foreground: Foreground,
 ) -> Engine:
     """Return an engine for the event loop that runs; it is not started."""
+    if (trouble := load_library_rules()) is not None:
+        log.warning("The rules of detect-secrets for well-known tokens don't count: %s", trouble)
     storage = _adapted(storage, registry, clock)
     executors = Executors(
         settings.processes,
@@ -36,7 +44,9 @@ def new_engine(
         clock,
     )
     loop = asyncio.get_running_loop()
-    around = Surroundings(registry, clock, rng, loop, executors, storage, Steady(clock))
+    around = Surroundings(
+        registry, clock, rng, loop, executors, storage, Steady(clock), _mask(settings)
+    )
     return Engine(
         storage,
         around,
@@ -75,6 +85,11 @@ async def acquired(lock: asyncio.Lock, deadline: float | None, database: Path) -
             f"{database} was still being opened, or its owner asked, at the end of the "
             "time that this call had. Call again, with more time."
         ) from None
+
+
+def _mask(settings: Settings) -> Callable[[str], str]:
+    """Return what errors go through before they are stored."""
+    return mask if settings.mask_errors else str
 
 
 async def whole_start(engine: Engine) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wopr.domain.codec import CallCodec
 from wopr.domain.errors import PayloadError
+from wopr.domain.guarded import type_name
 from wopr.executors.context import CurrentTask
 
 
@@ -22,6 +24,22 @@ class Call:
     soft_timeout: float | None
     """Seconds until SoftTimeoutError is raised inside of the function; ``None``: never."""
     is_async: bool
+    codec: CallCodec
+    """Of the function: how its result crosses the border of a process."""
+
+
+class RaisedError(RuntimeError):
+    """Carries what a coroutine can't raise: a ``StopIteration`` that a plain function raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"the function raised {type_name(error)}")
+        self.error = error
+        self.__cause__ = error
+
+
+def raisable(error: BaseException) -> BaseException:
+    """Return what a coroutine raises to tell that a function raised this."""
+    return RaisedError(error) if issubclass(type(error), StopIteration) else error
 
 
 class Executor(Protocol):

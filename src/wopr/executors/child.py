@@ -20,11 +20,12 @@ from wopr.executors.alarm import call_with_alarm
 from wopr.executors.call import no_coroutine, soft_timeout_text
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.executors.coroutines import SoftLimit
-from wopr.executors.elsewhere import called
+from wopr.executors.elsewhere import called, codec_of
 from wopr.executors.messages import Begun, Order, Ready, Reply
-from wopr.executors.packing import arguments_of, failure_of, pack, result_of, unpack
+from wopr.executors.packing import arguments_of, unpack
 from wopr.executors.reference import function_of
 from wopr.executors.reporting import Channel, Forwarding
+from wopr.executors.told import tell
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 """Signals for all processes of the program: what runs has the grace time, and then is killed."""
@@ -63,12 +64,13 @@ def _carry_out(order: Order, channel: Channel) -> Reply:
     channel.current = task
     try:
         value = context.run(_run, order, channel)
-        outcome = pack(value, result_of(task.name))
+        codec = codec_of(order.reference, task.name, order.limits)
+        result = codec.encode_result(value)
     except BaseException as error:  # noqa: BLE001 - also SystemExit ends only the task
-        return Reply(failure_of(error), _size())
+        return Reply(None, tell(error), _size())
     finally:
         channel.current = None
-    return Reply(outcome, _size())
+    return Reply(result, None, _size())
 
 
 def _run(order: Order, channel: Channel) -> Any:

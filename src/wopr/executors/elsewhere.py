@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
+from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.executors.call import no_coroutine
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.executors.reference import Reference, function_of
+from wopr.executors.told import tell
 
 Who = tuple[str, str, str, int]
 """Task id, name, category and attempt."""
@@ -36,14 +40,27 @@ def call_by_reference(
     kwargs: dict[str, Any],
     is_async: bool,  # noqa: FBT001 - executors pass positional arguments on
     begun: str,
-) -> Any:
+    limits: PayloadLimits,
+) -> str:
     """Call a task's function in an executor's own process; there nobody hears of progress.
 
-    That it has begun is told by an empty file at ``begun``, if that is on this machine.
+    That it has begun is told by an empty file at ``begun``, if that is on this machine. Returns
+    JSON of two: the result, as JSON text, and what was told of the error instead. So no executor
+    has to pickle either.
     """
     with contextlib.suppress(OSError):
         os.close(os.open(begun, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     context = contextvars.Context()
     context.run(set_current_task, CurrentTask(*who, lambda task, percent, message: None))
-    value = context.run(called, function_of(reference), args, kwargs, is_async)
-    return no_coroutine(value, who[1])
+    try:
+        value = context.run(called, function_of(reference), args, kwargs, is_async)
+        result = codec_of(reference, who[1], limits).encode_result(no_coroutine(value, who[1]))
+    except BaseException as error:  # noqa: BLE001 - also SystemExit ends only the task
+        return json.dumps([None, tell(error)])
+    return json.dumps([result, None])
+
+
+@functools.lru_cache(256)
+def codec_of(reference: Reference, name: str, limits: PayloadLimits) -> CallCodec:
+    """Return what encodes the result of a function, in the process that it travelled to."""
+    return CallCodec(function_of(reference), name, limits)

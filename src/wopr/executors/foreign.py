@@ -7,18 +7,20 @@ import concurrent.futures
 import contextlib
 import contextvars
 import itertools
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.errors import InvalidCallError, ProcessDiedError, RunnerRefusedError
-from wopr.domain.jsontext import safe_text, shown
+from wopr.domain.guarded import safe_text, shown, type_name
 from wopr.executors.abandoned import AbandonedList
 from wopr.executors.beginnings import Beginnings
-from wopr.executors.call import Call, no_coroutine
+from wopr.executors.call import Call, no_coroutine, raisable
 from wopr.executors.context import CurrentTask
 from wopr.executors.elsewhere import call_by_reference, called
 from wopr.executors.reference import reference_of
+from wopr.executors.told import remade
 
 
 class Foreign:
@@ -72,9 +74,16 @@ class Foreign:
             self._beginnings.check()
             raise self._broken(call.context, "its future was cancelled by somebody else", begin)
         broken = future.exception()
-        if isinstance(broken, concurrent.futures.BrokenExecutor):
-            raise self._broken(call.context, broken, begin) from broken
-        return no_coroutine(future.result(), call.context.name)
+        if broken is not None:
+            if issubclass(type(broken), concurrent.futures.BrokenExecutor):
+                raise self._broken(call.context, broken, begin) from broken
+            raise raisable(broken)
+        if runs_here(self._executor):
+            return no_coroutine(future.result(), call.context.name)
+        result, told = json.loads(future.result())
+        if told is not None:
+            raise raisable(remade(told, call.context.name))
+        return call.codec.decode_result(result)
 
     async def close(self) -> None:
         """Do nothing: the executor belongs to somebody else."""
@@ -101,7 +110,8 @@ class Foreign:
             return lambda: self._executor.submit(here)
         task = call.context
         who = (task.id, task.name, task.category, task.attempt)
-        what = (reference_of(call.function), who, args, kwargs, call.is_async, begin.path)
+        limits = call.codec.limits
+        what = (reference_of(call.function), who, args, kwargs, call.is_async, begin.path, limits)
         return lambda: self._executor.submit(call_by_reference, *what)
 
     def _let_go(self, future: concurrent.futures.Future[Any], task: CurrentTask) -> None:
@@ -112,7 +122,7 @@ class Foreign:
     def _broken(
         self, task: CurrentTask, why: BaseException | str, begin: Begin
     ) -> ProcessDiedError:
-        reason = why if isinstance(why, str) else f"{type(why).__name__}: {safe_text(why)}"
+        reason = why if isinstance(why, str) else f"{type_name(why)}: {safe_text(why)}"
         runner, reason = shown(self._executor), reason.rstrip(".")
         if begin.seen:
             return ProcessDiedError(

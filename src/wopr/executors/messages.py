@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
 
+from wopr.domain.codec import PayloadLimits
+from wopr.domain.guarded import type_name
 from wopr.executors.elsewhere import Who
 from wopr.executors.reference import Reference
+from wopr.executors.told import Told
 
 
 @dataclass(slots=True)
@@ -19,6 +23,8 @@ class Order:
     """The arguments, packed."""
     soft_timeout: float | None
     is_async: bool
+    limits: PayloadLimits
+    """Of the result."""
     levels: dict[str, int]
     """Of the loggers that have one of their own, ``""`` is the root."""
 
@@ -49,24 +55,56 @@ class LogEntry:
 
 
 @dataclass(slots=True)
-class Failure:
-    """What a function raised."""
-
-    name: str
-    """Of the error's type, with its module."""
-    text: str
-    traceback: str
-    error: bytes | None
-    """The error itself, packed; ``None`` if that is not possible."""
-    obstacle: str
-    """Why not."""
-
-
-@dataclass(slots=True)
 class Reply:
     """The function has ended."""
 
-    outcome: bytes | Failure
-    """What it returned, packed, or what it raised."""
+    result: str | None
+    """What it returned, as JSON text; ``None`` if it raised."""
+    error: Told | None
+    """What it raised."""
     size: int
     """Bytes of memory that the process occupies."""
+
+
+Message = Ready | Begun | Progress | LogEntry | Reply
+"""What a worker process says."""
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
+ENVELOPE_BYTES = 4 * 1024 * 1024
+"""Of a message, beside the result in it: errors and log records are cut to less."""
+
+
+def longest_message(result_bytes: int) -> int:
+    """Return the bytes that a message may have; a letter may take three times more than stored."""
+    return 3 * result_bytes + ENVELOPE_BYTES
+
+
+def written(message: Message) -> bytes:
+    """Return a message of a worker process as JSON: nothing that it sends is unpickled."""
+    return json.dumps([type(message).__name__, asdict(message)]).encode()
+
+
+def read(data: bytes) -> Message:
+    """Return the message again.
+
+    Raises:
+        ValueError: it is none.
+    """
+    said = json.loads(data)
+    try:
+        kind, fields = said
+        message: Message = _KINDS[kind](**fields)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"no message of a worker process: {type_name(said)}") from error
+    if not all(isinstance(fields[name], _TYPES[name]) for name in fields):
+        raise ValueError(f"a message of a worker process with odd parts: {kind}")
+    return message
+
+
+_TYPES: dict[str, Any] = {
+    "percent": int | float,
+    "message": str,
+    "attributes": dict,
+    "result": str | None,
+    "error": dict | None,
+    "size": int,
+}

@@ -19,10 +19,21 @@ from wopr.domain.errors import PayloadError, ProcessDiedError
 from wopr.executors import child
 from wopr.executors.call import Call
 from wopr.executors.context import CurrentTask
-from wopr.executors.messages import Begun, Failure, LogEntry, Order, Progress, Reply
-from wopr.executors.packing import arguments_of, error_of, pack, result_of, unpack
+from wopr.executors.messages import (
+    ENVELOPE_BYTES,
+    Begun,
+    LogEntry,
+    Message,
+    Order,
+    Progress,
+    Reply,
+    longest_message,
+    read,
+)
+from wopr.executors.packing import arguments_of, pack
 from wopr.executors.reference import Reference
 from wopr.executors.reporting import levels, tell
+from wopr.executors.told import remade
 
 # "forkserver" is a third process whose death would look like that of all workers, and a
 # SIGTERM to the program's group kills it. Without modules loaded in advance it is no faster.
@@ -86,8 +97,8 @@ class WorkerProcess:
             if killed:  # meanwhile
                 self.kill()
             try:
-                self._ours.recv()
-            except (EOFError, OSError):
+                self._hear(ENVELOPE_BYTES)
+            except (EOFError, OSError, ValueError):
                 raise ProcessDiedError(
                     f"A worker process ended while it was starting ({self._how_it_ended()}); the "
                     "standard error of this program has its traceback. It imports the main "
@@ -108,12 +119,15 @@ class WorkerProcess:
             except PayloadError as error:
                 return False, error
             who = (task.id, task.name, task.category, task.attempt)
-            order = Order(reference, who, packed, call.soft_timeout, call.is_async, levels())
+            limits = call.codec.limits
+            order = Order(
+                reference, who, packed, call.soft_timeout, call.is_async, limits, levels()
+            )
             self.begun = False
             try:
                 self._ours.send(order)
-                reply = self._reply(task)
-            except (EOFError, OSError):
+                reply = self._reply(task, longest_message(limits.result))
+            except (EOFError, OSError, ValueError):
                 raise ProcessDiedError(
                     f"Worker process {self.pid} died while it ran attempt {task.attempt} of task "
                     f"'{task.name}': {self._how_it_ended()}. No other task is affected; this one "
@@ -121,16 +135,20 @@ class WorkerProcess:
                 ) from None
             self.tasks += 1
             self.size = reply.size
-        if isinstance(reply.outcome, Failure):
-            return False, error_of(reply.outcome, task.name)
+        if reply.error is not None:
+            return False, remade(reply.error, task.name)
         try:
-            return True, unpack(reply.outcome, result_of(task.name))
+            return True, call.codec.decode_result(reply.result)
         except PayloadError as error:
             return False, error
 
-    def _reply(self, task: CurrentTask) -> Reply:
+    def _hear(self, most: int) -> Message:
+        """Return the next message; what is longer than ``most`` bytes is none (an OSError)."""
+        return read(self._ours.recv_bytes(most))
+
+    def _reply(self, task: CurrentTask, most: int) -> Reply:
         while True:
-            message = self._ours.recv()
+            message = self._hear(most)
             if isinstance(message, Reply):
                 return message
             if isinstance(message, Begun):

@@ -9,7 +9,7 @@ from typing import Any
 
 from wopr.domain.errors import ProcessDiedError, RunnerRefusedError
 from wopr.executors.beginnings import Beginnings
-from wopr.executors.call import Call
+from wopr.executors.call import Call, raisable
 from wopr.executors.process import WorkerProcess
 from wopr.executors.reference import Reference, reference_of
 from wopr.executors.threads import Threads
@@ -57,7 +57,7 @@ class Processes:
 
         Raises:
             InvalidCallError: another process can't find the function.
-            PayloadError: the arguments or the result can't be pickled.
+            PayloadError: the arguments can't be pickled, or the result can't be stored.
             ProcessDiedError: the process died.
             NotBegunError: a shutdown came while it waited for a process.
             RunnerRefusedError: there is none, and none can be started.
@@ -68,7 +68,7 @@ class Processes:
         if ok:
             return value
         try:
-            raise value
+            raise raisable(value)
         finally:
             del value  # it holds this frame, and this frame would hold it
 

@@ -11,9 +11,11 @@ from wopr.domain.errors import SoftTimeoutError
 from wopr.domain.jsontext import clip
 from wopr.domain.masking import mask
 from wopr.executors.context import CurrentTask
-from wopr.executors.messages import LogEntry, Progress
+from wopr.executors.messages import LogEntry, Message, Progress, written
 
 LONGEST_MESSAGE = 65_536
+MOST_ATTRIBUTES = 262_144
+"""Characters of all attributes of a log record together."""
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -28,18 +30,19 @@ class Channel:
         self.busy = False
         """Whether the main thread is sending, and must not be interrupted."""
 
-    def send(self, message: object) -> None:
+    def send(self, message: Message) -> None:
         """Send one message.
 
         Raises:
             OSError: nobody is there any more.
         """
+        data = written(message)
         in_main = threading.current_thread() is threading.main_thread()
         if in_main:
             self.busy = True
         try:
             with self._lock:
-                self._connection.send(message)
+                self._connection.send_bytes(data)
         finally:
             if in_main:
                 self.busy = False
@@ -101,12 +104,25 @@ def tell(entry: LogEntry, task: CurrentTask) -> None:
 
 
 def _attributes(record: logging.LogRecord) -> dict[str, Any]:
-    attributes = {key: value for key, value in vars(record).items() if isinstance(value, PLAIN)}
+    attributes = _plain(vars(record))
     attributes["msg"] = _short(record.getMessage())
     attributes["args"] = attributes["exc_info"] = None
     if record.exc_info and not record.exc_text:
         text = logging.Formatter().formatException(record.exc_info)
         attributes["exc_text"] = _short(text)
+    return attributes
+
+
+def _plain(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what has a form in JSON, as far as it is not too much together."""
+    attributes: dict[str, Any] = {}
+    left = MOST_ATTRIBUTES
+    for key, value in given.items():
+        if type(value) in PLAIN and type(key) is str:
+            short = _short(value) if type(value) is str else value
+            left -= len(key) + len(str(short))
+            if left >= 0:
+                attributes[key] = short
     return attributes
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from wopr.domain.errors import RunnerRefusedError, SoftTimeoutError
 from wopr.executors.abandoned import Abandoned, AbandonedList
-from wopr.executors.call import Call, no_coroutine, soft_timeout_text
+from wopr.executors.call import Call, no_coroutine, raisable, soft_timeout_text
 
 IDLE_SECONDS = 10.0
 AGAIN_SECONDS = 0.01
@@ -172,7 +172,7 @@ class Threads:
             raise
         if ok:
             return value
-        raise value
+        raise raisable(value)
 
     def _loop(self) -> None:
         while True:

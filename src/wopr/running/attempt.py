@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from wopr.calls.registry import RunOptions
 from wopr.calls.resources import check_in_process
@@ -23,19 +22,22 @@ from wopr.domain.errors import (
     TaskRefusedError,
 )
 from wopr.domain.fold import first_start
-from wopr.domain.frames import without_ours
-from wopr.domain.jsontext import safe_text
 from wopr.domain.limits import Meter
 from wopr.domain.outcome import Failed, Interrupted, NotTaken, Outcome, Succeeded, Unfit
 from wopr.domain.retry import decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.executors.beginnings import NotBegunError
-from wopr.executors.call import Call
+from wopr.executors.call import Call, RaisedError
 from wopr.executors.context import CurrentTask, set_current_task
+from wopr.running.failure import failure_of
 from wopr.running.inputs import unpack, with_results
 from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
+
+LONGEST_TEXT = 65_536
+"""Bytes of an error's text, and of its traceback; secrets are masked before it is cut."""
+LONGEST_ORIGIN = 8_192
 
 
 class Worker:
@@ -161,7 +163,7 @@ class Attempt:
                 return self._failed(error, 0.0, "the function raised CancelledError itself")
             failure: BaseException = self._timeout_error(error)
         except BaseException as error:  # noqa: BLE001 - SystemExit in a task must end only the task
-            failure = error
+            failure = error.error if type(error) is RaisedError else error
         try:
             return await self._after(failure)
         finally:
@@ -261,29 +263,36 @@ class Attempt:
         if definition.codec.supplied:
             check_in_process(executor, definition.name)
         call = Call(
-            definition.function, args, kwargs, self.context, soft_timeout, definition.is_async
+            definition.function,
+            args,
+            kwargs,
+            self.context,
+            soft_timeout,
+            definition.is_async,
+            definition.codec,
         )
         return self._around.executors.of(executor, definition.is_async).run(call)
 
     def _failed(self, error: BaseException, age: float, reason: str | None = None) -> Failed:
         """Describe the failure and ask the policy whether to try again."""
-        kind = type(error)
-        text = _text_of(error)
+        kind, mask = type(error), self._around.mask
+        found = failure_of(error)
         delay: float | None = None
-        if isinstance(error, TaskRefusedError):
-            reason = error.reason
-        if isinstance(error, Exception) and _may_retry(error):
+        if (refused := _refusal(error)) is not None:
+            reason = refused.reason
+        if issubclass(kind, Exception) and _may_retry(error):
             delay, note = self._delay(error, age)
             reason = note or reason
         return Failed(
-            clip(f"{kind.__qualname__}: {text}" if text else kind.__qualname__, 65_536),
-            clip(_name_of(kind), 500),
-            clip(_traceback_of(error), 65_536),
+            clip(mask(found.text), LONGEST_TEXT),
+            clip(found.kind, 500),
+            clip(mask(found.traceback), LONGEST_TEXT),
             delay,
-            None if reason is None else clip(reason, 1_000),
+            None if reason is None else clip(mask(reason), 1_000),
+            None if found.origin is None else clip(mask(found.origin), LONGEST_ORIGIN),
         )
 
-    def _delay(self, error: Exception, age: float) -> tuple[float | None, str | None]:
+    def _delay(self, error: BaseException, age: float) -> tuple[float | None, str | None]:
         record = self.record
         limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
         decision = decide_retry(
@@ -298,29 +307,11 @@ class Attempt:
         return decision.delay, None if decision.delay is not None else decision.reason
 
 
-def _may_retry(error: Exception) -> bool:
-    if isinstance(error, TaskRefusedError):
-        return error.retryable
-    return not isinstance(error, PayloadError)
+def _may_retry(error: BaseException) -> bool:
+    refused = _refusal(error)
+    return not issubclass(type(error), PayloadError) if refused is None else refused.retryable
 
 
-def _name_of(kind: type[BaseException]) -> str:
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an exception whose __str__ raises
-        return "(its text can't be read)"
-
-
-def _traceback_of(error: BaseException) -> str:
-    """Return the traceback without wopr's own frames."""
-    try:
-        frames = without_ours(error)
-        return "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:  # noqa: BLE001 - never lose an outcome over its decoration
-        return _text_of(error)
+def _refusal(error: BaseException) -> TaskRefusedError | None:
+    """Return the error if it is a refusal; ``isinstance`` would ask the error for its class."""
+    return cast("TaskRefusedError", error) if issubclass(type(error), TaskRefusedError) else None

@@ -21,6 +21,7 @@ class Progress:
         loop: ``touch`` is called on it.
         running: the attempts under way, by id.
         touch: takes a record whose progress is to be stored.
+        mask: takes the secrets out of messages.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Progress:
         loop: asyncio.AbstractEventLoop,
         running: Mapping[str, Attempt],
         touch: Callable[[TaskRecord], None],
+        mask: Callable[[str], str],
     ) -> None:
         self._loop = loop
         self._running = running
         self._touch = touch
+        self._mask = mask
 
     def report(self, context: CurrentTask, percent: float, message: str) -> None:
         """Show progress now; pass it on at most every :data:`STORED_EVERY` seconds.
@@ -42,7 +45,7 @@ class Progress:
         if attempt is None or attempt.context is not context or not self._is_current(attempt):
             return
         attempt.record.progress = percent
-        attempt.record.progress_message = message
+        attempt.record.progress_message = self._mask(message) if message else ""
         loop = self._loop
         if attempt.may_store_progress(STORED_EVERY):
             loop.call_soon_threadsafe(self._store, attempt)

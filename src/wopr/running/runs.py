@@ -64,7 +64,7 @@ class Runs:
         """Stopped attempts that have lost their worker, and whose functions still run."""
         self.usual_run = UNKNOWN_SECONDS
         """How long attempts take, as a moving average in seconds."""
-        self._report = Progress(around.loop, self.running, touch).report
+        self._report = Progress(around.loop, self.running, touch, around.mask).report
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- running ------------------------------------------------------------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock
+from wopr.domain.masking import mask
 from wopr.domain.steady import Steady
 from wopr.executors.choice import Executors
 from wopr.ports.storage import Reads
@@ -26,3 +28,5 @@ class Surroundings:
     """What is on disk: results of other tasks, and the task's own history."""
     steady: Steady
     """What spans are measured by."""
+    mask: Callable[[str], str] = mask
+    """What takes the secrets out of errors and reports before they are stored."""

@@ -20,7 +20,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict
 
 from wopr.config.settings import Settings
-from wopr.domain.jsontext import safe_text, shown
+from wopr.domain.jsontext import safe_text, shown, type_name
 from wopr.domain.masking import mask, masked
 from wopr.domain.terminal import clean
 from wopr.executors.context import running_task
@@ -106,11 +106,11 @@ class _Formatter(ProcessorFormatter):
             record = logging.makeLogRecord({**record.__dict__, "exception": record.exc_text})
         try:
             return super().format(record)
-        except Exception as error:  # noqa: BLE001 - arguments of the application's
+        except BaseException as error:  # noqa: BLE001 - arguments of the application's
             broken = logging.makeLogRecord(
                 {key: value for key, value in record.__dict__.items() if key in _STANDARD}
             )
-            why = f"can't be formatted: {type(error).__name__}: {safe_text(error)}"
+            why = f"can't be formatted: {type_name(error)}: {safe_text(error)}"
             broken.msg = f"{shown(record.msg, 10_000)} ({why})"
             broken.args = None
             return super().format(broken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import weakref
 from collections.abc import Awaitable, Callable
@@ -11,8 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.jsontext import safe_text
+from wopr.domain.guarded import full_name, guarded, name_of, safe_text
+from wopr.domain.masking import mask
 from wopr.domain.task import TaskRecord
+from wopr.domain.traces import traceback_of
 from wopr.executors.context import CurrentTask
 from wopr.queue.queue import TaskQueue, inside
 
@@ -132,9 +133,8 @@ class Tracing:
                 raise
 
     def _failed(self, span: Span, error: BaseException) -> None:
-        kind = type(error)
-        span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
-        text = f"{kind.__qualname__}: {safe_text(error)}"
+        span.set_attribute("error.type", full_name(type(error)))
+        text = mask(f"{name_of(type(error), whole=True)}: {safe_text(error)}")
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, text))
-        with contextlib.suppress(Exception):  # an exception whose __str__ raises
-            span.record_exception(error)
+        attributes = {"exception.message": text, "exception.stacktrace": mask(traceback_of(error))}
+        guarded(lambda: span.record_exception(error, attributes), None)
