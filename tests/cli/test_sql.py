@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from support.commands import NASTY, Call, Database
+from wopr.cli.csvcells import cell
 
 COUNTS = "select status, count(*) as n from tasks group by all order by all"
 
@@ -95,3 +96,15 @@ def test_stats_for_people(wopr: Call) -> None:
     out = wopr("stats").out
     assert out.startswith("3 tasks, 1 waiting, 0 running\n")
     assert "LOW" in out
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
+def test_a_text_that_a_spreadsheet_takes_for_a_formula_is_quoted(wopr: Call, text: str) -> None:
+    quoted = text.replace("'", "''")
+    answer = wopr("sql", f"select '{quoted}' as \"=x\", -5 as n, 'a=b' as plain", "--csv")
+    head, row = csv.reader(answer.out.splitlines())
+    assert [["'=x", "n", "plain"], [f"'{text}", "-5", "a=b"]] == [head, row]
+
+
+def test_a_line_break_before_a_formula_is_quoted_too() -> None:
+    assert ["'\r=1", "'\n=1", 5, None] == [cell(value) for value in ("\r=1", "\n=1", 5, None)]

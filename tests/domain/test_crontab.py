@@ -237,6 +237,16 @@ def test_a_wrong_expression_names_the_field_and_shows_an_example(
     assert len(str(caught.value)) < 500
 
 
+def test_an_expression_of_all_values_fits_and_a_longer_one_is_refused() -> None:
+    minutes = ",".join(map(str, range(60)))
+    every = f"{minutes} {minutes} {','.join(map(str, range(24)))} * * *"
+    assert pattern_of(every).next_wall(datetime(2030, 1, 1)) is not None
+    with pytest.raises(
+        InvalidScheduleSpecificationError, match=r"it has 1,000,009 characters and may"
+    ):
+        pattern_of("0" * 1_000_001 + " 9 * * *")
+
+
 def test_an_expression_that_never_comes_is_refused() -> None:
     with pytest.raises(InvalidScheduleSpecificationError, match="never comes"):
         Cron("0 0 30 2 MON", day_and_weekday=True)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from support.queues import PATIENCE, Gate, until
-from wopr import InvalidCallError, StorageError, TaskQueue
+from wopr import InvalidCallError, Settings, StorageError, TaskQueue
 from wopr.service import health, http, metrics
 from wopr.service.http import HealthServer, parse_address
 from wopr.storage.duckdb import applied, folding, reads
@@ -459,3 +459,50 @@ def _asked(server: HealthServer) -> Any:
         return server._health._asking is not None
 
     return asked
+
+
+# -- whom a request is meant for ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((name, 400) for name in ("evil.example", "evil.example:80", "127.0.0.1.evil.example")),
+        *(
+            (name, 400)
+            for name in ("a:x", "127.0.0.1:80:80", "x" * 300, "[::1", "a@127.0.0.1", "é")
+        ),
+        *((name, 200) for name in ("127.0.0.1", "LOCALHOST:1", "[::1]:8080", "10.0.0.7", "a:80")),
+        *((name, 200) for name in ("queue.shop.example", "QUEUE.shop.example:443", "a.localhost")),
+    ],
+)
+async def test_only_a_request_that_is_meant_for_this_server_is_answered(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    settings = Settings(http_hosts="other.example, queue.shop.example")
+    database = tmp_path / "tasks.duckdb"
+    async with HealthServer(TaskQueue(database=database, settings=settings), "0") as server:
+        for path in ("/health", "/ready", "/metrics"):
+            answer = await _said(server, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n")
+            assert (status == 400) is answer.startswith("HTTP/1.1 400")
+            assert (status == 400) is ("WOPR_TASKS_HTTP_HOSTS" in answer)
+        assert "HTTP/1.1 200" in await _said(server, "GET /health HTTP/1.0\r\n")
+        two = await _said(
+            server, "GET /health HTTP/1.1\r\nHost: a.evil.example\r\nHost: localhost\r\n"
+        )
+        assert two.startswith("HTTP/1.1 400")
+
+
+async def test_every_name_is_answered_if_that_is_wanted(tmp_path: Path) -> None:
+    queue = TaskQueue(database=tmp_path / "tasks.duckdb", settings=Settings(http_hosts="*"))
+    async with HealthServer(queue, "0") as server:
+        assert "200 OK" in await _said(server, "GET /health HTTP/1.1\r\nHost: a.example\r\n")
+
+
+async def _said(server: HealthServer, request: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(request.encode("latin-1") + b"Connection: close\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        answer = (await reader.read()).decode()
+    writer.close()
+    return answer

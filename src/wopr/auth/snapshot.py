@@ -24,6 +24,8 @@ from wopr.domain.errors import (
 from wopr.domain.jsontext import shown, type_name
 
 SCHEMA_VERSION = 1
+LATEST = 253_402_300_799
+"""The last second of the year 9999."""
 TYPE = "wopr-snapshot+jwt"
 """The token's ``typ``: no token that the key signed for another purpose is taken for one."""
 
@@ -190,7 +192,10 @@ class Snapshots:
             payload = jws.decode(token, public, algorithms=[key.algorithm])
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it does not verify
             raise _invalid(f"its signature does not verify ({type_name(error)})") from None
-        claims = json.loads(payload) if header.get("typ") == TYPE else None
+        try:
+            claims = json.loads(payload) if header.get("typ") == TYPE else None
+        except (ValueError, RecursionError) as error:  # also a number of thousands of digits
+            raise _invalid(f"its claims can't be read ({type_name(error)})") from None
         if not isinstance(claims, dict) or claims.get("schema_version") != SCHEMA_VERSION:
             raise _invalid("it is no snapshot, or of another version of wopr")
         return claims
@@ -224,6 +229,8 @@ def _context_of(claims: dict[str, Any]) -> AuthContext:
 def _seconds(value: object) -> int:
     if type(value) is not int:
         raise TypeError("a time must be whole seconds")
+    if not 0 <= value <= LATEST:
+        raise ValueError("a time must be one of the years 1970 to 9999")
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
 from wopr.cli.output import age, complain, document, plain, say, table
 from wopr.domain.status import TaskPriority
@@ -109,10 +110,13 @@ def _distinct(names: tuple[str, ...]) -> list[str]:
 
 
 def _print_csv(result: QueryResult) -> None:
-    """Write CSV as it is into files and pipes, without control characters on a terminal."""
+    """Write CSV as it is into files and pipes, without control characters on a terminal.
+
+    What a spreadsheet would take for a formula gets a ``'`` before it.
+    """
     on_terminal = sys.stdout.isatty()
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(result.columns)
+    writer.writerow(map(cell, result.columns))
     for row in result.rows:
-        values = [plain(value) for value in row]
+        values = [cell(plain(value)) for value in row]
         writer.writerow([clean(value) for value in values] if on_terminal else values)

@@ -147,6 +147,8 @@ class Pattern:
         return next(sim, None)
 
 
+LONGEST_EXPRESSION = 1_000
+"""Characters: more than all values of all fields written out."""
 _EXAMPLE = "Example: '30 9 * * MON-FRI' is 09:30 from Monday to Friday"
 _FIELDS = {
     "second": "0 to 59, like '0' or '*/10'",
@@ -171,6 +173,11 @@ def pattern_of(expression: str, *, day_and_weekday: bool = False) -> Pattern:
     Raises:
         InvalidScheduleSpecificationError: A field is wrong, or the pattern never comes.
     """
+    if len(expression) > LONGEST_EXPRESSION:
+        raise InvalidScheduleSpecificationError(
+            f"The cron expression {shown(expression)}… can't be read: it has {len(expression):,} "
+            f"characters and may have {LONGEST_EXPRESSION:,}. {_EXAMPLE}."
+        )
     fields = ALIASES.get(expression.strip().lower(), expression).split()
     if expression.lstrip().startswith("@") and len(fields) < 5:
         raise InvalidScheduleSpecificationError(_unknown_alias(expression))

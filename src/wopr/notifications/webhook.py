@@ -21,6 +21,8 @@ from wopr.notifications.event import NotificationEvent
 if TYPE_CHECKING:
     import httpx
 
+LONGEST_TIMESTAMP = 15
+"""Digits of a timestamp that can be signed."""
 TIMESTAMP_HEADER = "X-Wopr-Timestamp"
 """When it was sent: whole seconds since 1970, UTC."""
 SIGNATURE_HEADER = "X-Wopr-Signature"
@@ -162,7 +164,8 @@ def verify_signature(
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
         return False
     moment = (now or SystemClock().now()).timestamp()
-    return timestamp.isdecimal() and abs(moment - int(timestamp)) <= reach
+    plain = timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= LONGEST_TIMESTAMP
+    return plain and abs(moment - int(timestamp)) <= reach
 
 
 def _signature(secret: bytes, timestamp: str, body: bytes) -> str:

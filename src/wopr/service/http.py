@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -16,6 +17,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.queue.queue import TaskQueue
 from wopr.service.health import Health
+from wopr.service.hosts import REFUSAL, is_meant
 from wopr.service.metrics import Metrics, NotCountedError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    Answer = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class HealthServer:
                     f"Serving health over HTTP needs {package}, which is not installed: "
                     "pip install 'wopr[service]'."
                 )
+        self._names = tuple(filter(None, map(str.strip, queue.settings.http_hosts.split(","))))
         self._health = Health(queue)
         self._metrics: Metrics | None = None
         self._no_metrics = ""
@@ -166,13 +171,23 @@ class HealthServer:
 
         app = Starlette(
             routes=[
-                Route("/health", self._answer_health),
-                Route("/ready", self._answer_ready),
-                Route("/metrics", self._answer_metrics),
+                Route("/health", self._checked(self._answer_health)),
+                Route("/ready", self._checked(self._answer_ready)),
+                Route("/metrics", self._checked(self._answer_metrics)),
             ]
         )
         app.router.redirect_slashes = False  # a redirect would lead where the Host header says
         return app
+
+    def _checked(self, answer: Answer) -> Answer:
+        """Return what answers only requests that are meant for this server."""
+
+        async def checked(request: Request) -> Response:
+            if is_meant(request.headers.getlist("host"), self.host, self._names):
+                return await answer(request)
+            return _text(REFUSAL, 400)
+
+        return checked
 
     async def _answer_health(self, request: Request) -> Response:
         problem = await self._health.problem()

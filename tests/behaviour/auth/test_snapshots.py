@@ -343,6 +343,8 @@ def test_a_token_of_the_application_with_the_same_key_is_no_snapshot(
         ("iat", True),
         ("exp", None),
         ("exp", float("inf")),
+        ("exp", 10**4_000),
+        ("iat", -1),
         ("call", None),
         ("call", ["x"]),
     ],
@@ -352,6 +354,15 @@ def test_claims_that_can_not_be_do_not_count(
 ) -> None:
     _, claims, _ = parts_of(token)
     assert refusal(snapshots, signed({**claims, name: value})) is INVALID
+
+
+def test_a_time_of_more_digits_than_python_reads_does_not_count(
+    snapshots: Snapshots, token: str
+) -> None:
+    _, claims, _ = parts_of(token)
+    text = json.dumps({**claims, "exp": 0}).replace('"exp": 0', f'"exp": {"9" * 5_000}')
+    claimed = jwt.api_jws.encode(text.encode(), SECRET, "HS256", {"kid": "k1", "typ": TYPE})
+    assert refusal(snapshots, claimed) is INVALID
 
 
 @pytest.mark.parametrize(

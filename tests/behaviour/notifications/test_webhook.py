@@ -42,6 +42,14 @@ def webhook(receiver: Receiver, clock: SteppableClock) -> Webhook:
     return Webhook(receiver.url("/hook?token=geheim"), SECRET, name="ops", clock=clock)
 
 
+@pytest.mark.parametrize("timestamp", ["9" * 5_000, "9" * 16, "١٢٣", "-1", "", "1e9"])
+def test_a_signed_timestamp_that_is_none_is_refused(timestamp: str) -> None:
+    text = timestamp.encode() + b".{}"
+    signed = "sha256=" + hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
+    headers = {"X-Wopr-Timestamp": timestamp, "X-Wopr-Signature": signed}
+    assert not verify_signature(SECRET, headers, b"{}", NOON)
+
+
 async def test_a_webhook_posts_the_event_signed(webhook: Webhook, receiver: Receiver) -> None:
     await webhook(EVENT)
     (request,) = receiver.requests
