@@ -5,7 +5,10 @@ from __future__ import annotations
 import traceback
 
 from wopr.domain.frames import without_ours
-from wopr.domain.guarded import error_text, full_name, guarded
+from wopr.domain.guarded import cause_of, context_of, error_text, full_name, guarded, members_of
+
+MOST_MEMBERS = 2_000
+"""Members of groups in an error whose traceback shows them all."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - belongs to errors, is never raised itself
@@ -18,8 +21,30 @@ class RemoteTraceback(Exception):  # noqa: N818 - belongs to errors, is never ra
 def traceback_of(error: BaseException) -> str:
     """Return the traceback of an error and of what caused it."""
     frames = guarded(lambda: without_ours(error), None)
-    lines = guarded(lambda: traceback.format_exception(type(error), error, frames), None)
+    lines = None
+    if not _has_too_many(error):
+        lines = guarded(lambda: traceback.format_exception(type(error), error, frames), None)
     if lines is None:  # e.g. a class without a name
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(frames)]
         lines.append(f"{full_name(type(error))}: {error_text(error)}\n")
     return "".join(lines)
+
+
+def _has_too_many(error: BaseException) -> bool:
+    """Whether groups in an error have more members than can be formatted, counted in each group.
+
+    A group that holds the same one twice, and so on, has a member more than there are atoms.
+    """
+    waiting, chained, left = [error], {id(error)}, MOST_MEMBERS
+    while waiting:
+        one = waiting.pop()
+        for other in (cause_of(one), context_of(one)):
+            if other is not None and id(other) not in chained:
+                chained.add(id(other))
+                waiting.append(other)
+        members = members_of(one)
+        left -= len(members)
+        if left < 0:
+            return True
+        waiting += members
+    return False

@@ -11,6 +11,8 @@ from wopr.domain.traces import RemoteTraceback, traceback_of
 from wopr.executors.told import original_of
 
 MOST_LEAVES = 20
+MOST_SHOWN = 5
+"""Members of a group that its text repeats."""
 DEEPEST = 50
 LONGEST_LEAF = 500
 
@@ -24,7 +26,7 @@ class Failure:
     """An error as texts."""
 
     text: str
-    """Its type and what it says."""
+    """Its type and what it says; for a group, also what its first members say."""
     kind: str
     """Its type with the module."""
     traceback: str
@@ -38,8 +40,20 @@ def failure_of(error: BaseException) -> Failure:
     original = original_of(error)
     trace = original.traceback if original is not None else ""
     return Failure(
-        _line(error), full_name(type(error)), trace or traceback_of(error), _origin(error)
+        _text(error), full_name(type(error)), trace or traceback_of(error), _origin(error)
     )
+
+
+def _text(error: BaseException) -> str:
+    lines, waiting = [_line(error)], [*members_of(error)][:MOST_LEAVES]
+    while waiting and len(lines) <= MOST_SHOWN:
+        one = waiting.pop(0)
+        members = members_of(one)[:MOST_LEAVES]
+        waiting[:0] = members
+        if not members:
+            lines.append(_line(one)[:LONGEST_LEAF])
+    text = ": ".join([lines[0], "; ".join(lines[1:])] if lines[1:] else lines)
+    return f"{text}; …" if waiting else text
 
 
 def _line(error: BaseException) -> str:
@@ -52,19 +66,29 @@ def _line(error: BaseException) -> str:
 def _origin(error: BaseException) -> str | None:
     if not members_of(error) and _cause(error) is None:
         return None
-    return "; ".join(sorted(_leaves(error, 0))[:MOST_LEAVES])
+    return "; ".join(sorted(_leaves(error, 0, {}))[:MOST_LEAVES])
 
 
-def _leaves(error: BaseException, depth: int) -> set[str]:
-    """Return what the errors say that others were made of, each once, without their numbers."""
+def _leaves(error: BaseException, depth: int, known: dict[int, set[str]]) -> set[str]:
+    """Return what the errors say that others were made of, each once, without their numbers.
+
+    ``known`` has what was found, by the identity of the errors: some are in many groups.
+    """
+    if id(error) in known or len(known) > 10 * MOST_LEAVES:
+        return known.get(id(error), set())
+    known[id(error)] = found = set[str]()
     members = members_of(error)
     if members and depth < DEEPEST:
-        return set().union(*(_leaves(one, depth + 1) for one in members[: 10 * MOST_LEAVES]))
+        found.update(*(_leaves(one, depth + 1, known) for one in members))
+        return found
     line = _without_numbers(_line(error)[:LONGEST_LEAF])
     cause = _cause(error)
-    if cause is None or depth >= DEEPEST:
-        return {line}
-    return {f"{line} from {leaf}" for leaf in _leaves(_first(cause), depth + 1)}
+    if cause is not None and depth < DEEPEST:
+        leaves = sorted(_leaves(_first(cause), depth + 1, known))[:MOST_LEAVES]
+        found.update(f"{line} from {leaf}"[: 2 * LONGEST_LEAF] for leaf in leaves)
+    if not found:
+        found.add(line)
+    return found
 
 
 def _first(error: BaseException) -> BaseException:

@@ -139,7 +139,7 @@ async def test_failures_tells_the_members_of_groups_and_causes_apart(
     queue.register_task("failing", "c")(failing)
     async with running(queue, c=1):
         ids = [await queue.add_task("failing", number=number) for number in range(10)]
-        await ended(queue, *ids)
+        infos = await ended(queue, *ids)
         rows = await queue.sql("select fingerprint, failures from failures order by fingerprint")
         assert [
             ("ConnectionError: host <n> is away; ValueError: bad", 4),
@@ -147,6 +147,31 @@ async def test_failures_tells_the_members_of_groups_and_causes_apart(
             ("RuntimeError: it failed from ConnectionError: host <n> is away", 2),
             ("RuntimeError: it failed from ValueError: bad", 2),
         ] == [(row["fingerprint"], row["failures"]) for row in rows]
+    assert (
+        "ExceptionGroup: many (2 sub-exceptions): ConnectionError: host 5 is away; ValueError: bad"
+        == infos[5].error
+    )
+    assert str(infos[6].error).endswith("host 6 is away; …")
+
+
+@pytest.mark.timeout(60)
+async def test_a_group_that_holds_itself_often_is_no_endless_work(
+    durable_home: DuckDBHome,
+) -> None:
+    queue = durable_home.queue()
+
+    @queue.task(name="failing", category="c")
+    def failing() -> None:
+        error: Exception = ValueError("bad")
+        for _ in range(40):
+            error = ExceptionGroup("twice", [error, error])
+        raise RuntimeError("at last") from error
+
+    async with running(queue, c=1):
+        [info] = await ended(queue, (await failing.enqueue()).id)
+        history = await queue.get_history(info.id)
+    assert "RuntimeError: at last" == info.error
+    assert "in failing" in str(history[-1].traceback)
 
 
 @pytest.mark.parametrize("mask", [True, False])
