@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    Answer = Callable[[Request], Awaitable[Response]]
-
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
@@ -179,7 +177,9 @@ class HealthServer:
         app.router.redirect_slashes = False  # a redirect would lead where the Host header says
         return app
 
-    def _checked(self, answer: Answer) -> Answer:
+    def _checked(
+        self, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers only requests that are meant for this server."""
 
         async def checked(request: Request) -> Response:
