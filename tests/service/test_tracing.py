@@ -360,3 +360,18 @@ def test_a_missing_package_is_named_with_what_installs_it(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(InvalidCallError, match=r"pip install 'wopr\[otel\]'"):
         instrument(home.queue())
+
+
+async def test_an_exception_in_a_span_has_no_secrets(queue: TaskQueue, traces: Traces) -> None:
+    @queue.task(name="telling", category="c")
+    async def telling() -> None:
+        raise LookupError("password=hunter2xQ9")
+
+    async with running(queue, c=1):
+        await ended(queue, (await telling.enqueue()).id)
+
+    [span] = traces.named("run telling")
+    [event] = span.events
+    assert "LookupError: password=***" == span.status.description
+    assert "in telling" in event.attributes["exception.stacktrace"]
+    assert "hunter2" not in str(event.attributes)

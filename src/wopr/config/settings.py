@@ -114,13 +114,13 @@ class Settings(BaseSettings):
     http_hosts: str = ""
     """Names by which requests may ask for that, separated by commas; ``*`` is every name. IP
     addresses, localhost and names without a dot need none."""
+    mask_errors: Annotated[bool, BeforeValidator(_is_on)] = True
+    """Whether secrets are masked in errors, tracebacks and progress messages before they are
+    stored."""
     processes: int | None = Field(default=None, ge=1)
     """Worker processes for tasks that run in one; ``None`` means one per usable CPU."""
     process_max_tasks: int = Field(default=1_000, ge=1)
     """A worker process is replaced after so many tasks."""
-    mask_errors: Annotated[bool, BeforeValidator(_is_on)] = True
-    """Whether secrets are masked in errors, tracebacks and progress messages before they are
-    stored."""
     process_memory_limit: Annotated[str, AfterValidator(_size)] | None = None
     """A worker process is replaced after a task that leaves it bigger; ``None``: never."""
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.guarded import full_name, guarded, name_of, safe_text
+from wopr.domain.guarded import guarded, module_of, name_of, safe_text
 from wopr.domain.masking import mask
 from wopr.domain.task import TaskRecord
 from wopr.domain.traces import traceback_of
@@ -133,8 +133,9 @@ class Tracing:
                 raise
 
     def _failed(self, span: Span, error: BaseException) -> None:
-        span.set_attribute("error.type", full_name(type(error)))
-        text = mask(f"{name_of(type(error), whole=True)}: {safe_text(error)}")
-        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, text))
+        kind, text = type(error), mask(safe_text(error))
+        name = name_of(kind, whole=True)
+        span.set_attribute("error.type", f"{module_of(kind)}.{name}")
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, f"{name}: {text}"))
         attributes = {"exception.message": text, "exception.stacktrace": mask(traceback_of(error))}
         guarded(lambda: span.record_exception(error, attributes), None)
