@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     http_hosts: str = ""
     """Names by which requests may ask for that, separated by commas; ``*`` is every name. IP
     addresses, localhost and names without a dot need none."""
-    mask_errors: Annotated[bool, BeforeValidator(_is_on)] = True
+    mask_errors: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether secrets are masked in errors, tracebacks and progress messages before they are
     stored."""
     processes: int | None = Field(default=None, ge=1)
