@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import re
 
+from wopr.domain.lazypattern import lazy
+
 QUOTE = r"(?:\\{0,32}[\"'`]|%2[27]|&quot;|&#0?3[49];|&apos;)"
 """A quotation mark, in a text in texts or escaped for URLs and HTML too."""
 
 DEEPEST_INDENT = 200
 
-_OPENING = re.compile(rf"(?:[bBuUrRfF]{{0,2}})({QUOTE})")
-_FOLLOWING = re.compile(rf"\s{{0,200}}(?:\+\s{{0,8}})?[bBuUrRfF]{{0,2}}({QUOTE})")
-_BRACKETS = re.compile(r"[\[\](){}]|[\"'`]")
-_BLOCK = re.compile(r"[|>][+\-]?[0-9]?[ \t]{0,8}\n")
-_INDENT = re.compile(r"[ \t]*")
-_ANGLES = re.compile(r"<[^<>\r\n]{1,2000}>")
-_SCHEME = re.compile(
+_OPENING = lazy(rf"(?:[bBuUrRfF]{{0,2}})({QUOTE})")
+_FOLLOWING = lazy(rf"\s{{0,200}}(?:\+\s{{0,8}})?[bBuUrRfF]{{0,2}}({QUOTE})")
+_BRACKETS = lazy(r"[\[\](){}]|[\"'`]")
+_BLOCK = lazy(r"[|>][+\-]?[0-9]?[ \t]{0,8}\n")
+_INDENT = lazy(r"[ \t]*")
+_ANGLES = lazy(r"<[^<>\r\n]{1,2000}>")
+_SCHEME = lazy(
     r"(?:bearer|basic|digest|token|apikey|negotiate|ntlm|key)[ \t]{1,8}(?=[^\s,;=:])", re.IGNORECASE
 )
 # What ends a bare value goes on with it where a letter follows, as in hunter'2 or a)b.
-_BARE = re.compile(
+_BARE = lazy(
     r"""(?: [^\s,;&()\[\]{}<>"'`\\]+
           | \\+(?!["'`])
           | ,(?=[^\s"'`\\])
@@ -31,7 +33,7 @@ _BARE = re.compile(
         )+""",
     re.VERBOSE,
 )
-_ATTACHED = re.compile(r"[(\[{]")
+_ATTACHED = lazy(r"[(\[{]")
 
 
 def quoted_end(text: str, start: int, quote: str) -> int:

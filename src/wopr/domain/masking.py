@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from wopr.domain.extent import bracketed_end, value_at
 from wopr.domain.guarded import guarded, plain_text, type_name
+from wopr.domain.lazypattern import lazy
 from wopr.domain.secretnames import Spot, is_harmless, is_secret, spots
 from wopr.domain.tokens import mask_tokens
 
@@ -27,36 +28,36 @@ MOST = 10_000
 LONGEST = 262_144
 """Characters of a text that are looked at; of a longer one the middle is left out."""
 
-_FRAME = re.compile(r"\n(?=[ |+\-]{0,60}File \"[^\"\n]{1,500}\", line [0-9])")
+_FRAME = lazy(r"\n(?=[ |+\-]{0,60}File \"[^\"\n]{1,500}\", line [0-9])")
 """Where a traceback goes on: a bracket that its line leaves open closes nowhere behind that."""
-_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_REST = re.compile(r"[A-Za-z0-9+/=\r\n\\]*")
+_PEM = lazy(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = lazy(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_REST = lazy(r"[A-Za-z0-9+/=\r\n\\]*")
 SHORTEST_REST = 16
-_PUTTY = re.compile(r"(Private-Lines: [0-9]{1,4}\s{1,4})(?:[A-Za-z0-9+/=]{1,80}\s{1,4}){1,400}")
-_HEADER = re.compile(r"(?:=\\?\"[^\"\r\n]*\"|[^\r\n\"'\\])*")
-_LINE = re.compile(r"[^\r\n\"',;\\]*")
-_TAGGED = re.compile(r"[^<]*")
-_RUN = re.compile(r"[^\s\"'<>`\\]*")
-_AUTHORITY = re.compile(r"[/?#]")
-_USER = re.compile(r"[a-z][a-z._\-]{0,15}")
-_QUERY = re.compile(
+_PUTTY = lazy(r"(Private-Lines: [0-9]{1,4}\s{1,4})(?:[A-Za-z0-9+/=]{1,80}\s{1,4}){1,400}")
+_HEADER = lazy(r"(?:=\\?\"[^\"\r\n]*\"|[^\r\n\"'\\])*")
+_LINE = lazy(r"[^\r\n\"',;\\]*")
+_TAGGED = lazy(r"[^<]*")
+_RUN = lazy(r"[^\s\"'<>`\\]*")
+_AUTHORITY = lazy(r"[/?#]")
+_USER = lazy(r"[a-z][a-z._\-]{0,15}")
+_QUERY = lazy(
     r"([?&#;](?:amp;)?(?:sig|signature|key|code|auth|hmac|sas|ticket|x-(?:amz|goog)-(?:signature"
     r"|credential))=)([^&\s\"'<>#;,)\\]+)",
     re.IGNORECASE,
 )
-_SPOKEN = re.compile(
+_SPOKEN = lazy(
     r"(\bidentified\s{1,4}by\s{1,4}|\blogin\s{1,4}\S{1,80}\s{1,4}password\s{1,4})"
     r"('[^']{1,200}'|\S{1,200})",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(
+_LOGIN = lazy(
     r"((?:(?<=\s)|(?<=[\"'])|\A)(?:-u|--user|--proxy-user)"
     r"(?:[\"'],\s?[\"']|[= ][\"']?)[^\s:\"']{1,80}:)"
     r"(?![0-9]{1,6}(?:[\s\"']|\Z))[^\s\"']{1,200}"
 )
-_BEARER = re.compile(r"\b(bearer)\s{1,8}([^\s,;)\]}\"'\\]+)", re.IGNORECASE)
-_BASIC = re.compile(r"\b(basic)\s{1,8}([A-Za-z0-9+/]{4,}={0,2})", re.IGNORECASE)
+_BEARER = lazy(r"\b(bearer)\s{1,8}([^\s,;)\]}\"'\\]+)", re.IGNORECASE)
+_BASIC = lazy(r"\b(basic)\s{1,8}([A-Za-z0-9+/]{4,}={0,2})", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
@@ -207,16 +208,14 @@ def _fits(text: str, spot: Spot, end: int, quote: str) -> bool:
     return _ENDS.match(text, end + len(quote)) is not None
 
 
-_ENDS = re.compile(r"\s{0,8}(?:[)\]]|\Z|,\s{0,8}(?:[)\]]|\w{1,40}=))")
+_ENDS = lazy(r"\s{0,8}(?:[)\]]|\Z|,\s{0,8}(?:[)\]]|\w{1,40}=))")
 
 
 def _masked_bearer(found: re.Match[str]) -> str:
     return found[0] if _PROSE.fullmatch(found[2]) else f"{found[1]} {MASK}"
 
 
-_PROSE = re.compile(
-    r"(?:tokens?|auth(?:entication)?|schemes?|is|or|and|of|for)[.:]?", re.IGNORECASE
-)
+_PROSE = lazy(r"(?:tokens?|auth(?:entication)?|schemes?|is|or|and|of|for)[.:]?", re.IGNORECASE)
 
 
 def _masked_basic(found: re.Match[str]) -> str:

@@ -7,32 +7,33 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from wopr.domain.extent import QUOTE
+from wopr.domain.lazypattern import lazy
 
-_KEYS = re.compile(
+_KEYS = lazy(
     r"(?:api|app|access|private|secret|encryption|signing|master|account|shared|auth|ssh|deploy"
     r"|subscription|consumer|client|webhook|hmac|jwt|session|storage|license|fernet|aes|rsa|gpg"
     r"|pgp|root|ssl|tls)[_\- ]?\Z",
     re.IGNORECASE,
 )
-_PLURAL = re.compile(r"(?:access|api|auth|bearer|refresh|secret)[_\- ]?\Z", re.IGNORECASE)
-_OWNERS = re.compile(
+_PLURAL = lazy(r"(?:access|api|auth|bearer|refresh|secret)[_\- ]?\Z", re.IGNORECASE)
+_OWNERS = lazy(
     r"(?:user|db|my|smtp|mysql|pg|ftp|ssh|admin|root|sudo|become|ldap|mail|redis|mongo|bind)\Z",
     re.IGNORECASE,
 )
-_HINT = re.compile(
+_HINT = lazy(
     r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
     r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf"
 )
 """What each name of a secret has in it, in small letters."""
 _TAIL = r"[\w.\-]{0,40}"
-_ALWAYS = re.compile(
+_ALWAYS = lazy(
     r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|contrase.a|pwd"
     r"|secret(?!ar)|token(?!s|iz)|authori[sz]ation|cookie|credential|bearer|mnemonic"
     rf"|seed[_\- ]phrase){_TAIL}",
     re.IGNORECASE,
 )
-_AFTER_ANOTHER = re.compile(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
-_MOSTLY = re.compile(
+_AFTER_ANOTHER = lazy(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
+_MOSTLY = lazy(
     r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds|auth|sig|signature|hmac|otp|pin|cvv|cvc"
     r"|jwt|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
     r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|SessionId)"
@@ -41,40 +42,36 @@ _MOSTLY = re.compile(
 )
 """Words that name a secret where they end a name, unless what follows is too plain for one."""
 
-_HEADER = re.compile(r"(?:proxy[_\-])?authori[sz]ation|(?:set[_\-])?cookie", re.IGNORECASE)
-_PHRASE = re.compile(r"(?:pass|seed)[_\- ]?phrase|mnemonic", re.IGNORECASE)
-_SPOKEN = re.compile(r"passw(?:or[dt]|d)|passphrase", re.IGNORECASE)
+_HEADER = lazy(r"(?:proxy[_\-])?authori[sz]ation|(?:set[_\-])?cookie", re.IGNORECASE)
+_PHRASE = lazy(r"(?:pass|seed)[_\- ]?phrase|mnemonic", re.IGNORECASE)
+_SPOKEN = lazy(r"passw(?:or[dt]|d)|passphrase", re.IGNORECASE)
 
 _TYPE = (
     r"(?:\w{1,40}\.){0,3}(?:str|bytes|int|float|bool|dict|list|tuple|set|object|Any|None|SecretStr"
     r"|SecretBytes|Optional|Annotated|Literal|Callable)\b(?:\[[\w., |]{0,80}\])?(?:\s?\|\s?None)?"
 )
-_CLOSING = re.compile(QUOTE)
-_BRACKET = re.compile(r"[ ]?[\])]")
-_ANNOTATED = re.compile(rf"\s{{0,4}}:\s{{0,4}}{_TYPE}\s{{0,4}}=(?!=)\s{{0,4}}")
-_DECLARED = re.compile(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
-_SIGN = re.compile(r"\s{0,8}(?:=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}")
-_COMMA = re.compile(r"\s{0,8},\s{0,8}")
-_VALUE = re.compile(
-    rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE
-)
-_SPACE = re.compile(r"[ \t]{1,8}(?=[^\s\-,;.)])")
-_TAG = re.compile(r"[^<>]{0,200}>(?=[^<])")
-_SAID = re.compile(
-    r"\s{1,4}(?:(?:is|was)\s{1,4}(?=\S{0,60}[0-9])|(?=['\"]|[A-Za-z][^\s:=]{0,60}[0-9]))"
-)
-_CALLED = re.compile(rf"\(\s{{0,8}}(?:(?:value|secret|raw|data|text)=)?[bBuUrR]{{0,2}}{QUOTE}")
-_BEFORE = re.compile(r"[(\[]\s{0,8}[bBuUrR]{0,2}\Z")
-_PROSE = re.compile(
+_CLOSING = lazy(QUOTE)
+_BRACKET = lazy(r"[ ]?[\])]")
+_ANNOTATED = lazy(rf"\s{{0,4}}:\s{{0,4}}{_TYPE}\s{{0,4}}=(?!=)\s{{0,4}}")
+_DECLARED = lazy(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
+_SIGN = lazy(r"\s{0,8}(?:=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}")
+_COMMA = lazy(r"\s{0,8},\s{0,8}")
+_VALUE = lazy(rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE)
+_SPACE = lazy(r"[ \t]{1,8}(?=[^\s\-,;.)])")
+_TAG = lazy(r"[^<>]{0,200}>(?=[^<])")
+_SAID = lazy(r"\s{1,4}(?:(?:is|was)\s{1,4}(?=\S{0,60}[0-9])|(?=['\"]|[A-Za-z][^\s:=]{0,60}[0-9]))")
+_CALLED = lazy(rf"\(\s{{0,8}}(?:(?:value|secret|raw|data|text)=)?[bBuUrR]{{0,2}}{QUOTE}")
+_BEFORE = lazy(r"[(\[]\s{0,8}[bBuUrR]{0,2}\Z")
+_PROSE = lazy(
     r"(?:to|and|or|is|was|are|for|options?|flags?|must|in|with|instead|arguments?|if|as|from|on"
     r"|not|the|an?|can|cannot|could|should|requires?|needs?|has|but|when|without|given|that|which"
     r"|values?|be|by)(?![\w\-])"
 )
-_PLAIN = re.compile(
+_PLAIN = lazy(
     r"(?:true|false|none|null|yes|no|on|off|ok|[0-9]{1,3}(?:\.[0-9]+)?%?)(?![\w.\-])", re.IGNORECASE
 )
-_MEANT_OTHERWISE = re.compile(r"[a-z]+(?![\w\-])|\([a-z*]\w*[:,)]")
-_EMPTY = re.compile(r"(?:[Nn]one|null|undefined|nil|true|false|True|False)(?![\w.\-(])")
+_MEANT_OTHERWISE = lazy(r"[a-z]+(?![\w\-])|\([a-z*]\w*[:,)]")
+_EMPTY = lazy(r"(?:[Nn]one|null|undefined|nil|true|false|True|False)(?![\w.\-(])")
 
 
 class Spot(NamedTuple):

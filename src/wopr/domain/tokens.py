@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from wopr.domain.guarded import safe_text
+from wopr.domain.lazypattern import lazy
 
 _LIBRARY = "detect_secrets.plugins"
 _RULES: list[re.Pattern[str]] = []
@@ -71,13 +72,13 @@ _FORMS = (
     r"\$(?:2[abxy]?|5|6|7|y|gy|scrypt|pbkdf2[\w\-]{0,10})\$[\w./+=$\-]{20,300}",
     r"pbkdf2_sha(?:1|256)\$[0-9]+\$[\w+/=$]{20,200}|AGE-SECRET-KEY-1[0-9A-Z]{40,60}",
 )
-_KNOWN = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMS)})")
-_HOOKS = re.compile(
+_KNOWN = lazy(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMS)})")
+_HOOKS = lazy(
     r"(hooks\.slack\.com/(?:services|workflows|triggers)/"
     r"|discord(?:app)?\.com/api/webhooks/|\.webhook\.office\.com/webhookb2/)[\w\-/@.]{1,400}"
 )
-_ARGON = re.compile(r"\$argon2(?:id|i|d)\$[\w./+=,$\-]{20,300}")
-_WORD = re.compile(r"[\w\-.+/=$:~@&?%#!]{16,}")
+_ARGON = lazy(r"\$argon2(?:id|i|d)\$[\w./+=,$\-]{20,300}")
+_WORD = lazy(r"[\w\-.+/=$:~@&?%#!]{16,}")
 """What is long enough to be a token. Most words are not: the rules are for the others."""
 
 
