@@ -194,7 +194,7 @@ class Attempt:
 
     async def _after(self, failure: BaseException) -> Outcome:
         """Return what a failure comes to."""
-        if isinstance(failure, NotBegunError):
+        if type(failure) is NotBegunError:
             return Interrupted("shutdown")
         if isinstance(failure, RunnerRefusedError):
             runner = self._runner(failure)
