@@ -470,7 +470,7 @@ WITH failed AS (
         tasks.name,
         transitions.data ->> '$.error_type' AS error_type,
         coalesce(transitions.error, '') AS error,
-        coalesce(transitions.data ->> '$.origin', transitions.error, '') AS origin,
+        coalesce(transitions.data ->> '$.roots', transitions.error, '') AS roots,
         transitions.task_id,
         transitions.occurred_at,
         transitions.to_status = 'failed' AS final
@@ -484,7 +484,7 @@ prints AS (
         regexp_replace(
             regexp_replace(
                 regexp_replace(
-                    origin,
+                    roots,
                     '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
                 ),
                 '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',

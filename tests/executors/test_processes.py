@@ -101,7 +101,7 @@ async def test_causes_members_and_attributes_of_an_error_come_along(executors: E
     assert (7, ["a note"]) == (second.number, second.__notes__)
     assert (
         "LoudError: <n>; ValueError: bad from FileNotFoundError: [Errno <n>] no such file: '/a'"
-        == failure_of(caught.value).origin
+        == failure_of(caught.value).roots
     )
 
 

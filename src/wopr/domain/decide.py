@@ -150,8 +150,8 @@ def is_unfit(record: TaskRecord) -> bool:
 
 def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
     data: dict[str, Any] = {"error_type": outcome.error_type, "traceback": outcome.traceback}
-    if outcome.origin is not None:
-        data["origin"] = outcome.origin
+    if outcome.roots is not None:
+        data["roots"] = outcome.roots
     data |= _progress(record)
     name = Move.FAIL
     if outcome.delay is not None:

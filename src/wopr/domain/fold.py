@@ -9,7 +9,7 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 
-IN_LOG_ONLY = frozenset({"traceback", "origin"})
+IN_LOG_ONLY = frozenset({"traceback", "roots"})
 """Keys of a transition's data that are history, not columns of the task."""
 
 

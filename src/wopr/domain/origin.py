@@ -180,7 +180,7 @@ def _content(cell: CellType) -> object:
 
 
 def _part(part: object, seen: set[int]) -> object:
-    is_function = isinstance(part, FunctionType | MethodType | functools.partial)
+    is_function = issubclass(type(part), FunctionType | MethodType | functools.partial)
     if not is_function or not callable(part):
         return part
     return origin_of(part, seen) if id(part) not in seen and len(seen) < MOST_PARTS else None

@@ -25,7 +25,7 @@ class Failed:
     traceback: str
     delay: float | None = None
     reason: str | None = None
-    origin: str | None = None
+    roots: str | None = None
     """What tells the causes of such failures apart, if the error's own text does not."""
 
 

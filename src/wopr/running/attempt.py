@@ -22,6 +22,7 @@ from wopr.domain.errors import (
     TaskRefusedError,
 )
 from wopr.domain.fold import first_start
+from wopr.domain.guarded import safe_text
 from wopr.domain.limits import Meter
 from wopr.domain.outcome import Failed, Interrupted, NotTaken, Outcome, Succeeded, Unfit
 from wopr.domain.retry import decide_retry
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 65_536
 """Bytes of an error's text, and of its traceback; secrets are masked before it is cut."""
-LONGEST_ORIGIN = 8_192
+LONGEST_ROOTS = 8_192
 
 
 class Worker:
@@ -190,13 +191,13 @@ class Attempt:
         except InvalidCallError as error:
             if texts != (record.args, record.kwargs):  # a result of a parent does not fit
                 raise
-            return Unfit(clip(safe_text(error), 65_536))
+            return Unfit(clip(self._around.mask(safe_text(error)), LONGEST_TEXT))
 
     async def _after(self, failure: BaseException) -> Outcome:
         """Return what a failure comes to."""
         if type(failure) is NotBegunError:
             return Interrupted("shutdown")
-        if isinstance(failure, RunnerRefusedError):
+        if type(failure) is RunnerRefusedError:
             runner = self._runner(failure)
             if runner is not None:
                 return NotTaken(runner, clip(failure.why, 1_000))
@@ -289,7 +290,7 @@ class Attempt:
             clip(mask(found.traceback), LONGEST_TEXT),
             delay,
             None if reason is None else clip(mask(reason), 1_000),
-            None if found.origin is None else clip(mask(found.origin), LONGEST_ORIGIN),
+            None if found.roots is None else clip(mask(found.roots), LONGEST_ROOTS),
         )
 
     def _delay(self, error: BaseException, age: float) -> tuple[float | None, str | None]:

@@ -30,7 +30,7 @@ class Failure:
     kind: str
     """Its type with the module."""
     traceback: str
-    origin: str | None
+    roots: str | None
     """The leaves of a group, and what errors were raised from: what tells causes apart where the
     error's own text doesn't. None for a plain error."""
 
@@ -40,7 +40,7 @@ def failure_of(error: BaseException) -> Failure:
     original = original_of(error)
     trace = original.traceback if original is not None else ""
     return Failure(
-        _text(error), full_name(type(error)), trace or traceback_of(error), _origin(error)
+        _text(error), full_name(type(error)), trace or traceback_of(error), _roots(error)
     )
 
 
@@ -63,7 +63,7 @@ def _line(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _origin(error: BaseException) -> str | None:
+def _roots(error: BaseException) -> str | None:
     if not members_of(error) and _cause(error) is None:
         return None
     return "; ".join(sorted(_leaves(error, 0, {}))[:MOST_LEAVES])
