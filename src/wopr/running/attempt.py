@@ -144,7 +144,11 @@ class Attempt:
             definition = self.definition
             if definition.carriers:
                 await unpack(self.record, definition)
-            arguments = await self._arguments()
+            record = self.record
+            texts = record.args, record.kwargs
+            if record.depends_on is not None and record.options is not None:
+                texts = await with_results(record, definition, self._around)
+            arguments = self._decoded(*texts)
             if isinstance(arguments, Unfit):
                 return arguments
             args, kwargs = arguments
@@ -180,16 +184,12 @@ class Attempt:
             return refusal.runner if refusal.runner in (runner, self.definition.executor) else None
         return None if refusal.runner is None else runner
 
-    async def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]] | Unfit:
-        """Return the arguments of the call, with the results of parents where they go."""
-        definition, record = self.definition, self.record
-        texts = record.args, record.kwargs
-        if record.depends_on is not None and record.options is not None:
-            texts = await with_results(record, definition, self._around)
+    def _decoded(self, args: str, kwargs: str) -> tuple[tuple[Any, ...], dict[str, Any]] | Unfit:
+        """Return the arguments of a call, with the results of parents where they go."""
         try:
-            return definition.codec.decode_call(*texts)
+            return self.definition.codec.decode_call(args, kwargs)
         except InvalidCallError as error:
-            if texts != (record.args, record.kwargs):  # a result of a parent does not fit
+            if (args, kwargs) != (self.record.args, self.record.kwargs):  # a parent's result
                 raise
             return Unfit(clip(self._around.mask(safe_text(error)), LONGEST_TEXT))
 

@@ -6,7 +6,6 @@ What becomes of an outcome is decided and written by whoever is told: see :class
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from wopr.domain.outcome import Interrupted, Outcome
 from wopr.domain.task import TaskRecord
 from wopr.running.attempt import Attempt, Worker
 from wopr.running.progress import Progress
+from wopr.running.starts import Starts
 from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Runs:
         """How long attempts take, as a moving average in seconds."""
         self._report = Progress(around.loop, self.running, touch, around.mask).report
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starts = Starts(around.loop, self._run)
 
     # -- running ------------------------------------------------------------
 
@@ -76,8 +77,7 @@ class Runs:
         attempt.meters = meters
         worker.attempt = attempt
         self.running[record.id] = attempt
-        run = self._run(attempt)  # in a context of its own, not in that of a caller
-        attempt.task = around.loop.create_task(run, context=contextvars.Context())
+        self._starts.start(attempt)
         if attempt.options.timeout is not None:
             attempt.timer = around.loop.call_later(attempt.options.timeout, self._expire, attempt)
 
@@ -91,12 +91,13 @@ class Runs:
             )
             return definition.run_options
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt) -> float:
         began = self._around.clock.monotonic()
         outcome = await attempt.run()
         elapsed = self._around.clock.monotonic() - began
         self.usual_run += (elapsed - self.usual_run) / 16
         self._over(attempt, outcome, elapsed)
+        return elapsed
 
     def _over(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
         """Free the worker of an attempt and tell what came of it."""
@@ -126,6 +127,8 @@ class Runs:
             attempt.timer.cancel()
         self._unwind(attempt)
         attempt.stop()
+        if attempt.task is None:  # so it never begins
+            self._left(attempt)
 
     def _unwind(self, attempt: Attempt) -> None:
         """Take the worker away from an attempt that is about to be stopped."""
@@ -175,6 +178,8 @@ class Runs:
 
     async def drain(self, grace: float, hurry: asyncio.Event) -> None:
         """Give running attempts ``grace`` seconds, less if it is hurried; interrupt the rest."""
+        while not self._starts.begun:  # noqa: ASYNC110 - the next turns of the loop begin them
+            await asyncio.sleep(0)
         tasks = {attempt.task for attempt in self.running.values() if attempt.task is not None}
         if tasks:
             await self._ended(tasks, grace, hurry)
