@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 
@@ -82,6 +83,29 @@ def test_a_query_that_takes_too_long_is_a_no(wopr: Call, monkeypatch: pytest.Mon
     slow = "select count(*) from range(100000) a, range(100000) b where hash(a.range, b.range) = 1"
     answer = wopr("sql", slow, "--json")
     assert (1, "QueryTimeoutError") == (answer.code, answer.json["error"]["type"])
+
+
+def test_an_answer_tells_of_when_it_is(wopr: Call) -> None:
+    for form in ((), ("--json",), ("--csv",)):
+        assert re.fullmatch(
+            r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\.\n", wopr("sql", COUNTS, *form).err
+        )
+
+
+@pytest.mark.parametrize("query", ["select setseed(1)", "select * from checkpoint()"])
+def test_a_function_that_acts_is_refused_by_name(wopr: Call, query: str) -> None:
+    answer = wopr("sql", query)
+    assert 2 == answer.code
+    assert "() can't be used here" in answer.err
+
+
+def test_a_database_that_is_too_large_to_be_copied_is_told(
+    wopr: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WOPR_TASKS_SNAPSHOT_LIMIT", "100KB")
+    answer = wopr("sql", "select 1")
+    assert 2 == answer.code
+    assert "WOPR_TASKS_SNAPSHOT_LIMIT" in answer.err
 
 
 def test_stats_count_exactly(wopr: Call, database: Database) -> None:

@@ -104,6 +104,23 @@ async def test_a_client_has_every_verb(database: Path, owner: subprocess.Popen[s
         assert await queue.cleanup_old_tasks(days=0) == 3
 
 
+async def test_what_a_client_types_is_asked_of_a_copy_in_a_process_of_its_own(
+    database: Path, owner: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_SECONDS", "1")
+    async with client(database) as queue:
+        held = await queue.enqueue("hold", (1,))
+        rows = await queue.typed_sql("select count(*) from tasks where id = ?", held.id)
+        assert rows.scalar() == 1
+        assert rows.moment is not None
+        bad = asyncio.create_task(queue.typed_sql("select length(lpad('x', 600000000, 'y'))"))
+        while not bad.done():
+            assert (await queue.sql("select count(*) from tasks")).scalar() == 1
+        with pytest.raises(QueryError):
+            await bad
+        assert await held.cancel()
+
+
 async def test_errors_arrive_with_their_type(database: Path, owner: subprocess.Popen[str]) -> None:
     async with client(database) as queue:
         with pytest.raises(QueryError, match="DELETE"):

@@ -11,7 +11,7 @@ import typer
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
-from wopr.cli.output import age, complain, document, plain, say, table
+from wopr.cli.output import age, complain, document, plain, say, table, utc
 from wopr.domain.status import TaskPriority
 from wopr.domain.terminal import clean
 from wopr.insights import queries
@@ -80,7 +80,7 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
-    result = with_queue(database, lambda queue: queue.sql(text))
+    result = with_queue(database, lambda queue: queue.typed_sql(text))
     if as_json:
         names = _distinct(result.columns)
         rows = [dict(zip(names, row, strict=True)) for row in result.rows]
@@ -90,10 +90,11 @@ def sql(
     else:
         table(result.columns, result.rows)
         say(f"{len(result)} {'row' if len(result) == 1 else 'rows'}")
+    complain(f"As of {utc(result.moment)}.")
     if result.truncated:
         complain(
             f"Only the first {len(result)} rows: there are more. Narrow the query, or allow more "
-            "with WOPR_TASKS_QUERY_ROWS."
+            "with WOPR_TASKS_QUERY_ROWS. All rows together may take 64 MB."
         )
 
 

@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     """Longest run of one ``queue.sql``."""
     query_rows: int = Field(default=100_000, ge=1)
     """Most rows that one ``queue.sql`` answers."""
+    snapshot_limit: Annotated[str, AfterValidator(_size)] = "2GB"
+    """The largest database that is copied for a query in a process of its own."""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "INFO"

@@ -37,6 +37,7 @@ from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import QueryResult, attempts
 from wopr.ports.backend import Backend
 from wopr.ports.storage import TaskFilter
+from wopr.storage import ask_snapshot
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -262,6 +263,20 @@ class Core:
             raise QueueDisabledError
         text = check_query(text, params)
         return await (await self.access.backend()).sql(text, params)
+
+    async def typed_sql(self, text: str, *params: Any) -> QueryResult:
+        """Run one read-only query on a snapshot, in a process of its own.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        text = check_query(text, params)
+        found = await (await self.access.backend()).snapshot()
+        rows = await ask_snapshot(found.path, text, params, self.settings)
+        return QueryResult(rows, found.moment)
 
     async def cancel(self, task_id: str) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""

@@ -11,10 +11,14 @@ from wopr.domain.logline import LogLine
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
+from wopr.insights import queries
 from wopr.insights.explain import Explaining
 from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import QueryLimits
 from wopr.running.attempt import Worker
+
+_OWN = frozenset(text for name, text in vars(queries).items() if name.isupper())
+"""The questions of wopr itself: nobody has to look what they do."""
 
 
 class Insights:
@@ -27,7 +31,9 @@ class Insights:
 
     async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
         """Run one read-only query within the limits of the settings."""
-        limits = QueryLimits(self._settings.query_seconds, self._settings.query_rows)
+        limits = QueryLimits(
+            self._settings.query_seconds, self._settings.query_rows, own=query in _OWN
+        )
         return QueryResult(await self._engine.shared.storage.query(query, params, limits))
 
     async def history(self, task_id: str) -> list[HistoryEntry]:

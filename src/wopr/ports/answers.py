@@ -15,13 +15,15 @@ from wopr.ports.storage import QueryRows
 class QueryResult:
     """The answer to a query: iterates as dicts, converts to data frames.
 
-    ``truncated`` tells that there were more rows than the limit
-    (``WOPR_TASKS_QUERY_ROWS``) and the rest is missing.
+    ``truncated`` tells that there were more rows than the limits allow
+    (``WOPR_TASKS_QUERY_ROWS``, and 64 MB) and the rest is missing. ``moment`` tells of when the
+    answer is, if it is of a snapshot; else it is of now.
     """
 
-    __slots__ = ("columns", "rows", "truncated")
+    __slots__ = ("columns", "moment", "rows", "truncated")
 
-    def __init__(self, answer: QueryRows) -> None:
+    def __init__(self, answer: QueryRows, moment: datetime | None = None) -> None:
+        self.moment = moment
         self.columns = answer.columns
         self.rows = answer.rows
         self.truncated = answer.truncated

@@ -21,7 +21,7 @@ from wopr.domain.schedule import Schedule
 from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.storage import TaskFilter
+from wopr.ports.storage import Snapshot, TaskFilter
 
 
 class ScheduleBackend(Protocol):
@@ -211,4 +211,8 @@ class Backend(Protocol):
             QueryError: it was refused, or it failed.
             QueryTimeoutError: it took too long.
         """
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return a copy of the database to ask in another process, some seconds old at most."""
         ...

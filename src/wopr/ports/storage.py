@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from wopr.domain.logline import LogLine
@@ -77,6 +78,10 @@ class QueryLimits:
 
     seconds: float = 30.0
     rows: int = 100_000
+    bytes: int = 64 * 1024 * 1024
+    """Of an answer; it ends with the last row that fits."""
+    own: bool = False
+    """Whether wopr asks, in words of its own: then the text need not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,17 @@ class QueryRows:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of the database that nobody writes to, there for some seconds."""
+
+    path: Path
+    moment: datetime
+    """Every change acknowledged until then is in it, and none that came later; aware, UTC."""
+    taken: float
+    """The same on the monotonic clock of the owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +302,14 @@ class Reads(Protocol):
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Run one read-only query that sees everything submitted before."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return a copy of the database to ask in another process, some seconds old at most.
+
+        Raises:
+            QueryError: there is no SQL here, or the database is too large to be copied.
+        """
         ...
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:

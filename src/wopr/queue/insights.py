@@ -107,6 +107,21 @@ class Insights(Face):
         """
         return await self._core.sql(query, *params)
 
+    async def typed_sql(self, query: str, *params: Any) -> QueryResult:
+        """Run one read-only SQL query that somebody typed, where it can do no harm.
+
+        Like :meth:`sql`, but in a process of its own, which is killed when its time or its
+        memory is over, and on a snapshot of the database, some seconds old at most: the
+        ``moment`` of the answer tells of when.
+
+        Raises:
+            QueryError: it was refused, or it failed; or the database is larger than
+                ``WOPR_TASKS_SNAPSHOT_LIMIT``, or the disk has no room for a copy of it.
+            QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
+            QueueDisabledError: the queue is switched off.
+        """
+        return await self._core.typed_sql(query, *params)
+
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands: running, delayed or behind others.
 

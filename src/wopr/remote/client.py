@@ -19,7 +19,7 @@ from wopr.domain.rule import Rule
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.storage import PAGE_BYTES, QueryRows, TaskFilter, weight
+from wopr.ports.storage import PAGE_BYTES, QueryRows, Snapshot, TaskFilter, weight
 from wopr.remote import protocol
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
@@ -35,7 +35,7 @@ QUERY_ANSWER_SECONDS = 1.0
 BULK = 5_000
 BULK_BYTES = 8 * 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
-_CHANGE_NOTHING = LOOKS | {"hello", "check_room"}
+_CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot"}
 
 
 class RemoteBackend:
@@ -357,6 +357,11 @@ class RemoteBackend:
             self._query_seconds, "sql", query, list(params)
         )
         return QueryResult(QueryRows(tuple(columns), [tuple(row) for row in rows], truncated))
+
+    async def snapshot(self) -> Snapshot:
+        """Return a copy of the database to ask in another process, some seconds old at most."""
+        path, moment, taken = await self._call("snapshot")
+        return Snapshot(Path(path), moment, taken)
 
 
 def _portions(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:

@@ -153,6 +153,10 @@ class Verbs(ScheduleVerbs):
         answer = await self._backend.sql(check_query(query, params), params)
         return [answer.columns, answer.rows, answer.truncated]
 
+    async def snapshot(self) -> list[Any]:
+        found = await self._backend.snapshot()
+        return [str(found.path), found.moment, found.taken]
+
 
 VERBS = tuple(
     name

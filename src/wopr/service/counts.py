@@ -44,7 +44,7 @@ _CRASH_LOOP = "crash loop"  # it ends at a recovery, long after its process died
 
 _SLICE = 250_000
 """Transitions looked at in one query: little memory, and other reads get their turn."""
-_LIMITS = QueryLimits(seconds=600.0, rows=1_000_000)
+_LIMITS = QueryLimits(seconds=600.0, rows=1_000_000, own=True)
 
 
 class Histogram:

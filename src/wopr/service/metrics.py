@@ -81,7 +81,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 PATIENCE = 3.0
 """Seconds that a scrape waits for the storage; then it goes without what that would say."""
-_LIMITS = QueryLimits(seconds=PATIENCE, rows=100_000)
+_LIMITS = QueryLimits(seconds=PATIENCE, rows=100_000, own=True)
 
 Values = dict[tuple[str, ...], float]
 """Values of the labels -> value."""

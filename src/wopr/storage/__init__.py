@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from wopr.config.settings import Settings
-from wopr.ports.storage import Storage
+from wopr.ports.storage import QueryLimits, QueryRows, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
 
-__all__ = ["absolute", "check_name", "open_storage"]
+__all__ = ["absolute", "ask_snapshot", "check_name", "open_storage"]
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:
@@ -19,6 +21,7 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
     return DuckDBStorage(
         database,
         settings.memory_limit,
+        snapshot_limit=settings.snapshot_limit,
         sync=settings.sync == "full",
         inline_sync=settings.inline_sync == "auto",
     )
@@ -37,3 +40,18 @@ def sign_deaf(database: Path, error: int) -> None:
     from wopr.storage.duckdb.file import signature
 
     signature.sign_deaf(database, error)
+
+
+async def ask_snapshot(
+    path: str | os.PathLike[str], sql: str, params: Sequence[Any], settings: Settings
+) -> QueryRows:
+    """Run a query on a snapshot, in a process of its own within the limits of the settings.
+
+    Raises:
+        QueryError: it was refused, it failed, or it needed more memory than it may have.
+        QueryTimeoutError: it took too long.
+    """
+    from wopr.storage.duckdb.asked import apart
+
+    limits = QueryLimits(settings.query_seconds, settings.query_rows)
+    return await apart.ask(Path(path), sql, params, limits, settings.memory_limit)

@@ -15,6 +15,9 @@ from typing import TypeVar
 import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
+from wopr.ports.storage import Snapshot
+from wopr.storage.duckdb.asked.people import People
+from wopr.storage.duckdb.asked.snapshot import Snapshots
 from wopr.storage.duckdb.checkpoints import Checkpoints
 from wopr.storage.duckdb.failures import is_fatal
 from wopr.storage.duckdb.file.exit import close_at_exit
@@ -53,6 +56,7 @@ class Base:
     Args:
         database: the file; it is created, mode 0600, when the storage is opened.
         memory_limit: DuckDB's own memory limit, e.g. ``"200MB"``.
+        snapshot_limit: the largest database that is copied for a query in a process of its own.
         sync: whether each change is on disk before it is acknowledged: then it survives the
             death of the machine, else that of the process only.
         inline_sync: whether a lone change may be synced in the thread that makes it.
@@ -63,11 +67,13 @@ class Base:
         database: str | os.PathLike[str] = "wopr_tasks.duckdb",
         memory_limit: str = "200MB",
         *,
+        snapshot_limit: str = "2GB",
         sync: bool = True,
         inline_sync: bool = True,
     ) -> None:
         self.path = Path(database)
         self.memory_limit = memory_limit
+        self._snapshot_limit = snapshot_limit
         self._sync = sync
         self._inline_sync = inline_sync
         self._started: Started | None = None
@@ -77,6 +83,9 @@ class Base:
         self._seq = 0
         self._order = threading.Lock()  # numbers and the hand-over to the journal go together
         self._threads_wait = 0
+        self._planned: dict[str, None] = {}
+        """Texts of people's that DuckDB was seen to plan in time, the oldest first."""
+        self._kept: Snapshot | None = None
 
     # -- life ---------------------------------------------------------------
 
@@ -95,9 +104,11 @@ class Base:
         opened = started.opened
         self._seq = started.seq
         self._reader = Reader(opened, "reader")
-        self._people = Reader(opened, "sql")
+        self._people = People(opened)
         opened.before_reopen = self._let_readers_go
         checkpoints = Checkpoints(started, bytes_of(self.memory_limit))
+        self._snapshots = Snapshots(opened, checkpoints, bytes_of(self._snapshot_limit))
+        self._copying = asyncio.Lock()
         self._folding = Folding(started, checkpoints, self._people.interrupt)
         self._journal = Journal(
             started.segments,
@@ -113,8 +124,10 @@ class Base:
         self._stay_open = close_at_exit(self)
 
     def _let_readers_go(self) -> None:
+        self._snapshots.stop()
         self._reader.let_go()
         self._people.let_go()
+        self._snapshots.go_on()
 
     async def close(self) -> None:
         """Write what is left, fold, checkpoint, close the file. Idempotent."""
@@ -134,8 +147,9 @@ class Base:
         self._stay_open()
         self._journal.stop()
         self._folding.stop()
+        self._snapshots.stop()
         self._reader.close()
-        self._people.close()
+        self._people.let_go()
         if self._folding.complete:
             started.close()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 
 import duckdb
@@ -37,6 +38,8 @@ class Checkpoints:
         self._held = self._segments.position
         """Position that the last checkpoint holds."""
         self._marked = -1
+        self.not_before = 0.0
+        """They wait until then (on the monotonic clock): somebody copies the file."""
         self.acknowledged: Callable[[], int] = lambda: self._held
         """Gives the position of the last record that was taken over: none that may be withdrawn."""
 
@@ -49,6 +52,8 @@ class Checkpoints:
 
         ``position`` is that of the last record that the tables hold.
         """
+        if time.monotonic() < self.not_before:
+            return AGAIN_SECONDS
         if not self._grown and not self._log_bytes(QUIET_BYTES):
             self._mark()
             return None

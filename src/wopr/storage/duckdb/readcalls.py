@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, QueryLimits, QueryRows, TaskFilter
+from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, TaskFilter
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.base import Base
-from wopr.storage.duckdb.reader import run_query
 
 
 class ReadCalls(Base):
@@ -126,8 +124,3 @@ class ReadCalls(Base):
     async def history(self, task_id: str) -> list[Transition]:
         """Return the transitions of a task in order."""
         return await self._read(lambda cursor: reads.history(cursor, task_id))
-
-    async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
-        """Run one read-only query that sees everything submitted before."""
-        await self._in_writer(self._folding.lines.write_all)
-        return await self._ask(self._people, lambda cursor: run_query(cursor, sql, params, limits))

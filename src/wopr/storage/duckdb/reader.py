@@ -1,30 +1,19 @@
-"""Reads: one thread and one cursor each for the engine's own and for people's queries."""
+"""The engine's own reads: one thread and one cursor."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 
-from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
-from wopr.domain.jsontext import safe_text, shown
-from wopr.ports.storage import QueryLimits, QueryRows
+from wopr.domain.errors import StorageError
 from wopr.storage.duckdb.file.opening import OpenedDatabase
 
 T = TypeVar("T")
-
-_READABLE = ("SELECT", "EXPLAIN")
-_FILES = re.compile(
-    r"\b(read_\w+|parquet_\w+|\w+_scan|sniff_csv|query|query_table"
-    r'|json_execute_serialized_sql)\b"?(?=(\s|/\*.*?\*/|--[^\n]*\n)*\()',
-    re.IGNORECASE | re.DOTALL,
-)
-"""What reads files: DuckDB lets it have its own, and its lock on the file vanishes by that."""
 
 
 class Reader:
@@ -73,78 +62,3 @@ class Reader:
         self.interrupt()
         self._pool.shutdown(wait=True)
         self.let_go()
-
-
-def run_query(
-    cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any], limits: QueryLimits
-) -> QueryRows:
-    """Run one read-only statement within its limits.
-
-    A filter on the statement's kind is not enough (DuckDB runs ``WITH x AS
-    (DELETE …) SELECT``): the read-only transaction is what protects the data. The
-    filter is there for what is no data: settings, attached files, other statements.
-    """
-    if not isinstance(sql, str) or "\x00" in sql:
-        raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
-    _refuse_all_but_one_read(cursor, sql)
-    late = threading.Event()
-
-    def stop() -> None:
-        late.set()
-        cursor.interrupt()
-
-    timer = threading.Timer(limits.seconds, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        cursor.execute("begin transaction read only")
-        try:
-            return _fetch(cursor, sql, params, limits.rows)
-        finally:
-            timer.cancel()
-            cursor.execute("rollback")
-    except duckdb.Error as error:
-        if late.is_set():
-            raise QueryTimeoutError(
-                f"The query took longer than {limits.seconds:g} s and was stopped. Narrow it, or "
-                "allow more with WOPR_TASKS_QUERY_SECONDS."
-            ) from error
-        raise QueryError(f"The query failed: {error}") from error
-    except Exception as error:
-        raise QueryError(f"The query's parameters can't be used: {safe_text(error)}") from error
-    finally:
-        timer.cancel()
-
-
-def _refuse_all_but_one_read(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
-    if (found := _FILES.search(sql)) is not None:
-        raise QueryError(
-            f"The query failed: {found[1]}() can't be used here, because it could read files. The "
-            "tables and views of the queue are all there is to ask."
-        )
-    try:
-        statements = cursor.extract_statements(sql)
-    except (duckdb.Error, ValueError) as error:
-        raise QueryError(f"The query can't be parsed: {error}") from error
-    if len(statements) != 1:
-        raise QueryError(f"One statement at a time, please: this text has {len(statements)}.")
-    try:
-        kind = statements[0].type.name
-    except ValueError:  # a kind that the client has no name for, such as UPDATE EXTENSIONS
-        kind = "no query"
-    if kind not in _READABLE or (kind == "EXPLAIN" and "analyze" in sql.lower()):
-        raise QueryError(
-            f"Only SELECT and EXPLAIN can be run here; this is {kind}. Tasks are changed with "
-            "cancel_task, retry_task and cleanup_old_tasks."
-        )
-
-
-def _fetch(
-    cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any], limit: int
-) -> QueryRows:
-    cursor.execute(sql, list(params))
-    if cursor.description is None:
-        return QueryRows((), [])
-    columns = tuple(column[0] for column in cursor.description)
-    rows = cursor.fetchmany(limit + 1)
-    return QueryRows(columns, rows[:limit], truncated=len(rows) > limit)

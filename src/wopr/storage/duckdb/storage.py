@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from wopr.storage.duckdb.asking import AskCalls
 from wopr.storage.duckdb.base import Connection
 from wopr.storage.duckdb.cleanup import doomed
 from wopr.storage.duckdb.linecalls import LineCalls
@@ -16,7 +17,7 @@ from wopr.storage.duckdb.schedules import ScheduleCalls
 from wopr.storage.duckdb.seedcalls import SeedCalls
 
 
-class DuckDBStorage(ReadCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls):
+class DuckDBStorage(ReadCalls, AskCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:

@@ -26,6 +26,7 @@ from wopr.ports.storage import (
     QueryLimits,
     QueryRows,
     SeedStorage,
+    Snapshot,
     TaskFilter,
     weight,
 )
@@ -296,7 +297,14 @@ class SeedStorageAdapter(SeedRules):
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         """Refuse: there is no SQL here."""
-        raise QueryError(
+        raise self._no_sql()
+
+    async def snapshot(self) -> Snapshot:
+        """Refuse: there is no SQL here."""
+        raise self._no_sql()
+
+    def _no_sql(self) -> QueryError:
+        return QueryError(
             f"{type(self._storage).__name__} has no SQL. Use the DuckDB storage (no "
             "storage_factory) to query the history."
         )

@@ -20,7 +20,8 @@ from wopr.storage.duckdb.private import look
 LOG_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB may keep beside a file; the last two only during a checkpoint."""
 
-_NEW = ".new-"
+NEW = ".new-"
+"""What follows the name of a database in that of a folder beside it, until it is in place."""
 
 
 def copy_private(source: Path, target: Path) -> None:
@@ -81,7 +82,7 @@ def workshop(path: Path) -> Iterator[Path]:
     The directory is on the same file system, so the result can be renamed into
     place, and is deleted at the end with all that is left in it.
     """
-    directory = Path(mkdtemp(prefix=path.name + _NEW, dir=path.parent))
+    directory = Path(mkdtemp(prefix=path.name + NEW, dir=path.parent))
     try:
         yield directory / path.name
     finally:
@@ -114,7 +115,7 @@ def refuse_things_of_others(path: Path) -> None:
 
 def clear_leftovers(path: Path) -> None:
     """Delete what a killed process left: unfinished new files and spilled query data."""
-    for leftover in path.parent.glob(_escaped(path.name) + _NEW + "*"):
+    for leftover in path.parent.glob(_escaped(path.name) + NEW + "*"):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(beside(path, ".tmp"), ignore_errors=True)
 

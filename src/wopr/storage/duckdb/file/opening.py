@@ -68,7 +68,7 @@ class OpenedDatabase:
         """Whether a journal lies beside the file, so that DuckDB's own log carries no promise."""
         self._memory_limit = memory_limit
         self._clock = clock
-        self._descriptor: int | None = None
+        self.descriptor: int | None = None
         self._repair = Repair(path, clock, in_order)
         self.log = OwnLog(beside(path, ".wal"))
         self._wal = str(self.log.path)
@@ -164,9 +164,9 @@ class OpenedDatabase:
         self.verify_in_place()  # makes the next log, readable by us only
 
     def _checkpoint(self, connection: duckdb.DuckDBPyConnection) -> None:
-        assert self._descriptor is not None, "DuckDB has the file"
+        assert self.descriptor is not None, "DuckDB has the file"
         self.log.may_begin_anew()
-        checkpoint(connection, self.path, self._descriptor)
+        checkpoint(connection, self.path, self.descriptor)
 
     def close(self, *, checkpoint: bool = True) -> None:
         """Write everything into the file, close every connection and give the lock free.
@@ -222,13 +222,13 @@ class OpenedDatabase:
         """
         own_directory(beside(self.path, ".tmp"))  # DuckDB would make it readable to all
         connection = connect(self.path, memory_limit)
-        self._descriptor = os.open(self.path, os.O_RDONLY)
+        self.descriptor = os.open(self.path, os.O_RDONLY)
         return connection
 
     def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:
         with contextlib.suppress(duckdb.Error):
             connection.close()
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 

@@ -1,0 +1,155 @@
+"""Run a query in a process of its own, which is killed when its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from multiprocessing import spawn
+from pathlib import Path
+from typing import Any
+
+from wopr.domain.errors import PayloadError, QueryError, StorageError
+from wopr.domain.jsontext import decode_plain, encode_plain
+from wopr.ports.storage import QueryLimits, QueryRows
+from wopr.storage.duckdb.asked.child import MOST_LEVELS, READY
+from wopr.storage.duckdb.asked.people import late
+
+BEGINS_SECONDS = 30.0
+"""So long the process may take to start and to open its database."""
+PLAN_SECONDS = 2.0
+PLAN_MEMORY = "100MB"
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from wopr.storage.duckdb.asked.child import main; main()"
+)
+_ORDER_BYTES = 256 * 1024 * 1024
+_READ = 1024 * 1024
+
+
+async def ask(
+    path: Path, sql: str, params: Sequence[Any], limits: QueryLimits, memory_limit: str
+) -> QueryRows:
+    """Run a query on a snapshot.
+
+    Raises:
+        QueryError: it was refused, it failed, or it needed more memory than it may have.
+        QueryTimeoutError: it took too long.
+    """
+    columns, rows, truncated = await _run(str(path), sql, params, limits, memory_limit)
+    return QueryRows(tuple(columns), [tuple(row) for row in rows], truncated)
+
+
+async def plan(sql: str, params: Sequence[Any], seconds: float) -> None:
+    """Have DuckDB plan a query on empty tables, and see that this comes to an end.
+
+    Its planner takes time and memory without a bound for some texts, and can't be stopped.
+
+    Raises:
+        QueryError: it can't be planned, or not within ``seconds`` and :data:`PLAN_SECONDS`.
+    """
+    limits = QueryLimits(seconds=min(seconds, PLAN_SECONDS))
+    try:
+        await _run(None, sql, params, limits, PLAN_MEMORY)
+    except TimeoutError:
+        raise QueryError(
+            f"The query was not run: it was planned in a process of its own first, and that took "
+            f"longer than {limits.seconds:g} s. Its parts multiply each other: ask for less at "
+            "once, in several queries."
+        ) from None
+
+
+async def _run(
+    path: str | None, sql: str, params: Sequence[Any], limits: QueryLimits, memory_limit: str
+) -> list[Any]:
+    order = {
+        "path": path,
+        "sql": sql,
+        "params": list(params),
+        "rows": limits.rows,
+        "bytes": limits.bytes,
+        "seconds": limits.seconds,
+        "memory_limit": memory_limit,
+    }
+    try:
+        line = encode_plain(order, "the query", _ORDER_BYTES, MOST_LEVELS).encode() + b"\n"
+    except PayloadError as error:
+        raise QueryError(f"The query's parameters can't be used: {error}") from error
+    async with _process() as child:
+        answer = await _conversation(child, line, limits)
+    found: Any = await asyncio.to_thread(decode_plain, answer.decode())
+    if "error" in found:
+        raise QueryError(found["error"])
+    rows: list[Any] = found["ok"]
+    return rows
+
+
+@contextlib.asynccontextmanager
+async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the process; however this ends, it is gone."""
+    child = await asyncio.create_subprocess_exec(
+        *(spawn.get_executable() or sys.executable, "-c", _PROGRAM, json.dumps(sys.path)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_READ,
+    )
+    assert child.stdout is not None
+    try:
+        yield child
+    finally:
+        if not child.stdout.at_eof():  # else it is ending by itself
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+        await asyncio.shield(child.wait())
+
+
+async def _conversation(
+    child: asyncio.subprocess.Process, line: bytes, limits: QueryLimits
+) -> bytes:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with contextlib.suppress(ConnectionError):  # its end says more
+        child.stdin.write(line)
+        await child.stdin.drain()
+    try:
+        async with asyncio.timeout(BEGINS_SECONDS):
+            begun = await child.stdout.readline()
+    except TimeoutError:
+        raise StorageError(
+            f"The process that was to run the query had not opened the copy of the database after "
+            f"{BEGINS_SECONDS:g} s. The machine may be overloaded; ask again."
+        ) from None
+    if begun != READY:
+        raise StorageError(
+            f"The process that was to run the query ended before it began (exit code "
+            f"{await child.wait()}). Run wopr doctor, and see that {spawn.get_executable()!r} can "
+            "import wopr."
+        )
+    try:
+        async with asyncio.timeout(limits.seconds):
+            return await _answer(child, child.stdout, limits)
+    except TimeoutError:
+        raise late(limits.seconds) from None
+
+
+async def _answer(
+    child: asyncio.subprocess.Process, stdout: asyncio.StreamReader, limits: QueryLimits
+) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await stdout.read(_READ):
+        parts.append(part)
+        size += len(part)
+        if size > 8 * limits.bytes + _READ:
+            raise QueryError(f"The answer is larger than {8 * limits.bytes:,} bytes of JSON.")
+    answer = b"".join(parts)
+    if answer.endswith(b"\n"):
+        return answer
+    raise QueryError(
+        f"The process that ran the query ended without an answer (exit code {await child.wait()}): "
+        "it needed more memory than WOPR_TASKS_MEMORY_LIMIT allows, or DuckDB crashed. Nothing "
+        "else is affected. Narrow the query."
+    )

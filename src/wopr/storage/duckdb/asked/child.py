@@ -1,0 +1,109 @@
+"""What a process does that runs one query: it can be killed, and has an end to its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from wopr.domain.errors import QueryError
+from wopr.domain.jsontext import decode_plain, encode_plain
+from wopr.ports.storage import QueryLimits, QueryRows
+from wopr.storage.duckdb.asked.reading import check, run
+from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file.connecting import connect
+from wopr.storage.duckdb.file.memory import bytes_of
+
+if sys.platform != "win32":
+    import resource
+
+READY = b"ready\n"
+ROOM_BYTES = 256 * 1024 * 1024
+"""So much address space it gets beside what it has and DuckDB's memory limit."""
+MOST_LEVELS = 200
+_CARRIED = (bool, int, str, bytes, UUID, Decimal, datetime, date, time, timedelta)
+
+
+def main() -> None:
+    """Answer the order on stdin with a line on stdout; end at once when stdin is closed."""
+    order: Any = decode_plain(sys.stdin.buffer.readline().decode())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _limit(order)
+    cursor = _open(order)
+    _say(READY)
+    try:
+        answer: dict[str, Any] = {"ok": _answer(cursor, order)}
+    except QueryError as error:
+        answer = {"error": str(error)}
+    except MemoryError:
+        answer = {"error": f"The query needed more memory than {order['memory_limit']}."}
+    _say(encode_plain(answer, "the answer", 8 * order["bytes"], MOST_LEVELS).encode() + b"\n")
+    os._exit(0)  # nothing here is worth the time that it takes to be torn down
+
+
+def _answer(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> list[Any]:
+    sql = order["sql"]
+    check(cursor, sql)
+    if order["path"] is None:
+        sql = sql if sql.lstrip()[:7].lower() == "explain" else f"explain {sql}"
+    limits = QueryLimits(rows=order["rows"], bytes=order["bytes"])
+    found: QueryRows = run(cursor, sql, order["params"], limits)
+    if order["path"] is None:
+        return []
+    rows = [[_carried(value) for value in row] for row in found.rows]
+    return [list(found.columns), rows, found.truncated]
+
+
+def _open(order: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Open the snapshot; or an empty database of the same tables, to plan a query on."""
+    limit = order["memory_limit"]
+    if order["path"] is not None:
+        connection = connect(Path(order["path"]), limit, read_only=True)
+    else:
+        connection = connect(Path(":memory:"), limit)
+        migrate.create(connection)
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _limit(order: Mapping[str, Any]) -> None:
+    """Give this process an end to its memory and, should nobody kill it, to its time."""
+    if sys.platform == "win32":
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    seconds = int(order["seconds"]) + 60
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    with contextlib.suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * os.sysconf("SC_PAGE_SIZE") + bytes_of(order["memory_limit"]) + ROOM_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _carried(value: Any) -> Any:
+    """Return a value as it can travel; what JSON has no form for becomes text."""
+    if isinstance(value, dict):
+        return {str(key): _carried(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_carried(item) for item in value]
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    return value if value is None or isinstance(value, _CARRIED) else str(value)
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)

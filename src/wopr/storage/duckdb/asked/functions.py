@@ -1,0 +1,147 @@
+"""Which functions people may call: what DuckDB says acts, or could, is refused but for a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from wopr.domain.errors import QueryError
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ALLOWED_TABLES = _words(
+    """
+    duckdb_columns duckdb_constraints duckdb_databases duckdb_functions duckdb_indexes
+    duckdb_keywords duckdb_memory duckdb_schemas duckdb_sequences duckdb_settings
+    duckdb_tables duckdb_types duckdb_views generate_series icu_calendar_names json_each
+    json_tree pg_timezone_names pragma_database_size pragma_platform pragma_show
+    pragma_table_info pragma_version range repeat repeat_row summary unnest
+    """
+)
+"""Functions that stand as tables and only tell something."""
+ALLOWED_SCALARS = _words(
+    """
+    current_database current_date current_localtime current_localtimestamp current_query
+    current_schema current_schemas current_setting error gen_random_uuid get_current_time
+    get_current_timestamp in_search_path now random today transaction_timestamp
+    txid_current uuid uuidv4 uuidv7
+    """
+)
+"""Functions whose answer differs from call to call, and that change nothing by it."""
+REFUSED = _words(
+    """
+    create_sort_key json_deserialize_sql json_execute_serialized_sql json_serialize_plan
+    json_serialize_sql pg_sleep
+    """
+)
+"""Functions that DuckDB calls pure: they parse texts of SQL, which may be of any size, or wait."""
+
+ENDLESS = _words(
+    """
+    array_cross_product array_resize array_to_string array_to_string_comma_default bar
+    bitstring damerau_levenshtein editdist3 equi_width_bins format generate_series
+    generate_subscripts jaccard jaro_similarity jaro_winkler_similarity levenshtein
+    list_resize lpad printf range regexp_replace repeat replace rpad
+    """
+)
+"""Functions whose answer, or whose time, is not bounded by the size of what they are given. DuckDB
+can't stop them, nor counts their memory."""
+JOINING = _words(
+    """
+    || array_cat array_concat concat concat_ws list_cat list_concat list_pack list_value
+    row struct_pack to_json
+    """
+)
+"""Functions that put values together: each can double what the one before made."""
+MOST_JOINING = 10
+SMALL = 10_000
+
+_CHANGES = ("DELETE", "INSERT", "UPDATE", "MERGE")
+_FILE_SIGNS = frozenset("./\\:*")
+"""Signs of file names: DuckDB reads a file that is named like a table."""
+_ACTING = """
+select function_name, bool_or(function_type in ('table', 'table_macro')),
+    bool_or(stability = 'VOLATILE' or has_side_effects)
+from duckdb_functions() where internal group by all
+"""
+
+
+_names: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+"""What is refused as a table and as a value, by the version of DuckDB that was asked."""
+
+
+def refused(cursor: duckdb.DuckDBPyConnection) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the functions that are refused as tables, and as values."""
+    if duckdb.__version__ not in _names:
+        rows = cursor.execute(_ACTING).fetchall()
+        tables = frozenset(name for name, as_table, _ in rows if as_table)
+        acting = REFUSED.union(name for name, _, acts in rows if acts)
+        _names[duckdb.__version__] = tables - ALLOWED_TABLES, acting - ALLOWED_SCALARS
+    return _names[duckdb.__version__]
+
+
+def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:
+    """Check what a parsed text calls; return whether it has to run in a process of its own.
+
+    Args:
+        cursor: any of the database's.
+        tree: what ``json_serialize_sql`` made of it.
+
+    Raises:
+        QueryError: it changes something, or calls a function that acts.
+    """
+    as_tables, as_values = refused(cursor)
+    endless: list[dict[str, Any]] = []
+    joining = 0
+    for node, is_table in _nodes(tree):
+        kind, name = str(node.get("type", "")), str(node.get("function_name", "")).lower()
+        if kind.endswith("_QUERY_NODE") and kind.startswith(_CHANGES):
+            raise QueryError(
+                f"Only SELECT can be run here; a part of this is {kind.split('_', maxsplit=1)[0]}."
+            )
+        if kind == "BASE_TABLE" and _FILE_SIGNS.intersection(node["table_name"]):
+            raise QueryError(
+                f"The query failed: {node['table_name']!r:.200} is no table. Files can't be read "
+                "here. The tables and views of the queue are all there is to ask."
+            )
+        if name in (as_tables if is_table else as_values):
+            raise QueryError(
+                f"The query failed: {name}() can't be used here, because it may do more than "
+                "compute: read files, change settings, wait, run other texts. The tables and "
+                "views of the queue are all there is to ask."
+            )
+        if name in ENDLESS and not is_table:
+            endless.append(node)
+        joining += name in JOINING
+    small = len(endless) < 2 and all(map(_is_small, endless))
+    return joining > MOST_JOINING or not small
+
+
+def _nodes(tree: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield what the tree is made of, and whether it is a function that stands as a table."""
+    todo = [(tree, False)]
+    while todo:
+        node, is_table = todo.pop()
+        if isinstance(node, dict):
+            yield node, is_table
+            from_it = node.get("type") == "TABLE_FUNCTION"
+            todo += [(value, from_it and key == "function") for key, value in node.items()]
+        elif isinstance(node, list):
+            todo += [(value, False) for value in node]
+
+
+def _is_small(call: dict[str, Any]) -> bool:
+    """Whether what a call makes is as long as its numbers say, and those are here and small."""
+    name, given = call["function_name"].lower(), [one["expression"] for one in call["arguments"]]
+    if name in {"lpad", "rpad", "repeat"}:
+        given = given[1:2]
+    elif name not in {"range", "generate_series"}:
+        return False
+    literals = [one.get("literal") or {} for one in given]
+    numbers = [int(one["text"]) for one in literals if one.get("kind") == "INTEGER"]
+    return len(numbers) == len(given) and all(number <= SMALL for number in numbers)

@@ -1,0 +1,121 @@
+"""Run one text of people's: checked first, in a read-only transaction, with a bounded answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from wopr.domain.errors import QueryError
+from wopr.domain.jsontext import safe_text, shown
+from wopr.ports.storage import QueryLimits, QueryRows
+from wopr.storage.duckdb.asked.functions import check_functions
+from wopr.storage.duckdb.asked.shape import shape_of
+
+_EXPLAIN = re.compile(r"\s*explain\b", re.IGNORECASE)
+_FIRST_WORD = re.compile(r"\W*(\w+)")
+_BATCH = 2_000
+_VALUE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A text that may be run."""
+
+    simple: bool
+    """Whether to plan it is cheap for sure."""
+    endless: bool
+    """Whether it calls what DuckDB can't stop."""
+
+
+def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
+    """Parse a text, if it is of a size that can be parsed, and look at what it would do.
+
+    Raises:
+        QueryError: it is none that people may run.
+    """
+    if not isinstance(sql, str) or "\x00" in sql:
+        raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
+    shape = shape_of(sql)
+    return Checked(shape.simple, check_functions(cursor, _parse(cursor, sql)))
+
+
+def _parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    """Return the tree of the one statement; other threads go on meanwhile."""
+    text = _EXPLAIN.sub("", sql, count=1)
+    try:
+        [(answer,)] = cursor.execute("select json_serialize_sql($1)", [text]).fetchall()
+        tree = json.loads(answer)
+    except (duckdb.Error, RecursionError) as error:
+        raise QueryError(f"The query can't be parsed: {error}") from error
+    if tree["error"] and tree["error_type"] != "not implemented":
+        raise QueryError(f"The query can't be parsed: {tree['error_message']}")
+    if tree["error"]:
+        word = _FIRST_WORD.match(text)
+        raise QueryError(
+            "Only SELECT and EXPLAIN can be run here, one statement at a time; this begins with "
+            f"{word[1].upper()[:40] if word else shown(text)}. Tasks are changed with cancel_task, "
+            "retry_task and cleanup_old_tasks."
+        )
+    if len(tree["statements"]) != 1:
+        count = len(tree["statements"])
+        raise QueryError(f"One statement at a time, please: this text has {count}.")
+    return tree
+
+
+def run(
+    cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any], limits: QueryLimits
+) -> QueryRows:
+    """Run a text that was checked.
+
+    The read-only transaction is what protects the data, whatever the check thinks of it.
+
+    Raises:
+        QueryError: DuckDB refuses it, or was interrupted.
+    """
+    try:
+        cursor.execute("begin transaction read only")
+        try:
+            cursor.execute(sql, list(params))
+            return _fetch(cursor, limits)
+        finally:
+            cursor.execute("rollback")
+    except duckdb.Error as error:
+        raise QueryError(f"The query failed: {error}") from error
+    except Exception as error:
+        raise QueryError(f"The query's parameters can't be used: {safe_text(error)}") from error
+
+
+def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
+    """Return the rows up to the limits, and one of any size: fetched by as many as will fit."""
+    if cursor.description is None:
+        return QueryRows((), [])
+    columns = tuple(column[0] for column in cursor.description)
+    rows: list[tuple[Any, ...]] = []
+    size, batch = 0, 1
+    while len(rows) <= limits.rows:
+        some = cursor.fetchmany(min(batch, limits.rows + 1 - len(rows)))
+        if not some:
+            return QueryRows(columns, rows)
+        for row in some:
+            size += sum(map(_weight, row))
+            if size > limits.bytes and rows:
+                return QueryRows(columns, rows, truncated=True)
+            rows.append(row)
+        batch = min(max(1, (limits.bytes - size) * len(rows) // (size + 1)), 2 * batch, _BATCH)
+    return QueryRows(columns, rows[: limits.rows], truncated=True)
+
+
+def _weight(value: Any) -> int:
+    """Return about how many bytes a value takes."""
+    if isinstance(value, str | bytes):
+        return _VALUE_BYTES + len(value)
+    if isinstance(value, list | tuple):
+        return _VALUE_BYTES + sum(map(_weight, value))
+    if isinstance(value, dict):
+        return _VALUE_BYTES + sum(map(_weight, value.keys())) + sum(map(_weight, value.values()))
+    return _VALUE_BYTES

@@ -1,0 +1,225 @@
+"""A copy of the database as of one moment, for a process that reads it; nobody waits for it.
+
+The file itself changes in a checkpoint only, and DuckDB's log grows at its end. So a snapshot is
+the file and the log up to where it is when the tables hold everything acknowledged. Checkpoints
+are held back while it is copied; commits go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
+
+from wopr.domain.clock import Clock, SystemClock
+from wopr.domain.errors import QueryError, StorageError
+from wopr.ports.storage import Snapshot
+from wopr.storage.duckdb.checkpoints import Checkpoints
+from wopr.storage.duckdb.disk import beside, write_all
+from wopr.storage.duckdb.file.blocks import HEADERS_SIZE
+from wopr.storage.duckdb.file.files import NEW
+from wopr.storage.duckdb.file.opening import OpenedDatabase
+
+if sys.platform != "win32":
+    import fcntl
+
+COPY_SECONDS = 10.0
+"""So long checkpoints are held back; a copy that takes longer is given up."""
+LEFT_BYTES = 64 * 1024 * 1024
+"""So much room a copy leaves on the disk, for the journal and the log."""
+_CHUNK = 8 * 1024 * 1024
+_CLONE = 0x40049409
+"""Linux: let the new file share the blocks of the old one, where the file system can."""
+_NO_COPY = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What is to be copied."""
+
+    moment: datetime
+    taken: float
+    size: int
+    log_size: int
+    headers: bytes
+
+
+class Snapshots:
+    """Takes snapshots of one open database."""
+
+    def __init__(
+        self,
+        opened: OpenedDatabase,
+        checkpoints: Checkpoints,
+        most_bytes: int,
+        clock: Clock | None = None,
+    ) -> None:
+        self._opened = opened
+        self._checkpoints = checkpoints
+        self._most_bytes = most_bytes
+        self._clock = clock or SystemClock()
+        self._stopped = False
+        self._there: set[Snapshot] = set()
+        self._copying = threading.Lock()  # the descriptor is in use
+
+    def freeze(self) -> Frozen:
+        """Hold checkpoints back, and say what a snapshot of now is. In the thread that writes."""
+        descriptor = self._descriptor()
+        log = beside(self._opened.path, ".wal")
+        taken = time.monotonic()
+        self._checkpoints.not_before = taken + COPY_SECONDS
+        return Frozen(
+            self._clock.now(),
+            taken,
+            os.fstat(descriptor).st_size,
+            log.stat().st_size if log.exists() else 0,
+            os.pread(descriptor, HEADERS_SIZE, 0),
+        )
+
+    def thaw(self) -> None:
+        """Let checkpoints be made again."""
+        self._checkpoints.not_before = 0.0
+
+    def copy(self, frozen: Frozen) -> Snapshot:
+        """Copy what was frozen. In any thread but the one that writes.
+
+        Raises:
+            QueryError: it is too large, or the disk has no room for it.
+            StorageError: it could not be made in time, or the queue is being closed.
+        """
+        folder = Path(mkdtemp(prefix=self._opened.path.name + NEW, dir=self._opened.path.parent))
+        target = folder / self._opened.path.name
+        try:
+            self._fill(target, frozen)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise self._failed(str(error)) from error
+            raise
+        snapshot = Snapshot(target, frozen.moment, frozen.taken)
+        self._there.add(snapshot)
+        return snapshot
+
+    def remove(self, snapshot: Snapshot) -> None:
+        """Delete one; who has it open goes on reading."""
+        shutil.rmtree(snapshot.path.parent, ignore_errors=True)
+        self._there.discard(snapshot)
+
+    def stop(self) -> None:
+        """Let go of the file, which is being closed, and delete what was copied."""
+        self._stopped = True
+        with self._copying:
+            pass
+        for snapshot in list(self._there):
+            self.remove(snapshot)
+
+    def go_on(self) -> None:
+        """Take snapshots again: the file is open."""
+        self._stopped = False
+
+    def _fill(self, target: Path, frozen: Frozen) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        copy = os.open(target, flags, 0o600)
+        try:
+            if not self._cloned(copy):
+                self._check_room(frozen.size + frozen.log_size, target.parent)
+                self._copy(self._descriptor(), copy, frozen)
+            self._check_unchanged(frozen)
+        finally:
+            os.close(copy)
+        if frozen.log_size:
+            log = os.open(beside(self._opened.path, ".wal"), os.O_RDONLY)
+            try:
+                copy = os.open(beside(target, ".wal"), flags, 0o600)
+                try:
+                    self._copy(log, copy, frozen, log=True)
+                finally:
+                    os.close(copy)
+            finally:
+                os.close(log)
+            self._check_unchanged(frozen)
+
+    def _copy(self, source: int, target: int, frozen: Frozen, *, log: bool = False) -> None:
+        at, size = 0, frozen.log_size if log else frozen.size
+        while at < size:
+            with self._using(frozen):
+                done = _copy_some(source, target, at, min(_CHUNK, size - at))
+            if not done:
+                raise self._failed("it became shorter meanwhile")
+            at += done
+
+    def _cloned(self, target: int) -> bool:
+        if sys.platform != "linux":
+            return False
+        with self._copying, contextlib.suppress(OSError):
+            fcntl.ioctl(target, _CLONE, self._descriptor())
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _using(self, frozen: Frozen) -> Iterator[None]:
+        with self._copying:
+            if self._stopped:
+                raise self._failed("the queue closes it")
+            if time.monotonic() > frozen.taken + COPY_SECONDS:
+                raise self._failed(
+                    f"that took longer than {COPY_SECONDS:g} s, and no checkpoint can be made "
+                    "meanwhile. Ask with queue.sql in the program that has the queue"
+                )
+            yield
+
+    def _check_unchanged(self, frozen: Frozen) -> None:
+        with self._using(frozen):
+            if os.pread(self._descriptor(), HEADERS_SIZE, 0) != frozen.headers:
+                raise self._failed("a checkpoint came in between. Ask again")
+
+    def _check_room(self, size: int, folder: Path) -> None:
+        if size > self._most_bytes:
+            raise QueryError(
+                f"The query was not run: it is to run in a process of its own, on a copy of "
+                f"{self._opened.path}, which is too large for that: {size // 1_000_000:,} MB, and "
+                f"WOPR_TASKS_SNAPSHOT_LIMIT allows {self._most_bytes // 1_000_000:,} MB. Raise it, "
+                "or ask with queue.sql in the program that has the queue."
+            )
+        disk = os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize
+        if size + LEFT_BYTES > free:
+            raise QueryError(
+                f"The query was not run: it is to run in a process of its own, on a copy of "
+                f"{self._opened.path} beside it, and its disk has no room for that: "
+                f"{free // 1_000_000:,} MB are free, {(size + LEFT_BYTES) // 1_000_000:,} MB are "
+                "needed. Free some space, or ask with queue.sql in the program that has the queue."
+            )
+
+    def _descriptor(self) -> int:
+        if self._opened.descriptor is None:
+            raise self._failed("it is being closed or opened")
+        return self._opened.descriptor
+
+    def _failed(self, why: str) -> StorageError:
+        return StorageError(
+            f"{self._opened.path} could not be copied for a query, because {why}. Nothing else is "
+            "affected."
+        )
+
+
+def _copy_some(source: int, target: int, at: int, size: int) -> int:
+    """Copy a part to the same place; return how much it was."""
+    if sys.platform == "linux":
+        try:
+            return os.copy_file_range(source, target, size, at, at)
+        except OSError as error:
+            if error.errno not in _NO_COPY:
+                raise
+    content = os.pread(source, size, at)
+    write_all(target, content, at)
+    return len(content)

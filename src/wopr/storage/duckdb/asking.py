@@ -1,0 +1,103 @@
+"""The calls of the storage that run people's SQL, here or in a process apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from wopr.domain.errors import QueryError, StorageError
+from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
+from wopr.storage.duckdb.asked import apart
+from wopr.storage.duckdb.asked.people import Read, T
+from wopr.storage.duckdb.asked.reading import Checked, check, run
+from wopr.storage.duckdb.base import Base, Connection
+from wopr.storage.duckdb.failures import is_fatal
+
+KEPT_SECONDS = 5.0
+"""So old a snapshot may be that another query gets."""
+REMOVED_SECONDS = KEPT_SECONDS + apart.BEGINS_SECONDS
+"""A snapshot is deleted so long after it was taken: by then who was told of it has opened it."""
+MOST_KNOWN = 256
+
+
+class AskCalls(Base):
+    """Where a query runs follows from its text.
+
+    In this process, beside others, if DuckDB can stop it. A text that may be costly to plan is
+    planned once in a process of its own before. One that calls what DuckDB can't stop runs there
+    altogether, on a snapshot.
+    """
+
+    async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        """Run one read-only query that sees everything submitted before."""
+        self._check()
+        until = time.monotonic() + limits.seconds
+        await self._in_writer(self._folding.lines.write_all)
+
+        def read(cursor: Connection) -> QueryRows | Checked:
+            if not limits.own and sql not in self._planned:
+                checked = check(cursor, sql)
+                if checked.endless or not checked.simple:
+                    return checked
+            return run(cursor, sql, params, limits)
+
+        found = await self._asked(read, until, limits)
+        if isinstance(found, QueryRows):
+            return found
+        if found.endless:
+            return await self._apart(sql, params, limits)
+        await apart.plan(sql, params, limits.seconds)
+        while len(self._planned) >= MOST_KNOWN:
+            self._planned.pop(next(iter(self._planned)))
+        self._planned[sql] = None
+        until = time.monotonic() + limits.seconds
+        return await self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
+
+    async def snapshot(self) -> Snapshot:
+        """Return a snapshot; it is kept for some seconds, and others get it too.
+
+        Raises:
+            QueryError: the database is too large for that, or the disk has no room.
+            StorageError: it could not be made.
+        """
+        self._check()
+        async with self._copying:
+            kept, not_before = self._kept, time.monotonic() - KEPT_SECONDS
+            if kept is not None and kept.taken >= not_before and kept.path.exists():
+                return kept
+            self._kept = kept = await self._taken()
+            loop = asyncio.get_running_loop()
+            remove = self._snapshots.remove
+            loop.call_later(REMOVED_SECONDS, loop.run_in_executor, None, remove, kept)
+            return kept
+
+    async def _taken(self) -> Snapshot:
+        snapshots = self._snapshots
+
+        def freeze() -> Any:
+            self._folding.lines.write_all()
+            return snapshots.freeze()
+
+        try:
+            frozen = await self._in_writer(freeze)
+            return await asyncio.to_thread(snapshots.copy, frozen)
+        finally:
+            snapshots.thaw()
+
+    async def _apart(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        async with self._copying:
+            snapshot = await self._taken()
+        try:
+            return await apart.ask(snapshot.path, sql, params, limits, self.memory_limit)
+        finally:
+            await asyncio.to_thread(self._snapshots.remove, snapshot)
+
+    async def _asked(self, read: Read[T], until: float, limits: QueryLimits) -> T:
+        try:
+            return await self._people.ask(read, until - time.monotonic(), limits.seconds)
+        except (QueryError, StorageError) as error:
+            if is_fatal(error):  # the writer would not notice before its next commit
+                self._folding.invalidated()
+            raise

@@ -1,0 +1,170 @@
+"""Whatever token a text repeats, and whichever two: it is parsed, or refused, soon and in little.
+
+The time is this process's own, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from wopr import QueryError
+from wopr.storage.duckdb.asked.reading import check
+from wopr.storage.duckdb.asked.shape import LIMITS, shape_of
+
+SECONDS = 1.0
+KILOBYTES = 100_000
+SEED = 20_301
+PAIRS = 300
+
+BEGINS = ("", "select ", "select 1 ", "select * from tasks ", "select * from tasks where ")
+SIGNS = (
+    "( ) [ ] { } , ; . + - * / % ^ ! ~ @ & | # < > = ? : -> ->> || :: <> != := => 1 $1 a 'a' 1e5 "
+    "a. a, 1, (1 a( [1 {a: 1+ 1|| x'00' e'a' a[1] a[ ::int[] (select select( (select(1 a=1,"
+)
+PARTS = (*SIGNS.split(), '"a"')
+PHRASES = (
+    "case when 1 then",
+    "case (",
+    "with a as (",
+    "a as (",
+    "from (select 1",
+    "cast(1 as",
+    "not",
+    "not a",
+    "interval '1' day",
+    "in (",
+    "1 in (select",
+    "between 1 and",
+    "exists(",
+    "lambda x:",
+    "list_transform([1], lambda x:",
+    "join a on 1",
+    "cross join a",
+    "union select 1",
+    "union all (",
+    "select 1;",
+    "collate a",
+    "a.b",
+    "map {",
+    "a over (",
+    "at time zone 'UTC'",
+    "extract(year from",
+    "columns(",
+    "grouping sets (",
+    "cube(",
+    "/* ( */",
+    "-- (\n",
+    "$$ ( $$",
+    "describe",
+)
+
+
+@pytest.fixture(scope="module")
+def cursor() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        yield connection
+
+
+def repeated(begin: str, part: str) -> str:
+    """Return the longest text that may be parsed, or one that may not."""
+    count = most = LIMITS["tokens"] // len(duckdb.tokenize(part) or [1])
+    while count > 1:
+        text = begin + f" {part}" * count
+        try:
+            shape_of(text)
+        except QueryError:
+            count = count * 3 // 4
+        else:
+            return text
+    return begin + f" {part}" * most
+
+
+def peak() -> int:
+    """Return the most memory of this process since the last call, in kilobytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    [found] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return int(found)
+
+
+def cost(cursor: duckdb.DuckDBPyConnection, text: str) -> tuple[float, int]:
+    """Return how long the check of a text takes, and how much memory more than before."""
+    linux = sys.platform == "linux"
+    if linux:
+        peak()
+        before = peak()
+    begin = time.process_time()
+    with contextlib.suppress(QueryError):
+        check(cursor, text)
+    seconds = time.process_time() - begin
+    return seconds, peak() - before if linux else 0
+
+
+def assert_cheap(cursor: duckdb.DuckDBPyConnection, texts: list[str]) -> None:
+    dear = {}
+    for text in texts:
+        seconds, kilobytes = cost(cursor, text)
+        if seconds > SECONDS or kilobytes > KILOBYTES:
+            dear[text[:100]] = (len(text), seconds, kilobytes)
+    assert {} == dear
+
+
+@pytest.mark.slow
+def test_every_token_may_be_repeated_up_to_the_cap(cursor: duckdb.DuckDBPyConnection) -> None:
+    keywords = [
+        word for (word,) in cursor.execute("select keyword_name from duckdb_keywords()").fetchall()
+    ]
+    chance = random.Random(SEED)
+    begins = [(part, "select ") for part in (*PARTS, *PHRASES)]
+    begins += [(part, chance.choice(BEGINS)) for part in (*PARTS, *PHRASES)]
+    begins += [(word, chance.choice(BEGINS)) for word in keywords]
+    assert_cheap(cursor, [repeated(begin, part) for part, begin in begins])
+
+
+@pytest.mark.slow
+def test_any_two_tokens_may_be_repeated_up_to_the_cap(cursor: duckdb.DuckDBPyConnection) -> None:
+    chance = random.Random(SEED)
+    parts = (*PARTS, *PHRASES)
+    pairs = [f"{chance.choice(parts)} {chance.choice(parts)}" for _ in range(PAIRS)]
+    assert_cheap(cursor, [repeated(chance.choice(BEGINS), pair) for pair in pairs])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("select " + "(" * 8_000, "brackets"),
+        ("select " + ".".join("a" * 8_000), "dots"),
+        ("select " + "list_transform([1], lambda x: " * 1_000 + "1" + ")" * 1_000, "brackets"),
+        ("with a as (" * 8, "WITH"),
+        ("select " + "- " * 1_000 + "1", "operators"),
+        ("select " + "not " * 1_000 + "true", "operators"),
+        ("select 1" + " union select 1" * 500, "UNION"),
+        ("select 1 from a" + " join a using (b)" * 60, "JOIN"),
+        ("select " + "1, " * 5_000 + "1", "tokens"),
+        (f"select '{'x' * 70_000}'", "bytes"),
+    ],
+)
+def test_a_text_that_is_too_much_is_refused_before_it_is_parsed(text: str, what: str) -> None:
+    with pytest.raises(QueryError, match=what):
+        shape_of(text)
+
+
+@pytest.mark.parametrize("inside", ["'{}'", "$${}$$", "$x${}$x$", "e'\\'{}'", '"{}"', "/*{}*/"])
+def test_what_stands_in_strings_names_and_comments_is_not_counted(inside: str) -> None:
+    text = "((((.. not - - with union join " * 100
+    assert shape_of(f"select 1 {inside.format(text)}").brackets == 0
+    assert shape_of(f"select 1 -- {text}").tokens == 2
+
+
+def test_what_people_write_is_far_from_the_limits() -> None:
+    ids = ", ".join(f"'{number:036}'" for number in range(1_000))
+    shape = shape_of(f"select name, count(*) from tasks where id in ({ids}) group by all")
+    assert (1, False) == (shape.brackets, shape.simple)
