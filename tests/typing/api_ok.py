@@ -108,6 +108,8 @@ async def reading(info: TaskInfo) -> None:
     assert_type(info.status, TaskStatus)
     assert_type(info.priority, TaskPriority)
     assert_type(info.created_at, datetime)
+    typed = await queue.typed_sql("select 1 where ?", True)
+    assert_type(typed.moment, datetime | None)
     result = await queue.sql("select status, count(*) from tasks where name = ?", "send")
     assert_type(len(result), int)
     for row in result:

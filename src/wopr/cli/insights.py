@@ -71,7 +71,8 @@ def sql(
 ) -> None:
     """Ask the database one read-only question in SQL. Its times are UTC.
 
-    A table cuts long values; --json and --csv print all of them.
+    A table cuts long values; --json and --csv print all of them. It is asked of a copy of the
+    database, some seconds old at most, in a process of its own; standard error says of when.
 
     Tables: tasks, transitions. Views: history, task_times, latency, backlog, failures.
     """

@@ -167,4 +167,47 @@ def test_what_stands_in_strings_names_and_comments_is_not_counted(inside: str) -
 def test_what_people_write_is_far_from_the_limits() -> None:
     ids = ", ".join(f"'{number:036}'" for number in range(1_000))
     shape = shape_of(f"select name, count(*) from tasks where id in ({ids}) group by all")
-    assert (1, False) == (shape.brackets, shape.simple)
+    assert (1, True) == (shape.brackets, shape.simple)
+
+
+def doubled(begin: str, level: str, middle: str, end: str, rest: str) -> str:
+    """Return the longest text of such levels that nobody plans apart first."""
+    text = ""
+    for count in range(1, 100):
+        levels = "".join(level.format(number, number + 1) for number in range(count))
+        longer = begin + levels + middle + end * count + rest
+        if not shape_of(longer).simple:
+            return text
+        text = longer
+    raise AssertionError("it never ceases to be simple")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("select 1 as a0", ", a{0}+a{0} a{1}", "", "", ""),
+        ("select 1 as a0", ", a{0}+a{0}+a{0} a{1}", "", "", ""),
+        ("select ", "nullif(", "seq", ", 1)", " from tasks"),
+        ("select ", "fmod(", "seq", ", 2)", " from tasks"),
+        ("select ", "split_part(", "name", ", 'a', 1)", " from tasks"),
+        ("select seq", "", "", ".nullif(1)", " from tasks"),
+        ("select ", "(", "seq", ") in (1, 2)", " from tasks"),
+        ("select ", "case ", "seq", " when 1 then 1 end", " from tasks"),
+        ("select ", "case (", "seq", ") when 1 then 1 when 2 then 2 end", " from tasks"),
+        ("select ", "list_transform([1], lambda x: ", "1", ")", ""),
+        ("select ", "[", "1", " for x in [1]]", ""),
+        ("select ", "seq between ", "1", " and 1", " from tasks"),
+        ("select * from ", "(select seq + seq as seq from ", "tasks", ")", ""),
+        ("with a0 as (select 1 x)", ", a{1} as (select a.x from a{0} a, a{0})", "", "", "from a1"),
+        ("select count(*) from tasks group by seq", ", rollup(seq)", "", "", ""),
+    ],
+)
+def test_a_text_that_is_not_planned_apart_is_cheap_to_plan(
+    cursor: duckdb.DuckDBPyConnection, parts: tuple[str, str, str, str, str]
+) -> None:
+    cursor.execute("create table if not exists tasks (name varchar, seq int)")
+    text = doubled(*parts)
+    begin = time.process_time()
+    with contextlib.suppress(duckdb.Error):
+        cursor.execute(f"explain {text}").fetchall()
+    assert time.process_time() - begin < SECONDS, text

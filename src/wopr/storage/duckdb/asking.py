@@ -11,8 +11,8 @@ from wopr.domain.errors import QueryError, StorageError
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import Read, T
-from wopr.storage.duckdb.asked.reading import Checked, check, run
-from wopr.storage.duckdb.base import Base, Connection
+from wopr.storage.duckdb.asked.reading import check, run
+from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.failures import is_fatal
 
 KEPT_SECONDS = 5.0
@@ -35,24 +35,16 @@ class AskCalls(Base):
         self._check()
         until = time.monotonic() + limits.seconds
         await self._in_writer(self._folding.lines.write_all)
-
-        def read(cursor: Connection) -> QueryRows | Checked:
-            if not limits.own and sql not in self._planned:
-                checked = check(cursor, sql)
-                if checked.endless or not checked.simple:
-                    return checked
-            return run(cursor, sql, params, limits)
-
-        found = await self._asked(read, until, limits)
-        if isinstance(found, QueryRows):
-            return found
-        if found.endless:
-            return await self._apart(sql, params, limits)
-        await apart.plan(sql, params, limits.seconds)
-        while len(self._planned) >= MOST_KNOWN:
-            self._planned.pop(next(iter(self._planned)))
-        self._planned[sql] = None
-        until = time.monotonic() + limits.seconds
+        if not limits.own and sql not in self._known:
+            checked = await self._asked(lambda cursor: check(cursor, sql), until, limits)
+            if checked.endless:
+                return await self._apart(sql, params, limits)
+            if not checked.simple:
+                await apart.plan(sql, params, limits.seconds)
+                until = time.monotonic() + limits.seconds
+            while len(self._known) >= MOST_KNOWN:
+                self._known.pop(next(iter(self._known)))
+            self._known[sql] = None
         return await self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
 
     async def snapshot(self) -> Snapshot:

@@ -83,8 +83,8 @@ class Base:
         self._seq = 0
         self._order = threading.Lock()  # numbers and the hand-over to the journal go together
         self._threads_wait = 0
-        self._planned: dict[str, None] = {}
-        """Texts of people's that DuckDB was seen to plan in time, the oldest first."""
+        self._known: dict[str, None] = {}
+        """Texts of people's that may be run in this process, the oldest first."""
         self._kept: Snapshot | None = None
 
     # -- life ---------------------------------------------------------------

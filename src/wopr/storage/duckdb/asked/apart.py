@@ -22,9 +22,11 @@ BEGINS_SECONDS = 30.0
 PLAN_SECONDS = 2.0
 PLAN_MEMORY = "100MB"
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "import json, sys; from importlib import util; sys.path[:] = json.loads(sys.argv[1]); "
+    "sys.modules['wopr'] = util.module_from_spec(util.find_spec('wopr')); "
     "from wopr.storage.duckdb.asked.child import main; main()"
 )
+"""``wopr/__init__.py`` is not run: to import all of wopr takes longer than most queries."""
 _ORDER_BYTES = 256 * 1024 * 1024
 _READ = 1024 * 1024
 
@@ -103,6 +105,8 @@ async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
         if not child.stdout.at_eof():  # else it is ending by itself
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
+            while await child.stdout.read(_READ):
+                pass  # what is left in the pipe would keep its end from being seen
         await asyncio.shield(child.wait())
 
 

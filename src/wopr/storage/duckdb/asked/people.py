@@ -31,8 +31,9 @@ MOST = 8
 """So many queries run at once, those included that can't be stopped."""
 STOPS_SECONDS = 0.25
 """So long an interrupted query may take to end before it counts as one that can't be stopped."""
+AGAIN_SECONDS = 0.05
 MOST_SECONDS = 5.0
-"""So long, at most, until it is interrupted again."""
+"""So long, twice as long each time up to the latter, until it is interrupted again."""
 CLOSES_SECONDS = 1.0
 """So long the end of the queue waits for the queries that it interrupted."""
 
@@ -79,7 +80,9 @@ class Asker:
     def end(self, seconds: float) -> bool:
         """End the thread; return whether it has nothing of the database any more."""
         self._orders.put(None)
-        ended = self.idle.wait(seconds)
+        until = time.monotonic() + seconds
+        while not (ended := self.idle.wait(AGAIN_SECONDS)) and time.monotonic() < until:
+            self.interrupt()
         cursor, self._cursor = self._cursor, None
         if ended and cursor is not None:
             cursor.close()
@@ -169,7 +172,7 @@ class People:
         with self._lock:
             askers, self._askers = self._askers, []
         for asker in askers:
-            asker.interrupt()
+            asker.interrupt()  # all at once
         until = time.monotonic() + CLOSES_SECONDS
         left = [one for one in askers if not one.end(max(0.0, until - time.monotonic()))]
         if left:
@@ -195,7 +198,7 @@ def late(seconds: float) -> QueryTimeoutError:
     )
 
 
-def _stop(asker: Asker, future: Future[Any], again: float = 0.05) -> None:
+def _stop(asker: Asker, future: Future[Any], again: float = AGAIN_SECONDS) -> None:
     """Interrupt a query until it ends: between two statements an interrupt has no effect."""
     if not future.done():
         asker.interrupt(future)

@@ -28,10 +28,10 @@ LIMITS = {
 """The most that a text may have of each. Any token that is repeated up to here is parsed, or
 refused, in less than a second and 100 MB: tests/storage/duckdb/test_sql_floods.py."""
 
-SIMPLE_TOKENS = 60
+SIMPLE_WORDS = 40
 SIMPLE_BRACKETS = 6
-"""A text within these can't cost much to plan, whatever it says. Each doubling of the plan takes a
-level of brackets or five tokens at least."""
+"""A text within these can't cost much to plan, whatever it says: each doubling of the plan takes a
+level of brackets or four words at least. Commas, numbers, strings and parameters are no words."""
 _SPREADS = frozenset({b"cube", b"rollup", b"materialized"})
 """But for these, which multiply the plan by more."""
 
@@ -39,6 +39,7 @@ _SETS = frozenset({b"union", b"intersect", b"except"})
 _OPENING, _CLOSING = frozenset(b"([{"), frozenset(b")]}")
 _APART = frozenset(b",;.*")
 """Signs that stand between operands, as no operator."""
+_VALUES = frozenset(b",'?$0123456789")
 _SIGNS = frozenset(b"!#$%&*+-/:<=>?@^`|~")
 
 
@@ -47,6 +48,7 @@ class Shape:
     """What was counted in a text."""
 
     tokens: int
+    words: int
     brackets: int
     """Most that were open at once."""
     spreads: bool
@@ -54,7 +56,7 @@ class Shape:
     @property
     def simple(self) -> bool:
         """Whether planning it is cheap, so that nobody has to try that first."""
-        few = self.tokens <= SIMPLE_TOKENS and self.brackets <= SIMPLE_BRACKETS
+        few = self.words <= SIMPLE_WORDS and self.brackets <= SIMPLE_BRACKETS
         return few and not self.spreads
 
 
@@ -62,7 +64,7 @@ class _Counts:
     """Counts tokens, and the most there is of each that has a limit."""
 
     def __init__(self) -> None:
-        self.tokens = self.brackets = self.withs = self.signs = self.dots = 0
+        self.tokens = self.words = self.brackets = self.withs = self.signs = self.dots = 0
         self.sets = self.joins = self.spreads = 0
         self._open = [False]  # whether there is a WITH, of each bracket
         self._signs = self._dots = 0
@@ -71,6 +73,7 @@ class _Counts:
         """Count one token."""
         self.tokens += 1
         first = word[0]
+        self.words += first not in _VALUES
         if first in _OPENING:
             self._open.append(False)
             self.brackets = max(self.brackets, len(self._open) - 1)
@@ -118,7 +121,7 @@ def shape_of(sql: str) -> Shape:
     for word in _tokens(sql, content):
         counts.add(word)
     counts.check()
-    return Shape(counts.tokens, counts.brackets, bool(counts.spreads))
+    return Shape(counts.tokens, counts.words, counts.brackets, bool(counts.spreads))
 
 
 def _check(what: str, count: int) -> None:
