@@ -379,3 +379,29 @@ async def test_an_old_snapshot_is_deleted_although_nobody_asks(
     monkeypatch.setattr(asking, "REMOVED_SECONDS", 0.0)
     found: Snapshot = await queue.storage.snapshot()
     await eventually(lambda: not found.path.parent.exists())
+
+
+async def test_a_copy_whose_caller_gives_up_is_deleted(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = queue.storage._snapshots
+    copy, begun, go_on, copied = snapshots.copy, *(threading.Event() for _ in range(3))
+
+    def slow(frozen: snapshot.Frozen) -> Snapshot:
+        begun.set()
+        go_on.wait(PATIENCE)
+        try:
+            return copy(frozen)
+        finally:
+            copied.set()
+
+    monkeypatch.setattr(snapshots, "copy", slow)
+    given_up = asyncio.create_task(queue.storage.snapshot())
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+    monkeypatch.undo()
+    other = await queue.storage.snapshot()
+    go_on.set()
+    assert await asyncio.to_thread(copied.wait, PATIENCE)
+    await eventually(lambda: [other.path.parent] == list(other.path.parent.parent.glob("*.new-*")))

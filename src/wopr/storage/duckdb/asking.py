@@ -74,9 +74,19 @@ class AskCalls(Base):
 
         try:
             frozen = await self._in_writer(freeze)
-            return await asyncio.to_thread(snapshots.copy, frozen)
+            copying = asyncio.ensure_future(asyncio.to_thread(snapshots.copy, frozen))
+            try:
+                return await asyncio.shield(copying)
+            except asyncio.CancelledError:
+                copying.add_done_callback(self._unwanted)
+                raise
         finally:
             snapshots.thaw()
+
+    def _unwanted(self, copying: asyncio.Future[Snapshot]) -> None:
+        """Delete a copy whose caller gave up while it was made."""
+        if not copying.cancelled() and copying.exception() is None:
+            self._snapshots.remove(copying.result())
 
     async def _apart(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         async with self._copying:

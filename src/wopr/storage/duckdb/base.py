@@ -127,7 +127,6 @@ class Base:
         self._snapshots.stop()
         self._reader.let_go()
         self._people.let_go()
-        self._snapshots.go_on()
 
     async def close(self) -> None:
         """Write what is left, fold, checkpoint, close the file. Idempotent."""

@@ -50,8 +50,13 @@ def _parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
     try:
         [(answer,)] = cursor.execute("select json_serialize_sql($1)", [text]).fetchall()
         tree = json.loads(answer)
-    except (duckdb.Error, RecursionError) as error:
+    except duckdb.Error as error:
         raise QueryError(f"The query can't be parsed: {error}") from error
+    except RecursionError as error:
+        raise QueryError(
+            "The query was not run, because its parts are nested too deeply, or it joins too many "
+            "tables. Ask in several queries."
+        ) from error
     if tree["error"] and tree["error_type"] != "not implemented":
         raise QueryError(f"The query can't be parsed: {tree['error_message']}")
     if tree["error"]:

@@ -51,6 +51,7 @@ class Frozen:
     size: int
     log_size: int
     headers: bytes
+    opening: int
 
 
 class Snapshots:
@@ -67,7 +68,7 @@ class Snapshots:
         self._checkpoints = checkpoints
         self._most_bytes = most_bytes
         self._clock = clock or SystemClock()
-        self._stopped = False
+        self._opening = 0  # the number of it: a descriptor is one opening's
         self._there: set[Snapshot] = set()
         self._copying = threading.Lock()  # the descriptor is in use
 
@@ -83,6 +84,7 @@ class Snapshots:
             os.fstat(descriptor).st_size,
             log.stat().st_size if log.exists() else 0,
             os.pread(descriptor, HEADERS_SIZE, 0),
+            self._opening,
         )
 
     def thaw(self) -> None:
@@ -98,15 +100,16 @@ class Snapshots:
         """
         folder = Path(mkdtemp(prefix=self._opened.path.name + NEW, dir=self._opened.path.parent))
         target = folder / self._opened.path.name
+        snapshot = Snapshot(target, frozen.moment, frozen.taken)
         try:
             self._fill(target, frozen)
+            with self._using(frozen):
+                self._there.add(snapshot)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
                 raise self._failed(str(error)) from error
             raise
-        snapshot = Snapshot(target, frozen.moment, frozen.taken)
-        self._there.add(snapshot)
         return snapshot
 
     def remove(self, snapshot: Snapshot) -> None:
@@ -116,15 +119,10 @@ class Snapshots:
 
     def stop(self) -> None:
         """Let go of the file, which is being closed, and delete what was copied."""
-        self._stopped = True
         with self._copying:
-            pass
+            self._opening += 1
         for snapshot in list(self._there):
             self.remove(snapshot)
-
-    def go_on(self) -> None:
-        """Take snapshots again: the file is open."""
-        self._stopped = False
 
     def _fill(self, target: Path, frozen: Frozen) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -168,7 +166,7 @@ class Snapshots:
     @contextlib.contextmanager
     def _using(self, frozen: Frozen) -> Iterator[None]:
         with self._copying:
-            if self._stopped:
+            if frozen.opening != self._opening:
                 raise self._failed("the queue closes it")
             if time.monotonic() > frozen.taken + COPY_SECONDS:
                 raise self._failed(
