@@ -37,7 +37,7 @@ class LocalBackend:
         self.stats = self._insights.stats
         self.history = self._insights.history
         self.sql = self._insights.sql
-        self.snapshot = engine.shared.storage.snapshot
+        self.snapshot = self._insights.snapshot
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""

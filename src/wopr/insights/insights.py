@@ -14,7 +14,7 @@ from wopr.engine.engine import Engine
 from wopr.insights import queries
 from wopr.insights.explain import Explaining
 from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.storage import QueryLimits
+from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.running.attempt import Worker
 
 _OWN = frozenset(text for name, text in vars(queries).items() if name.isupper())
@@ -35,6 +35,10 @@ class Insights:
             self._settings.query_seconds, self._settings.query_rows, own=query in _OWN
         )
         return QueryResult(await self._engine.shared.storage.query(query, params, limits))
+
+    async def snapshot(self) -> Snapshot:
+        """Return a copy of the database to ask in another process."""
+        return await self._engine.shared.storage.snapshot()
 
     async def history(self, task_id: str) -> list[HistoryEntry]:
         """Return the task's transitions in order."""
