@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from wopr.config.settings import Settings
 from wopr.ports.storage import QueryLimits, QueryRows, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
 
 __all__ = ["absolute", "ask_snapshot", "check_name", "open_storage"]
-
-if TYPE_CHECKING:
-    from wopr.config.settings import Settings
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:

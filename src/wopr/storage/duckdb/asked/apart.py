@@ -21,12 +21,16 @@ BEGINS_SECONDS = 30.0
 """So long the process may take to start and to open its database."""
 PLAN_SECONDS = 2.0
 PLAN_MEMORY = "100MB"
-_PROGRAM = (
-    "import json, sys; from importlib import util; sys.path[:] = json.loads(sys.argv[1]); "
-    "sys.modules['wopr'] = util.module_from_spec(util.find_spec('wopr')); "
-    "from wopr.storage.duckdb.asked.child import main; main()"
-)
-"""``wopr/__init__.py`` is not run: to import all of wopr takes longer than most queries."""
+_PROGRAM = """
+import json, sys
+from importlib import util
+sys.path[:] = json.loads(sys.argv[1])
+for name in ("wopr", "wopr.storage"):
+    sys.modules[name] = util.module_from_spec(util.find_spec(name))
+from wopr.storage.duckdb.asked.child import main
+main()
+"""
+"""Those two packages are not run: to import all of wopr takes longer than most queries."""
 _ORDER_BYTES = 256 * 1024 * 1024
 _READ = 1024 * 1024
 
