@@ -17,7 +17,7 @@ from wopr.domain.errors import QueryError
 
 LIMITS = {
     "bytes": 65_536,
-    "tokens": 8_000,
+    "tokens": 4_000,
     "brackets open at once": 50,
     "open brackets that have a WITH": 5,
     "operators in a row": 12,
