@@ -95,7 +95,7 @@ def sql(
     if result.truncated:
         complain(
             f"Only the first {len(result)} rows: there are more. Narrow the query, or allow more "
-            "with WOPR_TASKS_QUERY_ROWS. All rows together may take 64 MB."
+            "with WOPR_TASKS_QUERY_ROWS. All rows together may take 32 MB."
         )
 
 

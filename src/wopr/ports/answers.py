@@ -16,7 +16,7 @@ class QueryResult:
     """The answer to a query: iterates as dicts, converts to data frames.
 
     ``truncated`` tells that there were more rows than the limits allow
-    (``WOPR_TASKS_QUERY_ROWS``, and 64 MB) and the rest is missing. ``moment`` tells of when the
+    (``WOPR_TASKS_QUERY_ROWS``, and 32 MB) and the rest is missing. ``moment`` tells of when the
     answer is, if it is of a snapshot; else it is of now.
     """
 

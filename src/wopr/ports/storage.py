@@ -78,7 +78,7 @@ class QueryLimits:
 
     seconds: float = 30.0
     rows: int = 100_000
-    bytes: int = 64 * 1024 * 1024
+    bytes: int = 32 * 1024 * 1024
     """Of an answer; it ends with the last row that fits."""
     own: bool = False
     """Whether wopr asks, in words of its own: then the text need not be checked."""
