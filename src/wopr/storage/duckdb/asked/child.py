@@ -72,7 +72,6 @@ def _open(order: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     else:
         connection = connect(Path(":memory:"), limit)
         migrate.create(connection)
-    connection.execute("SET lock_configuration = true")
     return connection
 
 
