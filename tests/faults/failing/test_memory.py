@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import duckdb
 import pytest
 
@@ -69,3 +71,17 @@ async def test_memory_that_comes_back_is_used_without_a_question(
     storage = queue.storage
     await until(lambda: storage._folding.pending.rows == 0)
     assert 0 == tables.times
+
+
+async def test_a_rollback_that_found_no_memory_is_made_up_for(queue: TaskQueue) -> None:
+    queue.register_task("noop")(lambda: None)
+    await queue.sql("select 1")
+
+    def fail(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("begin")
+        with pytest.raises(duckdb.Error):
+            connection.execute("select error('no room')").fetchall()
+
+    await asyncio.wrap_future(queue.storage.in_writer(fail))
+    task_id = await queue.add_task("noop")
+    assert [task_id] == [info.id for info in await queue.get_tasks()]

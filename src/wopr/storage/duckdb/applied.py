@@ -176,7 +176,7 @@ def _apply(
     work: Sequence[Piece],
     syncing: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    connection.execute("begin")
+    _begin(connection)
     try:
         for piece in work:
             if piece.operation:
@@ -190,6 +190,15 @@ def _apply(
         with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
             connection.execute("rollback")
         raise
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction, also where the rollback of the last one found no memory."""
+    try:
+        connection.execute("begin")
+    except duckdb.TransactionException:
+        connection.execute("rollback")
+        connection.execute("begin")
 
 
 def _highest_seq(work: Sequence[Piece]) -> int:
@@ -221,7 +230,7 @@ def _without_the_bad(connection: Connection, work: Sequence[Piece], error: Excep
         piece.last,
         error,
     )
-    connection.execute("begin")
+    _begin(connection)
     try:
         connection.execute(
             "insert into refused_records (position, record, error, refused_at) "
