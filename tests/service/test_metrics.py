@@ -30,6 +30,8 @@ from wopr import Misfire, TaskQueue, TaskStatus, WoprError
 from wopr.queue.queue import inside
 from wopr.service import counts, metrics
 from wopr.service.metrics import METRICS, Metrics, NotCountedError
+from wopr.service.reach import workings_of
+from wopr.storage.duckdb import folding
 
 Numbers = dict[str, float]
 """Sample with its labels, as Prometheus writes it -> value."""
@@ -591,3 +593,23 @@ def test_the_guide_lists_every_metric_as_it_is() -> None:
         (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), meaning)
         for name, (kind, labels, meaning) in METRICS.items()
     ]
+
+
+async def test_how_far_the_tables_are_behind_is_shown(
+    home: DuckDBHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "QUIET_SECONDS", PATIENCE)
+    monkeypatch.setattr(folding, "FOLD_SECONDS", PATIENCE)
+    async with home.queue() as queue:
+        queue.register_task("noted", category="a")(lambda: None)
+        await queue.enqueue("noted")
+        workings = workings_of(queue)
+        assert workings is not None
+        state = workings.storage.journal
+        assert state is not None
+        assert (1, True) == (state.rows, state.synced)
+        assert state.bytes > 0
+        await queue.get_task_stats()
+        state = workings.storage.journal
+        assert state is not None
+        assert (0, 0, 0.0) == (state.rows, state.bytes, state.seconds)

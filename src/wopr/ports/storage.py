@@ -94,6 +94,21 @@ class QueryRows:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalState:
+    """How far what can be asked is behind what was acknowledged."""
+
+    rows: int
+    """Changes that are durable and not in the tables yet."""
+    bytes: int
+    seconds: float
+    """Since when there are some, about."""
+    synced: bool
+    """Whether each change is on disk before it is acknowledged."""
+    inline: bool
+    """Whether a lone change may be synced where it is made, now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A copy of the database that nobody writes to, there for some seconds."""
 
@@ -171,6 +186,11 @@ class Log(Protocol):
 
     async def flush(self) -> None:
         """Return when everything submitted so far was written or refused."""
+        ...
+
+    @property
+    def journal(self) -> JournalState | None:
+        """How far questions are behind; ``None`` where they never are."""
         ...
 
     @property

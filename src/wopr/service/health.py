@@ -74,6 +74,20 @@ class Health:
         problem = await self.problem()
         return found if problem is None else [*found, problem]
 
+    def journal(self) -> dict[str, object]:
+        """Return how far what can be asked is behind what was acknowledged; empty if unknown."""
+        workings = workings_of(self._queue)
+        state = None if workings is None or not workings.open else workings.storage.journal
+        if state is None:
+            return {}
+        return {
+            "changes": state.rows,
+            "bytes": state.bytes,
+            "seconds": round(state.seconds, 3),
+            "sync": "full" if state.synced else "process",
+            "inline": state.inline,
+        }
+
     async def close(self) -> None:
         """Wait for no answer any more."""
         if self._asking is not None:

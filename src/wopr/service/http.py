@@ -198,8 +198,12 @@ class HealthServer:
     async def _answer_ready(self, request: Request) -> Response:
         reasons = await self._health.obstacles()
         if not reasons:
-            return _json({"status": "ready"})
-        return _json({"status": "not ready", "reasons": reasons}, 503)
+            return _json({"status": "ready", **self._journal()})
+        return _json({"status": "not ready", "reasons": reasons, **self._journal()}, 503)
+
+    def _journal(self) -> dict[str, object]:
+        journal = self._health.journal()
+        return {"journal": journal} if journal else {}
 
     async def _answer_metrics(self, request: Request) -> Response:
         if self._metrics is None:

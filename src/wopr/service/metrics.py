@@ -70,6 +70,15 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
         (),
         "Functions that go on although their attempt was ended, in threads and foreign executors",
     ),
+    "wopr_journal_changes": (
+        "gauge",
+        (),
+        "Changes that are durable in the journal and not in the tables yet",
+    ),
+    "wopr_journal_bytes": ("gauge", (), "How many bytes those take"),
+    "wopr_journal_seconds": ("gauge", (), "Since when there are some"),
+    "wopr_journal_synced": ("gauge", (), "1 if each change is on disk before it is acknowledged"),
+    "wopr_journal_inline": ("gauge", (), "1 while a lone change is synced where it is made"),
     "wopr_paused": ("gauge", ("kind", "name"), "1 for each category and each task that is paused"),
     "wopr_schedule_missed_total": (
         "counter",
@@ -218,6 +227,12 @@ class Metrics:
             _add(found["wopr_workers"], label, len(slots))
             _add(found["wopr_workers_busy"], label, busy)
         found["wopr_functions_abandoned"] = {(): float(workings.abandoned())}
+        if (journal := workings.storage.journal) is not None:
+            found["wopr_journal_changes"] = {(): float(journal.rows)}
+            found["wopr_journal_bytes"] = {(): float(journal.bytes)}
+            found["wopr_journal_seconds"] = {(): journal.seconds}
+            found["wopr_journal_synced"] = {(): float(journal.synced)}
+            found["wopr_journal_inline"] = {(): float(journal.inline)}
         for pause in workings.pauses()[:MOST_SERIES]:
             kind = "task" if pause.category is None else "category"
             found["wopr_paused"][kind, pause.category or pause.task or ""] = 1.0

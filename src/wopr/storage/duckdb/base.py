@@ -15,7 +15,7 @@ from typing import TypeVar
 import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
-from wopr.ports.storage import Snapshot
+from wopr.ports.storage import JournalState, Snapshot
 from wopr.storage.duckdb.asked.people import People
 from wopr.storage.duckdb.asked.snapshot import Snapshots
 from wopr.storage.duckdb.checkpoints import Checkpoints
@@ -255,6 +255,17 @@ class Base:
         await self._in_writer(_nothing)
 
     # -- how far behind ---------------------------------------------------------
+
+    @property
+    def journal(self) -> JournalState | None:
+        """How far the tables are behind; see the port."""
+        if self._started is None:
+            return None
+        pending, now = self._folding.pending, time.monotonic()
+        rows = pending.rows
+        age = now - pending.since if rows else 0.0
+        inline = self._journal.inline.allowed(now)
+        return JournalState(rows, pending.bytes, age, self._sync, inline)
 
     @property
     def full(self) -> bool:

@@ -130,6 +130,10 @@ class SeedStorageAdapter(SeedRules):
         await self._writes.join()
 
     @property
+    def journal(self) -> None:
+        """Nothing is ever behind: see the port."""
+
+    @property
     def full(self) -> bool:
         """Whether very much is pending."""
         return self._writes.qsize() > 20_000
