@@ -14,7 +14,7 @@ from wopr.calls.snapshots import info_of
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import OwnerSilentError, QueueClosedError
-from wopr.domain.masking import mask
+from wopr.domain.masking import forget_masked, mask
 from wopr.domain.steady import Steady
 from wopr.domain.tokens import load_library_rules
 from wopr.engine.engine import Engine
@@ -36,6 +36,7 @@ def new_engine(
     """Return an engine for the event loop that runs; it is not started."""
     if (trouble := load_library_rules()) is not None:
         log.warning("The rules of detect-secrets for well-known tokens don't count: %s", trouble)
+    forget_masked()
     storage = _adapted(storage, registry, clock)
     executors = Executors(
         settings.processes,

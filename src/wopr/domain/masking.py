@@ -11,6 +11,7 @@ import math
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import lru_cache
 
 from wopr.domain.extent import bracketed_end, value_at
 from wopr.domain.guarded import guarded, plain_text, type_name
@@ -25,6 +26,8 @@ DEEPEST = 6
 """Levels of a value that are looked into; what is below becomes an ellipsis."""
 MOST = 10_000
 """Items of a value that are looked into, about; what comes then becomes an ellipsis."""
+OFTEN = 2_048
+"""Texts up to that length come again and again, so what became of the last ones is kept."""
 LONGEST = 262_144
 """Characters of a text that are looked at; of a longer one the middle is left out."""
 
@@ -67,8 +70,14 @@ def mask(text: str) -> str:
     ``--token …``, ``Authorization: …``, ``https://user:…@host``), and by their own look:
     private keys, tokens of well-known services, JSON web tokens, hashes of passwords.
     """
+    if len(text) <= OFTEN:
+        return _mask_often(text)
     if len(text) > LONGEST:
         text = _shortened(text)
+    return _mask(text)
+
+
+def _mask(text: str) -> str:
     if "PRIVATE KEY" in text or "Private-Lines" in text:
         text = _without_keys(text)
     if "://" in text:
@@ -86,6 +95,14 @@ def mask(text: str) -> str:
     if "basic" in small:
         text = _BASIC.sub(_masked_basic, text)
     return mask_tokens(text, MASK)
+
+
+_mask_often = lru_cache(512)(_mask)
+
+
+def forget_masked() -> None:
+    """Mask all texts anew: there are other rules than before."""
+    _mask_often.cache_clear()
 
 
 def _shortened(text: str) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from types import CodeType, TracebackType
 
 from wopr.domain.frames import without_ours
 from wopr.domain.guarded import cause_of, context_of, error_text, full_name, guarded, members_of
 
 MOST_MEMBERS = 2_000
 """Members of groups in an error whose traceback shows them all."""
+
+
+MOST_FRAMES = 50
+MOST_STACKS = 256
+_STACKS: dict[tuple[tuple[CodeType, int], ...], str] = {}
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - belongs to errors, is never raised itself
@@ -23,11 +29,38 @@ def traceback_of(error: BaseException) -> str:
     frames = guarded(lambda: without_ours(error), None)
     lines = None
     if not _has_too_many(error):
-        lines = guarded(lambda: traceback.format_exception(type(error), error, frames), None)
+        lines = guarded(lambda: _alone(error, frames), None) or guarded(
+            lambda: traceback.format_exception(type(error), error, frames), None
+        )
     if lines is None:  # e.g. a class without a name
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(frames)]
         lines.append(f"{full_name(type(error))}: {error_text(error)}\n")
     return "".join(lines)
+
+
+def _alone(error: BaseException, frames: TracebackType | None) -> list[str] | None:
+    """Format an error that nothing caused; ``None`` for others.
+
+    Its stack comes from memory if it was seen before: looking for the lines in their files costs
+    more than many a task, and what fails once often fails again.
+    """
+    if cause_of(error) is not None or context_of(error) is not None or members_of(error):
+        return None
+    places: list[tuple[CodeType, int]] = []
+    trace = frames
+    while trace is not None and len(places) <= MOST_FRAMES:
+        places.append((trace.tb_frame.f_code, trace.tb_lasti))
+        trace = trace.tb_next
+    if not places or trace is not None:
+        return None
+    stack = _STACKS.get(key := tuple(places))
+    if stack is None:
+        stack = "".join(traceback.format_tb(frames))
+        if len(_STACKS) >= MOST_STACKS:
+            _STACKS.clear()
+        _STACKS[key] = stack
+    said = traceback.format_exception_only(type(error), error)
+    return ["Traceback (most recent call last):\n", stack, *said]
 
 
 def _has_too_many(error: BaseException) -> bool:
