@@ -246,3 +246,21 @@ def test_the_time_it_is_off_is_a_minute_again_once_it_was_fast_for_long() -> Non
 
 def test_what_is_not_wanted_is_never_allowed() -> None:
     assert not Inline(wanted=False).allowed(1e9)
+
+
+async def test_callers_are_told_in_the_order_of_their_writes(
+    storage: DuckDBStorage, writers: Writers
+) -> None:
+    told: list[int] = []
+    storage.submit([_entry(100_000)], lambda error: told.append(1))  # much: left to the thread
+    waits = threading.Event()
+    for _ in range(int(PATIENCE * 1_000)):
+        if storage._told_in:
+            break
+        storage._journal.leave_to_the_thread()
+        waits.wait(0.001)  # the loop stands still, so nobody is told yet
+    assert storage._told_in > storage._told_out
+    storage.submit([_entry()], lambda error: told.append(2), now=True)
+    await storage.flush()
+    assert [1, 2] == told
+    assert [THREAD, THREAD] == writers.names

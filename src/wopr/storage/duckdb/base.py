@@ -83,6 +83,8 @@ class Base:
         self._seq = 0
         self._order = threading.Lock()  # numbers and the hand-over to the journal go together
         self._threads_wait = 0
+        self._telling = threading.Lock()
+        self._told_in = self._told_out = 0  # groups whose callers are to be told, and that were
         self._known: dict[str, None] = {}
         """Texts of people's that may be run in this process, the oldest first."""
         self._kept: Snapshot | None = None
@@ -93,6 +95,7 @@ class Base:
         """Open the file: see :func:`wopr.storage.duckdb.start.start`."""
         self._loop = asyncio.get_running_loop()
         self._turns.begin(self._loop)
+        self._told_in = self._told_out = 0  # those of a loop before are not told any more
         if not self.is_open:
             await asyncio.to_thread(self.open_sync)
         else:
@@ -196,7 +199,10 @@ class Base:
 
     def _write_here(self) -> int:
         """Write what was handed over on the loop; return how many writes that were."""
-        results = self._journal.write_here()
+        if self._told_in > self._told_out:  # the callers of earlier writes are to be told first
+            results = self._journal.leave_to_the_thread()
+        else:
+            results = self._journal.write_here()
         _finish(results)
         return len(results)
 
@@ -342,10 +348,17 @@ class Base:
         if self._loop is None:
             _finish(results)
             return
+        with self._telling:
+            self._told_in += 1
         try:
-            self._loop.call_soon_threadsafe(_finish, results)
+            self._loop.call_soon_threadsafe(self._tell, results)
         except RuntimeError:  # the loop was closed and the queue was not: nobody is left to tell
             return
+
+    def _tell(self, results: Results) -> None:
+        """Tell the callers, on their loop."""
+        self._told_out += 1
+        _finish(results)
 
     def _opened_or_raise(self) -> OpenedDatabase:
         self._check()

@@ -130,11 +130,11 @@ class Journal:
     def write_here(self) -> Results:
         """Write what was handed over in this turn, or leave it to the thread; return outcomes."""
         if self._behind.busy or not self._writing.acquire(blocking=False):
-            return self._left_to_the_thread()
+            return self.leave_to_the_thread()
         try:
             writes = list(self._queue)  # others may hand over more while we look at these
             if not self._small(writes):
-                return self._left_to_the_thread()
+                return self.leave_to_the_thread()
             for _ in writes:
                 self._queue.popleft()
             began = time.monotonic()
@@ -149,7 +149,8 @@ class Journal:
             )
         return results
 
-    def _left_to_the_thread(self) -> Results:
+    def leave_to_the_thread(self) -> Results:
+        """Let the thread write what was handed over; so there are no outcomes yet."""
         self._urgent = True
         self._notify()
         return []
@@ -264,7 +265,7 @@ class Journal:
         except BaseException:  # Ctrl-C in the loop's thread: nobody knows how far it came
             self._segments.withdraw(Group(position + 1, 0, b""))
             self._queue.extendleft(reversed(writes))
-            self._left_to_the_thread()
+            self.leave_to_the_thread()
             raise
         if group is not None:
             self._rows_out += group.count
