@@ -204,7 +204,7 @@ def test_a_path_of_attributes_leads_to_the_queue(folder: Path) -> None:
         log = read_until(process, "Started")
         process.terminate()
         process.communicate(timeout=PATIENCE)
-    assert "Started application:nested.queue on named.duckdb" in log
+    assert f"Started application:nested.queue on {folder / 'named.duckdb'}" in log
     assert 0 == process.returncode
     assert (folder / "named.duckdb").exists()
 

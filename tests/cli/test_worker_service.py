@@ -111,7 +111,7 @@ def test_the_start_line_tells_the_settings_that_count(folder: Path) -> None:
     (folder / ".env").write_text("WOPR_TASKS_DATABASE=env.duckdb\n")
     with worker(folder, "--log-level", "debug") as process:
         log = read_until(process, "Started")
-    assert "Started application:queue on env.duckdb" in log
+    assert f"Started application:queue on {folder / 'env.duckdb'}" in log
     assert "workers: money:4, naps:4. Grace time 7 s, log DEBUG as console, no HTTP." in log
 
 
@@ -121,7 +121,7 @@ def test_an_option_wins_over_everything_else(folder: Path) -> None:
     options = ("--grace", "0.5", "--log-format", "console", "-d", "flag.duckdb", "--http", "0")
     with worker(folder, *options) as process:
         log = read_until(process, "Started")
-    assert "on flag.duckdb" in log
+    assert f"on {folder / 'flag.duckdb'}" in log
     assert "Grace time 0.5 s, log INFO as console, http://127.0.0.1:" in log
 
 
@@ -137,7 +137,7 @@ def test_settings_in_the_code_count_before_files_and_after_options(folder: Path)
 def test_a_database_of_a_settings_file_is_that_of_other_commands_too(folder: Path) -> None:
     (folder / "wopr.toml").write_text('database = "toml.duckdb"\n')
     with worker(folder) as process:
-        read_until(process, "Started application:queue on toml.duckdb")
+        read_until(process, f"Started application:queue on {folder / 'toml.duckdb'}")
         assert 0 == json.loads(run_ok([BIN / "wopr", "stats", "--json"], folder))["running"]
     elsewhere = run([BIN / "wopr", "stats", "-d", "wopr_tasks.duckdb"], folder)
     assert (3, True) == (elsewhere.returncode, "no database file" in elsewhere.stderr)

@@ -50,7 +50,7 @@ def left_out(task_id: str, why: str) -> None:
     """Say that a task is not shown, once per process: lists are asked for again and again."""
     log.error(
         "Task %s is left out of the list, because it can't be shown: %s Was it written by another "
-        "program? Should it run, it fails with the same reason; wopr doctor lists all such rows.",
+        "program? It does not run: it waits, and wopr doctor lists all such rows.",
         task_id,
         why,
     )

@@ -21,6 +21,8 @@ from wopr.testing.drain import drain
 
 Point = Literal["before_run", "after_run", "before_commit"]
 POINTS: tuple[Point, ...] = ("before_run", "after_run", "before_commit")
+TURNS = 3
+"""Of the event loop, in which an attempt begins that was just claimed."""
 LAST_WORD = 1.0
 """Seconds that a function which catches its cancellation may go on."""
 
@@ -64,6 +66,9 @@ async def crash_at(
     dying = asyncio.create_task(death.come())
     try:
         yield
+        for _ in range(TURNS):  # what was claimed at the end of the block begins
+            if not death.reached.is_set():
+                await asyncio.sleep(0)
     finally:
         middlewares.remove(death.around)
         if death.reached.is_set():
