@@ -157,8 +157,8 @@ class Line(NamedTuple):
     reason: str
 
 
-def lines_of(write: Write) -> list[Line]:
-    """Return what the records of a write say."""
+def lines_of(write: Write | Group) -> list[Line]:
+    """Return what the records of a write, or of a group, say."""
     if write.operations or not write.count:
         return []
     found = (line.split(SEPARATOR) for line in write.content.decode().split(END))
@@ -178,12 +178,12 @@ class Picky:
         self._held: list[tuple[DuckDBStorage, Any]] = []
         append, deliver = Journal._append, DuckDBStorage._deliver
 
-        def failing_append(journal: Journal, writes: list[Write]) -> Group:
-            if any(self.fails(line) for write in writes for line in lines_of(write)):
+        def failing_append(journal: Journal, group: Group) -> None:
+            if any(map(self.fails, lines_of(group))):
                 self.entered.set()
                 assert self.go.wait(PATIENCE)
                 raise OSError(errno.EIO, "this record can't be written")
-            return append(journal, writes)
+            append(journal, group)
 
         def holding_deliver(storage: DuckDBStorage, results: Any) -> None:
             if self._held or any(self.holds(line) for one, _ in results for line in lines_of(one)):
