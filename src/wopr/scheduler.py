@@ -29,7 +29,7 @@ from wopr.domain.localtime import zone
 from wopr.domain.scheduleoptions import EXACTLY_ONE_TASK_OPTION, WhenOptions, parse_schedule_options
 from wopr.domain.standing import check_dependencies
 from wopr.domain.task import TaskInfo
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.queue.sync import SyncQueue, until_stopped
 
 __all__ = ["Task", "TaskRegistry", "TaskStatus", "registry", "start_scheduler"]
@@ -247,9 +247,17 @@ class TaskRegistry:
         call = (_CoroutineCall if is_async_callable(task.func) else _PlainCall)(task)
         if task.every is None:
             when["tz"] = self._tz
-        function = self.queue.task(
-            name=task.id, category=CATEGORY, max_retries=task.max_retries, timeout=task.timeout
-        )(call)
+        definitions = inside(self.queue).registry.definitions
+        # Whoever updates a task means another function; any other name stays one function's.
+        before = definitions.pop(task.id, None) if task.id in self.store else None
+        try:
+            function = self.queue.task(
+                name=task.id, category=CATEGORY, max_retries=task.max_retries, timeout=task.timeout
+            )(call)
+        except BaseException:
+            if before is not None:
+                definitions[task.id] = before
+            raise
         self.queue.schedules.withdraw(task.id)
         self.queue.schedules.declare(
             task.id,
