@@ -238,6 +238,18 @@ async def test_what_is_typed_is_checked_as_well(queue: TaskQueue, text: str) -> 
         await queue.typed_sql(text)
 
 
+async def test_a_folder_of_somebody_else_holds_nothing_that_runs_with_a_query(
+    queue: TaskQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ran = tmp_path / "theirs", tmp_path / "ran"
+    theirs.mkdir()
+    for name in ("json", "importlib", "duckdb", "wopr"):
+        (theirs / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()", encoding="utf-8")
+    monkeypatch.chdir(theirs)
+    assert 10 == (await queue.typed_sql("select count(*) from tasks")).scalar()
+    assert not ran.exists()
+
+
 async def test_a_process_that_can_not_begin_is_told(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from multiprocessing import spawn
@@ -30,7 +31,11 @@ for name in ("wopr", "wopr.storage"):
 from wopr.storage.duckdb.asked.child import main
 main()
 """
-"""Those two packages are not run: to import all of wopr takes longer than most queries."""
+"""Those two packages are not run: to import all of wopr takes longer than most queries.
+
+It is run with ``-P``: else a ``json.py`` of the working directory would be imported here, and
+that may be somebody else's.
+"""
 _ORDER_BYTES = 256 * 1024 * 1024
 _READ = 1024 * 1024
 
@@ -96,7 +101,7 @@ async def _run(
 async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the process; however this ends, it is gone."""
     child = await asyncio.create_subprocess_exec(
-        *(spawn.get_executable() or sys.executable, "-c", _PROGRAM, json.dumps(sys.path)),
+        *(_executable(), "-P", "-c", _PROGRAM, json.dumps(sys.path)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -112,6 +117,10 @@ async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
             while await child.stdout.read(_READ):
                 pass  # what is left in the pipe would keep its end from being seen
         await asyncio.shield(child.wait())
+
+
+def _executable() -> str:
+    return os.fsdecode(spawn.get_executable() or sys.executable)
 
 
 async def _conversation(
@@ -133,8 +142,8 @@ async def _conversation(
     if begun != READY:
         raise StorageError(
             f"The process that was to run the query ended before it began (exit code "
-            f"{await child.wait()}). Run wopr doctor, and see that {spawn.get_executable()!r} can "
-            "import wopr."
+            f"{await child.wait()}). Run wopr doctor, and see that {_executable()} can import "
+            "wopr."
         )
     try:
         async with asyncio.timeout(limits.seconds):
