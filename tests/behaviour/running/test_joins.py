@@ -277,6 +277,37 @@ async def test_who_comes_back_is_served_before_anything_starts(queue: TaskQueue)
     assert ["child", "busy", "parent", "last"] == order
 
 
+@pytest.mark.parametrize("limited", [False, True])
+async def test_who_comes_back_gets_a_worker_or_room_that_is_added(
+    queue: TaskQueue, limited: bool
+) -> None:
+    queue.category("default", lend_slots=True)
+    gate = Gate()
+    hold = queue.task(name="hold")(gate.wait)
+
+    @queue.task(name="parent")
+    async def parent() -> str:
+        handle = await hold.enqueue()
+        with pytest.raises(TimeoutError):
+            await handle.result(timeout=0.01)
+        return "back"
+
+    async with running(queue, default=2 if limited else 1):
+        if limited:
+            await queue.set_limit("default", concurrency=1)
+        handle = await parent.enqueue()
+        await gate.arrivals()
+        pool = inside(queue).access.pools["default"]
+        while not pool.lending.back:
+            await asyncio.sleep(0)
+        if limited:
+            await queue.set_limit("default", concurrency=2)
+        else:
+            await queue.start_workers()
+        assert "back" == await handle.result(timeout=PATIENCE)
+        gate.open()
+
+
 async def test_a_wait_that_is_given_up_takes_its_slot_back(queue: TaskQueue) -> None:
     queue.category("default", lend_slots=True)
     gate = Gate()

@@ -77,6 +77,7 @@ class Pool:
             worker = Worker(name)
             self.workers.append(worker)
             self._free.append(worker)
+        self.lending.serve()
         self.wake()
 
     def remove_idle(self, names: Collection[str]) -> None:
@@ -166,6 +167,7 @@ class Pool:
             attempt.meters = ()
             if gate is not None and not attempt.lent:
                 attempt.meters = gate.enter(attempt.record)
+        self.lending.serve()
 
     # -- claiming -----------------------------------------------------------
 
