@@ -28,9 +28,11 @@ class Beginnings:
             raise NotBegunError
 
     def wait(self, future: Future[Any]) -> None:
-        """Take back what has not begun when :meth:`end` comes."""
+        """Take back what has not begun when :meth:`end` comes, or came since :meth:`check`."""
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
+        if self.over:
+            future.cancel()
 
     def end(self) -> None:
         """Let none begin from now on; in any thread."""

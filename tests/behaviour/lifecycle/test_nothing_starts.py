@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from support.queues import (
     until_status,
 )
 from wopr import CurrentTask, QueueClosedError, Settings, TaskQueue, TaskStatus
+from wopr.executors.beginnings import Beginnings
 from wopr.queue.queue import inside
 
 SUCCESS, PENDING = TaskStatus.SUCCESS, TaskStatus.PENDING
@@ -202,6 +203,14 @@ async def test_a_function_that_waits_in_an_executor_does_not_begin(
         async with queue:
             found = [await first.info(), await second.info()]
     assert [(SUCCESS, 0), (PENDING, 0)] == [(one.status, one.retry_count) for one in found]
+
+
+def test_what_reaches_an_executor_while_a_shutdown_comes_from_a_thread_is_taken_back() -> None:
+    beginnings, future = Beginnings(), Future[None]()
+    beginnings.check()
+    beginnings.end()
+    beginnings.wait(future)
+    assert future.cancelled()
 
 
 async def test_a_function_that_waits_for_a_process_does_not_begin(durable_home: DuckDBHome) -> None:
