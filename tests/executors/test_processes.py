@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import multiprocessing
 import os
@@ -19,6 +20,8 @@ from support.processes import executors_of
 from support.queues import PATIENCE
 from wopr import InvalidCallError, PayloadError, ProcessDiedError, SoftTimeoutError
 from wopr.domain.guarded import full_name
+from wopr.domain.masking import mask
+from wopr.executors import told
 from wopr.executors.call import RaisedError
 from wopr.executors.choice import Executors
 from wopr.running.failure import failure_of
@@ -103,6 +106,30 @@ async def test_causes_members_and_attributes_of_an_error_come_along(executors: E
         "LoudError: <n>; ValueError: bad from FileNotFoundError: [Errno <n>] no such file: '/a'"
         == failure_of(caught.value).roots
     )
+
+
+async def test_an_error_with_more_than_a_message_holds_is_of_its_own_type(
+    executors: Executors,
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await run(executors, tasks.fail_with_much, 90, 40_000)
+    assert 90 == len(caught.value.exceptions)
+    assert {LookupError} == {type(member) for member in caught.value.exceptions}
+
+
+def test_all_that_an_error_may_have_fits_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ["\x01" * told.LONGEST_VALUE] * told.MOST_VALUES
+    members = [ValueError("\x01" * told.LONGEST_TEXT, *values) for _ in range(told.MOST_ERRORS)]
+    monkeypatch.setattr(told, "SHORTER", told.SHORTER[-1:])
+    assert len(json.dumps(told.tell(ExceptionGroup("many", members)))) <= told.LONGEST
+
+
+async def test_an_error_of_a_process_is_not_cut_within_a_secret(executors: Executors) -> None:
+    with pytest.raises(ValueError, match=r"\.") as caught:
+        await run(executors, tasks.fail_with_a_secret, 32_000, 32_000)
+    text = mask(failure_of(caught.value).text)
+    assert "password=***" in text
+    assert "s3cr3t" not in text
 
 
 async def test_an_error_of_a_class_that_nobody_else_has_keeps_its_name_and_its_base(

@@ -137,6 +137,16 @@ def fail_in_many_ways() -> None:
     raise ExceptionGroup("many", [*errors, loud])
 
 
+def fail_with_much(members: int, size: int) -> None:
+    raise ExceptionGroup("many", [LookupError(str(at), "\u0436" * size) for at in range(members)])
+
+
+def fail_with_a_secret(before: int, after: int) -> None:
+    """Have the value of a secret stand where a long text is cut."""
+    secret = "password=" + "s3cr3t" * 1_000
+    raise ValueError(f"{'.' * before} {secret}\n{'.' * after}")
+
+
 def fail_with_a_local_error() -> None:
     class LocalError(LookupError):
         pass

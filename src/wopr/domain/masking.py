@@ -19,7 +19,7 @@ from wopr.domain.lazypattern import lazy
 from wopr.domain.secretnames import Spot, is_harmless, is_secret, spots
 from wopr.domain.tokens import mask_tokens
 
-__all__ = ["LONGEST", "MASK", "is_secret", "mask", "masked"]
+__all__ = ["LONGEST", "MASK", "is_secret", "mask", "masked", "shortened"]
 
 MASK = "***"
 DEEPEST = 6
@@ -72,9 +72,7 @@ def mask(text: str) -> str:
     """
     if len(text) <= OFTEN:
         return _mask_often(text)
-    if len(text) > LONGEST:
-        text = _shortened(text)
-    return _mask(text)
+    return _mask(shortened(text, LONGEST))
 
 
 def _mask(text: str) -> str:
@@ -105,9 +103,14 @@ def forget_masked() -> None:
     _mask_often.cache_clear()
 
 
-def _shortened(text: str) -> str:
-    """Return begin and end; the end begins with a line, as half a secret has no name."""
-    half = LONGEST // 2
+def shortened(text: str, longest: int) -> str:
+    """Cut a text before it is masked to about so many characters: begin and end stay.
+
+    The end begins with a line, as half a secret has no name.
+    """
+    if len(text) <= longest:
+        return text
+    half = longest // 2
     line = text.find("\n", len(text) - half)
     tail = "" if line < 0 else text[line:]
     return f"{text[:half]}\n… [{len(text) - half - len(tail):,} characters left out] …{tail}"

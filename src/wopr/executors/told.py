@@ -7,6 +7,7 @@ a class that it has loaded itself, and calls no method of that class.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,17 @@ from wopr.domain.guarded import (
     shown,
 )
 from wopr.domain.jsontext import clip, tagged_text, untag
+from wopr.domain.masking import shortened
 from wopr.domain.traces import RemoteTraceback, traceback_of
 
+LONGEST = 2 * 1024 * 1024
+"""Characters of all of an error as JSON. One that has more is told with less of each part."""
 LONGEST_TEXT = 65_536
+"""Characters of what an error says. The owner masks it, so it is not cut behind a name."""
 LONGEST_VALUE = 16_384
 """Bytes of an argument or attribute; a longer one travels as its text."""
+SHORTER = (1, 4, 16, 64)
+"""What the parts of an error are divided by, till all of it fits: by the last one it does."""
 MOST_ERRORS = 100
 """Causes and members of one error that travel with it."""
 MOST_VALUES = 50
@@ -63,6 +70,15 @@ def original_of(error: BaseException) -> Original | None:
 
 def tell(error: BaseException) -> Told:
     """Describe an error for another process."""
+    told: Told = {}
+    for part in SHORTER:
+        told = _told(error, part)
+        if len(json.dumps(told)) <= LONGEST:
+            break
+    return told
+
+
+def _told(error: BaseException, part: int) -> Told:
     known: list[BaseException] = [error]
 
     def number(other: BaseException | None) -> int | None:
@@ -76,11 +92,13 @@ def tell(error: BaseException) -> Told:
         known.append(other)
         return len(known) - 1
 
-    told = [_described(one, number) for one in known]  # the list grows meanwhile
-    return {"errors": told, "traceback": clip(traceback_of(error), LONGEST_TEXT)}
+    told = [_described(one, number, part) for one in known]  # the list grows meanwhile
+    return {"errors": told, "traceback": shortened(traceback_of(error), LONGEST_TEXT // part)}
 
 
-def _described(error: BaseException, number: Callable[[BaseException | None], int | None]) -> Told:
+def _described(
+    error: BaseException, number: Callable[[BaseException | None], int | None], part: int
+) -> Told:
     kind = type(error)
     members = [number(one) for one in members_of(error)]
     arguments: tuple[object, ...] = vars(BaseException)["args"].__get__(error)
@@ -88,10 +106,10 @@ def _described(error: BaseException, number: Callable[[BaseException | None], in
     fields = {name: guarded(partial(getattr, error, name), None) for name in _fields(kind)}
     return {
         "bases": [[module_of(base), name_of(base, whole=True)] for base in _line(kind)],
-        "args": [_value(one) for one in arguments[:MOST_VALUES]],
-        "attributes": _values(attributes),
-        "fields": _values({name: value for name, value in fields.items() if value is not None}),
-        "text": clip(error_text(error), LONGEST_TEXT),
+        "args": [_value(one, part) for one in arguments[: MOST_VALUES // part]],
+        "attributes": _values(attributes, part),
+        "fields": _values({at: one for at, one in fields.items() if one is not None}, part),
+        "text": shortened(error_text(error), LONGEST_TEXT // part),
         "cause": number(cause_of(error)),
         "context": number(context_of(error)),
         "suppressed": vars(BaseException)["__suppress_context__"].__get__(error),
@@ -99,14 +117,16 @@ def _described(error: BaseException, number: Callable[[BaseException | None], in
     }
 
 
-def _values(named: Mapping[str, object]) -> dict[str, str]:
-    pairs = list(named.items())[:MOST_VALUES]
-    return {name: _value(value) for name, value in pairs if type(name) is str and name != _TOLD}
+def _values(named: Mapping[str, object], part: int) -> dict[str, str]:
+    pairs = list(named.items())[: MOST_VALUES // part]
+    return {
+        name: _value(value, part) for name, value in pairs if type(name) is str and name != _TOLD
+    }
 
 
-def _value(value: object) -> str:
+def _value(value: object, part: int) -> str:
     """Return a value as JSON text, or that of its text if it is not plain."""
-    text = guarded(lambda: tagged_text(value, LONGEST_VALUE, DEEPEST), b"")
+    text = guarded(lambda: tagged_text(value, LONGEST_VALUE // part, DEEPEST), b"")
     return (text or tagged_text(clip(shown(value, 1_000), 4_000), LONGEST_VALUE, 1)).decode()
 
 
