@@ -99,3 +99,10 @@ def test_only_so_many_places_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_without_a_traceback_is_one_line() -> None:
     error = ValueError("never raised")
     assert "".join(traceback.format_exception(error)) == traceback_of(error)
+
+
+def test_two_files_that_say_the_same_are_told_apart() -> None:
+    for path in ("/shop/tasks.py", "/bank/tasks.py"):
+        names: dict[str, Callable[[], object]] = {}
+        exec(compile("def act():\n    1 / 0\n", path, "exec"), names)
+        assert f'File "{path}", line 2, in act' in traceback_of(raised(names["act"]))

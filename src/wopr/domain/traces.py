@@ -14,7 +14,9 @@ MOST_MEMBERS = 2_000
 
 MOST_FRAMES = 50
 MOST_STACKS = 256
-_STACKS: dict[tuple[tuple[CodeType, int], ...], str] = {}
+Place = tuple[str, CodeType, int]
+"""The file too: the code of two files is equal if they say the same at the same line."""
+_STACKS: dict[tuple[Place, ...], str] = {}
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - belongs to errors, is never raised itself
@@ -46,10 +48,11 @@ def _alone(error: BaseException, frames: TracebackType | None) -> list[str] | No
     """
     if cause_of(error) is not None or context_of(error) is not None or members_of(error):
         return None
-    places: list[tuple[CodeType, int]] = []
+    places: list[Place] = []
     trace = frames
     while trace is not None and len(places) <= MOST_FRAMES:
-        places.append((trace.tb_frame.f_code, trace.tb_lasti))
+        code = trace.tb_frame.f_code
+        places.append((code.co_filename, code, trace.tb_lasti))
         trace = trace.tb_next
     if not places or trace is not None:
         return None
