@@ -59,7 +59,7 @@ class Engine:
         self.unfit = Unfit(shared, self.pool)
         shared.set_aside = self.unfit.take
         shared.refusals.over = self._look_again
-        self.heartbeat = Heartbeat(shared, self.look_at_clock)
+        self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
         shared.revoke = self.controls.revoke
@@ -145,6 +145,12 @@ class Engine:
             pool.accepting = not self.stopping
             self.controls.prepare(pool)
         return pool
+
+    def _look(self) -> None:
+        """See to it, now and then, that nothing has stopped unnoticed."""
+        self.look_at_clock()
+        for pool in self.pools.values():
+            pool.runs.look()
 
     def look_at_clock(self) -> None:
         """Notice whether the wall clock was set; what waits for a span goes on as it did."""

@@ -67,6 +67,7 @@ class Runs:
         self._report = Progress(around.loop, self.running, touch, around.mask).report
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = Starts(around.loop, self._run)
+        self.look = self._starts.look
 
     # -- running ------------------------------------------------------------
 

@@ -55,6 +55,11 @@ class Starts:
         else:
             attempt.task = self._task(self._alone(attempt))
 
+    def look(self) -> None:
+        """Go on with what waits if somebody cancelled what was to run it; in a turn of its own."""
+        if self._waiting:
+            self._go_on()
+
     def _is_brief(self, attempt: Attempt) -> bool:
         return self._brief.get(attempt.record.name, 0) >= BRIEF_RUNS
 

@@ -14,6 +14,7 @@ from support.queues import PATIENCE, DuckDBHome
 from wopr import TaskQueue
 from wopr.domain.status import TaskStatus
 from wopr.running import starts
+from wopr.running.attempt import Attempt
 
 MANY = 60
 SAID: contextvars.ContextVar[int] = contextvars.ContextVar("said", default=0)
@@ -164,6 +165,32 @@ async def test_a_task_of_the_loop_that_somebody_cancels_leaves_none_behind(tmp_p
         await stage.all(1)  # what is started next goes on with them
         for handle in handles:
             await handle.result(PATIENCE)
+
+
+async def test_what_somebody_cancels_goes_on_though_nothing_else_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def quick(n: int) -> int:
+        return n
+
+    stage = Stage(tmp_path, quick)
+    async with stage.queue:
+        await stage.known()
+        starting = stage.queue._core.access.pools["default"].runs._starts
+        cancelled = asyncio.Event()
+        start = starting.start
+
+        def start_and_cancel(attempt: Attempt) -> None:
+            start(attempt)
+            if not cancelled.is_set():
+                assert starting._next is not None
+                starting._next.cancel()
+                cancelled.set()
+
+        monkeypatch.setattr(starting, "start", start_and_cancel)
+        handle = await stage.act.enqueue(1)
+        await cancelled.wait()
+        assert 1 == await handle.result(PATIENCE)
 
 
 async def test_a_shutdown_lets_nothing_be_lost_that_was_to_start(tmp_path: Path) -> None:
