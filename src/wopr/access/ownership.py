@@ -95,7 +95,7 @@ class Ownership:
                 break
             await asyncio.sleep(LOOK_SECONDS)
         if receiver is not None and receiver is self._receiver:
-            self._left_lying[receiver.pid] = loop.time() + NOT_AGAIN_SECONDS
+            self._let_lie(receiver.pid, loop.time())
             self._let_go_of_receiver()
         return None
 
@@ -203,9 +203,16 @@ class Ownership:
         loop.call_later(LOOK_SECONDS, self._give, engine, receiver)  # the answer goes out before
         return True
 
+    def _let_lie(self, pid: int, now: float) -> None:
+        """Don't give the file to a process again for a while."""
+        left = {one: until for one, until in self._left_lying.items() if until > now}
+        if pid:  # else nobody knows which one it was: of another container, say
+            left[pid] = now + NOT_AGAIN_SECONDS
+        self._left_lying = left
+
     def _give(self, engine: Engine, receiver: Connection) -> None:
         if receiver.gone:
-            self._left_lying[receiver.pid] = engine.shared.loop.time() + NOT_AGAIN_SECONDS
+            self._let_lie(receiver.pid, engine.shared.loop.time())
         elif engine is self._engine and not engine.stopping and not self._working(engine):
             log.info("Process %d starts workers: it gets %s.", receiver.pid, self.database)
             engine.stop_starting()

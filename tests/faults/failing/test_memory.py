@@ -10,6 +10,7 @@ import pytest
 from faults.failing.conftest import PATIENCE, TablesFault, until
 from wopr import StorageError, TaskQueue
 from wopr.storage.duckdb import folding
+from wopr.storage.duckdb.file.memory import bytes_of
 
 NO_ROOM = duckdb.OutOfMemoryException("Out of Memory Error: no room")
 FOREVER = 1_000_000
@@ -46,6 +47,7 @@ async def test_memory_that_does_not_come_back_refuses_questions_and_nothing_else
     monkeypatch.setattr(folding, "MEMORY_SECONDS", 0.0)
     monkeypatch.setattr(folding, "QUIET_SECONDS", PATIENCE)  # nothing is folded by itself
     monkeypatch.setattr(folding, "FOLD_SECONDS", PATIENCE)
+    monkeypatch.setattr(folding, "physical", lambda: 0)  # the machine has no more
     tables.arm(FOREVER, before=NO_ROOM)
     task_id = await queue.add_task("noop")
     with pytest.raises(StorageError, match="no room"):
@@ -71,6 +73,25 @@ async def test_memory_that_comes_back_is_used_without_a_question(
     storage = queue.storage
     await until(lambda: storage._folding.pending.rows == 0)
     assert 0 == tables.times
+
+
+async def test_a_fold_that_needs_more_memory_than_allowed_gets_it_and_says_so(
+    queue: TaskQueue,
+    stopped: list[int],
+    tables: TablesFault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(folding.log, "warning", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(folding, "MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(folding, "physical", lambda: 10**12)
+    asked = bytes_of(queue.storage.memory_limit)
+    tables.arm(folding.MEMORY_TRIES, before=NO_ROOM)
+    task_id = await queue.add_task("noop")
+    assert [task_id] == [info.id for info in await queue.get_tasks()]
+    assert 2 * asked == bytes_of(queue.storage._folding._opened.memory_limit)
+    assert "WOPR_TASKS_MEMORY_LIMIT" in "".join(said)
+    assert 1 == len(await queue.get_history(task_id))
 
 
 async def test_a_rollback_that_found_no_memory_is_made_up_for(queue: TaskQueue) -> None:

@@ -24,6 +24,7 @@ from wopr.domain.task import COLUMNS
 from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.checkpoints import Checkpoints
 from wopr.storage.duckdb.failures import is_fatal, lacks_memory
+from wopr.storage.duckdb.file.memory import physical, to_try
 from wopr.storage.duckdb.fold_sql import let_go
 from wopr.storage.duckdb.journal.format import Group
 from wopr.storage.duckdb.lines import Lines
@@ -41,7 +42,7 @@ NAP_SECONDS = 0.05
 """Who sleeps no longer than that need not be woken up."""
 AT_ONCE_ROWS = 40_000
 AT_ONCE_BYTES = 8 * 1024 * 1024
-MEMORY_TRIES = 20
+MEMORY_TRIES = 5
 MEMORY_SECONDS = 0.05
 BACK_OFF_SECONDS = 1.0
 NO_QUIET = -1.0
@@ -240,11 +241,13 @@ class Folding:
     def _lagging(self, error: Exception) -> StorageError:
         if isinstance(error, StorageError):
             return error
+        help_out = "When the disk is full, free some space (wopr cleanup, wopr compact)."
+        if lacks_memory(error):
+            help_out = "It needs more memory: raise WOPR_TASKS_MEMORY_LIMIT."
         wrapped = StorageError(
             f"The tables of {self._opened.path} can't be brought up to date or read: {error}. "
             f"{self.pending.rows} changes wait in the journal; nothing acknowledged is lost, and "
-            "the queue goes on by itself. When the disk is full, free some space (wopr cleanup, "
-            "wopr compact)."
+            f"the queue goes on by itself. {help_out}"
         )
         wrapped.__cause__ = error
         return wrapped
@@ -295,12 +298,13 @@ class Folding:
             applied.apply(self._opened.connection, pieces, self._syncing)
         except Exception as error:
             self._without_memory += 1
-            if (
-                not lacks_memory(error)
-                or is_fatal(error)
-                or self._without_memory % MEMORY_TRIES == 0
-            ):
+            if not lacks_memory(error) or is_fatal(error):
                 raise
+            if self._without_memory % MEMORY_TRIES == 0:
+                if not self._take_more_memory():
+                    raise
+                self._reconnect("to have more memory")
+                return False
             log.warning("A query left no memory for a commit, so it is stopped.")
             self._make_room()
             time.sleep(MEMORY_SECONDS)
@@ -308,6 +312,22 @@ class Folding:
         self._unsure, self._without_memory = False, 0
         self._opened.log.committed()
         return True
+
+    def _take_more_memory(self) -> bool:
+        """Let the next connection have twice as much; return whether the machine has that."""
+        asked = self._opened.memory_limit
+        more = to_try(asked, physical())[1:2]
+        if more:
+            self._opened.memory_limit = more[0]
+            log.warning(
+                "The tables of %s can't be brought up to date with %s (WOPR_TASKS_MEMORY_LIMIT): "
+                "large results of neighbouring tasks do not fit in it together. DuckDB gets %s "
+                "from now on. Let tasks return less, the name of a file say, or raise the limit.",
+                self._opened.path,
+                asked,
+                more[0],
+            )
+        return bool(more)
 
     def _look_where_the_tables_are(self) -> None:
         """Go on from what the tables hold: after an error that may be more than before, or less."""
@@ -332,11 +352,11 @@ class Folding:
         finally:
             self.busy = False
 
-    def _reconnect(self) -> None:
-        """Open the file again after an error that invalidated the database."""
+    def _reconnect(self, why: str = "after a fatal error") -> None:
+        """Open the file again, as after an error that invalidated the database."""
         if self._opened.is_connected:
             let_go(self._opened.connection)
         self._opened.reopen()
         self._look_where_the_tables_are()
         self._reopen = False
-        log.warning("The database was closed and opened again after a fatal error.")
+        log.warning("The database was closed and opened again %s.", why)

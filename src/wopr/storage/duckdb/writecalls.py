@@ -74,12 +74,12 @@ class WriteCalls(Base):
             write.content = "\n".join(lines).encode()
         except UnicodeEncodeError as error:
             raise unwritable(f"For task {records[0].id}", error) from error
-        self._seq = write.seq = seq
         rows: list[Row] = []
         for record in records:
             record.stored = row = record.row()
             rows.append(row)
         write.rows = rows
+        self._seq = write.seq = seq  # last: whatever fails before that gives its numbers back
 
     @staticmethod
     def _undo(write: Write) -> None:

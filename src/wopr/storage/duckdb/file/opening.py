@@ -66,7 +66,7 @@ class OpenedDatabase:
         """Called by :meth:`reopen` first: whoever holds a cursor of its own lets it go."""
         self.journaled = False
         """Whether a journal lies beside the file, so that DuckDB's own log carries no promise."""
-        self._memory_limit = memory_limit
+        self.memory_limit = memory_limit
         self._clock = clock
         self.descriptor: int | None = None
         self._repair = Repair(path, clock, in_order)
@@ -234,7 +234,7 @@ class OpenedDatabase:
 
     def _open_somehow(self) -> duckdb.DuckDBPyConnection:
         """Connect; with more memory than allowed when a large log does not fit otherwise."""
-        asked = self._memory_limit
+        asked = self.memory_limit
         connection, limit = with_enough(asked, self._connect)
         if limit == asked:
             return connection
