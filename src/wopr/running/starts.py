@@ -80,6 +80,8 @@ class Starts:
             self._next = self._task(self._together())
 
     async def _together(self) -> None:
+        if self._next is not asyncio.current_task():  # made eagerly: nobody knows of it yet
+            await asyncio.sleep(0)
         me, self._next = self._next, None
         if self._now is not None:  # it waits, and has the task before this one for itself
             self._brief[self._now.record.name] = -WAITED_RUNS

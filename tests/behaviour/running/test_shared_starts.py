@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,26 @@ async def test_what_somebody_cancels_goes_on_though_nothing_else_is_started(
         handle = await stage.act.enqueue(1)
         await cancelled.wait()
         assert 1 == await handle.result(PATIENCE)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks before Python 3.12")
+async def test_one_that_waits_holds_up_nobody_where_tasks_begin_eagerly(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(n: int) -> None:
+        if n == 0:
+            await go_on.wait()
+
+    stage = Stage(tmp_path, wait)
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    async with stage.queue:
+        await stage.known()
+        first = await stage.act.enqueue(0)
+        while 0 not in stage.tasks:
+            await asyncio.sleep(0)
+        assert await (await stage.act.enqueue(1)).result(PATIENCE) is None
+        go_on.set()
+        assert await first.result(PATIENCE) is None
 
 
 async def test_a_shutdown_lets_nothing_be_lost_that_was_to_start(tmp_path: Path) -> None:
