@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from faults.failing.conftest import PATIENCE, TablesFault, until
 from wopr import StorageError, TaskQueue
 from wopr.storage.duckdb import folding
+from wopr.storage.duckdb.applied import Piece
 from wopr.storage.duckdb.file.memory import bytes_of
 
 NO_ROOM = duckdb.OutOfMemoryException("Out of Memory Error: no room")
@@ -106,3 +109,21 @@ async def test_a_rollback_that_found_no_memory_is_made_up_for(queue: TaskQueue) 
     await asyncio.wrap_future(queue.storage.in_writer(fail))
     task_id = await queue.add_task("noop")
     assert [task_id] == [info.id for info in await queue.get_tasks()]
+
+
+async def test_a_fold_whose_rollback_found_no_memory_is_repeated(
+    queue: TaskQueue, stopped: list[int], tables: TablesFault
+) -> None:
+    apply = tables.apply
+
+    def fail(connection: duckdb.DuckDBPyConnection, work: Sequence[Piece], syncing: Any) -> None:
+        tables.replace(apply)
+        connection.execute("begin")
+        with pytest.raises(duckdb.Error):
+            connection.execute("select error('no room')").fetchall()
+        raise NO_ROOM
+
+    tables.replace(fail)
+    task_id = await queue.add_task("noop")
+    assert [task_id] == [info.id for info in await queue.get_tasks()]
+    assert [1] == stopped

@@ -56,6 +56,12 @@ class Piece:
     operation: bool
 
 
+def let_go_of_the_last(connection: Connection) -> None:
+    """End the transaction whose rollback found no memory, if there is one."""
+    with contextlib.suppress(duckdb.TransactionException):  # there is none
+        connection.execute("rollback")
+
+
 def position(connection: Connection) -> tuple[int, int]:
     """Return the position of the last record that the tables hold, and the highest seq."""
     rows = dict(
@@ -197,7 +203,7 @@ def _begin(connection: Connection) -> None:
     try:
         connection.execute("begin")
     except duckdb.TransactionException:
-        connection.execute("rollback")
+        let_go_of_the_last(connection)
         connection.execute("begin")
 
 

@@ -331,6 +331,7 @@ class Folding:
 
     def _look_where_the_tables_are(self) -> None:
         """Go on from what the tables hold: after an error that may be more than before, or less."""
+        applied.let_go_of_the_last(self._opened.connection)
         position, _ = applied.position(self._opened.connection)
         self.pending.restart(position, self._reread)
         self._unsure = False
