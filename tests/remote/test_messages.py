@@ -10,8 +10,9 @@ import pytest
 
 from support.queues import PATIENCE
 from support.wire import ALL, NEW, moment, wire
-from wopr import Settings, TaskQueue, TaskStatus
+from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
 from wopr.queue.queue import inside
+from wopr.remote.verbs import Verbs
 from wopr.storage.duckdb.doctor import check
 
 BY_NOTHING = '{"task": "x", "where": {"[": 1}}'
@@ -125,6 +126,27 @@ async def test_what_no_call_may_say_is_refused_and_leaves_nothing_behind(
     assert check(path).problems == []
     async with queue_of(path) as queue:
         assert (await queue.get_task_stats())["by_status"] == {"success": 2}
+
+
+@pytest.mark.parametrize(
+    ("verb", "params"),
+    [
+        ("hello", [1] * 100),
+        ("add_many", [[1] * 100]),
+        ("add_flow", [[1] * 100]),
+        ("rules_save", [[1] * 100]),
+        ("rules_delete", ["limit", [1] * 100]),
+        ("schedule_sync", [[1] * 100, True]),
+    ],
+)
+async def test_a_message_of_many_misfits_is_looked_at_up_to_the_first(
+    tmp_path: Path, verb: str, params: list[Any]
+) -> None:
+    async with queue_of(tmp_path / "queue.duckdb") as queue:
+        verbs = Verbs(queue._core.access.backend, bool, 1_000)
+        with pytest.raises(InvalidCallError, match="nothing was") as caught:
+            await verbs.carry_out(verb, params)
+        assert "more)" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n", b"NaN\n"])

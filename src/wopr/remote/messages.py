@@ -12,7 +12,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 from typing_extensions import TypedDict  # pydantic's own, which typing's is not before 3.12
 
 from wopr.domain.checks import LONGEST_SECONDS, check_id, check_label, check_tags
@@ -82,6 +90,11 @@ ScheduleRow = Annotated[Any, PlainValidator(_schedule)]  # pydantic would look i
 RuleChange = Annotated[Rule, PlainValidator(rule_from_plain)]
 """Its value is some fields of a rule; what they make of it is checked where it is known."""
 
+Names = Annotated[list[str], FailFast()]
+Rules = Annotated[list[RuleRow], FailFast()]
+ScheduleRows = Annotated[list[ScheduleRow], FailFast()]
+"""One misfit is enough: to tell of each of a million takes longer than the calls would."""
+
 _Place = int | dict[Literal["at"], int]
 _Places = dict[str, _Place | list[_Place]]
 
@@ -122,6 +135,9 @@ class NewTaskMessage(TypedDict):
     flow_id: Annotated[str, AfterValidator(lambda text: str(UUID(text)))] | None
     schedule: Label | None
     scheduled_for: Moment | None
+
+
+NewTasks = Annotated[list[NewTaskMessage], FailFast()]
 
 
 class FilterMessage(TypedDict):

@@ -8,7 +8,7 @@ from typing import Any, cast
 from wopr.domain.schedule import Schedule
 from wopr.domain.standing import Standing, View
 from wopr.ports.backend import Backend
-from wopr.remote.messages import Label, Reason, ScheduleRow
+from wopr.remote.messages import Label, Reason, ScheduleRow, ScheduleRows
 
 
 def view_to_plain(view: View) -> list[Any]:
@@ -75,7 +75,7 @@ class ScheduleVerbs:
 
     _backend: Backend
 
-    async def schedule_sync(self, declared: list[ScheduleRow], complete: bool) -> None:  # noqa: FBT001
+    async def schedule_sync(self, declared: ScheduleRows, complete: bool) -> None:  # noqa: FBT001
         await self._backend.schedules.sync(declared, complete=complete)
 
     async def schedule_add(self, new: ScheduleRow) -> list[Any]:

@@ -26,10 +26,13 @@ from wopr.remote.messages import (
     FilterMessage,
     Label,
     Moment,
+    Names,
     NewTaskMessage,
+    NewTasks,
     Reason,
     RuleChange,
     RuleRow,
+    Rules,
     Seconds,
     TaskId,
     misfit,
@@ -37,6 +40,7 @@ from wopr.remote.messages import (
 from wopr.remote.rules import rule_to_plain
 from wopr.remote.schedules import ScheduleVerbs
 
+MOST_PARAMS = 8
 Verb = Callable[..., Awaitable[Any]]
 Kind = Literal["limit", "pause", "revocation", "alert"]
 
@@ -61,6 +65,8 @@ class Verbs(ScheduleVerbs):
             raise InvalidCallError(f"There is no verb {name!r:.80}; there are {', '.join(VERBS)}.")
         if not isinstance(params, list):
             raise InvalidCallError(f"The params of {name!r} must be a list, not {params!r:.80}.")
+        if len(params) > MOST_PARAMS:
+            raise InvalidCallError(f"No verb has {len(params):,} params, so nothing was done.")
         try:
             return await _checked(name)(self, *params)
         except ValidationError as error:
@@ -75,13 +81,13 @@ class Verbs(ScheduleVerbs):
     async def add(self, new: NewTaskMessage) -> str:
         return await self._backend.add(self._new_task(new))
 
-    async def add_many(self, tasks: list[NewTaskMessage]) -> list[str]:
+    async def add_many(self, tasks: NewTasks) -> list[str]:
         return await self._backend.add_many([self._new_task(new) for new in tasks])
 
     async def check_room(self, counts: dict[Label, Count]) -> None:
         await self._backend.check_room(counts)
 
-    async def add_flow(self, tasks: list[NewTaskMessage]) -> list[str]:
+    async def add_flow(self, tasks: NewTasks) -> list[str]:
         return await self._backend.add_flow([self._new_task(new) for new in tasks])
 
     def _new_task(self, new: NewTaskMessage) -> NewTask:
@@ -115,13 +121,13 @@ class Verbs(ScheduleVerbs):
     async def rules_all(self, kind: Kind) -> list[Any]:
         return [rule_to_plain(rule) for rule in await self._backend.rules.all(RuleKind(kind))]
 
-    async def rules_save(self, rules: list[RuleRow]) -> None:
+    async def rules_save(self, rules: Rules) -> None:
         await self._backend.rules.save(rules)
 
     async def rules_merge(self, rule: RuleChange) -> list[Any]:
         return rule_to_plain(await self._backend.rules.merge(rule))
 
-    async def rules_delete(self, kind: Kind, names: list[str]) -> list[Any]:
+    async def rules_delete(self, kind: Kind, names: Names) -> list[Any]:
         deleted = await self._backend.rules.delete(RuleKind(kind), names)
         return [rule_to_plain(rule) for rule in deleted]
 
