@@ -210,6 +210,20 @@ def test_a_file_that_forgot_its_journal_is_refused(database: Database, key: str)
         damage(database.path, f"delete from meta where key = '{key}'")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update meta set value = '9223372036854775807' where key = 'seq'",
+        "update meta set value = '99999999999999999999' where key = 'applied'",
+    ],
+)
+def test_a_file_whose_numbers_have_come_to_their_end_is_refused(
+    database: Database, statement: str
+) -> None:
+    with pytest.raises(StorageFileError, match="beyond all that were ever given"):
+        damage(database.path, statement)
+
+
 def test_two_live_tasks_with_one_key_are_found(database: Database) -> None:
     problems = damage(
         database.path,

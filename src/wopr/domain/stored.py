@@ -32,6 +32,9 @@ MOST = 2**63 - 1
 _STATUSES = frozenset(status.value for status in TaskStatus)
 _PRIORITIES = frozenset(int(priority) for priority in TaskPriority)
 _AT = {column: COLUMNS.index(column) for column in COLUMNS}
+_COUNTS = tuple(_AT[name] for name in ("attempt", "retry_count", "crashes"))
+_MOST_COUNTED = 2**31 - 2
+"""One more of it has to fit into its column: the next attempt counts on."""
 _TIMES = tuple(
     _AT[name] for name in ("run_at", "started_at", "completed_at", "created_at", "scheduled_for")
 )
@@ -69,6 +72,9 @@ def task_fault(row: Sequence[Any]) -> str | None:
         return f"its status is {shown(row[_AT['status']])}"
     if row[_AT["priority"]] not in _PRIORITIES:
         return f"its priority is {shown(row[_AT['priority']])}"
+    for at in _COUNTS:
+        if not 0 <= row[at] <= _MOST_COUNTED:
+            return f"{COLUMNS[at]} is {shown(row[at])}, which nothing can have come to"
     for at in _TIMES:
         if row[at] is not None and type(row[at]) is not datetime:
             return f"{COLUMNS[at]} is {shown(row[at])}, which no datetime can be"

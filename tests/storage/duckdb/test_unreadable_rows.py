@@ -22,6 +22,8 @@ FAULTS = {
     "tags that are no texts": ("""options = '{"tags": [1]}'""", "the tags in its options are [1]"),
     "an unknown status": ("status = 'bogus'", "its status is 'bogus'"),
     "a priority of nobody": ("priority = 7", "its priority is 7"),
+    "attempts without an end": ("attempt = 2147483647", "attempt is 2147483647"),
+    "crashes less than none": ("crashes = -1", "crashes is -1"),
     "a date after all": ("run_at = '20000-01-01'", "run_at is '20000-01-01 00:00:00'"),
     "a date before all": ("created_at = '0044-03-15 (BC)'", "created_at is '0044-03-15 (BC)"),
     "parents that are no ids": ("depends_on = '[1]'", "depends_on is '[1]'"),
@@ -78,6 +80,16 @@ async def test_a_row_that_cannot_be_read_is_left_out_and_named(
         for problem in check(path).problems
         if problem.kind == "unreadable"
     }
+
+
+async def test_a_highest_number_that_is_none_costs_no_change_of_later_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "queue.duckdb"
+    await three_tasks(path)
+    write(path, "update meta set value = 'many' where key = 'seq'")
+    async with queue_of(path) as queue:
+        [task_id] = await queue.enqueue_ids("double", [(3,)], {})
+        assert task_id in {info.id for info in await queue.get_tasks()}
+        assert [] == (await queue.sql("select * from refused_records")).rows
 
 
 async def test_a_page_behind_rows_that_cannot_be_read_is_no_last_page(tmp_path: Path) -> None:

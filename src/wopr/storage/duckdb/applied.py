@@ -29,7 +29,7 @@ PIECE_BYTES = 4 * 1024 * 1024
 
 _ADVANCE = """
 update meta
-set value = case key when 'applied' then ? else greatest(value::bigint, ?)::varchar end
+set value = case key when 'applied' then ? else greatest(try_cast(value as bigint), ?)::varchar end
 where key in ('applied', 'seq')
 """
 _PROGRESS = """

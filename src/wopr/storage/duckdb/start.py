@@ -36,6 +36,7 @@ from wopr.storage.duckdb.replay import catch_up
 
 log = logging.getLogger(__name__)
 
+LARGEST = 2**62
 BATCH_BYTES = 8 * 1024 * 1024
 
 
@@ -310,14 +311,15 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
         connection.execute("commit")
     try:
         database = bytes.fromhex(rows["database"])
-        position, generation = int(rows["applied"]), int(rows["journal"] or 0)
+        position, generation = _number(rows["applied"]), _number(rows["journal"] or "0")
+        [(newest,)] = connection.execute("select coalesce(max(seq), 0) from transitions").fetchall()
+        highest = rows.get("seq", "")
+        seq = max(_number(highest) if highest.isdecimal() else 0, _number(newest))
     except (KeyError, ValueError) as error:
         raise StorageFileError(
             f"The table meta of {opened.path} does not say any more where its journal stands "
             f"({error!r}): somebody changed it. Restore a backup, with its journal."
         ) from error
-    [(newest,)] = connection.execute("select coalesce(max(seq), 0) from transitions").fetchall()
-    seq = rows.get("seq", "")
     known = opened.lock.remembered()
     noted = known if known is not None and known.database == database else None
     return State(
@@ -327,7 +329,15 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
         noted.position if noted is not None else 0,
         synced=known is None or known.synced,
         newest=noted.generation if noted is not None else 0,
-    ), max(newest, int(seq) if seq.isdecimal() else 0)
+    ), seq
+
+
+def _number(stored: str | int) -> int:
+    """Return a number that others can follow: each is noted as one of 64 bits."""
+    number = int(stored)
+    if number > LARGEST:
+        raise ValueError(f"{number} is beyond all that were ever given")
+    return number
 
 
 def _keep_torn_end(path: Path, found: Found, end: int) -> None:
