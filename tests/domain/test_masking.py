@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, ValidationError
 
 from wopr.domain.masking import MASK, is_secret, mask, masked
 
@@ -142,3 +143,17 @@ def test_a_value_that_holds_itself_many_times_is_not_followed_everywhere() -> No
 
 def test_a_plain_list_is_shown_whole() -> None:
     assert list(range(50_000)) == masked(list(range(50_000)))
+
+
+def test_values_that_pydantic_refused_are_masked_by_the_names_of_their_fields() -> None:
+    class Login(BaseModel):
+        user: int
+        password: str = Field(min_length=20)
+        api_keys: dict[str, int]
+
+    with pytest.raises(ValidationError) as caught:
+        Login.model_validate({"user": "ada", "password": "hunter2", "api_keys": {"a": "s3cr3t"}})
+    text = mask(str(caught.value))
+    assert "hunter2" not in text
+    assert "s3cr3t" not in text
+    assert "input_value='ada'" in text

@@ -59,6 +59,12 @@ _LOGIN = lazy(
     r"(?:[\"'],\s?[\"']|[= ][\"']?)[^\s:\"']{1,80}:)"
     r"(?![0-9]{1,6}(?:[\s\"']|\Z))[^\s\"']{1,200}"
 )
+_FIELD = lazy(
+    r"^([\w.\-]{1,200})(\n[ ]{2}[^\n\[]{0,300}\[type=\w{1,60}, input_value=)[^\n]{1,2000}"
+    r"(?=, input_type=)",
+    re.MULTILINE,
+)
+"""How pydantic tells which value of which field did not fit."""
 _BEARER = lazy(r"\b(bearer)\s{1,8}([^\s,;)\]}\"'\\]+)", re.IGNORECASE)
 _BASIC = lazy(r"\b(basic)\s{1,8}([A-Za-z0-9+/]{4,}={0,2})", re.IGNORECASE)
 
@@ -84,6 +90,8 @@ def _mask(text: str) -> str:
         text = _QUERY.sub(_masked_query, text)
     if "-u" in text or "-user" in text:
         text = _LOGIN.sub(rf"\1{MASK}", text)
+    if ", input_value=" in text:
+        text = _FIELD.sub(_masked_field, text)
     small = text.lower()
     if "identified" in small or "login" in small:
         text = _SPOKEN.sub(rf"\1{MASK}", text)
@@ -183,6 +191,11 @@ def _masked_query(found: re.Match[str]) -> str:
     if (value.isdigit() and len(value) < 4) or (broad and not _like_a_token(value)):
         return found[0]
     return f"{found[1]}{MASK}"
+
+
+def _masked_field(found: re.Match[str]) -> str:
+    named = any(map(is_secret, found[1].split(".")))
+    return f"{found[1]}{found[2]}{MASK}" if named else found[0]
 
 
 def _like_a_token(value: str) -> bool:
