@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from wopr import QueryError
+from wopr.ports.storage import QueryLimits
 from wopr.storage.duckdb.asked.functions import (
     ALLOWED_SCALARS,
     ALLOWED_TABLES,
@@ -17,7 +18,7 @@ from wopr.storage.duckdb.asked.functions import (
     JOINING,
     refused,
 )
-from wopr.storage.duckdb.asked.reading import check
+from wopr.storage.duckdb.asked.reading import check, run
 
 KNOWN = Path(__file__).with_name("duckdb_functions.txt")
 """The names of all functions that only compute, so far as DuckDB knows: somebody looked at them."""
@@ -190,3 +191,11 @@ def test_what_can_not_be_stopped_is_told_from_what_can(
     cursor: duckdb.DuckDBPyConnection, text: str, endless: bool
 ) -> None:
     assert endless == check(cursor, text).endless
+
+
+def test_a_query_is_run_after_one_whose_rollback_found_no_memory() -> None:
+    with duckdb.connect() as cursor:
+        cursor.execute("begin")
+        with pytest.raises(duckdb.Error):
+            cursor.execute("select error('no room')").fetchall()
+        assert [(1,)] == run(cursor, "select 1", [], QueryLimits()).rows

@@ -83,7 +83,7 @@ def run(
         QueryError: DuckDB refuses it, or was interrupted.
     """
     try:
-        cursor.execute("begin transaction read only")
+        _begin(cursor)
         try:
             cursor.execute(sql, list(params))
             return _fetch(cursor, limits)
@@ -93,6 +93,15 @@ def run(
         raise QueryError(f"The query failed: {error}") from error
     except Exception as error:
         raise QueryError(f"The query's parameters can't be used: {safe_text(error)}") from error
+
+
+def _begin(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Begin a transaction, also where the rollback of the last one found no memory."""
+    try:
+        cursor.execute("begin transaction read only")
+    except duckdb.TransactionException:
+        cursor.execute("rollback")
+        cursor.execute("begin transaction read only")
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
