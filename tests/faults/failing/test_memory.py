@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import duckdb
@@ -11,7 +12,7 @@ import pytest
 
 from faults.failing.conftest import PATIENCE, TablesFault, until
 from wopr import StorageError, TaskQueue
-from wopr.storage.duckdb import folding
+from wopr.storage.duckdb import applied, folding
 from wopr.storage.duckdb.applied import Piece
 from wopr.storage.duckdb.file.memory import bytes_of
 
@@ -127,3 +128,13 @@ async def test_a_fold_whose_rollback_found_no_memory_is_repeated(
     task_id = await queue.add_task("noop")
     assert [task_id] == [info.id for info in await queue.get_tasks()]
     assert [1] == stopped
+
+
+def test_a_rollback_without_memory_has_the_database_opened_again() -> None:
+    class Full:
+        def execute(self, text: str) -> None:
+            if text != "begin":
+                raise NO_ROOM
+
+    with pytest.raises(duckdb.FatalException, match="a rollback failed"):
+        applied._apply(Full(), [Piece(1, b"!{}", operation=True)], nullcontext)  # type: ignore[arg-type]

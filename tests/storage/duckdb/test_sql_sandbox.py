@@ -235,3 +235,15 @@ async def test_results_are_dicts_and_data_frames(queue: TaskQueue) -> None:
 async def test_the_files_of_the_queue_itself_are_no_tables(queue: TaskQueue, sql: str) -> None:
     with pytest.raises(QueryError):
         await queue.sql(sql.format(path=queue.database))
+
+
+@pytest.mark.parametrize(
+    "text", ["select error('FATAL Error')", "select 'database has been invalidated'::int"]
+)
+async def test_a_query_that_says_the_database_is_broken_does_not_have_it_opened_again(
+    queue: TaskQueue, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(QueryError):
+        await queue.sql(text)
+    await queue.get_tasks()
+    assert "opened again" not in caplog.text

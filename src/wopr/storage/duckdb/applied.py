@@ -193,8 +193,7 @@ def _apply(
         with syncing():
             connection.execute("commit")
     except BaseException:
-        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
-            connection.execute("rollback")
+        _roll_back(connection)
         raise
 
 
@@ -205,6 +204,21 @@ def _begin(connection: Connection) -> None:
     except duckdb.TransactionException:
         let_go_of_the_last(connection)
         connection.execute("begin")
+
+
+def _roll_back(connection: Connection) -> None:
+    """Undo a transaction.
+
+    Raises:
+        duckdb.FatalException: there was no memory for that. What the transaction has made stays in
+            the way of the next one then, so the database has to be opened again.
+    """
+    try:
+        connection.execute("rollback")
+    except duckdb.TransactionException:  # a commit that failed has ended it
+        return
+    except duckdb.Error as error:
+        raise duckdb.FatalException(f"FATAL Error: a rollback failed: {error}") from error
 
 
 def _highest_seq(work: Sequence[Piece]) -> int:
@@ -246,8 +260,7 @@ def _without_the_bad(connection: Connection, work: Sequence[Piece], error: Excep
         connection.execute("update meta set value = ? where key = 'applied'", [str(piece.last)])
         connection.execute("commit")
     except BaseException:
-        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
-            connection.execute("rollback")
+        _roll_back(connection)
         raise
 
 

@@ -33,7 +33,9 @@ def is_fatal(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, (duckdb.FatalException, duckdb.InternalException)):
             return True
-        if isinstance(cause, duckdb.Error) and any(sign in str(cause) for sign in _FATAL):
+        quotes = isinstance(cause, duckdb.ProgrammingError | duckdb.DataError)  # a query's text
+        says = isinstance(cause, duckdb.Error) and any(sign in str(cause) for sign in _FATAL)
+        if says and not quotes:
             return True
         cause = cause.__cause__
     return False
