@@ -61,6 +61,7 @@ RIGHT: dict[str, list[Any]] = {
     "recover": ["default"],
     "cleanup": [moment("2020-01-01T00:00:00"), False],
     "stats": [],
+    "snapshot": [],
     "explain": [SOMEBODY],
     "history": [SOMEBODY],
     "sql": ["select ?", [1]],
