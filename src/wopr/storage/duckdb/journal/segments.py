@@ -72,8 +72,11 @@ class Segments:
 
     @property
     def generation(self) -> int:
-        """The highest that was used."""
-        return self._generation
+        """That of the segment that is written to, whose header is on disk; 0 before there is one.
+
+        Not the highest that was used: a segment that could not be begun has none.
+        """
+        return 0 if self._active is None else self._active.header.generation
 
     @property
     def size(self) -> int:
