@@ -322,7 +322,7 @@ class Machine(RuleBasedStateMachine):
         storage._folding._finish = lambda: None
         storage._folding.stop()
         storage._reader.close()
-        storage._people.close()
+        storage._people.let_go()
         storage._started.abandon()
         storage._started = None
         self.orders.clear()

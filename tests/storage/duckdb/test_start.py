@@ -15,14 +15,12 @@ import duckdb
 import pytest
 
 from support.audit import doctor
-from support.queues import PATIENCE
 from wopr import TaskQueue
 from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.domain.rule import RuleKind
 from wopr.storage.duckdb.accept import accept
-from wopr.storage.duckdb.journal import segments as segments_module
 from wopr.storage.duckdb.journal.format import Group
-from wopr.storage.duckdb.journal.scan import examine, segments
+from wopr.storage.duckdb.journal.scan import segments
 from wopr.storage.duckdb.operations import delete_rules
 from wopr.storage.duckdb.start import open_settled, start
 
@@ -157,26 +155,6 @@ def test_a_missing_journal_is_refused_until_somebody_accepts_it(path: Path) -> N
         assert {*before} - {*names(path)} <= {".wal"}, "it was read into the file"
     accept(path)
     assert count(path) <= 20
-
-
-def test_the_newest_segment_is_missed_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments_module, "FIRST_BYTES", 4096)
-    monkeypatch.setattr(segments_module, "SEGMENT_BYTES", 4096)
-    started = start(path)
-    for position in range(1, 10):
-        started.segments.append(Group(position, 1, b"x" * 1000))
-    if (preparing := started.segments._preparing) is not None:
-        preparing.join(PATIENCE)
-    started.abandon()
-    begun = {
-        found.header.generation: one
-        for one in segments(path)
-        if (found := examine(one)).header is not None
-    }
-    assert len(begun) > 2
-    begun[max(begun)].unlink()
-    with pytest.raises(StorageFileError, match=rf"is missing.*generation {max(begun)}\b"):
-        start(path)
 
 
 @pytest.mark.parametrize("emptied", [False, True])

@@ -49,8 +49,6 @@ class Started:
     identity: bytes
     seq: int
     synced: bool
-    noted: int = 0
-    """Up to here it was acknowledged, as was noted last."""
 
     def check_in_place(self) -> None:
         """Check that the database file is where it was."""
@@ -59,10 +57,7 @@ class Started:
     def remember(self, position: int | None = None) -> None:
         """Note in a second place how far the database is acknowledged."""
         known = self.segments.position if position is None else position
-        self.noted = max(known, self.noted)
-        self.opened.lock.remember(
-            Acknowledged(self.identity, self.noted, self.synced, self.segments.generation)
-        )
+        self.opened.lock.remember(Acknowledged(self.identity, known, self.synced))
 
     def settle(self) -> None:
         """Leave a complete database and no journal; the tables must hold everything.
@@ -268,7 +263,6 @@ class Left:
         opened.journaled = True
         started = Started(opened, journal, self.state.database, self.seq, synced)
         started.remember()
-        journal.begun = started.remember
         return started
 
     def _journal(self, generation: int, *, synced: bool) -> Segments:
@@ -328,7 +322,6 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
         generation,
         noted.position if noted is not None else 0,
         synced=known is None or known.synced,
-        newest=noted.generation if noted is not None else 0,
     ), seq
 
 

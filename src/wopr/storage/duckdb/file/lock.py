@@ -46,8 +46,6 @@ class Acknowledged:
     """Of the last record of its journal."""
     synced: bool
     """Whether each record was synced before it was acknowledged."""
-    generation: int = 0
-    """Of the newest segment of its journal that was begun, as far as is known."""
 
 
 class FileLock:
@@ -127,7 +125,7 @@ class FileLock:
         Best effort: a second place, apart from the database and its journal.
         """
         if self._descriptor is not None:
-            fields = [known.database.hex(), known.position, known.synced, known.generation]
+            fields = [known.database.hex(), known.position, known.synced]
             line = {"acknowledged": fields, "checksum": zlib.crc32(repr(fields).encode())}
             with contextlib.suppress(OSError):
                 _note(self._descriptor, _sector(line))
@@ -142,10 +140,10 @@ class FileLock:
             repr(fields).encode()
         ):
             return None
-        match [*fields, 0][:4]:
-            case [str(database), int(position), bool(synced), int(generation)]:
+        match fields:
+            case [str(database), int(position), bool(synced)]:
                 with contextlib.suppress(ValueError):
-                    return Acknowledged(bytes.fromhex(database), position, synced, generation)
+                    return Acknowledged(bytes.fromhex(database), position, synced)
         return None
 
     def _open(self) -> int:

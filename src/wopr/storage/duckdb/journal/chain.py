@@ -29,8 +29,6 @@ class State:
     """It was acknowledged up to here at least."""
     synced: bool = True
     """Whether every record was synced before it was acknowledged."""
-    newest: int = 0
-    """Generation of the newest segment that was noted beside the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +81,8 @@ def plan(path: Path, state: State, found: Sequence[Found], *, accept: bool = Fal
         needed = _needed(path, state, own, accept=accept)
         last = max([state.position, *(one.last for one, _ in needed)])
     last = max(last, state.position)
-    if state.synced and not accept:
-        if state.remembered > last:
-            raise _older(path, state, state.remembered)
-        if needed and _generation(own[-1]) < state.newest:
-            raise _gap(path, own[-1], state.newest)
+    if state.remembered > last and state.synced and not accept:
+        raise _older(path, state, state.remembered)
     return Chain(state.position, last, needed)
 
 

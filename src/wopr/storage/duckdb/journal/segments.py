@@ -53,8 +53,6 @@ class Segments:
         """Of the last record that is acknowledged."""
         self.lacking: Callable[[], Sequence[Group]] | None = None
         """What the database does not have yet, from memory: used when it can't be read here."""
-        self.begun: Callable[[int], None] = _nobody
-        """Told, soon after another segment was begun, which record was acknowledged before it."""
         self._database = database
         self._identity = identity
         self._generation = generation
@@ -72,11 +70,8 @@ class Segments:
 
     @property
     def generation(self) -> int:
-        """That of the segment that is written to, whose header is on disk; 0 before there is one.
-
-        Not the highest that was used: a segment that could not be begun has none.
-        """
-        return 0 if self._active is None else self._active.header.generation
+        """The highest that was used."""
+        return self._generation
 
     @property
     def size(self) -> int:
@@ -159,7 +154,7 @@ class Segments:
                 self._ended.append(self._active)
             self._active = fresh
         if len(self._ended):
-            self._after_rotation()
+            self._prepare_spare()
         return fresh
 
     def _header(self, first: int, before: Segment | None) -> Header:
@@ -190,28 +185,20 @@ class Segments:
             with contextlib.suppress(FileExistsError):
                 return Segment.prepare(self._database.with_name(name), size)
 
-    def _after_rotation(self) -> None:
-        """Have a thread note the new segment elsewhere, and make the space of the next one."""
+    def _prepare_spare(self) -> None:
+        """Have a thread make the space of the next segment, while this one is filled."""
         with self._lock:
             self._size = min(2 * self._size, SEGMENT_BYTES)
-            if self._preparing is None:
+            if self._spare is None and self._preparing is None:
                 thread = threading.Thread(target=self._prepared, name="wopr-space")
                 with contextlib.suppress(RuntimeError):  # none can be had: it is made when needed
                     thread.start()
                     self._preparing = thread
 
-    def _note_active(self) -> Segment | None:
-        active = self._active
-        if active is not None:
-            self.begun(active.header.first - 1)
-        return active
-
     def _prepared(self) -> None:
         segment: Segment | None = None
-        active = self._note_active()
         try:
-            if self._spare is None:
-                segment = self._prepare(self._size)
+            segment = self._prepare(self._size)
         except OSError as error:
             log.warning(
                 "No space can be made for the next segment of the journal of %s: %s. It is tried "
@@ -225,8 +212,6 @@ class Segments:
             self._spare, left = (segment, None) if self._spare is None else (self._spare, segment)
         if left is not None:
             left.remove()
-        if active is not self._active:  # yet another one meanwhile
-            self._note_active()
 
     def read(self, after: int) -> Iterator[Group]:
         """Give the groups that have records behind a position; for any thread."""
@@ -335,10 +320,6 @@ class Segments:
         if remove:
             with contextlib.suppress(OSError):
                 disk.sync_directory(self._database.parent)
-
-
-def _nobody(position: int) -> None:
-    """Note nothing."""
 
 
 def _number(path: Path) -> int:
