@@ -93,7 +93,6 @@ def test_a_sample_is_spread_over_all_files(source: Path) -> None:
 
 
 def test_it_ends_its_worker_when_it_is_stopped(source: Path, tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell ignores it
     process = subprocess.Popen(
         [str(BIN / "wopr"), "demo", "-d", str(tmp_path / "demo.duckdb")],
         cwd=tmp_path,
@@ -101,7 +100,6 @@ def test_it_ends_its_worker_when_it_is_stopped(source: Path, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     with process:
         for line in process.stdout:
