@@ -1,4 +1,4 @@
-"""Measure the queue: every figure is the median of several runs, in one process.
+"""Measure the queue: every figure is the median of several runs, each in a process of its own.
 
 No-op async tasks with one int and a 100-byte string as arguments, results stored,
 full durability, all transitions recorded. The machine's floors come first, so that
@@ -13,22 +13,29 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import bench_large
 import bench_schedules
 import duckdb
+from bench_clients import CLIENTS
 from bench_flows import FLOWS
+from bench_pause import PAUSE
 from bench_service import SERVICE, SEVERAL
 from bench_workloads import WORKLOADS, fresh, peak_rss
 
 BARS = {
     "enqueue, one caller": (">=", 5_500),
     "enqueue, one caller, unsynced": (">=", 20_000),
-    "one caller, each result awaited": (">=", 3_500),
+    "one caller end to end, a worker beside it": (">=", 3_500),
+    "client process, one caller": (">=", 2_500),
+    "client process, end to end, 100 callers": (">=", 12_000),
+    "longest pause, 100 callers x 2 kB, 120 s (ms)": ("<=", 250.0),
     "enqueue, 100 callers": (">=", 30_000),
     "bulk enqueue, chunks of 1,000": (">=", 75_000),
     "drain 10,000": (">=", 27_000),
@@ -84,20 +91,41 @@ def floors() -> dict[str, float]:
     }
 
 
-def measure(runs: int, only: str) -> dict[str, float]:
+ALL = {**WORKLOADS, **CLIENTS, **FLOWS, **SERVICE, **PAUSE}
+
+
+def measure(runs: int, only: str, *, long: bool) -> dict[str, float]:
     """Run every workload ``runs`` times; return medians."""
     result: dict[str, float] = {}
-    for name, run in {**WORKLOADS, **FLOWS, **SERVICE}.items():
-        if only not in name:
+    peak = 0.0
+    for name in ALL:
+        if only not in name or (name in PAUSE and not long):
             continue
-        values = [asyncio.run(fresh(run)) for _ in range(runs)]
-        if isinstance(values[0], tuple):
-            for number, figure in enumerate(SEVERAL[name]):
-                result[figure] = statistics.median(value[number] for value in values)
-        else:
-            result[name] = statistics.median(values)
+        answers = [apart(name) for _ in range(1 if name in PAUSE else runs)]
+        peak = max(peak, *(memory for _, memory in answers))
+        for number, figure in enumerate(SEVERAL.get(name, (name,))):
+            result[figure] = statistics.median(values[number] for values, _ in answers)
         print(f"  {name}: done", file=sys.stderr)
+    result["peak RSS (MB)"] = peak
     return result
+
+
+def apart(name: str) -> tuple[list[float], float]:
+    """Run one workload in a process of its own; return its figures and its peak memory (MB).
+
+    What one leaves behind in memory would change the figures of the next.
+    """
+    command = [sys.executable, __file__, "--one", name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    figures, peak = json.loads(done.stdout.splitlines()[-1])
+    return figures, peak
+
+
+def one(name: str) -> int:
+    """Run one workload here, and print its figures as JSON."""
+    value: Any = asyncio.run(fresh(ALL[name]))
+    print(json.dumps([value if isinstance(value, tuple) else [value], peak_rss()]))
+    return 0
 
 
 def main() -> int:
@@ -106,18 +134,21 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="runs per figure (default 3)")
     parser.add_argument("--only", default="", help="only workloads whose name contains this")
     parser.add_argument("--no-large", action="store_true", help="without the 2,000,000 tasks")
+    parser.add_argument("--long", action="store_true", help="with what takes 120 s and more")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
+    if options.one:
+        return one(options.one)
     machine = {
         "python": platform.python_version(),
         "duckdb": duckdb.__version__,
         "cores": os.cpu_count(),
         **floors(),
     }
-    result = measure(options.runs, options.only)
+    result = measure(options.runs, options.only, long=options.long)
     if options.only in "schedules":
         asyncio.run(bench_schedules.measure(result))
-    result["peak RSS (MB)"] = peak_rss()
     if not options.no_large and not options.only:
         asyncio.run(bench_large.measure(result, 1_000_000))
     for name, value in machine.items():

@@ -15,6 +15,7 @@ from wopr import RetryPolicy, TaskQueue
 from wopr.config.settings import Settings
 
 PAYLOAD = "x" * 100
+WARM_UP = 200
 
 
 class Bench:
@@ -83,7 +84,9 @@ def _no_wait() -> Any:
 
 async def enqueue_one(bench: Bench) -> float:
     """Return tasks per second of one caller that awaits each."""
-    count = 1_000
+    for number in range(WARM_UP):
+        await bench.noop.enqueue(number, PAYLOAD)
+    count = 3_000
     began = time.perf_counter()
     for number in range(count):
         await bench.noop.enqueue(number, PAYLOAD)
@@ -99,8 +102,29 @@ async def process_mode(bench: Bench) -> float:
 
 
 async def one_end_to_end(bench: Bench) -> float:
-    """Tasks per second of one caller that awaits each result, with a worker beside it."""
+    """Tasks per second of one caller that awaits each call, until the worker beside it is done."""
     await bench.queue.start_workers("default", 10)
+    bench.expect(WARM_UP)
+    await enqueue_and_settle(bench, WARM_UP)
+    count = 3_000
+    bench.expect(count)
+    began = time.perf_counter()
+    await enqueue_and_settle(bench, count)
+    return count / (time.perf_counter() - began)
+
+
+async def enqueue_and_settle(bench: Bench, count: int) -> None:
+    """Let one caller await each call, and wait for the end of the tasks."""
+    for number in range(count):
+        await bench.noop.enqueue(number, PAYLOAD)
+    await bench.settled()
+
+
+async def each_result(bench: Bench) -> float:
+    """Tasks per second of one caller that awaits each result: two syncs after each other."""
+    await bench.queue.start_workers("default", 10)
+    for number in range(WARM_UP):
+        await (await bench.noop.enqueue(number, PAYLOAD)).result()
     count = 1_000
     began = time.perf_counter()
     for number in range(count):
@@ -240,7 +264,8 @@ def peak_rss() -> float:
 WORKLOADS: dict[str, Callable[[Bench], Awaitable[Any]]] = {
     "enqueue, one caller": enqueue_one,
     "enqueue, one caller, unsynced": process_mode,
-    "one caller, each result awaited": one_end_to_end,
+    "one caller end to end, a worker beside it": one_end_to_end,
+    "one caller, each result awaited": each_result,
     "enqueue, 100 callers": enqueue_many_callers,
     "bulk enqueue, chunks of 1,000": bulk,
     "drain 10,000": drain,
