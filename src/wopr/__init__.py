@@ -9,6 +9,7 @@ from wopr.config.settings import Settings
 from wopr.core.handle import TaskHandle
 from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.core.task import Task
+from wopr.domain.again import RetryAfter, Snooze
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.crontab import Crontab, Month, Weekday
 from wopr.domain.errors import (
@@ -115,6 +116,7 @@ __all__ = [
     "QueueClosedError",
     "QueueDisabledError",
     "ResultOf",
+    "RetryAfter",
     "RetryPolicy",
     "Revocation",
     "RunnerRefusedError",
@@ -124,6 +126,7 @@ __all__ = [
     "Settings",
     "SettingsFileError",
     "Signature",
+    "Snooze",
     "SoftTimeoutError",
     "StorageError",
     "StorageFileError",

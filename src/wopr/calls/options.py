@@ -80,6 +80,9 @@ class Options(FunctionOptions, PlaceOptions, total=False):
     """Seconds before it may start."""
     run_at: datetime | None
     """An aware moment before which it does not start; not with ``delay``."""
+    expires: float | timedelta | datetime | None
+    """Seconds from now, or an aware moment, after which it is not started any more: it ends
+    CANCELLED instead. Retries count as starts."""
     unique_key: str | None
     """At most one live task has it."""
     on_conflict: OnConflict | None

@@ -19,7 +19,9 @@ from wopr.domain.checks import (
     check_tags,
 )
 from wopr.domain.clock import Clock, naive_now
+from wopr.domain.due import EXPIRES
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.guarded import shown
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
 from wopr.executors.choice import Executors
@@ -37,6 +39,25 @@ def due_at(
         return None
     seconds = check_seconds(delay, "delay", zero="allow")
     return naive_now(clock) + timedelta(seconds=seconds) if seconds else None
+
+
+def _expires(options: Options, clock: Clock, due: datetime | None) -> str | None:
+    """Return until when it may start, as it is stored."""
+    given = options.get("expires")
+    if given is None:
+        return None
+    now = naive_now(clock)
+    if isinstance(given, datetime):
+        until = check_moment(given, "expires")
+    else:
+        until = now + timedelta(seconds=check_seconds(given, "expires", zero="refuse"))
+    first = now if due is None else max(now, due)
+    if until <= first:
+        raise InvalidCallError(
+            f"expires={shown(given)} is {until.isoformat(sep=' ')} UTC, and it can't start before "
+            f"{first.isoformat(sep=' ')} UTC: it would never run. Give a later moment."
+        )
+    return until.isoformat()
 
 
 def _delay(options: Options) -> float | None:
@@ -103,6 +124,14 @@ def _conflict(options: Options) -> OnConflict:
     return OnConflict.SKIP if given is None else check_member(given, "on_conflict", OnConflict)
 
 
+def _place(definition: TaskDefinition, options: Options) -> tuple[str, int]:
+    category, priority = options.get("category"), options.get("priority")
+    return (
+        definition.category if category is None else check_label(category, "category"),
+        definition.priority if priority is None else check_priority(priority),
+    )
+
+
 def _with_options(
     definition: TaskDefinition,
     args: tuple[Any, ...],
@@ -114,9 +143,7 @@ def _with_options(
     on_parent_failure = options.get("on_parent_failure", OnParentFailure.CANCEL)
     check_member(on_parent_failure, "on_parent_failure", OnParentFailure)
     # Before the arguments: in add_task("name", 1, 2) these are wrong, not the function's own.
-    category, priority = options.get("category"), options.get("priority")
-    chosen = definition.category if category is None else check_label(category, "category")
-    urgency = definition.priority if priority is None else check_priority(priority)
+    category, priority = _place(definition, options)
     labels = check_tags(options.get("tags", ()))
     policy = None if options.get("retry") is None else RetryPolicy.of(options.get("retry"))
     budget = retries_of(definition, policy, options.get("max_retries"))
@@ -130,14 +157,16 @@ def _with_options(
     for carrier in definition.carriers:
         more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
     more |= _timeouts(definition, options)
+    run_at = due_at(clock, options.get("delay"), options.get("run_at"))
+    more[EXPIRES] = _expires(options, clock, run_at)
     return NewTask(
         name=definition.name,
-        category=chosen,
-        priority=urgency,
+        category=category,
+        priority=priority,
         max_retries=budget,
         args=encoded[0],
         kwargs=encoded[1],
-        run_at=due_at(clock, options.get("delay"), options.get("run_at")),
+        run_at=run_at,
         unique_key=None if unique_key is None else check_label(unique_key, "unique_key"),
         on_conflict=on_conflict,
         options=encode_options(retry=policy, tags=labels, delay=_delay(options), **more),

@@ -113,19 +113,19 @@ def check_seconds(value: object, what: str, *, zero: str) -> float:
     return seconds
 
 
-def check_moment(value: object) -> datetime:
+def check_moment(value: object, what: str = "run_at") -> datetime:
     """Return an aware moment as naive UTC."""
     if not isinstance(value, datetime):
-        raise InvalidCallError(f"run_at must be a datetime, not {type_name(value)} {shown(value)}.")
+        raise InvalidCallError(f"{what} must be a datetime, not {type_name(value)} {shown(value)}.")
     try:
         if value.utcoffset() is not None:
             return value.astimezone(UTC).replace(tzinfo=None)
     except Exception as error:
         raise InvalidCallError(
-            f"run_at={shown(value)} is out of range or has a broken time zone: {safe_text(error)}"
+            f"{what}={shown(value)} is out of range or has a broken time zone: {safe_text(error)}"
         ) from error
     raise InvalidCallError(
-        f"run_at={shown(value)} has no time zone, so it could mean any of 30 moments. Use e.g. "
+        f"{what}={shown(value)} has no time zone, so it could mean any of 30 moments. Use e.g. "
         "datetime.now(UTC) + timedelta(hours=1), or datetime(…, tzinfo=ZoneInfo('Asia/Tokyo'))."
     )
 

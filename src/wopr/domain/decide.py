@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from wopr.domain.outcome import Failed, NotTaken, Outcome, Succeeded, Unfit
+from wopr.domain.outcome import Failed, NotTaken, Outcome, Snoozed, Succeeded, Unfit
 from wopr.domain.status import TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -126,6 +126,8 @@ def settle(record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float) -
         )
     if type(outcome) is Failed:
         return _failed(record, outcome, ended)
+    if type(outcome) is Snoozed:
+        return _snoozed(record, outcome, started, ended)
     if type(outcome) is Unfit:
         data = {"waiting": True, "error": outcome.error, "error_type": DOES_NOT_FIT}
         return move(record, Move.INTERRUPT, ended, reason="does not fit the function", data=data)
@@ -148,6 +150,19 @@ def is_unfit(record: TaskRecord) -> bool:
     return bool(waits) and record.error_type == DOES_NOT_FIT
 
 
+def _snoozed(
+    record: TaskRecord, outcome: Snoozed, started: datetime, ended: datetime
+) -> Transition | None:
+    """Let it wait for a span; so the row keeps when that began, which is when the attempt ended."""
+    data: dict[str, Any] = {
+        "run_at": _due(ended, outcome.delay),
+        "started_at": started,
+        "elapsed_seconds": (ended - started).total_seconds(),
+        **_progress(record),
+    }
+    return move(record, Move.SNOOZE, ended, reason=outcome.reason, data=data)
+
+
 def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
     data: dict[str, Any] = {"error_type": outcome.error_type, "traceback": outcome.traceback}
     if outcome.roots is not None:
@@ -156,8 +171,8 @@ def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
     name = Move.FAIL
     if outcome.delay is not None:
         name = Move.RETRY
-        data["retry_count"] = record.retry_count + 1
-        data["run_at"] = ended + min(timedelta(seconds=outcome.delay), _LONGEST_WAIT)
+        data["retry_count"] = record.retry_count + outcome.counted
+        data["run_at"] = _due(ended, outcome.delay)
     return Transition(
         record.id,
         name,
@@ -170,6 +185,10 @@ def _failed(record: TaskRecord, outcome: Failed, ended: datetime) -> Transition:
         outcome.error,
         data,
     )
+
+
+def _due(ended: datetime, delay: float) -> datetime:
+    return ended + min(timedelta(seconds=delay), _LONGEST_WAIT)
 
 
 def recover(record: TaskRecord, max_crashes: int, now: datetime) -> Transition | None:

@@ -9,16 +9,18 @@ from wopr.domain.task import TaskRecord
 
 DELAY = "delay"
 """The option of a call whose ``run_at`` is so many seconds after it, and no time of its own."""
+EXPIRES = "expires"
+"""The option of a call that says until when it may start, in ISO form, as naive UTC."""
 
 
 def span_since(record: TaskRecord) -> datetime | None:
-    """Return from when on a task waits for a span: a retry, or a delay; ``None`` for a fixed time.
+    """Return since when it waits for a span (retry, snooze, delay); ``None`` for a fixed time.
 
     By the wall clock of that moment, as all that is stored.
     """
-    if record.retry_count:
-        started = record.started_at
-        return None if started is None else started + timedelta(seconds=record.elapsed_seconds or 0)
+    started = record.started_at
+    if started is not None:
+        return started + timedelta(seconds=record.elapsed_seconds or 0)
     return record.created_at if _is_delayed(record) else None
 
 
@@ -27,6 +29,17 @@ def _is_delayed(record: TaskRecord) -> bool:
         return False
     try:
         return DELAY in decode_options(record.options)
+    except (ValueError, TypeError):  # e.g. of a newer wopr
+        return False
+
+
+def is_expired(record: TaskRecord, now: datetime) -> bool:
+    """Whether a task may not start any more."""
+    if record.options is None or EXPIRES not in record.options:
+        return False
+    try:
+        until = decode_options(record.options).get(EXPIRES)
+        return until is not None and datetime.fromisoformat(until) < now
     except (ValueError, TypeError):  # e.g. of a newer wopr
         return False
 

@@ -66,6 +66,13 @@ class TaskRetrying(TaskEvent):
     kind = "task.retrying"
 
 
+class TaskSnoozed(TaskEvent):
+    """Its function asked to go on later."""
+
+    __slots__ = ()
+    kind = "task.snoozed"
+
+
 class TaskFailed(TaskEvent):
     """It failed for good."""
 
@@ -115,6 +122,7 @@ EVENTS: dict[Move, type[TaskEvent]] = {
     Move.CLAIM: TaskStarted,
     Move.SUCCEED: TaskSucceeded,
     Move.RETRY: TaskRetrying,
+    Move.SNOOZE: TaskSnoozed,
     Move.FAIL: TaskFailed,
     Move.CANCEL: TaskCancelled,
     Move.INTERRUPT: TaskInterrupted,

@@ -27,6 +27,16 @@ class Failed:
     reason: str | None = None
     roots: str | None = None
     """What tells the causes of such failures apart, if the error's own text does not."""
+    counted: bool = True
+    """Whether the next attempt uses up a retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The function asked to go on later, after so many seconds."""
+
+    delay: float
+    reason: str = "snoozed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +61,4 @@ class Unfit:
     error: str
 
 
-Outcome = Succeeded | Failed | Interrupted | NotTaken | Unfit
+Outcome = Succeeded | Failed | Snoozed | Interrupted | NotTaken | Unfit

@@ -165,6 +165,11 @@ def _check_part(name: str, value: object, base: type) -> None:
         )
 
 
+def asking_for(policy: RetryPolicy, seconds: float) -> RetryPolicy:
+    """Return a policy under which the function itself has said when: only its end still counts."""
+    return RetryPolicy(wait=wait_fixed(seconds), stop=policy.stop)
+
+
 DEFAULT = RetryPolicy()
 """Back-off of 2, 4, 8, … 60 seconds, ``max_retries`` times."""
 

@@ -35,6 +35,7 @@ class Move(str, Enum):
     SUCCEED = "succeed"
     FAIL = "fail"
     RETRY = "retry"
+    SNOOZE = "snooze"
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
     RECOVER = "recover"
@@ -57,6 +58,7 @@ TRANSITIONS: dict[tuple[TaskStatus | None, Move], TaskStatus] = {
     (_S, Move.FAIL): _F,
     (_P, Move.FAIL): _F,  # one that it depends on failed
     (_S, Move.RETRY): _R,
+    (_S, Move.SNOOZE): _P,  # its function asked to go on later
     (_P, Move.CANCEL): _C,
     (_R, Move.CANCEL): _C,
     (_S, Move.CANCEL): _C,

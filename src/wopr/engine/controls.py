@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 from wopr.domain.controls import Pause, Revocation, matches
+from wopr.domain.due import is_expired
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.status import LIVE
@@ -96,21 +98,27 @@ class Controls:
         for name in sorted(known.keys() - self._revocations.keys()):
             log.info("Revocation lifted: tasks %s", name)
 
-    def revoke(self, record: TaskRecord) -> bool:
-        """Cancel a task that is about to start, if a standing revocation is about it."""
+    def refuse(self, record: TaskRecord, now: datetime) -> bool:
+        """Cancel a task that is about to start, if it is too late or a revocation is about it."""
+        if is_expired(record, now):
+            self._end_soon(record, "expired")
+            return True
         for revocation in self._shared.revoked.get(record.name, ()):
             if self._is_about(revocation, record):
-                task = self._shared.loop.create_task(self._end(record, revocation.reason))
-                self._cancelling.add(task)
-                task.add_done_callback(self._cancelling.discard)
+                self._end_soon(record, revocation.reason)
                 return True
         return False
+
+    def _end_soon(self, record: TaskRecord, reason: str) -> None:
+        task = self._shared.loop.create_task(self._end(record, reason))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     async def _end(self, record: TaskRecord, reason: str) -> None:
         try:
             await self._cancel(record.id, reason)
         except WoprError as error:  # it is in its queue again, and is looked at once more
-            log.error("Revoked task %s can't be cancelled yet: %s", record.id, error)
+            log.error("Task %s (%s) can't be cancelled yet: %s", record.id, reason, error)
             self._pools[record.category].back_off()
 
     async def revoke_live(self, rule: Rule) -> int:

@@ -62,7 +62,7 @@ class Engine:
         self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
-        shared.revoke = self.controls.revoke
+        shared.refuse = self.controls.refuse
         self.revoke = self.controls.revoke_live
         self.limits = Limits(shared, self.rules, self.pool, window, self.cancel)
         adding = Adding(

@@ -111,8 +111,8 @@ class Shared:
     """By the name of the task."""
     revoked: dict[str, list[Revocation]] = field(default_factory=dict)
     """By the name of the task."""
-    revoke: Callable[[TaskRecord], bool] = lambda record: False
-    """Cancels a task that is about to start, if it is revoked; whether it is."""
+    refuse: Callable[[TaskRecord, datetime], bool] = lambda record, now: False
+    """Cancels a task that is about to start, if it is revoked or expired; whether it is."""
     memory: Memory = field(default_factory=Memory)
     live: dict[str, TaskRecord] = field(default_factory=dict)
     waiters: dict[str, list[asyncio.Future[TaskRecord]]] = field(default_factory=dict)

@@ -105,12 +105,14 @@ class Explaining:
             return None
         seconds = (due_at - now).total_seconds()
         due = f"due at {due_at.replace(tzinfo=UTC).isoformat()}, in {seconds:.1f} s"
-        if record.retry_count:
+        if record.status is TaskStatus.RETRY and record.retry_count:
             return Because(
                 "retrying",
                 f"Retry {record.retry_count} of {record.max_retries} is {due}. "
                 f"The last error: {record.error}",
             )
+        if record.started_at is not None:
+            return Because("snoozed", f"Its function asked to go on later: it is {due}.")
         return Because("delayed", f"It is {due}.")
 
     def _held(self, record: TaskRecord, pool: Pool) -> Because | None:

@@ -125,8 +125,8 @@ class Explanation:
     """Why a task stands where it stands.
 
     ``reason`` is one of: ended, running, starting, waiting for parents, unregistered, does not
-    fit, refused, delayed, retrying, paused, foreground, limits, no workers, shutting down, stuck,
-    limited, queued.
+    fit, refused, delayed, snoozed, retrying, paused, foreground, limits, no workers, shutting
+    down, stuck, limited, queued.
     ``wopr tasks explain`` says besides: no worker process.
     """
 

@@ -29,8 +29,9 @@ class Hooks(Face):
 
         Args:
             kind: ``task.enqueued``, ``task.started``, ``task.succeeded``, ``task.retrying``,
-                ``task.failed``, ``task.cancelled``, ``task.interrupted``, ``task.recovered``,
-                ``task.renewed``, ``task.released``, or ``task.*`` for all of them.
+                ``task.snoozed``, ``task.failed``, ``task.cancelled``, ``task.interrupted``,
+                ``task.recovered``, ``task.renewed``, ``task.released``, or
+                ``task.*`` for all of them.
             handler: takes the event, a :class:`wopr.TaskEvent`. A plain function is called in
                 the queue's event loop, in the order of the events, and must not block; a
                 coroutine function runs as a task of its own. What it raises is logged and

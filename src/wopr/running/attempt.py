@@ -12,6 +12,7 @@ from typing import Any, cast
 from wopr.calls.registry import RunOptions
 from wopr.calls.resources import check_in_process
 from wopr.config.crashpoint import crashpoint
+from wopr.domain.again import RetryAfter, Snooze, asked_delay, asked_reason, is_counted
 from wopr.domain.clock import naive_now
 from wopr.domain.codec import clip
 from wopr.domain.errors import (
@@ -24,8 +25,16 @@ from wopr.domain.errors import (
 from wopr.domain.fold import first_start
 from wopr.domain.guarded import safe_text
 from wopr.domain.limits import Meter
-from wopr.domain.outcome import Failed, Interrupted, NotTaken, Outcome, Succeeded, Unfit
-from wopr.domain.retry import decide_retry
+from wopr.domain.outcome import (
+    Failed,
+    Interrupted,
+    NotTaken,
+    Outcome,
+    Snoozed,
+    Succeeded,
+    Unfit,
+)
+from wopr.domain.retry import asking_for, decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.executors.beginnings import NotBegunError
 from wopr.executors.call import Call, RaisedError
@@ -201,6 +210,11 @@ class Attempt:
             runner = self._runner(failure)
             if runner is not None:
                 return NotTaken(runner, clip(failure.why, 1_000))
+        if issubclass(type(failure), Snooze):
+            delay = asked_delay(failure, naive_now(self._around.clock))
+            if delay is not None:
+                reason = self._around.mask(asked_reason(failure, "snoozed"))
+                return Snoozed(delay, clip(reason, 1_000))
         if self.timer is not None and not self.expired:  # reading the history may take its time
             self.timer.cancel()
         try:
@@ -291,13 +305,22 @@ class Attempt:
             delay,
             None if reason is None else clip(mask(reason), 1_000),
             None if found.roots is None else clip(mask(found.roots), LONGEST_ROOTS),
+            is_counted(error) if issubclass(kind, RetryAfter) else True,
         )
 
     def _delay(self, error: BaseException, age: float) -> tuple[float | None, str | None]:
         record = self.record
         limit = None if record.max_retries == UNLIMITED_RETRIES else record.max_retries
+        policy, why = self.options.retry, None
+        if issubclass(type(error), RetryAfter):
+            asked = asked_delay(error, naive_now(self._around.clock))
+            if asked is not None:
+                why = asked_reason(error, "asked for by the task")
+                if not is_counted(error):
+                    return asked, why
+                policy = asking_for(policy, asked)
         decision = decide_retry(
-            self.options.retry,
+            policy,
             retry_count=record.retry_count,
             max_retries=limit,
             exception=error,
@@ -305,7 +328,7 @@ class Attempt:
             seconds_since_first_start=max(age, 0.0),
             rng=self._around.rng,
         )
-        return decision.delay, None if decision.delay is not None else decision.reason
+        return decision.delay, why if decision.delay is not None else decision.reason
 
 
 def _may_retry(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
+from wopr.domain.due import is_expired
 from wopr.domain.limits import Meter
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
@@ -194,7 +195,7 @@ class Pool:
             record = self.lanes.pop() if gate is None else gate.pop(steady)
             if record is None:
                 break
-            if not self._may_start(record, later):
+            if not self._may_start(record, later, now):
                 if gate is not None:
                     gate.give_back(record.id)
                 continue
@@ -212,7 +213,7 @@ class Pool:
         self.pager.page_in(now)
         self._set_timer(now)
 
-    def _may_start(self, record: TaskRecord, later: list[TaskRecord]) -> bool:
+    def _may_start(self, record: TaskRecord, later: list[TaskRecord], now: datetime) -> bool:
         """Whether a task that is due may start; if not, it was put where it belongs."""
         shared = self._shared
         if record.depends_on is not None and shared.storage.in_flight(record):
@@ -224,8 +225,8 @@ class Pool:
             self.lanes.unregistered.add(name)
             self._leave(record)
             return False
-        if name in shared.revoked:
-            return not shared.revoke(record)
+        if name in shared.revoked or record.options is not None:
+            return not shared.refuse(record, now)
         return True
 
     def _batch_size(self) -> int:
@@ -254,7 +255,7 @@ class Pool:
         shared = self._shared
         if self.held or record.name in shared.paused or record.name in shared.revoked:
             return None
-        if shared.refusals and shared.refusals.of(record):
+        if (shared.refusals and shared.refusals.of(record)) or is_expired(record, now):
             return None
         if self.gate is not None and not self.gate.admit(record, self._shared.steady.now()):
             return None
