@@ -11,6 +11,8 @@ import pytest
 from support.queues import PATIENCE
 from support.wire import ALL, NEW, moment, wire
 from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
+from wopr.domain.rule import RuleKind
+from wopr.domain.schedule import COLUMNS
 from wopr.queue.queue import inside
 from wopr.remote.verbs import Verbs
 from wopr.storage.duckdb.doctor import check
@@ -18,6 +20,28 @@ from wopr.storage.duckdb.doctor import check
 BY_NOTHING = '{"task": "x", "where": {"[": 1}}'
 EARLY = moment("0001-01-01T00:00:00+14:00")
 NOW = moment("2026-01-01T00:00:00+00:00")
+LIMIT = '{"category": "x", "concurrency": 1}'
+PLAN: dict[str, Any] = {
+    **dict.fromkeys(COLUMNS),
+    "name": "s",
+    "task": "double",
+    "category": "default",
+    "priority": 2,
+    "max_retries": 0,
+    "args": "[1]",
+    "kwargs": "{}",
+    "misfire": "run_once",
+    "misfire_limit": 1,
+    "jitter": 0.0,
+    "misfire_grace": 1.0,
+    "overlap": "skip",
+    "run_on_start": False,
+    "origin": "call",
+    "trigger": '{"type": "interval", "seconds": 3600.0, "anchor": null}',
+    "missed": 0,
+    "skipped": 0,
+}
+"""A schedule as it travels."""
 SOMEBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -37,6 +61,14 @@ def new(**fields: Any) -> tuple[str, list[Any]]:
 
 def rule(kind: str, name: str, value: str, at: Any = NOW) -> tuple[str, list[Any]]:
     return "rules_save", [[[kind, name, value, at]]]
+
+
+def alert(**fields: Any) -> tuple[str, list[Any]]:
+    return rule("alert", "x", json.dumps({"name": "x", "when": "slow", "threshold": 1, **fields}))
+
+
+def schedule(**fields: Any) -> tuple[str, list[Any]]:
+    return "schedule_add", [[{**PLAN, **fields}[name] for name in COLUMNS]]
 
 
 POISON: dict[str, tuple[str, list[Any]]] = {
@@ -60,6 +92,11 @@ POISON: dict[str, tuple[str, list[Any]]] = {
     "options with tags that are numbers": new(options='{"tags": [1]}'),
     "options with a timeout that is text": new(options='{"timeout": "x"}'),
     "options with places that there are not": new(options='{"results": {"args": {"0": "x"}}}'),
+    "options with a timeout of nothing": new(options='{"timeout": 0}'),
+    "options with a delay that is text": new(options='{"delay": "x"}'),
+    "options of a flow whose key is a list": new(options='{"flow": {"key": [1]}}'),
+    "options with the result of a parent too many": new(options='{"results": {"args": {"0": 0}}}'),
+    "a number of a flow, and no flow": new(depends_on=[0]),
     "due at a text": new(run_at="y"),
     "due at a date of some zone": new(run_at=moment("2026-01-01T00:00:00+02:00")),
     "planned for a text": new(schedule="x", scheduled_for="y"),
@@ -70,6 +107,8 @@ POISON: dict[str, tuple[str, list[Any]]] = {
     "no task": ("add", []),
     "two tasks": ("add", [NEW, NEW]),
     "one bad of many": ("add_many", [[NEW, {**NEW, "name": None}]]),
+    "one of many that counts on a flow": ("add_many", [[NEW, {**NEW, "depends_on": [0]}]]),
+    "room for more than anybody has": ("check_room", [{str(n): 1 for n in range(1_001)}]),
     "one bad of a flow": ("add_flow", [[NEW, {**NEW, "args": "{}"}]]),
     "a limit of nothing": rule("limit", "x", "{}"),
     "a limit of a text": rule("limit", "x", '{"category": "x", "concurrency": "y"}'),
@@ -80,14 +119,37 @@ POISON: dict[str, tuple[str, list[Any]]] = {
     "a revocation without a task": rule("revocation", "x", "{}"),
     "a revocation by no expression": rule("revocation", 'x {"[": 1}', BY_NOTHING),
     "an alert that is a list": rule("alert", "x", "[]"),
+    "an alert without a condition": rule("alert", "x", '{"name": "x"}'),
+    "an alert for what never happens": alert(when="never"),
+    "an alert with a threshold that is text": alert(threshold="x"),
+    "an alert without the threshold that it needs": alert(threshold=None),
+    "an alert of a level of nobody": alert(level="x"),
+    "an alert told every second of a year ago": alert(every=-1),
+    "an alert for a category of blanks": alert(emits=" "),
+    "an alert about a number": alert(task=1),
+    "an alert with a field too many": alert(more=1),
+    "an alert under another name": alert(name="y"),
+    "a backlog of each key": rule("limit", "x/k", '{"category": "x", "key": "k", "backlog": 1}'),
+    "a revocation of what is no number": rule(
+        "revocation", 'x {"k": Infinity}', '{"task": "x", "where": {"k": 1e999}}'
+    ),
     "a rule of nobody": rule("x", "x", "{}"),
-    "a rule of a text's time": rule("alert", "x", '{"name": "x"}', "now"),
-    "a rule before all time": rule("alert", "x", '{"name": "x"}', EARLY),
+    "a rule of a text's time": rule("limit", "x", LIMIT, "now"),
+    "a rule before all time": rule("limit", "x", LIMIT, EARLY),
     "a change that is no JSON": ("rules_merge", [["limit", "x", "not json", NOW]]),
     "a change to nothing": ("rules_merge", [["limit", "x", '{"concurrency": 0}', NOW]]),
     "a schedule of nothing": ("schedule_add", [[]]),
     "a schedule of numbers": ("schedule_add", [[1] * 29]),
     "a schedule that is a number": ("schedule_add", [1]),
+    "a schedule with a policy of nobody": schedule(options='{"retry": {"wait": "x"}}'),
+    "a schedule with a timeout of nothing": schedule(options='{"timeout": 0}'),
+    "a schedule with results of nobody": schedule(options='{"results": {"args": {"0": 0}}}'),
+    "a schedule that ends before it starts": schedule(
+        start_at=moment("2026-01-02T00:00:00"), end_at=moment("2026-01-01T00:00:00")
+    ),
+    "a schedule on behalf of half a book": schedule(run_as="x" * 500),
+    "a schedule that has missed all there is": schedule(missed=2**63 - 1),
+    "a schedule that is paused by nobody": schedule(paused_reason="x"),
     "a filter for half": ("find", [{**ALL, "limit": 1.5}, None]),
     "a filter beyond the column": ("find", [{**ALL, "before_seq": 2**64}, None]),
     "a filter for a status of nobody": ("find", [{**ALL, "status": "x"}, None]),
@@ -121,8 +183,9 @@ async def test_what_no_call_may_say_is_refused_and_leaves_nothing_behind(
         handle = await queue.enqueue("double", (21,))
         assert await handle.result(timeout=PATIENCE) == 42
         assert len(await queue.get_tasks()) == 2
-        rules = [*await queue.limits(), *await queue.pauses(), *await queue.revocations()]
-        assert rules == []
+        backend = await queue._core.writer()
+        assert [rule for kind in RuleKind for rule in await backend.rules.all(kind)] == []
+        assert await queue.schedules.list() == []
     assert check(path).problems == []
     async with queue_of(path) as queue:
         assert (await queue.get_task_stats())["by_status"] == {"success": 2}

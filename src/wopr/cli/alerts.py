@@ -11,10 +11,10 @@ import typer
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NothingFoundError, UsageError
 from wopr.cli.output import document, say, table
+from wopr.domain.alertrule import AlertCondition, AlertRule
 from wopr.domain.clock import SystemClock
+from wopr.domain.level import NotificationLevel
 from wopr.notifications.alertbook import AlertBook, AlertOptions
-from wopr.notifications.alertrule import AlertCondition, AlertRule
-from wopr.notifications.event import NotificationLevel
 from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="alerts", help="Look at alerts and change them.", no_args_is_help=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
@@ -82,9 +83,24 @@ class Revocation:
         _check_reason(found.reason)
         if not isinstance(found.where, dict):
             raise InvalidCallError(f"where must be a JSON object, not {shown(found.where)}.")
-        for expression in found.where:
-            check_expression(expression, "where")
+        check_where(found.where)
         return found
+
+
+def check_where(where: Mapping[Any, object]) -> dict[str, Any]:
+    """Return what arguments are compared with, if it can be compared and stored.
+
+    Raises:
+        InvalidCallError: an expression is none, or a value no JSON.
+    """
+    found = {check_expression(key, "where"): value for key, value in where.items()}
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidCallError(
+            f"where= compares with JSON values, the way arguments are stored: {error}."
+        ) from None
+    return found
 
 
 def _check_reason(reason: object) -> None:

@@ -87,7 +87,9 @@ class Limit:
         rate, per = given.pop("rate", None), given.pop("per", None)
         if rate is not None or per is not None:
             given["rate"] = (rate, per)
-        return cls(**check_fields(given))
+        fields = check_fields(given)
+        limit = cls(**fields)
+        return limit if limit.key is None else changed(limit, _said(fields))
 
     def describe(self) -> str:
         """Return what it says about starting, in words."""
@@ -276,6 +278,11 @@ class Meter:
             f"{limit.rate} tasks of {whose} have started within {limit.per:g} s, which is the "
             f"most; the next may start in {(at - now).total_seconds():.1f} s"
         )
+
+
+def _said(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without the one that is stored though nobody gave it."""
+    return {name: value for name, value in fields.items() if value is not OnFull.WAIT}
 
 
 def changed(limit: Limit, changes: Mapping[str, Any]) -> Limit:

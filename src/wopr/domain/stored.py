@@ -11,8 +11,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
+from wopr.domain.alertrule import AlertRule, reasons
 from wopr.domain.checks import check_count, check_label, check_seconds, is_task_id
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import InvalidCallError
@@ -132,9 +134,16 @@ _NAMES: dict[RuleKind, Callable[[Rule], object]] = {
     RuleKind.LIMIT: lambda rule: Limit.from_json(rule.value).name,
     RuleKind.PAUSE: lambda rule: Pause.from_rule(rule).name,
     RuleKind.REVOCATION: lambda rule: Revocation.from_rule(rule).name,
-    RuleKind.ALERT: lambda rule: json_of(rule.value, dict, "its value").get("name"),
+    RuleKind.ALERT: lambda rule: _alert_name(rule.value),
 }
 """Reads a rule, and tells the name of what it says."""
+
+
+def _alert_name(value: str) -> str:
+    try:
+        return AlertRule.model_validate_json(value).name
+    except ValidationError as error:
+        raise InvalidCallError(reasons(error)) from None
 
 
 def check_rule(rule: Rule) -> None:

@@ -10,10 +10,11 @@
         await service.emit("billing", "error", "Card refused", "Order 17")
 """
 
+from wopr.domain.alertrule import AlertCondition, AlertRule
+from wopr.domain.level import NotificationLevel
 from wopr.notifications.alertbook import AlertBook, AlertOptions
-from wopr.notifications.alertrule import AlertCondition, AlertRule
 from wopr.notifications.appriseurl import AppriseHandler
-from wopr.notifications.event import CATEGORY, NotificationEvent, NotificationLevel
+from wopr.notifications.event import CATEGORY, NotificationEvent
 from wopr.notifications.routing import QuietHours, RateLimit, Route
 from wopr.notifications.service import NotificationService
 from wopr.notifications.webhook import Webhook, verify_signature

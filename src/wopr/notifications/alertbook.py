@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, TypedDict, Unpack
 
 from pydantic import ValidationError
 
+from wopr.domain.alertrule import AlertCondition, AlertRule, reasons
 from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.level import NotificationLevel
 from wopr.domain.rule import Rule, RuleKind
-from wopr.notifications.alertrule import AlertCondition, AlertRule
-from wopr.notifications.event import NotificationLevel
 from wopr.ports.backend import RuleBackend
 from wopr.queue.queue import TaskQueue, inside
-
-log = logging.getLogger(__name__)
 
 
 class AlertOptions(TypedDict, total=False):
@@ -97,18 +94,8 @@ class AlertBook:
         backend = await inside(self._queue).reader()
         if backend is None:
             return []
-        rules: list[AlertRule] = []
-        for row in await backend.rules.all(RuleKind.ALERT):
-            try:
-                rules.append(AlertRule.model_validate_json(row.value))
-            except ValidationError as error:
-                log.warning(
-                    "Alert %r can't be read and is left out; remove it with `wopr alerts remove`, "
-                    "or was it added by a newer wopr? %s",
-                    row.name,
-                    _reasons(error),
-                )
-        return rules
+        rows = await backend.rules.all(RuleKind.ALERT)
+        return [AlertRule.model_validate_json(row.value) for row in rows]
 
     async def _rules(self) -> RuleBackend:
         return (await inside(self._queue).writer()).rules
@@ -122,13 +109,6 @@ def _rule(given: dict[str, Any]) -> AlertRule:
         return AlertRule(**given)
     except ValidationError as error:
         raise InvalidCallError(
-            f"Alert {given['name']!r} can't be added: {_reasons(error)}. For example: "
+            f"Alert {given['name']!r} can't be added: {reasons(error)}. For example: "
             "add_alert('mail fails', when='final_failure', task='mail.*', level='error')."
         ) from None
-
-
-def _reasons(error: ValidationError) -> str:
-    return "; ".join(
-        ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")])
-        for item in error.errors(include_url=False, include_input=False)
-    )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.domain.alertrule import ON_BACKLOG, AlertCondition, AlertRule
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying
 from wopr.domain.task import TaskInfo
-from wopr.notifications.alertrule import ON_BACKLOG, AlertCondition, AlertRule
 from wopr.notifications.event import CATEGORY
 from wopr.notifications.occurrence import (
     Backlog,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from wopr.domain.checks import check_label
 from wopr.domain.errors import DeliveryFailedError, InvalidCallError
 from wopr.domain.jsontext import shown, type_name
-from wopr.notifications.event import NotificationEvent, NotificationLevel
+from wopr.domain.level import NotificationLevel
+from wopr.notifications.event import NotificationEvent
 
 if TYPE_CHECKING:
     from apprise import Apprise

@@ -12,6 +12,7 @@ from typing import Any
 from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import safe_text, shown
+from wopr.domain.level import NotificationLevel
 
 CATEGORY = "wopr.notifications"
 """Of the tasks that deliver, and of events about several categories. No alert is about it."""
@@ -20,25 +21,6 @@ DEDUP_KEY = "dedup_key"
 """In ``metadata``: events with the same one and the same level are repeats of each other."""
 FORCE_EXTERNAL = "force_external"
 """In ``metadata``: if true, every route takes the event, whatever its category and level."""
-
-
-class NotificationLevel(str, Enum):
-    """How bad it is. The values are what is stored."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    CRITICAL = "critical"
-
-    __str__ = str.__str__
-
-    @property
-    def rank(self) -> int:
-        """0 for info to 3 for critical."""
-        return _ORDER.index(self)
-
-
-_ORDER = list(NotificationLevel)
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.domain.alertrule import AlertRule
 from wopr.domain.events import TaskEvent, TaskFailed
 from wopr.domain.masking import mask
 from wopr.domain.task import TaskInfo
-from wopr.notifications.alertrule import AlertRule
 from wopr.notifications.event import DEDUP_KEY
 
 LONGEST_ERROR = 2_000

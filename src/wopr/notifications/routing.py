@@ -13,13 +13,13 @@ from typing import Any
 from wopr.domain.checks import check_count, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.level import NotificationLevel
 from wopr.domain.localtime import from_wall, zone
 from wopr.notifications.event import (
     CATEGORY,
     DEDUP_KEY,
     FORCE_EXTERNAL,
     NotificationEvent,
-    NotificationLevel,
     check_category,
 )
 

@@ -8,17 +8,17 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from wopr.domain.alertrule import AlertRule
 from wopr.domain.checks import check_count, check_seconds
 from wopr.domain.clock import Clock, IdFactory, SystemClock, naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.level import NotificationLevel
 from wopr.notifications.alertbook import AlertBook, AlertOptions
-from wopr.notifications.alertrule import AlertRule
 from wopr.notifications.delivery import TIMEOUT, Delivery, Handler
 from wopr.notifications.event import (
     CATEGORY,
     NotificationEvent,
-    NotificationLevel,
     check_category,
     check_level,
     new_event,

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any
 
+from wopr.domain.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, AlertRule
 from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import InvalidCallError, QueryError, StorageError, WoprError
 from wopr.domain.events import TaskEvent, TaskFailed, TaskRetrying, TaskSucceeded
 from wopr.domain.masking import mask
 from wopr.insights import queries
 from wopr.notifications.alertbook import AlertBook
-from wopr.notifications.alertrule import ON_BACKLOG, ON_EVENTS, AlertCondition, AlertRule
 from wopr.notifications.alerts import Alarm, of_backlogs, of_schedules
 from wopr.notifications.event import CATEGORY
 from wopr.notifications.occurrence import Backlog, Occurrence

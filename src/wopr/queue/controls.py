@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import Any
 
 from wopr.domain.checks import check_count, check_id, check_label
 from wopr.domain.clock import naive_now
-from wopr.domain.controls import Pause, Revocation
+from wopr.domain.controls import Pause, Revocation, check_where
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, OnFull, changed, check_expression, check_fields
 from wopr.domain.rule import Rule, RuleKind
@@ -229,7 +228,7 @@ class Controls(Face):
             return int(await backend.cancel(check_id(task_id), reason))
         revocation = Revocation(
             task=check_label(task, "task"),
-            where=_where(where),
+            where=check_where(where or {}),
             reason=reason,
             since=self._core.clock.now(),
         )
@@ -240,7 +239,9 @@ class Controls(Face):
     async def unrevoke(self, task: str, where: Mapping[str, Any] | None = None) -> bool:
         """End a standing revocation; whether there was one. What it cancelled stays cancelled."""
         found = Revocation(
-            task=check_label(task, "task"), where=_where(where), since=self._core.clock.now()
+            task=check_label(task, "task"),
+            where=check_where(where or {}),
+            since=self._core.clock.now(),
         )
         backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.REVOCATION, [found.name]))
@@ -275,14 +276,3 @@ def _one(category: str | None, task: str | None) -> dict[str, str]:
     if category is not None:
         return {"category": check_label(category, "category")}
     return {"task": check_label(task, "task")}
-
-
-def _where(where: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = {check_expression(key, "where"): value for key, value in (where or {}).items()}
-    try:
-        json.dumps(found)
-    except (TypeError, ValueError) as error:
-        raise InvalidCallError(
-            f"where= compares with JSON values, the way arguments are stored: {error}."
-        ) from None
-    return found

@@ -21,6 +21,7 @@ from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import PAGE_BYTES, QueryRows, Snapshot, TaskFilter, weight
 from wopr.remote import protocol
+from wopr.remote.messages import MOST_CATEGORIES
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
 from wopr.remote.rules import RemoteRules, rule_to_plain
@@ -271,7 +272,10 @@ class RemoteBackend:
 
     async def check_room(self, counts: Mapping[str, int]) -> None:
         """Refuse so many tasks by category, where a backlog is full and does so."""
-        await self._call("check_room", dict(counts))
+        categories = sorted(counts)
+        for start in range(0, len(categories), MOST_CATEGORIES):
+            part = categories[start : start + MOST_CATEGORIES]
+            await self._call("check_room", {one: counts[one] for one in part})
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other in one commit; return their ids in order."""

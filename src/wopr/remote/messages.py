@@ -35,6 +35,13 @@ from wopr.remote.rules import rule_from_plain
 STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 LONGEST_REASON = 1_000
 LONGEST_ID = 200
+MOST_CATEGORIES = 1_000
+"""So many are asked about at a time."""
+_OWNERS = (
+    *("paused_at", "paused_reason", "last_fire_at", "last_task_id", "missed", "skipped"),
+    *("created_at", "updated_at"),
+)
+"""Where a schedule stands: nobody says so of a new one."""
 
 
 def _naive(moment: datetime) -> datetime:
@@ -69,7 +76,39 @@ def _schedule(row: object) -> Schedule:
     found = read_schedule(row)
     if isinstance(found.trigger, Unreadable):
         raise InvalidCallError(found.trigger.problem)
+    if found.start_at and found.end_at and found.end_at < found.start_at:
+        raise InvalidCallError("it ends before it starts")
+    for name in (*found.depends_on, *filter(None, [found.run_as])):
+        check_label(name, "a name of it")
+    if found.options is not None:
+        check_places(_options(found.options), len(found.depends_on))
     return found
+
+
+def _new_schedule(row: object) -> Schedule:
+    found = _schedule(row)
+    if told := [name for name in _OWNERS if getattr(found, name)]:
+        raise InvalidCallError(f"{', '.join(told)} of a new schedule: only its owner knows that")
+    return found
+
+
+def check_places(options: str | None, parents: int) -> None:
+    """Refuse results of parents that there are not.
+
+    Raises:
+        InvalidCallError: the options ask for one.
+    """
+    if options is None or '"results"' not in options:
+        return
+    results = json_of(options, dict, "options").get("results", {})
+    places = [one for kind in results.values() for one in kind.values()]
+    for place in (one for some in places for one in (some if isinstance(some, list) else [some])):
+        number = place["at"] if isinstance(place, dict) else place
+        if not 0 <= number < parents:
+            raise InvalidCallError(
+                f"The options of a task say that it takes the result of parent {number}, and it "
+                f"depends on {parents} tasks, so nothing was carried out."
+            )
 
 
 def _rule(plain: object) -> Rule:
@@ -83,20 +122,49 @@ Reason = Annotated[str, AfterValidator(_label(LONGEST_REASON))]
 TaskId = Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(check_id)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 2)]
 Seq = Annotated[int, Field(ge=0, le=MOST)]
+_Position = Annotated[str, Field(pattern=r"^[0-9]{1,5}$")]
+Span = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Moment = Annotated[datetime, AfterValidator(_naive)]
 RuleRow = Annotated[Rule, PlainValidator(_rule)]
 ScheduleRow = Annotated[Any, PlainValidator(_schedule)]  # pydantic would look into Schedule
+NewSchedule = Annotated[Any, PlainValidator(_new_schedule)]
 RuleChange = Annotated[Rule, PlainValidator(rule_from_plain)]
 """Its value is some fields of a rule; what they make of it is checked where it is known."""
 
+Counts = Annotated[dict[Label, Count], Field(max_length=MOST_CATEGORIES)]
 Names = Annotated[list[str], FailFast()]
 Rules = Annotated[list[RuleRow], FailFast()]
-ScheduleRows = Annotated[list[ScheduleRow], FailFast()]
+NewSchedules = Annotated[list[NewSchedule], FailFast()]
 """One misfit is enough: to tell of each of a million takes longer than the calls would."""
 
-_Place = int | dict[Literal["at"], int]
-_Places = dict[str, _Place | list[_Place]]
+
+class _At(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    at: int
+
+
+_Place = int | _At
+_Places = _Place | list[_Place]
+
+
+class _Results(TypedDict, total=False):
+    """Where results of parents go."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    args: dict[_Position, _Places]
+    kwargs: dict[str, _Places]
+
+
+class _Role(TypedDict, total=False):
+    """What a task is in its flow."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    key: Label
+    listed: Literal[True]
 
 
 class _Options(TypedDict, total=False):
@@ -105,12 +173,13 @@ class _Options(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
 
     tags: list[str]
-    flow: dict[str, Any]
+    flow: _Role
     retry: dict[str, Any]
-    timeout: Seconds
-    soft_timeout: Seconds
+    timeout: Span
+    soft_timeout: Span
+    delay: Span
     on_parent_failure: Literal["cancel", "fail", "run"]
-    results: dict[Literal["args", "kwargs"], _Places]
+    results: _Results
 
 
 _OPTIONS: TypeAdapter[_Options] = TypeAdapter(_Options)

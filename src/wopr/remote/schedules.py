@@ -8,7 +8,7 @@ from typing import Any, cast
 from wopr.domain.schedule import Schedule
 from wopr.domain.standing import Standing, View
 from wopr.ports.backend import Backend
-from wopr.remote.messages import Label, Reason, ScheduleRow, ScheduleRows
+from wopr.remote.messages import Label, NewSchedule, NewSchedules, Reason, ScheduleRow
 
 
 def view_to_plain(view: View) -> list[Any]:
@@ -75,10 +75,10 @@ class ScheduleVerbs:
 
     _backend: Backend
 
-    async def schedule_sync(self, declared: ScheduleRows, complete: bool) -> None:  # noqa: FBT001
+    async def schedule_sync(self, declared: NewSchedules, complete: bool) -> None:  # noqa: FBT001
         await self._backend.schedules.sync(declared, complete=complete)
 
-    async def schedule_add(self, new: ScheduleRow) -> list[Any]:
+    async def schedule_add(self, new: NewSchedule) -> list[Any]:
         return view_to_plain(await self._backend.schedules.add(new))
 
     async def schedule_replace(self, new: ScheduleRow) -> list[Any]:

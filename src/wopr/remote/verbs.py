@@ -23,6 +23,7 @@ from wopr.remote import protocol
 from wopr.remote.messages import (
     STRICT,
     Count,
+    Counts,
     FilterMessage,
     Label,
     Moment,
@@ -35,6 +36,7 @@ from wopr.remote.messages import (
     Rules,
     Seconds,
     TaskId,
+    check_places,
     misfit,
 )
 from wopr.remote.rules import rule_to_plain
@@ -79,22 +81,30 @@ class Verbs(ScheduleVerbs):
         return self._hand_over()
 
     async def add(self, new: NewTaskMessage) -> str:
-        return await self._backend.add(self._new_task(new))
+        return await self._backend.add(self._alone(new))
 
     async def add_many(self, tasks: NewTasks) -> list[str]:
-        return await self._backend.add_many([self._new_task(new) for new in tasks])
+        return await self._backend.add_many([self._alone(new) for new in tasks])
 
-    async def check_room(self, counts: dict[Label, Count]) -> None:
+    async def check_room(self, counts: Counts) -> None:
         await self._backend.check_room(counts)
 
     async def add_flow(self, tasks: NewTasks) -> list[str]:
         return await self._backend.add_flow([self._new_task(new) for new in tasks])
+
+    def _alone(self, new: NewTaskMessage) -> NewTask:
+        if not all(isinstance(parent, str) for parent in new["depends_on"]):
+            raise InvalidCallError(
+                f"Task {new['name']!r} depends on tasks of a flow by their numbers, but is of none."
+            )
+        return self._new_task(new)
 
     def _new_task(self, new: NewTaskMessage) -> NewTask:
         size = len(new["args"]) + len(new["kwargs"])
         if size > self._most_args_bytes:
             what = f"The arguments of task {new['name']!r}"
             raise too_large(what, size, self._most_args_bytes, "WOPR_TASKS_MAX_ARGS_BYTES")
+        check_places(new["options"], len(new["depends_on"]))
         return protocol.new_task_from_plain(dict(new))
 
     async def get(self, task_id: TaskId) -> Any:

@@ -68,7 +68,7 @@ def test_a_level_that_suits_the_condition_unless_one_is_given(when: str, level: 
         ("a", {"when": "backlog_age", "threshold": 9, "task": "x"}, "leave task= out"),
         ("a", {"when": "failure", "every": 0.5}, "every: Input should be greater"),
         ("a", {"when": "failure", "level": "loud"}, "level: Input should be 'info'"),
-        ("a", {"when": "failure", "task": ""}, "task: String should have at least 1"),
+        ("a", {"when": "failure", "task": ""}, "task: it must have 1 to 200 characters"),
         ("a", {"when": "failure", "colour": "red"}, "colour: Extra inputs are not permitted"),
     ],
 )
@@ -101,15 +101,18 @@ async def test_a_queue_that_is_switched_off_takes_no_alert(clock: SteppableClock
 async def test_a_row_that_can_not_be_read_is_left_out_and_said(
     queue: TaskQueue, book: AlertBook, clock: SteppableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    new = Rule(RuleKind.ALERT, "new", '{"name": "new", "when": "telepathy"}', clock.now())
     async with queue:
         good = await book.add("good", when="failure")
-        rules = (await inside(queue).access.backend()).rules
-        await rules.save(
-            [Rule(RuleKind.ALERT, "new", '{"name": "new", "when": "telepathy"}', clock.now())]
-        )
+        backend = await inside(queue).access.backend()
+        with pytest.raises(InvalidCallError, match="The alert 'new' can't be read: when: Input"):
+            await backend.rules.save([new])
+        await backend.engine.shared.storage.save_rules([new])
+    async with queue:
         assert [good] == await book.all()
-        assert "Alert 'new' can't be read" in caplog.text
+        assert "The alert 'new' can't be read" in caplog.text
         assert await book.remove("new")
+        assert not await book.remove("new")
 
 
 async def test_what_was_told_is_not_written_over_a_change(

@@ -7,18 +7,19 @@ afterwards the file opens and the doctor finds nothing.
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import wait_fixed
 
 from support.queues import PATIENCE
 from support.wire import ALL, NEW, Wire, moment, wire
-from wopr import TaskQueue, TaskStatus
+from wopr import RetryPolicy, TaskQueue, TaskStatus
+from wopr.domain.rule import RuleKind
 from wopr.domain.schedule import Schedule
 from wopr.domain.triggers import Interval
 from wopr.remote.verbs import VERBS
@@ -31,28 +32,44 @@ WAITING = 20
 """Tasks that nobody may touch meanwhile."""
 
 AT = moment("2026-01-01T00:00:00+00:00")
+RETRY = json.loads(RetryPolicy(wait=wait_fixed(5), dont_retry=(ValueError,), jitter=1.0).to_json())
 SOMEBODY = "00000000-0000-7000-8000-000000000000"
 LIMIT = ["limit", "x/y", '{"category": "x", "key": "y", "concurrency": 1}', AT]
+PAUSE = ["pause", "category x", '{"category": "x", "task": null, "reason": "because"}', AT]
+REVOCATION = ["revocation", 'fuzz {"n": 1}', '{"task": "fuzz", "where": {"n": 1}}', AT]
+SLOW = {"name": "slow", "when": "slow", "task": "fuzz", "category": "x", "level": "error"}
+ALERT = ["alert", "slow", json.dumps({**SLOW, "threshold": 5.0, "every": 60.0, "emits": "x"}), AT]
+OPTIONS = {
+    "tags": ["a"],
+    "timeout": 5,
+    "soft_timeout": 4.0,
+    "delay": 1.5,
+    "retry": RETRY,
+    "flow": {"key": "k", "listed": True},
+    "on_parent_failure": "run",
+}
+HELD = {"results": {"args": {"0": 0}, "kwargs": {"m": [{"at": 0}]}}}
 ROW: list[Any] = [
     *("s", "fuzz", "default", 2, 0, "[1]", "{}", None),
     *('{"type": "interval", "seconds": 3600.0, "anchor": null}', "run_once", 100, 60.0, "skip"),
     *(0.0, None, None, False, None, None, "call", None, None, None, None, None, 0, 0, None, None),
 ]
 """A schedule as it travels."""
+AFTER = {**NEW, "name": "fuzz", "depends_on": [0], "options": json.dumps(HELD)}
 RIGHT: dict[str, list[Any]] = {
     "hello": [],
     "hand_over": [],
-    "add": [{**NEW, "name": "fuzz", "options": '{"tags": ["a"], "timeout": 5}'}],
+    "add": [{**NEW, "name": "fuzz", "options": json.dumps(OPTIONS)}],
     "add_many": [[{**NEW, "name": "fuzz"}, {**NEW, "name": "fuzz", "unique_key": "k"}]],
     "check_room": [{"default": 1}],
-    "add_flow": [[{**NEW, "name": "fuzz"}, {**NEW, "name": "fuzz", "depends_on": [0]}]],
+    "add_flow": [[{**NEW, "name": "fuzz"}, AFTER]],
     "get": [SOMEBODY],
     "find": [ALL, None],
     "wait": [SOMEBODY, 0.0],
     "cancel": [SOMEBODY, "because"],
-    "revoke": [["revocation", 'fuzz {"n": 1}', '{"task": "fuzz", "where": {"n": 1}}', AT]],
+    "revoke": [REVOCATION],
     "rules_all": ["limit"],
-    "rules_save": [[LIMIT]],
+    "rules_save": [[LIMIT, PAUSE, REVOCATION, ALERT]],
     "rules_merge": [LIMIT],
     "rules_delete": ["limit", ["x/y"]],
     "logs": [SOMEBODY, 10],
@@ -100,37 +117,52 @@ NASTY: list[Any] = [
 ]
 
 
+class Inside:
+    """A step of a way: into the JSON that a text says."""
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to each part of a message."""
+    """Yield the way to each part of a message, and of the JSON in its texts."""
     yield path
     inside: Any = ()
     if isinstance(value, dict):
         inside = value.items()
     elif isinstance(value, list):
         inside = enumerate(value)
+    elif isinstance(value, str) and value[:1] in {"[", "{"}:
+        inside = [(Inside, json.loads(value))]
     for key, item in inside:
         yield from places(item, (*path, key))
 
 
+def changed(value: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
+    """Return a value with a part of it changed."""
+    if not path:
+        return change(value)
+    step, *rest = path
+    if step is Inside:
+        return json.dumps(changed(json.loads(value), tuple(rest), change))
+    copied = value.copy()
+    copied[step] = changed(value[step], tuple(rest), change)
+    return copied
+
+
 def spoil(rng: random.Random, params: list[Any]) -> list[Any]:
     """Return the values of a call with one of them replaced, left out or added."""
-    params = copy.deepcopy(params)
     path = rng.choice(list(places(params)))
-    if not path:
-        return [*params, rng.choice(NASTY)] if rng.random() < 0.5 else params[:-1]
-    parent: Any = params
-    for key in path[:-1]:
-        parent = parent[key]
-    choice = rng.random()
-    if choice < 0.8:
-        parent[path[-1]] = rng.choice(NASTY)
-    elif choice < 0.9:
-        del parent[path[-1]]
-    elif isinstance(parent, dict):
-        parent[rng.choice(["more", "", "__class__", "name\0"])] = rng.choice(NASTY)
-    else:
-        parent.append(rng.choice(NASTY))
-    return params
+    choice, nasty = rng.random(), rng.choice(NASTY)
+    if path and choice < 0.8:
+        return changed(params, path, lambda _: nasty)  # type: ignore[no-any-return]
+    more = rng.choice(["more", "", "__class__", "name\0"])
+
+    def broken(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {**part, more: nasty}
+        if isinstance(part, list):
+            return [*part, nasty] if choice < 0.9 else part[:-1]
+        return nasty
+
+    return changed(params, path, broken)  # type: ignore[no-any-return]
 
 
 def garbage(rng: random.Random, message: bytes) -> bytes:
@@ -145,6 +177,21 @@ def deep_json(levels: int) -> bytes:
     return b"[" * levels + b"]" * levels
 
 
+WRONG: list[Any] = [
+    *(None, True, -1, 0, 1.5, 2**40, 2**64, "", "a\0b", "x" * 70_000, "[1", '{"a": NaN}', [], {}),
+    *([None], {"a": 1}, moment("0001-01-01T00:00:00+14:00"), {"$type": "float", "value": "nan"}),
+]
+"""One of each kind, for each part of each message."""
+
+
+async def state(queue: TaskQueue) -> Any:
+    """Return what a refused message may not have changed."""
+    backend = await queue._core.writer()
+    rules = [await backend.rules.all(kind) for kind in RuleKind]
+    schedules = [schedule.row() for schedule, _standing in await backend.schedules.all()]
+    return (await queue.get_task_stats())["by_status"], rules, schedules
+
+
 def queue_of(path: Path) -> TaskQueue:
     queue = TaskQueue(enabled=True, database=path)
 
@@ -156,6 +203,13 @@ def queue_of(path: Path) -> TaskQueue:
         return n + 1
 
     return queue
+
+
+async def put(client: Wire, verb: str, params: Any) -> dict[str, Any]:
+    """Ask with what need not be a list."""
+    line = json.dumps({"id": 0, "verb": verb, "params": params})
+    client.writer.write(line.encode() + b"\n")
+    return await client.answer()
 
 
 async def attack(client: Wire, rng: random.Random) -> int:
@@ -189,6 +243,30 @@ async def test_the_right_call_of_each_verb_is_carried_out(tmp_path: Path, verb: 
             answer = await client.ask(verb, *RIGHT[verb])
             nobody = verb in {"wait", "explain"}
             assert answer.get("error", {}).get("type") == ("TaskNotFoundError" if nobody else None)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if RIGHT[verb]])
+async def test_a_wrong_type_anywhere_in_a_message_is_refused_and_leaves_nothing(
+    tmp_path: Path, verb: str
+) -> None:
+    path = tmp_path / "queue.duckdb"
+    refused = 0
+    async with queue_of(path) as queue:
+        await queue.schedules.add("s", "fuzz", args=(1,), every=3600)
+        async with wire(path) as client:
+            for where in places(RIGHT[verb]):
+                before = await state(queue)
+                for wrong in WRONG:
+                    params = changed(RIGHT[verb], where, lambda _, wrong=wrong: wrong)
+                    answer = await put(client, verb, params)
+                    if "ok" in answer:  # it may say that, too
+                        before = await state(queue)
+                    refused += "error" in answer
+                assert await state(queue) == before
+    assert refused
+    assert check(path).problems == []
+    async with asyncio.timeout(PATIENCE), queue_of(path) as queue:
+        await queue.get_tasks(limit=10_000)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from wopr.notifications.event import NotificationLevel
+from wopr.domain.checks import check_label
+from wopr.domain.level import NotificationLevel
 
 EVERY_SECONDS = 300.0
 
@@ -45,19 +46,22 @@ _LEVELS = {
 }
 
 
+_Label = Annotated[str, AfterValidator(lambda text: check_label(text, "it"))]
+
+
 class AlertRule(BaseModel):
     """One alert."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
+    name: _Label
     when: AlertCondition
-    task: str | None = Field(default=None, min_length=1, max_length=200)
-    category: str | None = Field(default=None, min_length=1, max_length=200)
+    task: _Label | None = None
+    category: _Label | None = None
     level: NotificationLevel = NotificationLevel.WARNING
     threshold: float | None = Field(default=None, ge=0)
     every: float = Field(default=EVERY_SECONDS, ge=1, le=366 * 86_400)
-    emits: str = Field(default="alerts", min_length=1, max_length=200)
+    emits: _Label = "alerts"
     seen: dict[str, int] = Field(default_factory=dict)
     """``schedule_missed``: what has been told already, by schedule."""
 
@@ -94,3 +98,11 @@ class AlertRule(BaseModel):
         if self.category is not None and self.category != category:
             return False
         return self.task is None or fnmatchcase(task, self.task)
+
+
+def reasons(error: ValidationError) -> str:
+    """Return what is wrong with an alert, without what was given."""
+    return "; ".join(
+        ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")])
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )
