@@ -40,6 +40,14 @@ OPENS_FILES = {
 """What can open a file without the settings that keep its SQL in it."""
 
 
+STORAGE = "src/wopr/storage/duckdb/"
+OPENS_SAFELY = {
+    f"{STORAGE}private.py",
+    f"{STORAGE}disk.py",  # to sync
+    f"{STORAGE}file/signature.py",  # for other processes, which take nothing from it but numbers
+}
+
+
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Return the lines of a function without its decorators and docstring."""
     assert function.end_lineno is not None
@@ -120,6 +128,20 @@ def test_one_place_opens_files_of_duckdb(source: Source) -> None:
         and not (name == ENGINE and any(given.arg == "creator" for given in call.keywords))
     ]
     assert opened == []
+
+
+@pytest.mark.parametrize("source", [one for one in SOURCES if STORAGE in str(one.id)])
+def test_what_lies_beside_the_database_is_opened_by_those_who_follow_nothing(
+    source: Source,
+) -> None:
+    found = [
+        f"{source.name}:{call.lineno} calls {name}"
+        for call, name in calls(source.tree)
+        if name in {"open", "os.open", "os.truncate", "shutil.copyfile", "shutil.copy"}
+        or name.rpartition(".")[2] in {"read_bytes", "write_bytes", "write_text"}
+        if source.name not in OPENS_SAFELY
+    ]
+    assert found == []
 
 
 def test_that_place_opens_them_once() -> None:

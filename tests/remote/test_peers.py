@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -209,7 +210,42 @@ async def test_an_owner_that_can_not_listen_says_so_where_clients_look(database:
         said = await refusal_of(client(database))
     finally:
         end(owner)
-    assert f"can't listen at {socket_path(database)}: Is a directory" in said
+    assert f"can't listen at {socket_path(database)}: {os.strerror(errno.ENOTSOCK)}" in said
     os.rmdir(socket_path(database))
     async with client(database) as queue:  # the note is gone with the owner
         assert inside(queue).access.engine is not None
+
+
+@pytest.mark.parametrize("made", ["a file", "a link"])
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no socket")
+async def test_what_has_the_name_of_the_socket_and_is_none_is_neither_deleted_nor_followed(
+    database: Path, made: str
+) -> None:
+    planted = Path(socket_path(database))
+    precious = planted if made == "a file" else database.with_name("precious")
+    precious.write_text("precious")
+    if made == "a link":
+        planted.symlink_to(precious)
+
+    owner = start_owner(database)
+    try:
+        said = await refusal_of(client(database))
+    finally:
+        end(owner)
+
+    assert f"can't listen at {planted}: {os.strerror(errno.ENOTSOCK)}" in said
+    assert "precious" == precious.read_text()
+    assert planted.is_symlink() == (made == "a link")
+
+
+async def test_a_client_does_not_follow_a_link_to_a_socket(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    planted = Path(socket_path(database))
+    other = str(database.with_name("other.sock"))
+    async with listening(other) as got:
+        planted.unlink()
+        planted.symlink_to(other)
+        said = await refusal_of(client(database))
+    assert f"{planted}: is no socket" in said
+    assert [] == got

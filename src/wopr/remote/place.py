@@ -20,11 +20,14 @@ def private_directory() -> str:
 
 
 def secure(path: str, *, create: bool = False) -> None:
-    """Check that only this user can put a socket there, if it is in the private directory.
+    """Check that what is there is a socket, and that only this user can put one there, if so.
+
+    That is, if it is in the private directory. Nothing is opened.
 
     Raises:
-        OSError: somebody else could, or there is no such directory.
+        OSError: it is something else, somebody else could, or there is no such directory.
     """
+    _refuse_no_socket(path)
     directory = os.path.dirname(path)
     if directory != private_directory():
         return  # beside the file: who may write there may do worse
@@ -46,6 +49,20 @@ def secure(path: str, *, create: bool = False) -> None:
         "file a path of less than 95 bytes",
         directory,
     )
+
+
+def _refuse_no_socket(path: str) -> None:
+    """Raise if there is something that an owner would delete, or a client follow."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(
+            errno.ENOTSOCK,
+            "is no socket, so nobody can listen there; find out who made it, and delete it",
+            path,
+        )
 
 
 class _Sockets:

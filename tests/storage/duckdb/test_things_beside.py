@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -17,8 +18,9 @@ from wopr.domain.clock import boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.storage.duckdb import private
 from wopr.storage.duckdb.accept import accept
+from wopr.storage.duckdb.doctor import check
 from wopr.storage.duckdb.file import location
-from wopr.storage.duckdb.file.files import copy_database
+from wopr.storage.duckdb.file.files import copy_database, copy_private
 from wopr.storage.duckdb.file.lock import FileLock, _note, _sector
 from wopr.storage.duckdb.file.opening import open_database
 from wopr.storage.duckdb.start import open_settled, start
@@ -247,3 +249,74 @@ def test_what_the_lock_says_of_the_journal_is_not_believed_unless_it_reads_so(
 
     assert lock.remembered() is None
     lock.release()
+
+
+def test_a_copy_is_made_for_its_owner_only_and_over_nothing(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        os.close(private.create_own(path))
+    finally:
+        os.umask(old)
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    for planted in (path, path.with_name("linked"), path.with_name("piped")):
+        if planted.name == "linked":
+            dangling(planted)
+        elif planted.name == "piped":
+            pipe(planted)
+        with pytest.raises(FileExistsError):
+            private.create_own(planted)
+    assert not path.with_name("new").exists()
+
+
+@pytest.mark.parametrize("made", [link, dangling, pipe])
+@pytest.mark.parametrize("opens", [private.read_own, lambda path: copy_private(path, Path("x"))])
+def test_what_is_read_is_no_link_and_no_pipe(
+    path: Path, made: Callable[[Path], None], opens: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path.with_name("precious").write_text("precious")
+    made(path)
+    with (
+        pytest.raises(StorageFileError, match=r"is a (symbolic link|pipe)"),
+        contextlib.chdir(tmp_path),
+    ):
+        opens(path)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [(0o700, None), (0o755, None), (0o1777, None), (0o777, "mode 0777, without the sticky bit")],
+)
+@pytest.mark.parametrize("where", ["its directory", "one above"])
+def test_a_directory_where_every_user_may_write_is_told_once_and_by_the_doctor(
+    tmp_path: Path, mode: int, found: str | None, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "shared"
+    inner = directory / "inner" if where == "one above" else directory
+    inner.mkdir(parents=True)
+    directory.chmod(mode)
+    path = inner / "queue.duckdb"
+
+    start(path).abandon()
+    start(path).abandon()
+
+    said = [one.getMessage() for one in caplog.records if "not safe from other" in one.getMessage()]
+    problems = [(one.kind, one.text) for one in check(path).problems]
+    if found is None:
+        assert ([], []) == (said, problems)
+    else:
+        assert 1 == len(said)
+        assert f"every user can write to {directory} ({found})" in said[0]
+        assert [("exposed", location.exposure(path))] == problems
+
+
+@pytest.mark.parametrize(("me", "told"), [(7, True), (8, False), (0, False)])
+def test_a_directory_of_another_user_is_told(
+    monkeypatch: pytest.MonkeyPatch, me: int, told: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    monkeypatch.setattr(os, "stat", lambda path: SimpleNamespace(st_uid=8, st_mode=0o40755))
+
+    why = private.why_exposed(Path("/folder"))
+
+    assert why == ("/folder belongs to user id 8" if told else None)

@@ -29,7 +29,7 @@ def sync(descriptor: int) -> None:
 
 def sync_file(path: Path) -> None:
     """Return when the content of a file is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
         sync(descriptor)
     finally:

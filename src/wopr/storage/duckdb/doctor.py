@@ -8,6 +8,7 @@ import duckdb
 
 from wopr.domain.errors import StorageError
 from wopr.storage.duckdb.examination import Examination, Problem, Progress, Report, silent
+from wopr.storage.duckdb.file.location import exposure
 from wopr.storage.duckdb.file.memory import physical, to_try
 from wopr.storage.duckdb.start import open_settled
 
@@ -23,7 +24,8 @@ def check(
 ) -> Report:
     """Check a database file that no other process has open.
 
-    Opening it is what every opening is: what its journal holds is brought into it first.
+    Opening it is what every opening is: what its journal holds is brought into it first. Who else
+    could put another file in its place is a problem, too.
 
     Args:
         path: the file.
@@ -40,7 +42,10 @@ def check(
         allowed = limits.pop(0)
         opened = open_settled(path, memory_limit=allowed)
         try:
-            return Examination(opened, progress, limit).run()
+            report = Examination(opened, progress, limit).run()
+            if (why := exposure(opened.path)) is not None:
+                report.problems.append(Problem("exposed", why))
+            return report
         except duckdb.Error as error:
             if not limits:
                 raise StorageError(

@@ -13,10 +13,13 @@ import os
 import shlex
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from wopr.domain.errors import StorageFileError
 
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_SAFELY = 0
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # those that the system has
+    _SAFELY |= getattr(os, _flag, 0)
 _KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a directory",
@@ -52,8 +55,66 @@ def look(path: Path, *, kind: int = stat.S_IFREG) -> os.stat_result | None:
     return found
 
 
+def why_exposed(directory: Path) -> str | None:
+    """Say how other users could put files of theirs in the place of those in a directory.
+
+    That is so if they can write to it or own it, or one that it is in; ``None`` if it is not so.
+    """
+    user = os.geteuid() if hasattr(os, "geteuid") else None
+    for place in (directory, *directory.parents) if user is not None else ():
+        found = os.stat(place)
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            return f"every user can write to {place} (mode {mode:04o}, without the sticky bit)"
+        if user != 0 and found.st_uid not in (user, 0):
+            return f"{place} belongs to user id {found.st_uid}"
+    return None
+
+
+def create_own(path: Path) -> int:
+    """Make a file that only we can use, to write and read it; there must be nothing of its name.
+
+    Raises:
+        OSError: There is, be it a link, or it can't be made.
+
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+
+
+def read_own(path: Path) -> BinaryIO:
+    """Open a file of ours to read it; neither follow links nor wait.
+
+    Raises:
+        StorageFileError: It is of another kind, or of another user.
+        OSError: It can't be opened.
+
+    """
+    return os.fdopen(open_as_is(path, os.O_RDONLY), "rb")
+
+
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of ours, or make one that only we can use; neither follow links nor wait.
+    """Open a file of ours, or make one that only we can use; from then on others can't write it.
+
+    Neither follow links nor wait.
+
+    Raises:
+        StorageFileError: It is of another kind, or of another user.
+        OSError: It can't be opened.
+
+    """
+    descriptor = open_as_is(path, flags)
+    try:
+        if os.fstat(descriptor).st_mode & _OTHERS and flags & (os.O_WRONLY | os.O_RDWR):
+            with contextlib.suppress(OSError):  # root's, or of a file system without modes
+                os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_as_is(path: Path, flags: int) -> int:
+    """Open a file of ours and leave its mode as it is; neither follow links nor wait.
 
     Raises:
         StorageFileError: It is of another kind, or of another user.
@@ -67,11 +128,7 @@ def open_own(path: Path, flags: int) -> int:
             look(path)
         raise
     try:
-        found = os.fstat(descriptor)
-        _check(path, found, stat.S_IFREG)
-        if found.st_mode & _OTHERS and flags & (os.O_WRONLY | os.O_RDWR):
-            with contextlib.suppress(OSError):  # root's, or of a file system without modes
-                os.fchmod(descriptor, 0o600)
+        _check(path, os.fstat(descriptor), stat.S_IFREG)
     except BaseException:
         os.close(descriptor)
         raise

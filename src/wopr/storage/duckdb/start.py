@@ -32,6 +32,7 @@ from wopr.storage.duckdb.journal.chain import Chain, State
 from wopr.storage.duckdb.journal.scan import Found, examine, segments
 from wopr.storage.duckdb.journal.segment import Segment
 from wopr.storage.duckdb.journal.segments import Segments
+from wopr.storage.duckdb.private import read_own
 from wopr.storage.duckdb.replay import catch_up
 
 log = logging.getLogger(__name__)
@@ -335,7 +336,7 @@ def _number(stored: str | int) -> int:
 
 def _keep_torn_end(path: Path, found: Found, end: int) -> None:
     """Copy what lies behind the last whole group, where a process was killed while it wrote."""
-    with found.path.open("rb") as file:
+    with read_own(found.path) as file:
         file.seek(end)
         content = file.read().rstrip(b"\0")
     copy = free_name(beside(found.path, ".torn"))

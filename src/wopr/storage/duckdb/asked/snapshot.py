@@ -28,6 +28,7 @@ from wopr.storage.duckdb.disk import beside, write_all
 from wopr.storage.duckdb.file.blocks import HEADERS_SIZE
 from wopr.storage.duckdb.file.files import NEW
 from wopr.storage.duckdb.file.opening import OpenedDatabase
+from wopr.storage.duckdb.private import create_own, open_as_is
 
 if sys.platform != "win32":
     import fcntl
@@ -125,8 +126,7 @@ class Snapshots:
             self.remove(snapshot)
 
     def _fill(self, target: Path, frozen: Frozen) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        copy = os.open(target, flags, 0o600)
+        copy = create_own(target)
         try:
             if not self._cloned(copy):
                 self._check_room(frozen.size + frozen.log_size, target.parent)
@@ -135,9 +135,9 @@ class Snapshots:
         finally:
             os.close(copy)
         if frozen.log_size:
-            log = os.open(beside(self._opened.path, ".wal"), os.O_RDONLY)
+            log = open_as_is(beside(self._opened.path, ".wal"), os.O_RDONLY)
             try:
-                copy = os.open(beside(target, ".wal"), flags, 0o600)
+                copy = create_own(beside(target, ".wal"))
                 try:
                     self._copy(log, copy, frozen, log=True)
                 finally:

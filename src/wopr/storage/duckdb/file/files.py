@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
-from wopr.storage.duckdb.private import look
+from wopr.storage.duckdb.private import create_own, look, read_own
 
 LOG_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
 """What DuckDB may keep beside a file; the last two only during a checkpoint."""
@@ -32,9 +32,9 @@ def copy_private(source: Path, target: Path) -> None:
             of it is left.
 
     """
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create_own(target)
     try:
-        with os.fdopen(descriptor, "wb") as output, open(source, "rb") as content:
+        with os.fdopen(descriptor, "wb") as output, read_own(source) as content:
             shutil.copyfileobj(content, output, 1024 * 1024)
             output.flush()
             os.fsync(output.fileno())
@@ -45,7 +45,7 @@ def copy_private(source: Path, target: Path) -> None:
 
 def write_private(target: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, durably."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create_own(target)
     with os.fdopen(descriptor, "wb") as output:
         output.write(content)
         output.flush()

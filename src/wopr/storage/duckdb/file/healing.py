@@ -22,6 +22,7 @@ from wopr.storage.duckdb.file.blocks import (
 )
 from wopr.storage.duckdb.file.files import copy_database, free_name
 from wopr.storage.duckdb.file.saved import SUFFIX, Saved, unpack
+from wopr.storage.duckdb.private import create_own, open_as_is, read_own
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def heal(path: Path, clock: Clock) -> bool:
     if saved is None:
         return False
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = open_as_is(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
@@ -62,7 +63,8 @@ def heal(path: Path, clock: Clock) -> bool:
 
 def _read_saved(path: Path) -> Saved | None:
     try:
-        saved = unpack(beside(path, SUFFIX).read_bytes())
+        with read_own(beside(path, SUFFIX)) as file:
+            saved = unpack(file.read())
     except FileNotFoundError:
         return None
     if saved is not None and all(map(is_whole, saved.blocks.values())):
@@ -123,7 +125,7 @@ def _as_found(descriptor: int, saved: Saved) -> bytes:
 
 
 def _keep(target: Path, content: bytes) -> None:
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create_own(target)
     try:
         write_all(descriptor, content, 0)
         sync(descriptor)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from wopr.storage.duckdb.file.lock import owned_error
+from wopr.storage.duckdb.private import open_as_is
 
 if sys.platform == "linux":
     import fcntl
@@ -31,7 +32,7 @@ def refuse_held(path: Path) -> None:
         return  # elsewhere DuckDB says so itself when it is asked to open the file
     if _open_here(path):  # closing a descriptor of ours would drop DuckDB's lock, so none is made
         raise owned_error(path, "this process: duckdb.connect() has it open", os.getpid())
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = open_as_is(path, os.O_RDONLY)
     try:
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))

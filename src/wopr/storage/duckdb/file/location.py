@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ import stat
 from pathlib import Path
 
 from wopr.domain.errors import StorageFileError
-from wopr.storage.duckdb.private import is_trusted, look
+from wopr.storage.duckdb.private import is_trusted, look, why_exposed
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def locate(path: str | os.PathLike[str], *, create: bool) -> Path:
         _check_length(real)
         _check_directory(real)
         _check_file(real, create=create)
+        _warn_of(real)
     except OSError as error:
         raise StorageFileError(
             f"The database file {text!r} can't be reached: {error.strerror or error}. "
@@ -180,6 +182,25 @@ def _check_file(real: Path, *, create: bool) -> None:
             f"{stat.S_IMODE(found.st_mode):04o}, its owner user id {found.st_uid}. "
             f"Run as that user, or give access (chown {_user()} '{real}')."
         )
+
+
+def exposure(database: Path) -> str | None:
+    """Say how other users get at a database through its directory, and what to do; usually not."""
+    why = why_exposed(database.parent)
+    if why is None:
+        return None
+    return (
+        f"{why}, so other users can put files of theirs in the place of {database.name} and of "
+        "what lies beside it, or take those away. Keep the database in a directory of its own user "
+        f"(chmod 700), or set {SETTING} to one"
+    )
+
+
+@functools.cache
+def _warn_of(real: Path) -> None:
+    """Say once what other users can do to a database."""
+    if (why := exposure(real)) is not None:
+        log.warning("%s is not safe from other users: %s.", real, why)
 
 
 def _user() -> int:

@@ -25,6 +25,7 @@ from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import overwritten
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import LOG_SUFFIXES, copy_database, copy_private, workshop
+from wopr.storage.duckdb.private import open_own, read_own
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def mend(path: Path, clock: Clock, accept: Callable[[Path], bool]) -> bool:
 
 def _checkpoint_was_under_way(wal: Path) -> bool:
     try:
-        with wal.open("rb") as file:
+        with read_own(wal) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 128))
             return _UNDER_WAY.search(file.read()) is not None
     except FileNotFoundError:
@@ -92,7 +93,7 @@ def _checkpoint_was_under_way(wal: Path) -> bool:
 
 def _patched(copy: Path) -> dict[int, bytes]:
     """Patch a copy until all of it can be read; return what was written where, or nothing."""
-    with copy.open("rb") as file:
+    with read_own(copy) as file:
         headers = read_headers(file.read(HEADERS_SIZE))
     if headers is None or headers.torn is not None:
         return {}
@@ -128,7 +129,7 @@ def _read_everything(copy: Path) -> list[int]:
 
 
 def _write(path: Path, patches: dict[int, bytes]) -> None:
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = open_own(path, os.O_RDWR)
     try:
         for position, checksum in patches.items():
             write_all(descriptor, checksum, position)

@@ -38,7 +38,7 @@ from wopr.storage.duckdb.file.lock import FileLock
 from wopr.storage.duckdb.file.memory import with_enough
 from wopr.storage.duckdb.file.ownlog import OwnLog
 from wopr.storage.duckdb.file.repair import Repair, explain
-from wopr.storage.duckdb.private import own_directory
+from wopr.storage.duckdb.private import open_as_is, own_directory
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ class OpenedDatabase:
         """
         own_directory(beside(self.path, ".tmp"))  # DuckDB would make it readable to all
         connection = connect(self.path, memory_limit)
-        self.descriptor = os.open(self.path, os.O_RDONLY)
+        self.descriptor = open_as_is(self.path, os.O_RDONLY)
         return connection
 
     def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:

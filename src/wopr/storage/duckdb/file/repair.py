@@ -18,7 +18,7 @@ import duckdb
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import StorageError, StorageFileError
-from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
+from wopr.storage.duckdb.disk import beside, sync, sync_directory
 from wopr.storage.duckdb.file.files import (
     LOG_SUFFIXES,
     copy_database,
@@ -29,6 +29,7 @@ from wopr.storage.duckdb.file.files import (
 from wopr.storage.duckdb.file.lock import owned_error
 from wopr.storage.duckdb.file.mending import is_torn, mend
 from wopr.storage.duckdb.file.wal import WalReport, commits_after, commits_before, read_wal
+from wopr.storage.duckdb.private import open_own, read_own
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Repair:
             where = "all zero"
         else:
             saved = free_name(self.path.with_name(self._quarantine_name() + ".tail"))
-            with self._wal.open("rb") as wal:
+            with read_own(self._wal) as wal:
                 wal.seek(committed)
                 write_private(saved, wal.read())
             where = f"kept in {saved}"
@@ -169,8 +170,12 @@ class Repair:
         )
 
     def _truncate(self, size: int) -> None:
-        os.truncate(self._wal, size)
-        sync_file(self._wal)
+        descriptor = open_own(self._wal, os.O_RDWR)
+        try:
+            os.ftruncate(descriptor, size)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _damaged_header(self, size: int, commits: int) -> StorageFileError:
         return StorageFileError(

@@ -18,6 +18,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from wopr.storage.duckdb.private import read_own
+
 _END = b"\xff\xff"
 _FRAME = struct.Struct("<QQ")
 _COMMIT = b"\x64\x00\x64"
@@ -63,7 +65,7 @@ class WalReport:
 def read_wal(path: Path) -> WalReport | None:
     """Return what the log holds, or ``None`` when there is none or it is empty."""
     try:
-        with path.open("rb") as file:
+        with read_own(path) as file:
             size = file.seek(0, 2)
             if size == 0:
                 return None
@@ -75,7 +77,7 @@ def read_wal(path: Path) -> WalReport | None:
 
 def commits_before(path: Path, position: int) -> tuple[int, int]:
     """Return (end, number) of the whole commits that end at or before ``position``."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+    with read_own(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
         header = _header_end(log)
         assert header is not None, "DuckDB has just read this header"
         return _walk(log, header, position)
@@ -83,7 +85,7 @@ def commits_before(path: Path, position: int) -> tuple[int, int]:
 
 def commits_after(path: Path, position: int) -> int:
     """Return how many readable commits the log has behind ``position``."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+    with read_own(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
         return _commit_marks(log, position)
 
 

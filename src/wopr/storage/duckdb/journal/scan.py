@@ -21,7 +21,7 @@ from wopr.storage.duckdb.journal.format import (
     unpack_group,
     unpack_header,
 )
-from wopr.storage.duckdb.private import open_own
+from wopr.storage.duckdb.private import read_own
 
 SUFFIX = ".journal-"
 
@@ -59,7 +59,7 @@ def examine(path: Path) -> Found:
         StorageFileError: Its header is damaged or of a newer wopr, its end was cut off, or it is
             no file of this user.
     """
-    with open(open_own(path, os.O_RDONLY), "rb") as file:
+    with read_own(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             return Found(path, 0, None)
@@ -85,7 +85,7 @@ def groups(found: Found, limit: int) -> Iterator[Group]:
     if found.header is None or found.size == 0:
         return
     with (
-        open(open_own(found.path, os.O_RDONLY), "rb") as file,
+        read_own(found.path) as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         for group, end, _ in _walk(content, found.header):

@@ -13,7 +13,7 @@ from wopr.config.forks import close_in_children
 from wopr.storage.duckdb import disk
 from wopr.storage.duckdb.journal.format import GROUP_SIZE, START, Group, Header, pack_group
 from wopr.storage.duckdb.journal.scan import Found
-from wopr.storage.duckdb.private import open_own
+from wopr.storage.duckdb.private import create_own, open_own
 
 if sys.platform != "win32":
     import fcntl
@@ -49,7 +49,7 @@ class Segment:
         Raises:
             OSError: There is no room for it, for example; no part of it is left.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = create_own(path)
         try:
             lock(descriptor)
             for at in range(0, size, len(_ZEROS)):
