@@ -193,6 +193,8 @@ async def flows() -> None:
     assert_type(group(letters.s(word) for word in ("a", "b")), Composition[list[int]])
     assert_type(group(letters.s("a"), letters.s("b")), Composition[list[int]])
     assert_type(chord(letters.map(["a"]), summed.s()), Composition[str])
+    assert_type(chord(letters.map(["a"]))(summed.s()), Composition[str])
+    assert_type(letters.s("a").then(summed.s()), Composition[str])
     handle = await queue.enqueue_flow(chord(group(letters.s("a")), summed.s()))
     assert_type(handle, FlowHandle[str])
     assert_type(await handle.result(timeout=1), str)

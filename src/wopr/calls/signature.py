@@ -42,6 +42,10 @@ class Signature(Generic[R_co]):
         """Return the chain of this step and another one: ``fetch.s(url) | count.s()``."""
         return chain(self, after)
 
+    def then(self, after: Step[S]) -> Composition[S]:
+        """Return the same chain: ``fetch.s(url).then(count.s())``."""
+        return chain(self, after)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
@@ -66,6 +70,10 @@ class Composition(Generic[R_co]):
 
     def __or__(self, after: Step[S]) -> Composition[S]:
         """Return the chain of this and a step; after a group that is a chord."""
+        return chain(self, after)
+
+    def then(self, after: Step[S]) -> Composition[S]:
+        """Return the same chain: ``group(…).then(total.s())``."""
         return chain(self, after)
 
 
@@ -113,23 +121,37 @@ def group(*members: Step[Any] | Iterator[Step[Any]]) -> Composition[list[Any]]:
     return _group(_given(members), "group", "member")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """A chord that has no callback yet: ``chord(header)``, to be called with it."""
+
+    members: Composition[list[Any]]
+
+    def __call__(self, callback: Step[R]) -> Composition[R]:
+        """Return the chord."""
+        return chain(self.members, callback)
+
+
+@overload
+def chord(
+    header: Composition[list[Any]] | Iterator[Step[Any]], callback: Step[R]
+) -> Composition[R]: ...
+@overload
+def chord(header: Composition[list[Any]] | Iterator[Step[Any]]) -> Header: ...
 def chord(
     header: Composition[list[Any]] | Iterator[Step[Any]], callback: Step[R] | None = None
-) -> Composition[R]:
+) -> Composition[R] | Header:
     """Return a group and what follows on it: the same as ``header | callback``.
+
+    ``chord(header)(callback)`` is the same; it is enqueued like any other step.
 
     Args:
         header: a group, a generator of its members, or anything else whose result is a list.
         callback: gets the list of results as its first positional argument.
 
     Raises:
-        InvalidCallError: the header is none, or there is no callback.
+        InvalidCallError: the header is none.
     """
-    if callback is None:
-        raise InvalidCallError(
-            "chord() takes the group and its callback in one call: chord(header, callback), or "
-            "header | callback."
-        )
     if isinstance(header, Iterator):
         header = _group(header, "chord", "member")
     if not composition(header, "chord").listed:
@@ -137,7 +159,7 @@ def chord(
             "chord() takes a group and a callback, and this header gives one result, not a list. "
             "Write chord(group(…), callback), or chain(step, callback)."
         )
-    return chain(header, callback)
+    return Header(header) if callback is None else chain(header, callback)
 
 
 def mapped(signature: Signature[R], items: Iterable[Any]) -> Composition[list[R]]:
@@ -212,6 +234,8 @@ def _hint(step: object, where: str) -> str:
         one = {"chord": "chord(group(*steps), callback)", "enqueue_flow": "group(*steps)"}
         other = ", or chain(*steps)" if where == "enqueue_flow" else ""
         return f"Write {one.get(where, f'{where}(*steps)')}{other}."
+    if isinstance(step, Header):
+        return "This chord has no callback yet: chord(header)(callback), or header | callback."
     if callable(getattr(step, "s", None)):
         return f"Write {getattr(step, 'name', 'task')}.s(…), with the arguments of the call."
     return 'For a task without decorator there is Signature("name", (…)).'

@@ -60,6 +60,10 @@ def result(step: Step[Any]) -> str:
         (A | (B | C), ["a()", "b(a)", "c(b)"], "c"),
         (group(A, B) | C, ["a()", "b()", "c([a,b])"], "c"),
         (A | group(B, C) | D, ["a()", "b(a)", "c(a)", "d([b,c])"], "d"),
+        (chord(group(A, B))(C), ["a()", "b()", "c([a,b])"], "c"),
+        (chord(step for step in (A, B))(C | D), ["a()", "b()", "c([a,b])", "d(c)"], "d"),
+        (A.then(B).then(C), ["a()", "b(a)", "c(b)"], "c"),
+        (group(A, B).then(C), ["a()", "b()", "c([a,b])"], "c"),
         (chain(step for step in (A, B)), ["a()", "b(a)"], "b"),
         (group(step for step in (A, B)), ["a()", "b()"], "[a,b]"),
         (chord((step for step in (A, B)), C), ["a()", "b()", "c([a,b])"], "c"),
@@ -192,15 +196,16 @@ def test_chunks_are_lists_of_so_many_items() -> None:
 @pytest.mark.parametrize(
     ("make", "hint"),
     [
-        (lambda: chord(group(A, B)), r"chord\(header, callback\), or header \| callback"),
+        (lambda: chain(chord(group(A, B))), r"no callback yet: chord\(header\)\(callback\), or"),
         (lambda: chord([A, B], C), r"Write chord\(group\(\*steps\), callback\)\."),
         (lambda: chain([A, B]), r"Write chain\(\*steps\)\."),
         (lambda: group(A, (step for step in (B, C))), r"Write group\(\*steps\)\."),
         (lambda: composition([A], "enqueue_flow"), r"Write group\(\*steps\), or chain\(\*steps\)"),
         (lambda: chain(TaskQueue().task(name="a")(str)), r"Write a\.s\(…\), with the arguments"),
+        (lambda: A.then(TaskQueue().task(name="a")(str)), r"Write a\.s\(…\), with the arguments"),
         (lambda: A | "b", r"chain\(\) is made of task\.s"),
     ],
-    ids=["called twice", "header", "list", "mixed", "enqueue", "task", "or"],
+    ids=["no callback", "header", "list", "mixed", "enqueue", "task", "then", "or"],
 )
 def test_the_hint_says_what_to_write(make: Any, hint: str) -> None:
     with pytest.raises(InvalidCallError, match=hint):
