@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wopr.domain.masking import LONGEST, MASK, mask, masked
 from wopr.domain.tokens import load_library_rules
@@ -74,6 +76,14 @@ FORMS = {
     "an arrow": "'{n}' => '{s}'",
     "cut off": '{{"{n}": "{s}',
     "a list cut off": "{n}=['{s}",
+    "an index": "{n}[0]={s}",
+    "an index in quotation marks": "{n}['new'] = '{s}'",
+    "an arrow of a sentence": "{n} → {s}",
+    "an arrow of two signs": "{n} -> {s}",
+    "that was provided": "Incorrect {n} provided: {s}",
+    "that is so": "the {n} is {s} there",
+    "YAML in a list": "- {n}: {s}\n  user: ada",
+    "a repr in a repr": "Config(db=Db({n}='{s}'), x=1)",
 }
 
 
@@ -188,6 +198,56 @@ def test_a_private_key_is_masked_whole_or_cut_off_at_either_end(kind: str, end: 
     assert mask(f"key {whole} after").endswith(" after")
 
 
+COMMANDS = (
+    *("mysql -u root -p{s} shop", "mysql -p {s}", "/usr/bin/mysqldump -h h -p'{s}' --all"),
+    *("['mysql', '-u', 'root', '-p{s}']", "['mysqladmin','-p','{s}','ping']", "mysql.exe -p{s}"),
+    *("docker exec db mysql -p{s} -e 'select 1'", "sudo mariadb -p{s}; mysqladmin -p{s} ping"),
+    *("sshpass -p {s} ssh ada@h", "redis-cli -h h -a {s} ping", "mongosh -u ada -p {s}"),
+    *("ldapsearch -D x -w {s}", "sqlcmd -U sa -P {s}", "zip -P {s} a b", "7z x -p{s} a"),
+    *("docker login -u ada -p {s} r", "['docker','login','-p','{s}']", "az login -p {s}"),
+    *("smbclient -U ada%{s} //h/x", "openssl enc -pass pass:{s}", "keytool -storepass {s}"),
+    *("curl -uada:{s} https://h", "jdbc:oracle:thin:ada/{s}@h:1521/x", "AUTHORIZATION BEARER {s}"),
+)
+SENTENCES = (
+    *("the password is {s}", "my password is '{s}'.", "password of ada is {s}", "password was {s}"),
+    *("password changed to {s}", "the passphrase is now {s}", "password equals {s}"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_short_options_of_known_programs_are_masked(command: str) -> None:
+    for secret in (SECRET, "correcthorse", "a.b/c+d=e!f"):
+        shown = mask(command.format(s=secret))
+        assert secret not in shown
+        assert MASK in shown
+        assert shown == mask(shown)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_sentence_that_tells_a_password_is_masked(sentence: str) -> None:
+    for secret in (SECRET, "correcthorse", "S3cr3t!", "Zaq12wsx"):
+        assert secret not in mask(sentence.format(s=secret))
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(sorted(FORMS)),
+    st.from_regex(r"[A-Za-z][A-Za-z0-9_.+/~!*-]{2,24}[0-9][A-Za-z]", fullmatch=True),
+    st.text(alphabet=" .,:xyz\n", max_size=20),
+)
+def test_no_secret_beside_its_name_is_shown(name: str, form: str, secret: str, other: str) -> None:
+    assert secret not in mask(f"{other} {FORMS[form].format(n=name, s=secret)} {other}")
+
+
+def test_the_words_of_a_command_are_masked_in_a_list() -> None:
+    assert ["sudo", "/usr/bin/mysql", "-u", "root", "-p***", "-p", MASK, "-P", "3306"] == masked(
+        ["sudo", "/usr/bin/mysql", "-u", "root", "-px", "-p", "x", "-P", "3306"]
+    )
+    assert ["docker", "login", "-p", MASK] == masked(["docker", "login", "-p", "x"])
+    assert ["docker", "run", "-p", "80:80"] == masked(["docker", "run", "-p", "80:80"])
+    assert ["ssh", "-p", "22", 7] == masked(["ssh", "-p", "22", 7])
+
+
 HARMLESS = """\
 Unexpected token '}' in JSON at position 4
 unexpected token "x"
@@ -216,6 +276,11 @@ tokenizer=bert tokenization: done secretariat: Brussels monkey: 3 keyboard: us
 the password must have 8 characters
 password is required, token is invalid, Wrong password
 docker run -u 1000:1000 --user 0:0 image
+docker run -p 8080:80 image, ssh -p 22 ada@h, psql -p 5432 -U ada, mkdir -p a/b, mysql -P 3306 -h h
+mysql: command not found; mysql -p to be asked; mysql -h h -p --batch; mysql://h/db -p
+the password is required, the password is not set, password is too short, the password was wrong
+your password is invalid. password was rejected by the server; password is case-sensitive
+the token is invalid, the secret is rotated every 30 days, the API key is missing, token was expired
 def check_password(self, raw): return tokens(raw)
 opinion: good spin=3 design: new signal=9 sigma=0.5 assign: x desktop=1 pin: 12
 wopr tasks retry 01890a5d-ac96-774b-bcce-b302099a8057
@@ -257,6 +322,12 @@ def test_a_harmless_text_stays(text: str) -> None:
             "<password ",
             'authorization: ="',
             "keykey",
+            "mysql -p ",
+            "mysql -",
+            "docker login ",
+            "password is ",
+            "password[a]",
+            "jdbc:oracle:a:",
         ),
         *(
             '\n File "a", line 1',

@@ -13,11 +13,12 @@ from base64 import b64decode
 from collections.abc import Mapping
 from functools import lru_cache
 
+from wopr.domain.clients import Command, mask_clients
 from wopr.domain.extent import bracketed_end, value_at
 from wopr.domain.guarded import guarded, plain_text, type_name
 from wopr.domain.lazypattern import lazy
 from wopr.domain.secretnames import Spot, is_harmless, is_secret, spots
-from wopr.domain.tokens import mask_tokens
+from wopr.domain.tokens import LONGEST_WORD, mask_tokens
 
 __all__ = ["LONGEST", "MASK", "is_secret", "mask", "masked", "shortened"]
 
@@ -54,9 +55,10 @@ _SPOKEN = lazy(
     r"('[^']{1,200}'|\S{1,200})",
     re.IGNORECASE,
 )
+_JDBC = lazy(r"(jdbc:oracle:\w{1,10}:[^/\s]{1,80}/)[^@\s]{1,200}(?=@)", re.IGNORECASE)
 _LOGIN = lazy(
     r"((?:(?<=\s)|(?<=[\"'])|\A)(?:-u|--user|--proxy-user)"
-    r"(?:[\"'],\s?[\"']|[= ][\"']?)[^\s:\"']{1,80}:)"
+    r"(?:[\"'],\s?[\"']|[= ][\"']?|(?<=-u))[^\s:\"']{1,80}:)"
     r"(?![0-9]{1,6}(?:[\s\"']|\Z))[^\s\"']{1,200}"
 )
 _FIELD = lazy(
@@ -88,13 +90,10 @@ def _mask(text: str) -> str:
         text = _without_users(text)
     if "=" in text:
         text = _QUERY.sub(_masked_query, text)
-    if "-u" in text or "-user" in text:
-        text = _LOGIN.sub(rf"\1{MASK}", text)
     if ", input_value=" in text:
         text = _FIELD.sub(_masked_field, text)
     small = text.lower()
-    if "identified" in small or "login" in small:
-        text = _SPOKEN.sub(rf"\1{MASK}", text)
+    text = _without_logins(text, small)
     text = "\n".join(map(_without_named, _FRAME.split(text)))
     if "bearer" in small:
         text = _BEARER.sub(_masked_bearer, text)
@@ -122,6 +121,19 @@ def shortened(text: str, longest: int) -> str:
     line = text.find("\n", len(text) - half)
     tail = "" if line < 0 else text[line:]
     return f"{text[:half]}\n… [{len(text) - half - len(tail):,} characters left out] …{tail}"
+
+
+def _without_logins(text: str, small: str) -> str:
+    """Mask what programs are told to log in with."""
+    if "-u" in text or "-user" in text:
+        text = _LOGIN.sub(rf"\1{MASK}", text)
+    if "-" in text:
+        text = mask_clients(text, MASK)
+    if "jdbc:" in small:
+        text = _JDBC.sub(rf"\1{MASK}", text)
+    if "identified" in small or "login" in small:
+        text = _SPOKEN.sub(rf"\1{MASK}", text)
+    return text
 
 
 def _without_keys(text: str) -> str:
@@ -294,9 +306,10 @@ def _masked(value: object, name: str, depth: int, left: list[int]) -> object:
 def _masked_items(items: list[object], depth: int, left: list[int]) -> list[object]:
     """Mask a list: also the other half of a pair, and what follows an option."""
     shown: list[object] = []
-    before = ""
+    before, command = "", Command()
     for item in items:
-        shown.append(_masked(item, before, depth + 1, left))
+        word = command.word(item, MASK) if type(item) is str and len(item) <= LONGEST_WORD else item
+        shown.append(_masked(word, before, depth + 1, left))
         name = _text(item) if isinstance(item, str | bytes) and len(item) <= 60 else ""
         option = name.startswith("-") and "=" not in name
         before = name if option or (len(items) == 2 and len(shown) == 1) else ""

@@ -17,17 +17,19 @@ _KEYS = lazy(
 )
 _PLURAL = lazy(r"(?:access|api|auth|bearer|refresh|secret)[_\- ]?\Z", re.IGNORECASE)
 _OWNERS = lazy(
-    r"(?:user|db|my|smtp|mysql|pg|ftp|ssh|admin|root|sudo|become|ldap|mail|redis|mongo|bind)\Z",
+    r"(?:store|key|user|db|my|smtp|mysql|pg|ftp|ssh|admin|root|sudo|become|ldap|mail|redis|mongo|bind)\Z",
     re.IGNORECASE,
 )
 _HINT = lazy(
     r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
-    r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf"
+    r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf|senha|wachtwoord|парол|密码|密碼|パスワード"
+    r"|비밀번호|mot"
 )
 """What each name of a secret has in it, in small letters."""
 _TAIL = r"[\w.\-]{0,40}"
 _ALWAYS = lazy(
-    r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|contrase.a|pwd"
+    r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|passwort|contrase.a|pwd"
+    r"|senha|wachtwoord|парол|密码|密碼|パスワード|비밀번호|mot[ _]de[ _]passe"
     r"|secret(?!ar)|token(?!s|iz)|authori[sz]ation|cookie|credential|bearer|mnemonic"
     rf"|seed[_\- ]phrase){_TAIL}",
     re.IGNORECASE,
@@ -51,26 +53,46 @@ _TYPE = (
     r"|SecretBytes|Optional|Annotated|Literal|Callable)\b(?:\[[\w., |]{0,80}\])?(?:\s?\|\s?None)?"
 )
 _CLOSING = lazy(QUOTE)
-_BRACKET = lazy(r"[ ]?[\])]")
+_BRACKET = lazy(rf"(?:\[(?:{QUOTE})?\w{{0,40}}(?:{QUOTE})?\]){{1,3}}|[ ]?[\])]")
 _ANNOTATED = lazy(rf"\s{{0,4}}:\s{{0,4}}{_TYPE}\s{{0,4}}=(?!=)\s{{0,4}}")
 _DECLARED = lazy(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
-_SIGN = lazy(r"\s{0,8}(?:=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}")
+_SIGN = lazy(
+    r"(?:[ ](?:provided|given|supplied|entered|used))?"
+    r"\s{0,8}(?:[→⇒⟶➜]|=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}"
+)
 _COMMA = lazy(r"\s{0,8},\s{0,8}")
 _VALUE = lazy(rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE)
 _SPACE = lazy(r"[ \t]{1,8}(?=[^\s\-,;.)])")
 _TAG = lazy(r"[^<>]{0,200}>(?=[^<])")
-_SAID = lazy(r"\s{1,4}(?:(?:is|was)\s{1,4}(?=\S{0,60}[0-9])|(?=['\"]|[A-Za-z][^\s:=]{0,60}[0-9]))")
+_IS = (
+    r"(?:[ ](?:of|for)[ ]\S{1,60})?[ ]{1,4}"
+    r"(?:is|was|equals|(?:is[ ]|was[ ]|has[ ]been[ ])?(?:now|set[ ]to|changed[ ]to|reset[ ]to))"
+    r"[ ]{1,4}(?:now[ ])?"
+)
+_SAID = lazy(rf"{_IS}(?=\S)|\s{{1,4}}(?=['\"]|[A-Za-z][^\s:=]{{0,60}}[0-9])")
+_SAID_TO_BE = lazy(rf"{_IS}(?=['\"]\S|(?=\S{{0,60}}[A-Za-z])\S{{0,60}}[0-9])")
+_ORDINARY = lazy(
+    r"\(?(?:\w*(?:ed|ing|able|ible|ly|less|ent|ant|ive|ous|al|ful|ory|ary|est|er)|in\w+|un\w+"
+    r"|correct|wrong|empty|blank|missing|too|not|only|also|still|never|no|set|null|none|valid|ok"
+    r"|okay|the|an?|in|on|at|of|to|for|from|by|as|and|or|but|if|so|this|that|what|which|who|here"
+    r"|there|just|been|being|up|out|about|your|my|his|its|our|their|weak|strong|short|long|common"
+    r"|secure|safe|part|sent|kept|read|taken|known|made|shown|given|seen|hidden|public|private"
+    r"|now|then|more|good|bad|fine|simple|hard|easy|plain|text|case|all|one|old|new|same|hash"
+    r"|secret|nothing|something|anything|case-(?:in)?sensitive)(?![\w\-@#$%^&*+=!~])",
+    re.IGNORECASE,
+)
+"""How a sentence about a password goes on that does not tell it."""
 _CALLED = lazy(rf"\(\s{{0,8}}(?:(?:value|secret|raw|data|text)=)?[bBuUrR]{{0,2}}{QUOTE}")
 _BEFORE = lazy(r"[(\[]\s{0,8}[bBuUrR]{0,2}\Z")
 _PROSE = lazy(
     r"(?:to|and|or|is|was|are|for|options?|flags?|must|in|with|instead|arguments?|if|as|from|on"
     r"|not|the|an?|can|cannot|could|should|requires?|needs?|has|but|when|without|given|that|which"
-    r"|values?|be|by)(?![\w\-])"
+    r"|values?|be|by)(?=[.,;:)]{0,2}(?:\s|\Z))"
 )
 _PLAIN = lazy(
     r"(?:true|false|none|null|yes|no|on|off|ok|[0-9]{1,3}(?:\.[0-9]+)?%?)(?![\w.\-])", re.IGNORECASE
 )
-_MEANT_OTHERWISE = lazy(r"[a-z]+(?![\w\-])|\([a-z*]\w*[:,)]")
+_MEANT_OTHERWISE = lazy(r"[a-z]+(?=[.,;:)\]]{0,2}(?:\s|\Z))|\([a-z*]\w*[:,)]")
 _EMPTY = lazy(r"(?:[Nn]one|null|undefined|nil|true|false|True|False)(?![\w.\-(])")
 
 
@@ -90,6 +112,11 @@ class Spot(NamedTuple):
     weak: bool
     alone: bool
     """Whether the word is the whole name."""
+
+
+def is_prose(text: str) -> bool:
+    """Tell whether a text begins with a word that goes on with a sentence."""
+    return _PROSE.match(text) is not None
 
 
 def is_secret(name: str) -> bool:
@@ -193,7 +220,9 @@ def _behind(text: str, begin: int, end: int, word: str) -> tuple[str, int] | Non
         return "argument", space.end()
     if text[begin - 1 : begin] == "<" and (tag := _TAG.match(text, end)) is not None:
         return "tag", tag.end()
-    if _SPOKEN.fullmatch(word) and (said := _SAID.match(text, end)) is not None:
+    spoken = _SPOKEN.fullmatch(word) is not None
+    said = (_SAID if spoken else _SAID_TO_BE).match(text, end)
+    if said is not None and not (spoken and _ORDINARY.match(text, said.end())):
         return "said", said.end()
     return None
 
