@@ -59,6 +59,7 @@ from wopr.domain.limits import Limit, OnFull
 from wopr.domain.logline import LogLine
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.newtask import OnConflict, OnParentFailure
+from wopr.domain.reason import Reason, Severity
 from wopr.domain.resultof import ResultOf
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority, TaskStatus
@@ -67,6 +68,7 @@ from wopr.domain.task import TaskInfo
 from wopr.executors.context import CurrentTask, current_task
 from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.status import GroupExplanation, State, Status
 from wopr.queue.queue import TaskQueue
 from wopr.queue.sync import SyncQueue
 from wopr.storage.seed.noop import NoopStorage
@@ -90,6 +92,7 @@ __all__ = [
     "Flow",
     "FlowHandle",
     "FlowProgress",
+    "GroupExplanation",
     "HistoryEntry",
     "InvalidAuthContextValueError",
     "InvalidCallError",
@@ -115,6 +118,7 @@ __all__ = [
     "QueryTimeoutError",
     "QueueClosedError",
     "QueueDisabledError",
+    "Reason",
     "ResultOf",
     "RetryAfter",
     "RetryPolicy",
@@ -125,9 +129,12 @@ __all__ = [
     "SchemaError",
     "Settings",
     "SettingsFileError",
+    "Severity",
     "Signature",
     "Snooze",
     "SoftTimeoutError",
+    "State",
+    "Status",
     "StorageError",
     "StorageFileError",
     "StorageForkedError",

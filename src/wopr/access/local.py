@@ -9,7 +9,9 @@ from wopr.config.settings import Settings
 from wopr.domain.errors import TaskNotFoundError
 from wopr.engine.engine import Engine
 from wopr.engine.schedules.scheduler import Scheduler
+from wopr.insights.groups import ExplainingGroups
 from wopr.insights.insights import Insights
+from wopr.insights.status import StatusOf
 from wopr.ports.answers import Explanation
 
 
@@ -38,6 +40,11 @@ class LocalBackend:
         self.history = self._insights.history
         self.sql = self._insights.sql
         self.snapshot = self._insights.snapshot
+        status = StatusOf(engine, self.schedules)
+        self.status = status.status
+        self.explain_group = ExplainingGroups(
+            engine, self._insights.explain, status, self.schedules
+        ).explain
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""

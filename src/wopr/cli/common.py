@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,8 +12,8 @@ import typer
 
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
-from wopr.domain.errors import StorageFileError
 from wopr.queue.queue import TaskQueue
+from wopr.storage import missing
 
 T = TypeVar("T")
 
@@ -55,18 +54,7 @@ def require_file(database: Path) -> None:
         StorageFileError: the file does not exist.
     """
     if not os.path.lexists(database):
-        from wopr.storage.duckdb.journal.scan import segments
-
-        if database.absolute().parent.is_dir() and segments(database.absolute()):
-            raise StorageFileError(
-                f"The database file {database.absolute()} is gone, but its journal lies there and "
-                f"may hold tasks. Put the file or a backup back; to begin with no tasks: "
-                f"wopr db accept -d {shlex.quote(str(database.absolute()))}"
-            )
-        raise StorageFileError(
-            f"There is no database file {database.absolute()}. Name yours with --database PATH or "
-            f"{DATABASE_VARIABLE}; a queue creates it with its first task."
-        )
+        raise missing(database)
 
 
 def with_queue(database: Path, work: Callable[[TaskQueue], Coroutine[Any, Any, T]]) -> T:

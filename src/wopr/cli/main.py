@@ -19,6 +19,7 @@ from wopr.cli import (
     init,
     insights,
     schedules,
+    status,
     tasks,
     upkeep,
     worker,
@@ -68,6 +69,8 @@ app.add_typer(controls.limits)
 app.command()(controls.pause)
 app.command()(controls.resume)
 app.command()(controls.revoke)
+app.command()(status.status)
+app.command()(status.explain)
 app.command()(insights.stats)
 app.command()(insights.sql)
 app.command()(upkeep.cleanup)

@@ -23,6 +23,24 @@ from tasks where flow_id = ?::uuid and seq > ? order by seq
 """
 """Which tasks has this flow, from a number on, without their payloads? Parents come first."""
 
+FLOW_STANDING = """
+select
+    count(*),
+    count(*) filter (status in ('success', 'failed', 'cancelled')),
+    count(*) filter (status = 'started'),
+    count(*) filter (status in ('pending', 'retry')),
+    count(*) filter (
+        status in ('pending', 'retry') and waiting is not true
+        and coalesce(run_at, created_at) <= $3
+    ),
+    count(*) filter (status = 'failed'),
+    list(id::varchar order by seq) filter (
+        status in ('pending', 'retry', 'started') and waiting is not true
+    )[:$2]
+from tasks where flow_id = $1::uuid
+"""
+"""How far is this flow, and which of its tasks do not wait for others?"""
+
 # -- what waits ---------------------------------------------------------------
 
 BACKLOG = """
@@ -67,6 +85,48 @@ order by category
 """
 """How many tasks of each category are due at a moment, and since when is the oldest?"""
 
+LIVE_BY_NAME = """
+with live as (
+    select
+        category,
+        name,
+        status = 'started' as running,
+        coalesce(
+            status <> 'started' and waiting is not true and coalesce(run_at, created_at) <= $1,
+            false
+        ) as due,
+        greatest(created_at, run_at) as since
+    from tasks
+    where status in ('pending', 'started', 'retry')
+)
+select
+    category,
+    name,
+    count(*) filter (not running),
+    count(*) filter (due),
+    count(*) filter (running),
+    min(since) filter (due)
+from live
+group by category, name
+order by count(*) filter (due) desc, category, name
+limit $2
+"""
+"""How many tasks of each category and name wait, are due and run at a moment; since when is the
+oldest due? Those with the most due, so many."""
+
+USUAL_WAITS = """
+select
+    category,
+    quantile_cont(epoch(started_at - greatest(created_at, run_at)), 0.99),
+    count(*)
+from tasks
+where started_at >= $1 and started_at < $2 and extract('hour' from started_at) = $3
+    and attempt = 1 and depends_on is null
+group by category
+"""
+"""How long did 99 of 100 tasks of each category wait that started in an hour of the day, in the
+days between two moments?"""
+
 # -- what there is ------------------------------------------------------------
 
 CATEGORIES = "select distinct category as value from tasks"
@@ -84,6 +144,67 @@ _TERMINAL = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 
 ENDED_BEFORE = f"select count(*) from tasks where status in ({_TERMINAL}) and completed_at <= ?"  # noqa: S608 - our own words
 """How many tasks ended at a moment or before it?"""
+
+REFUSED_RECORDS = "select count(*) from refused_records"
+"""How many records of the journal could not be brought into the tables?"""
+
+FIRST_TRANSITION = "select min(occurred_at) from transitions"
+"""Since when is there a history?"""
+
+SCHEDULED_SINCE = """
+select schedule, scheduled_for
+from tasks
+where schedule is not null and scheduled_for >= $1
+"""
+"""For which planned times of schedules are there tasks, from a moment on?"""
+
+FAILING = r"""
+with failed as (
+    select
+        tasks.name,
+        transitions.data ->> '$.error_type' as error_type,
+        coalesce(transitions.error, '') as error,
+        coalesce(transitions.data ->> '$.roots', transitions.error, '') as roots,
+        transitions.task_id,
+        transitions.occurred_at
+    from transitions
+    join tasks on tasks.id = transitions.task_id
+    where transitions.to_status in ('failed', 'retry') and transitions.occurred_at >= $1
+),
+prints as (
+    select
+        *,
+        regexp_replace(
+            regexp_replace(
+                regexp_replace(
+                    roots,
+                    '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+                ),
+                '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',
+                '<hex>', 'g'
+            ),
+            '[0-9]+', '<n>', 'g'
+        ) as fingerprint
+    from failed
+    where name in (select name from failed where occurred_at >= $2)
+)
+select
+    name,
+    error_type,
+    fingerprint,
+    count(*) filter (occurred_at >= $2),
+    count(*) filter (occurred_at < $2),
+    min(occurred_at) filter (occurred_at >= $2),
+    arg_max(task_id, occurred_at)::varchar,
+    arg_max(error, occurred_at)[:500]
+from prints
+group by name, error_type, fingerprint
+having count(*) filter (occurred_at >= $2) > 0
+order by 4 desc, name, fingerprint
+limit $3
+"""
+"""What failed from the second moment on, in groups as those of the view ``failures``, and how often
+between the two moments?"""
 
 NEWEST_TRANSITION = "select coalesce(max(seq), 0) from transitions"
 """What is the number of the newest transition? 0: there is none."""

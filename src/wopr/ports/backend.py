@@ -21,6 +21,7 @@ from wopr.domain.schedule import Schedule
 from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import Snapshot, TaskFilter
 
 
@@ -182,6 +183,19 @@ class Backend(Protocol):
 
     async def stats(self) -> dict[str, Any]:
         """Return exact counts."""
+        ...
+
+    async def status(self, *, brief: bool = False) -> Status:
+        """Return whether work flows and why not; ``brief``, without what the past says."""
+        ...
+
+    async def explain_group(self, about: About, target: str) -> GroupExplanation:
+        """Say why tasks of a category, a name, a flow or a schedule stand where they stand.
+
+        Raises:
+            TaskNotFoundError: there is no such flow.
+            ScheduleNotFoundError: there is no such schedule.
+        """
         ...
 
     async def explain(self, task_id: str) -> Explanation:

@@ -23,11 +23,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from wopr.domain.facts import Disk
 from wopr.domain.logline import LogLine
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
 from wopr.domain.status import TaskStatus
-from wopr.domain.task import TaskInfo, TaskRecord
+from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 
 Entry = tuple[TaskRecord, Transition]
@@ -106,6 +107,8 @@ class JournalState:
     """Whether each change is on disk before it is acknowledged."""
     inline: bool
     """Whether a lone change may be synced where it is made, now."""
+    trouble: str | None = None
+    """Why the tables can't be brought up just now; ``None``: they are being."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +142,6 @@ class ScheduleProgress:
     """Ids of its tasks that have not ended, in enqueue order."""
     succeeded: str | None = None
     """Id of the task that succeeded last."""
-
-
-class SeedStorage(Protocol):
-    """The four calls a minimal storage offers; each may also be a coroutine."""
-
-    def save_task(self, task_info: TaskInfo) -> Any:
-        """Write the whole task, new or known."""
-        ...
-
-    def get_task(self, task_id: str) -> Any:
-        """Return the task or ``None``."""
-        ...
-
-    def get_tasks(self, **kwargs: Any) -> Any:
-        """Return matching tasks, newest first."""
-        ...
-
-    def cleanup_old_tasks(self, **kwargs: Any) -> Any:
-        """Delete finished tasks by age; return how many."""
-        ...
 
 
 class Log(Protocol):
@@ -382,6 +365,10 @@ class Upkeep(Protocol):
 
     async def close(self) -> None:
         """Finish all writes and let go. Idempotent."""
+        ...
+
+    def disk(self) -> Disk | None:
+        """Return how much room there is; ``None`` where that can't be told."""
         ...
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
+from wopr.core.status import status_of
 from wopr.domain.checks import check_count, check_id, check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
@@ -11,6 +12,7 @@ from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
 from wopr.queue.face import Face
 
@@ -122,17 +124,82 @@ class Insights(Face):
         """
         return await self._core.typed_sql(query, *params)
 
-    async def explain(self, task_id: str) -> Explanation:
+    async def status(self) -> Status:
+        """Say whether work flows; if not, why, the most harmful reason first.
+
+        It answers in every state, also where the file is missing, damaged or another process's
+        that does not answer: then that is the reason.
+        """
+        return await status_of(self._core)
+
+    @overload
+    async def explain(self, task_id: str) -> Explanation: ...
+
+    @overload
+    async def explain(self, *, category: str) -> GroupExplanation: ...
+
+    @overload
+    async def explain(self, *, name: str) -> GroupExplanation: ...
+
+    @overload
+    async def explain(self, *, flow: str) -> GroupExplanation: ...
+
+    @overload
+    async def explain(self, *, schedule: str) -> GroupExplanation: ...
+
+    async def explain(
+        self,
+        task_id: str | None = None,
+        *,
+        category: str | None = None,
+        name: str | None = None,
+        flow: str | None = None,
+        schedule: str | None = None,
+    ) -> Explanation | GroupExplanation:
         """Say why a task stands where it stands: running, delayed or behind others.
 
+        Args:
+            task_id: of a task; or one of the others, why its tasks stand where they stand.
+            category: a category of tasks.
+            name: a name of tasks.
+            flow: the id of a flow.
+            schedule: the name of a schedule.
+
         Raises:
-            TaskNotFoundError: the queue does not know it.
+            TaskNotFoundError: the queue does not know the task, or the flow.
+            ScheduleNotFoundError: there is no such schedule.
+            InvalidCallError: nothing of these was given, or several.
         """
+        groups: dict[About, str | None] = {
+            "category": category,
+            "name": name,
+            "flow": flow,
+            "schedule": schedule,
+        }
+        given = {about: target for about, target in groups.items() if target is not None}
+        if len(given) + (task_id is not None) != 1:
+            raise InvalidCallError(
+                "explain() takes the id of a task, or one of category=, name=, flow= and schedule=."
+            )
+        if task_id is None:
+            [(about, target)] = given.items()
+            return await self._explain_group(about, check_label(target, about))
         wanted = check_id(task_id)
         found = await self._core.ask(lambda backend: backend.explain(wanted), None)
         if found is None:
             raise self._core.unknown(task_id)
         return found
+
+    async def _explain_group(self, about: About, target: str) -> GroupExplanation:
+        found = await self._core.ask(lambda backend: backend.explain_group(about, target), None)
+        if found is not None:
+            return found
+        return GroupExplanation(
+            about=about,
+            target=target,
+            reason="nothing",
+            text=f"{self._core.database} has no tasks.",
+        )
 
     async def get_history(self, task_id: str) -> list[HistoryEntry]:
         """Return every transition of a task, in order; empty if it is unknown."""

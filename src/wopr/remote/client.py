@@ -24,6 +24,7 @@ from wopr.remote import protocol
 from wopr.remote.messages import MOST_CATEGORIES
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
+from wopr.remote.questions import RemoteQuestions
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
 from wopr.remote.verbs import LOOKS
@@ -39,7 +40,7 @@ BULK_BYTES = 8 * 1024 * 1024
 _CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot"}
 
 
-class RemoteBackend:
+class RemoteBackend(RemoteQuestions):
     """The verbs of a queue, carried out by the process that owns the file.
 
     Args:

@@ -18,6 +18,7 @@ from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import on_behalf_of
 from wopr.ports.backend import Backend
+from wopr.ports.status import About
 from wopr.ports.storage import PAGE_BYTES
 from wopr.remote import protocol
 from wopr.remote.messages import (
@@ -159,6 +160,12 @@ class Verbs(ScheduleVerbs):
     async def stats(self) -> dict[str, Any]:
         return await self._backend.stats()
 
+    async def status(self, brief: bool) -> dict[str, Any]:  # noqa: FBT001
+        return (await self._backend.status(brief=brief)).to_plain()
+
+    async def explain_group(self, about: About, target: Label) -> dict[str, Any]:
+        return (await self._backend.explain_group(about, target)).to_plain()
+
     async def explain(self, task_id: TaskId) -> dict[str, Any]:
         return asdict(await self._backend.explain(task_id))
 
@@ -180,7 +187,7 @@ VERBS = tuple(
     if not name.startswith("_") and name != "carry_out"
 )
 LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "rules_all"}) | {
-    *("workers", "stats", "schedule_all", "schedule_get")
+    *("workers", "stats", "status", "explain_group", "schedule_all", "schedule_get")
 }
 """Those that only look: their answers may be large."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wopr.config.settings import Settings
+from wopr.domain.errors import StorageFileError
 from wopr.ports.storage import QueryLimits, QueryRows, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
 
-__all__ = ["absolute", "ask_snapshot", "check_name", "open_storage"]
+__all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage"]
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:
@@ -24,6 +26,23 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
         snapshot_limit=settings.snapshot_limit,
         sync=settings.sync == "full",
         inline_sync=settings.inline_sync == "auto",
+    )
+
+
+def missing(database: Path) -> StorageFileError:
+    """Return the error that there is no such file; it says if a journal lies there without it."""
+    from wopr.storage.duckdb.journal.scan import segments
+
+    path = database.absolute()
+    if path.parent.is_dir() and segments(path):
+        return StorageFileError(
+            f"The database file {path} is gone, but its journal lies there and may hold tasks. Put "
+            f"the file or a backup back; to begin with no tasks: "
+            f"wopr db accept -d {shlex.quote(str(path))}"
+        )
+    return StorageFileError(
+        f"There is no database file {path}. Name yours with --database PATH or "
+        f"WOPR_TASKS_DATABASE; a queue creates it with its first task."
     )
 
 

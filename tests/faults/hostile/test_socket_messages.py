@@ -79,6 +79,8 @@ RIGHT: dict[str, list[Any]] = {
     "cleanup": [moment("2020-01-01T00:00:00"), False],
     "stats": [],
     "snapshot": [],
+    "status": [False],
+    "explain_group": ["category", "default"],
     "explain": [SOMEBODY],
     "history": [SOMEBODY],
     "sql": ["select ?", [1]],

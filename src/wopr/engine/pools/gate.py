@@ -322,6 +322,21 @@ class Gate:
                 return meter.why(now)
         return None
 
+    def reached(self, now: datetime) -> list[tuple[Meter, int | None]]:
+        """Return the limits that let nothing start now, and how many tasks wait for each.
+
+        ``None`` is all that are due: it is a limit of the whole category.
+        """
+        whole: list[tuple[Meter, int | None]] = [
+            (meter, None) for meter in self._whole if _refuses(meter, now)
+        ]
+        keyed = [
+            (meter, sum(len(group.heap) for group in meter.parked))
+            for meter in self._meters.values()
+            if meter.parked and _refuses(meter, now)
+        ]
+        return whole + keyed
+
 
 def _refuses(meter: Meter, now: datetime) -> bool:
     at = meter.next_at(now)

@@ -271,7 +271,8 @@ class Base:
         rows = pending.rows
         age = now - pending.since if rows else 0.0
         inline = self._journal.inline.allowed(now)
-        return JournalState(rows, pending.bytes, age, self._sync, inline)
+        trouble = self._folding.trouble
+        return JournalState(rows, pending.bytes, age, self._sync, inline, trouble)
 
     @property
     def full(self) -> bool:

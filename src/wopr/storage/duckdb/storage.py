@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import shutil
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
+from wopr.domain.facts import Disk
 from wopr.storage.duckdb.asking import AskCalls
 from wopr.storage.duckdb.base import Connection
 from wopr.storage.duckdb.cleanup import doomed
+from wopr.storage.duckdb.disk import beside
+from wopr.storage.duckdb.journal.scan import segments
 from wopr.storage.duckdb.linecalls import LineCalls
 from wopr.storage.duckdb.operations import delete_tasks
 from wopr.storage.duckdb.readcalls import ReadCalls
@@ -24,6 +31,15 @@ class DuckDBStorage(ReadCalls, AskCalls, ScheduleCalls, RuleCalls, LineCalls, Se
         database: the file; it is created, mode 0600, when the storage is opened.
         memory_limit: DuckDB's own memory limit, e.g. ``"200MB"``.
     """
+
+    def disk(self) -> Disk | None:
+        """Return how much room there is beside the file, and what it takes with its journal."""
+        path = Path(os.path.realpath(self.path))
+        used = 0
+        for one in (path, beside(path, ".wal"), *segments(path)):
+            with contextlib.suppress(OSError):  # gone since it was listed
+                used += one.stat().st_size
+        return Disk(str(path), shutil.disk_usage(path.parent).free, used)
 
     async def cleanup(
         self,

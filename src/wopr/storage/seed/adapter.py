@@ -17,6 +17,7 @@ from wopr.domain.snapshot import parents_of, record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.transition import Transition
+from wopr.ports.seedstorage import SeedStorage
 from wopr.ports.storage import (
     PAGE_BYTES,
     Counts,
@@ -25,7 +26,6 @@ from wopr.ports.storage import (
     LaneCount,
     QueryLimits,
     QueryRows,
-    SeedStorage,
     Snapshot,
     TaskFilter,
     weight,
@@ -306,6 +306,9 @@ class SeedStorageAdapter(SeedRules):
     async def snapshot(self) -> Snapshot:
         """Refuse: there is no SQL here."""
         raise self._no_sql()
+
+    def disk(self) -> None:
+        """Return nothing: where it is stored is not known."""
 
     def _no_sql(self) -> QueryError:
         return QueryError(

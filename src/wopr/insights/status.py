@@ -1,0 +1,261 @@
+"""Gather what is known of a queue as a whole, and say whether work flows. Writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from wopr.domain.clock import naive_now
+from wopr.domain.controls import Pause
+from wopr.domain.errors import QueryError, QueryTimeoutError, WoprError
+from wopr.domain.facts import Behind, Facts, Failing, Held, Live, Reached, Usual
+from wopr.domain.missing import WINDOW, may_lack, missing
+from wopr.domain.rule import RuleKind
+from wopr.domain.standing import View
+from wopr.domain.status import LIVE, TaskStatus
+from wopr.domain.why import reasons
+from wopr.engine.engine import Engine
+from wopr.insights import queries
+from wopr.ports.status import Status, headline, state_of
+from wopr.ports.storage import QueryLimits, TaskFilter
+
+SECONDS = 5.0
+"""So long each question may take; what is not answered by then is told as that."""
+GRACE = 1.0
+"""So much longer its answer is waited for."""
+DAYS = 7
+MOST_NAMES = 1_000
+MOST_FAILING = 20
+MOST_LIMITS = 20
+MOST_WITHOUT_SQL = 10_000
+
+
+class Schedules(Protocol):
+    """The schedules, as far as this module is concerned."""
+
+    async def all(self) -> list[View]:
+        """Return all of them, each with what it is doing."""
+        ...
+
+
+class StatusOf:
+    """Says how one engine is doing."""
+
+    def __init__(self, engine: Engine, schedules: Schedules) -> None:
+        self._engine = engine
+        self._schedules = schedules
+
+    async def status(self, *, brief: bool = False) -> Status:
+        """Return whether work flows, and why not.
+
+        Args:
+            brief: leave out what is compared with the past.
+        """
+        facts = await self.facts(brief=brief)
+        found = reasons(facts)
+        counts = {
+            "waiting": sum(one.waiting for one in facts.live),
+            "due": sum(one.due for one in facts.live),
+            "running": sum(one.running for one in facts.live),
+            "workers": sum(facts.workers.values()),
+        }
+        state = state_of(found)
+        return Status(
+            state=state,
+            text=headline(state, **counts),
+            reasons=found,
+            database=facts.database,
+            moment=facts.now.replace(tzinfo=UTC),
+            owner=facts.owner,
+            **counts,
+        )
+
+    async def facts(self, *, brief: bool = False) -> Facts:
+        """Return all that is known, each question for itself: one without an answer stops none."""
+        self._engine.look_at_clock()
+        gathering = _Gathering(self._engine, self._schedules)
+        return await gathering.facts(brief=brief)
+
+
+class _Gathering:
+    """One round of questions."""
+
+    def __init__(self, engine: Engine, schedules: Schedules) -> None:
+        self._engine = engine
+        self._storage = engine.shared.storage
+        self._schedules = schedules
+        self._now = naive_now(engine.shared.clock)
+        self._unanswered: list[str] = []
+        self._trouble: str | None = None
+        self._sql = True
+
+    async def facts(self, *, brief: bool) -> Facts:
+        engine = self._engine
+        live = await self._live()
+        disk = self._storage.disk()
+        known = self._trouble is None
+        schedules = await self._asked_schedules() if known else ()
+        past = await self._past(schedules) if known and self._sql and not brief else {}
+        refusals = engine.shared.refusals
+        return Facts(
+            now=self._now,
+            database="the storage" if disk is None else disk.path,
+            owner=os.getpid(),
+            stopping=engine.stopping,
+            workers={name: len(pool.workers) for name, pool in engine.pools.items()},
+            registered=frozenset(engine.shared.registry.definitions),
+            live=live,
+            pauses=tuple(Pause.from_rule(rule) for rule in engine.rules.of(RuleKind.PAUSE)),
+            standing_back=self._standing_back(),
+            limits=self._limits(live),
+            refused=tuple(Held(str(one), tuple(refusals.names(one))) for one in refusals),
+            unfit=engine.unfit.counts,
+            stuck=self._stuck(),
+            schedules=schedules,
+            disk=disk,
+            behind=self._behind(),
+            storage=self._trouble,
+            unanswered=tuple(self._unanswered),
+            **past,
+        )
+
+    # -- what memory knows -----------------------------------------------------
+
+    def _standing_back(self) -> frozenset[str]:
+        if not self._engine.shared.foreground.active:
+            return frozenset()
+        return frozenset(name for name, pool in self._engine.pools.items() if pool.background)
+
+    def _limits(self, live: Sequence[Live]) -> tuple[Reached, ...]:
+        """Return the limits that hold tasks back from workers that are free."""
+        now = self._engine.shared.steady.now()
+        due = Counter[str]()
+        for one in live:
+            due[one.category] += one.due
+        found = []
+        for category, pool in self._engine.pools.items():
+            busy = sum(attempt.slot is not None for attempt in pool.running.values())
+            if pool.gate is None or busy >= len(pool.workers):
+                continue
+            for meter, held in pool.gate.reached(now):
+                count = due[category] if held is None else held
+                limit, why = meter.limit, meter.why(now)
+                found.append(Reached(limit.name, category, limit.key, meter.value, count, why))
+        return tuple(sorted(found, key=lambda one: -one.held)[:MOST_LIMITS])
+
+    def _stuck(self) -> tuple[tuple[str, str, str], ...]:
+        joins = self._engine.joins
+        found = []
+        for attempt in joins.stuck():
+            _, why = joins.told(attempt)
+            found.append((attempt.record.id, attempt.record.category, why))
+        return tuple(sorted(found))
+
+    def _behind(self) -> Behind | None:
+        state = self._storage.journal
+        if state is None or not (state.rows or state.trouble):
+            return None
+        return Behind(state.rows, round(state.seconds, 3), state.trouble)
+
+    # -- what the tables know ----------------------------------------------------
+
+    async def _live(self) -> tuple[Live, ...]:
+        try:
+            try:
+                rows = await self._query(queries.LIVE_BY_NAME, self._now, MOST_NAMES)
+            except QueryTimeoutError:
+                raise
+            except QueryError:
+                self._sql = False
+                return await self._live_without_sql()
+        except (WoprError, TimeoutError) as error:
+            self._trouble = _text(error)
+            return ()
+        return tuple(Live(*row) for row in rows)
+
+    async def _live_without_sql(self) -> tuple[Live, ...]:
+        """Count tasks one by one, where nobody can be asked in SQL."""
+        found: dict[tuple[str, str], list[Any]] = {}
+        async with asyncio.timeout(SECONDS):
+            for status in sorted(LIVE):
+                query = TaskFilter(status=status, limit=MOST_WITHOUT_SQL)
+                for record in await self._storage.find(query):
+                    counts = found.setdefault((record.category, record.name), [0, 0, 0, None])
+                    began = max(record.created_at, record.run_at or record.created_at)
+                    due = status is not TaskStatus.STARTED and not record.waiting
+                    due = due and began <= self._now
+                    counts[2 if status is TaskStatus.STARTED else 0] += 1
+                    counts[1] += due
+                    if due:
+                        counts[3] = min(counts[3] or began, began)
+        return tuple(Live(*key, *counts) for key, counts in sorted(found.items()))
+
+    async def _asked_schedules(self) -> tuple[View, ...]:
+        try:
+            async with asyncio.timeout(SECONDS):
+                return tuple(await self._schedules.all())
+        except (WoprError, TimeoutError) as error:
+            self._unanswered.append(f"The schedules could not be read: {_text(error)}")
+            return ()
+
+    async def _past(self, schedules: Sequence[View]) -> dict[str, Any]:
+        """Return what is known of the past."""
+        now, week, hour = self._now, timedelta(days=DAYS), timedelta(hours=1)
+        first = await self._told("since when there is a history", queries.FIRST_TRANSITION)
+        if first is None:
+            return {}
+        begin = max(now - week, first[0][0] or now)
+        usual, failing, records, missed = await asyncio.gather(
+            self._told("how long tasks wait", queries.USUAL_WAITS, begin, now - hour, now.hour),
+            self._told("what fails", queries.FAILING, begin, now - hour, MOST_FAILING),
+            self._told("what the tables lack", queries.REFUSED_RECORDS),
+            self._missing(schedules),
+        )
+        return {
+            "usual": {row[0]: Usual(row[1], row[2]) for row in usual or ()},
+            "failing": tuple(_failing(row) for row in failing or ()),
+            "days": max((now - hour - begin) / timedelta(days=1), hour / timedelta(days=1)),
+            "refused_records": records[0][0] if records else 0,
+            "missing": missed,
+        }
+
+    async def _missing(self, schedules: Sequence[View]) -> dict[str, tuple[datetime, ...]]:
+        now = self._now.replace(tzinfo=UTC)
+        late = [row for row, _ in schedules if may_lack(row, now)]
+        if not late:
+            return {}
+        since = self._now - WINDOW
+        rows = await self._told("what schedules missed", queries.SCHEDULED_SINCE, since)
+        if rows is None:
+            return {}
+        had: dict[str, set[datetime]] = {}
+        for name, planned in rows:
+            had.setdefault(name, set()).add(planned.replace(tzinfo=UTC))
+        found = {row.name: missing(row, had.get(row.name, ()), now) for row in late}
+        return {name: times for name, times in found.items() if times}
+
+    async def _told(self, what: str, sql: str, *params: Any) -> list[tuple[Any, ...]] | None:
+        try:
+            return await self._query(sql, *params)
+        except (WoprError, TimeoutError) as error:
+            self._unanswered.append(f"It could not be found out {what}: {_text(error)}")
+        return None
+
+    async def _query(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        limits = QueryLimits(SECONDS, own=True)
+        async with asyncio.timeout(SECONDS + GRACE):
+            return (await self._storage.query(sql, params, limits)).rows
+
+
+def _failing(row: tuple[Any, ...]) -> Failing:
+    name, error_type, fingerprint, recent, before, since, sample, error = row
+    text = " ".join(error.split())
+    return Failing(name, error_type, fingerprint, recent, before, since, sample, text)
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or f"there was no answer within {SECONDS + GRACE:g} s"

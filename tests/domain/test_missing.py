@@ -1,0 +1,70 @@
+"""Which planned times of a schedule came to no task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from wopr.domain.misfire import Overlap
+from wopr.domain.missing import may_lack, missing
+from wopr.domain.schedule import Schedule
+from wopr.domain.triggers import Cron
+
+NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+FIVE_PAST = NOON + timedelta(minutes=5)
+
+
+def hourly(**options: Any) -> Schedule:
+    return Schedule(
+        name="s",
+        task="t",
+        category="c",
+        priority=2,
+        max_retries=0,
+        args="[]",
+        kwargs="{}",
+        trigger=options.pop("trigger", Cron("0 * * * *")),
+        created_at=NOON - timedelta(days=9),
+        updated_at=NOON - timedelta(days=9),
+        **options,
+    )
+
+
+def test_one_that_fired_all_its_times_lacks_none() -> None:
+    assert not may_lack(hourly(next_fire_at=NOON + HOUR), FIVE_PAST)
+
+
+def test_one_that_left_times_out_lacks_those_of_the_last_day_that_have_no_task() -> None:
+    row = hourly(next_fire_at=NOON + HOUR, missed=1)
+    assert may_lack(row, FIVE_PAST)
+    had = {NOON - n * HOUR for n in range(24)} - {NOON - 3 * HOUR, NOON - 2 * HOUR}
+    assert (NOON - 3 * HOUR, NOON - 2 * HOUR) == missing(row, had, FIVE_PAST)
+
+
+def test_one_that_is_late_lacks_what_is_due() -> None:
+    row = hourly(next_fire_at=NOON, skipped=1, overlap=Overlap.SKIP)
+    assert may_lack(row, FIVE_PAST)
+    assert (NOON,) == missing(row, (), FIVE_PAST)
+
+
+def test_what_may_still_be_fired_in_time_is_not_missed() -> None:
+    row = hourly(next_fire_at=NOON, overlap=Overlap.SKIP)
+    assert not may_lack(row, NOON + timedelta(seconds=30))
+    late = replace(row, skipped=1)
+    assert () == missing(late, (), NOON + timedelta(seconds=30))
+
+
+def test_what_was_left_out_for_an_earlier_one_is_not_missed() -> None:
+    row = hourly(next_fire_at=NOON + HOUR, missed=1, skipped=1, overlap=Overlap.SKIP)
+    assert not may_lack(row, FIVE_PAST)
+
+
+def test_a_paused_one_misses_nothing() -> None:
+    assert not may_lack(hourly(next_fire_at=NOON, paused_at=NOON - HOUR), FIVE_PAST)
+
+
+def test_one_of_every_second_is_not_counted_through() -> None:
+    row = hourly(trigger=Cron("* * * * * *"), next_fire_at=NOON + HOUR, missed=5)
+    assert () == missing(row, (), NOON + HOUR)
