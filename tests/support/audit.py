@@ -10,7 +10,7 @@ import contextlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,12 +59,21 @@ def audit(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
         whole: whether all of it has to be in the tables, as after a clean end.
         deleted: the ids of tasks that have no row any more, but perhaps a history.
     """
-    found = Audit()
-    rows, logs, refused = _content(path)
-    for position in refused:
-        found.say(f"DuckDB refused record {position} of the journal")
+    with _connected(path) as connection:
+        found = audit_of(connection, whole=whole, deleted=deleted)
     if whole and segments(path):
         found.say("it was not closed: its journal lies beside it")
+    return found
+
+
+def audit_of(
+    connection: duckdb.DuckDBPyConnection, *, whole: bool = False, deleted: Collection[str] = ()
+) -> Audit:
+    """Check an open database: ``audit`` says what."""
+    found = Audit()
+    rows, logs, refused = _content(connection)
+    for position in refused:
+        found.say(f"DuckDB refused record {position} of the journal")
     for row in rows:
         record = TaskRecord.from_row(row)
         if record.id in found.rows:
@@ -84,8 +93,9 @@ def audit(path: Path, *, whole: bool = False, deleted: Collection[str] = ()) -> 
     return found
 
 
-def _content(path: Path) -> tuple[list[Any], list[Any], list[int]]:
-    """Return tasks, transitions and the positions of refused records."""
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give the file, or a copy into which its journal was brought."""
     with contextlib.ExitStack() as stack:
         if segments(path):
             folder = Path(stack.enter_context(TemporaryDirectory(dir=path.parent)))
@@ -94,14 +104,16 @@ def _content(path: Path) -> tuple[list[Any], list[Any], list[int]]:
                     shutil.copyfile(one, folder / one.name)
             path = folder / path.name
             open_settled(path).close()
-        connection = stack.enter_context(
-            duckdb.connect(str(path), read_only=True, config={"threads": 1})
-        )
-        rows = connection.execute(f"select {', '.join(COLUMNS)} from tasks").fetchall()
-        logs = connection.execute(
-            f"select {TRANSITION_COLUMNS} from transitions order by seq"
-        ).fetchall()
-        refused = connection.execute("select position from refused_records").fetchall()
+        yield stack.enter_context(duckdb.connect(str(path), read_only=True, config={"threads": 1}))
+
+
+def _content(connection: duckdb.DuckDBPyConnection) -> tuple[list[Any], list[Any], list[int]]:
+    """Return tasks, transitions and the positions of refused records."""
+    rows = connection.execute(f"select {', '.join(COLUMNS)} from tasks").fetchall()
+    logs = connection.execute(
+        f"select {TRANSITION_COLUMNS} from transitions order by seq"
+    ).fetchall()
+    refused = connection.execute("select position from refused_records").fetchall()
     return rows, logs, [position for (position,) in refused]
 
 

@@ -1,10 +1,11 @@
 """Let cases happen, and judge what is left.
 
-A campaign begins with three directories: an empty one, one that a killed process left, and
-one that the power left in the midst of a checkpoint. What a child does to each is recorded
-once; so it is known how many operations of each label there are. A case is one of them and
-what happens there, or a power cut at one of the points where something is synced. When
-the child outlives its fault, the power may go later on, too.
+A campaign begins with some directories: an empty one, one that a killed process left, what that
+one becomes when it is worked off, one that the power left in the midst of a checkpoint, and one
+of an older version. What a child does to each is recorded once; so it is known how many
+operations of each label there are. A case is a fault at one of them, in a child that does it all
+again; or the death of the process or of the machine at one, for which the record is enough.
+When a child outlives its fault, the power may go later on, too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from faults.torture import images
-from faults.torture.cases import DATABASE, DEADLY, Case, Start, class_of
-from faults.torture.images import Operation
+from faults.torture.cases import DATABASE, DEADLY, KILLED, Case, Start, class_of
+from faults.torture.images import Left
 from faults.torture.tally import Outcome
 from faults.torture.worker import Fault, Job, Worker
 from wopr.storage.duckdb.file.blocks import is_whole
@@ -40,50 +41,70 @@ def build_shim(folder: Path) -> Path:
 CUT_TOO = 0.3
 """How often the power goes after a fault, too."""
 
+MOST_PAGES = 8
+"""Behind so many pages of a write of DuckDB a process is killed; another seed takes others. Its
+blocks have 64 pages, and each that is torn is refused for its checksum: the one is as the other.
+In a segment of the journal it is every page."""
+
 
 class Campaign:
-    """All cases over three directories; ``seed`` chooses them and what the children do."""
+    """All cases over some directories; ``seed`` chooses them and what the children do."""
 
     def __init__(self, folder: Path, seed: int, worker: Worker) -> None:
         self.folder = folder
         self.seed = seed
         self.starts: dict[str, Start] = {}
+        self._judged: set[bytes] = set()
         self._add(worker, "empty", [], "short")
-        said = self._kill(worker, self._new("killed"))
-        killed = self._add(worker, "killed", said, "long")
-        self._add(worker, "torn", self._tear(killed, self._new("torn")), "long")
+        self._add(worker, "killed", self._kill(worker, self._new("killed")), "work")
+        self._add(worker, "closed", self._end("killed", self._new("closed")), "compact")
+        self._add(worker, "torn", self._tear("killed", self._new("torn")), "short")
+        self._add(worker, "older", self._write_older(worker, self._new("older")), "short")
 
     def _new(self, name: str) -> Path:
         folder = self.folder / "starts" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _write_older(self, worker: Worker, folder: Path) -> list[str]:
+        said = self.folder / "starts" / "said-older"
+        assert worker.run(Job(folder, said, self.seed, "older")) == 0
+        return said.read_text().splitlines()
+
     def _kill(self, worker: Worker, folder: Path) -> list[str]:
         """Leave what a process does that was killed in the midst of an append."""
         said = self.folder / "starts" / "said"
-        fault = Fault("append journal", 60, "half")
-        code = worker.run(Job(folder, said, self.seed, "long", fault=fault))
+        fault = Fault("append journal", 30, "half")
+        code = worker.run(Job(folder, said, self.seed, "work", fault=fault))
         assert code == -signal.SIGKILL, f"the first child ended with {code}"
         return said.read_text().splitlines()
 
-    def _tear(self, start: Start, folder: Path) -> list[str]:
+    def _end(self, name: str, folder: Path) -> list[str]:
+        """Leave what is there when a recorded child is done."""
+        start = self.starts[name]
+        disk = images.played(start.folder, start.operations, len(start.operations))
+        folder.rmdir()
+        images.write(disk.killed(), folder)
+        return [*start.said, *_lines(disk.said)]
+
+    def _tear(self, name: str, folder: Path) -> list[str]:
         """Leave what a power cut does in a checkpoint, with a block that is torn."""
+        start = self.starts[name]
         inside = [
             point
-            for point in images.sync_points(start.operations)
-            if class_of(start.operations[point].name) == "database"
+            for point, one in enumerate(start.operations)
+            if one.kind in images.SYNCS and class_of(one.name) == "database"
         ]
         chance = random.Random(self.seed)
         for seed in range(1_000):
-            shutil.rmtree(folder)
-            folder.mkdir()
-            point = chance.choice(inside)
-            said = images.image(start.folder, start.operations, point, seed, folder)
-            if _is_torn(folder / DATABASE):
-                return [*start.said, *said]
+            left, said = images.image(start.folder, start.operations, chance.choice(inside), seed)
+            if _is_torn(left):
+                folder.rmdir()
+                images.write(left, folder)
+                return [*start.said, *_lines(said)]
         raise AssertionError("no power cut tears a block")
 
-    def _add(self, worker: Worker, name: str, said: list[str], kind: str) -> Start:
+    def _add(self, worker: Worker, name: str, said: list[str], kind: str) -> None:
         """Note a directory to begin with, and record what a child does to it."""
         start = Start(name, self._new(name), said, kind)
         disk, trace = self.folder / "starts" / f"{name}.disk", self.folder / "starts" / "trace"
@@ -96,12 +117,12 @@ class Campaign:
         trace.unlink()
         shutil.rmtree(disk)
         self.starts[name] = start
-        return start
 
     def cases(self) -> list[Case]:
         """Return all, in a random order."""
-        found = [case for start in self.starts.values() for case in start.cases()]
-        random.Random(self.seed).shuffle(found)
+        chance = random.Random(self.seed)
+        found = [case for start in self.starts.values() for case in start.cases(chance)]
+        chance.shuffle(found)
         return found
 
     def run(self, case: Case, worker: Worker) -> Outcome:
@@ -110,51 +131,100 @@ class Campaign:
         folder.mkdir()
         start = self.starts[case.start]
         chance = random.Random(f"{self.seed} {case}")
-        _note(folder / "said", start.said)
-        hit = True
-        if case.fault is None:
-            self._cut(start, start.operations, case.point, case.seed, folder)
-            problems = self._judge(chance, folder, worker)
+        if isinstance(case.what, Fault):
+            outcome = self._torture(case, case.what, start, folder, chance, worker)
+        elif case.what.what == KILLED:
+            outcome = self._kill_at(case, case.what.number, start, folder, chance, worker)
         else:
-            hit, problems = self._torture(case.fault, start, folder, worker)
-            problems = problems or self._judge(chance, folder, worker)
-            if not problems and case.fault.mode not in DEADLY and chance.random() < CUT_TOO:
-                problems = self._cut_too(start, folder, chance, worker)
-        if not problems:
+            image = case.what
+            left, said = images.image(start.folder, start.operations, image.number, image.seed)
+            outcome = Outcome(case)
+            self._judge_image(outcome, left, [*start.said, *_lines(said)], folder, chance, worker)
+        if not outcome.problems:
             shutil.rmtree(folder)
-        return Outcome(case, hit, problems)
+        return outcome
+
+    def _kill_at(
+        self,
+        case: Case,
+        number: int,
+        start: Start,
+        folder: Path,
+        chance: random.Random,
+        worker: Worker,
+    ) -> Outcome:
+        """Judge what a process leaves that is killed before an operation, and in its midst."""
+        outcome, one = Outcome(case), start.operations[number]
+        disk = images.played(start.folder, start.operations, number)
+        said = [*start.said, *_lines(disk.said)]
+        every = class_of(one.name) == "journal"
+        inside = images.stops(one, chance, one.size if every else MOST_PAGES)
+        self._judge_image(outcome, disk.killed(), said, folder / "before", chance, worker)
+        for size in inside:
+            images.write(disk.killed(one, size), folder / "pages" / str(size))
+        if inside:
+            _note(folder / "said", said)
+            outcome.images += len(inside)
+            report = folder / "judged.txt"
+            code = worker.run(Job(folder / "pages", folder / "said", 0, "glance", report))
+            outcome.problems += "" if code == 0 else f"glanced {code}: {report.read_text()}"
+        return outcome
+
+    def _judge_image(
+        self,
+        outcome: Outcome,
+        left: Left,
+        said: list[str],
+        folder: Path,
+        chance: random.Random,
+        worker: Worker,
+    ) -> None:
+        """Judge what a death left, unless the same was judged before."""
+        outcome.images += 1
+        known = images.fingerprint(left, said)
+        if known in self._judged:
+            outcome.equal += 1
+            return
+        self._judged.add(known)
+        images.write(left, folder / "disk")
+        _note(folder / "said", said)
+        outcome.problems += self._judge(chance, folder, worker)
 
     def _torture(
-        self, fault: Fault, start: Start, folder: Path, worker: Worker
-    ) -> tuple[bool, str]:
-        """Let a child run into a fault; return whether it did, and what is wrong."""
+        self,
+        case: Case,
+        fault: Fault,
+        start: Start,
+        folder: Path,
+        chance: random.Random,
+        worker: Worker,
+    ) -> Outcome:
+        """Let a child run into a fault, and judge what it leaves."""
+        cut_too = fault.mode not in DEADLY and chance.random() < CUT_TOO
         _copy(start.folder, folder / "disk")
-        report, trace = folder / "report", str(folder / "trace")
+        _note(folder / "said", start.said)
+        report, trace = folder / "report", str(folder / "trace") if cut_too else ""
         job = Job(folder / "disk", folder / "said", self.seed + 1, start.kind, report, trace, fault)
         code = worker.run(job)
         text = report.read_text()
         hit = text.startswith(fault.label)
         wanted = -signal.SIGKILL if hit and fault.mode in DEADLY else 0
-        return hit, "" if code == wanted else f"the child ended with {code}: {text}"
+        problems = "" if code == wanted else f"the child ended with {code}: {text}"
+        problems = problems or self._judge(chance, folder, worker)
+        if cut_too and not problems:
+            problems = self._cut_too(start, folder, chance, worker)
+        return Outcome(case, hit, problems, 1 + cut_too)
 
     def _cut_too(self, start: Start, folder: Path, chance: random.Random, worker: Worker) -> str:
         """Cut the power somewhere in what a child did that had a fault; judge what is left."""
         operations = list(images.read(folder / "trace"))
-        point = chance.choice(images.sync_points(operations))
-        cut = folder / "cut"
-        cut.mkdir()
-        _note(cut / "said", start.said)
-        self._cut(start, operations, point, chance.randrange(1 << 30), cut)
+        points = [number for number, one in enumerate(operations) if one.kind in images.SYNCS]
+        point, cut = chance.choice(points), folder / "cut"
+        left, said = images.image(start.folder, operations, point, chance.randrange(1 << 30))
+        images.write(left, cut / "disk")
+        _note(cut / "said", [*start.said, *_lines(said)])
         problems = self._judge(chance, cut, worker)
         return f"with a power cut at {point} beside it, {problems}" if problems else ""
-
-    @staticmethod
-    def _cut(
-        start: Start, operations: list[Operation], point: int, seed: int, folder: Path
-    ) -> None:
-        (folder / "disk").mkdir()
-        said = images.image(start.folder, operations, point, seed, folder / "disk")
-        _note(folder / "said", said)
 
     @staticmethod
     def _judge(chance: random.Random, folder: Path, worker: Worker) -> str:
@@ -166,18 +236,19 @@ class Campaign:
         return "" if code == 0 else f"judged {code}: {report.read_text()}"
 
 
+def _lines(said: bytes) -> list[str]:
+    return said.decode().splitlines()
+
+
 def _note(said: Path, lines: Iterable[str]) -> None:
     with said.open("a") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def _is_torn(path: Path) -> bool:
+def _is_torn(left: Left) -> bool:
     """Whether a block is neither as it was saved nor whole."""
-    try:
-        saved = unpack(path.with_name(path.name + ".blocks").read_bytes())
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return False
+    content = left.get(DATABASE, b"")
+    saved = unpack(left.get(f"{DATABASE}.blocks", b""))
     if saved is None:
         return False
     starts = {saved.headers.offset(block): old for block, old in saved.blocks.items()}

@@ -8,15 +8,19 @@ each by itself or up to a moment.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = 4096
 SECTOR = 512
 SYNCS = "ASN"
+
+Left = dict[str, bytes]
+"""The files that are left, by name."""
 
 _HEAD = struct.Struct("<QQQIIIc")
 
@@ -56,6 +60,13 @@ class File:
     def __init__(self, content: bytes = b"") -> None:
         self.content = bytearray(content)
         self.pending: list[Operation] = []
+
+    def now(self) -> bytes:
+        """Return what a process that reads it sees."""
+        content = bytearray(self.content)
+        for one in self.pending:
+            _apply(content, one)
+        return bytes(content)
 
     def sync(self) -> None:
         """Have everything on disk."""
@@ -167,6 +178,17 @@ class Disk:
         if one.kind in "AWT":
             self._file(one).pending.append(one)
 
+    def killed(self, one: Operation | None = None, size: int = 0) -> Left:
+        """Return what a process leaves that is killed now, or behind ``size`` bytes of a write."""
+        left = {name: file.now() for name, file in self._live.items()}
+        if one is not None and size and one.name in left:
+            piece = _clipped(one, one.at, one.at + size)
+            assert piece is not None
+            content = bytearray(left[one.name])
+            _apply(content, piece)
+            left[one.name] = bytes(content)
+        return left
+
     def _file(self, one: Operation) -> File:
         if one.file not in self._numbers:  # it was there before
             self._numbers[one.file] = self._live[one.name]
@@ -181,8 +203,8 @@ class Disk:
                 _rename(self._names, one, file)
         self._pending = left
 
-    def leave(self, folder: Path, chance: random.Random) -> None:
-        """Write what a power cut leaves now."""
+    def cut_off(self, chance: random.Random) -> Left:
+        """Return what a power cut leaves now."""
         names = dict(self._names)
         share = chance.choice([0.0, 1.0, 0.2, 0.5, 0.9])
         in_order = chance.random() < 0.5
@@ -190,10 +212,7 @@ class Disk:
         for number, (one, file) in enumerate(self._pending):
             if number < cut if in_order else chance.random() < 0.5:
                 _rename(names, one, file)
-        for name, file in names.items():
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(file.image(chance, share))
+        return {name: file.image(chance, share) for name, file in names.items()}
 
 
 def _rename(names: dict[str, File], one: Operation, file: File | None) -> None:
@@ -203,19 +222,48 @@ def _rename(names: dict[str, File], one: Operation, file: File | None) -> None:
         names[one.other or one.name] = file
 
 
-def sync_points(operations: list[Operation]) -> list[int]:
-    """Return the numbers of the operations that put something on disk."""
-    return [number for number, one in enumerate(operations) if one.kind in SYNCS]
+def stops(one: Operation, chance: random.Random, most: int) -> list[int]:
+    """Return behind how many bytes of a write a process is killed: behind pages, and a sector.
+
+    It is each page; or ``most`` of them, the first and the last among them.
+    """
+    if one.kind not in "AW":
+        return []
+    pages = list(range(PAGE - one.at % PAGE, one.size, PAGE))
+    if len(pages) > most:
+        pages = [pages[0], *chance.sample(pages[1:-1], most - 2), pages[-1]]
+    sectors = [SECTOR - one.at % SECTOR + SECTOR * chance.randrange(1 + one.size // SECTOR)]
+    return sorted({size for size in (*pages, *sectors) if 0 < size < one.size})
 
 
-def image(
-    before: Path, operations: list[Operation], point: int, seed: int, folder: Path
-) -> list[str]:
-    """Write what is left when the power goes during an operation; return what was said."""
+def played(before: Path, operations: list[Operation], count: int) -> Disk:
+    """Return the disk behind so many operations."""
     disk = Disk(before)
-    for one in operations[:point]:
+    for one in operations[:count]:
         disk.do(one)
-    if point < len(operations):
-        disk.begin(operations[point])
-    disk.leave(folder, random.Random(seed))
-    return disk.said.decode().splitlines()
+    return disk
+
+
+def image(before: Path, operations: list[Operation], point: int, seed: int) -> tuple[Left, bytes]:
+    """Return what is left when the power goes during an operation, and what was said."""
+    disk = played(before, operations, point)
+    disk.begin(operations[point])
+    return disk.cut_off(random.Random(seed)), disk.said
+
+
+def write(left: Left, folder: Path) -> None:
+    """Write what is left into a directory that is made for it."""
+    folder.mkdir(parents=True)
+    for name, content in left.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def fingerprint(left: Left, said: Sequence[str]) -> bytes:
+    """Return what is the same for what can't be told apart."""
+    found = hashlib.blake2b("\n".join(said).encode(), digest_size=16)
+    for name, content in sorted(left.items()):
+        found.update(f"/{name}/{len(content)}/".encode())
+        found.update(content)
+    return found.digest()

@@ -18,6 +18,8 @@ from faults.torture.cases import Case, first_of_each
 from faults.torture.tally import Tally, again
 from faults.torture.worker import Worker
 
+MEMORY = "/dev/shm"  # a directory of ours is made in it
+
 
 def main() -> int:
     """Run until the time is over; return 1 if anything failed."""
@@ -59,7 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="another order, other tasks (1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once")
     parser.add_argument(
-        "--folder", help="where the files are made; on a file system in memory it is faster"
+        "--folder",
+        default=MEMORY if os.access(MEMORY, os.W_OK) else None,
+        help="where the files are made (in memory, if there is such a file system: it is faster)",
     )
     parser.add_argument("--only", nargs="+", metavar="CASE", help="these, as a failure names them")
     return parser.parse_args()

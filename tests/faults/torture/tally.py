@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.torture.cases import POWER, Case
+from faults.torture.cases import Case, Image
 
 
 @dataclass
@@ -15,9 +15,13 @@ class Outcome:
     """What came of a case."""
 
     case: Case
-    hit: bool
+    hit: bool = True
     """Whether the child came to the operation at all."""
     problems: str = ""
+    images: int = 0
+    """So often it was judged what was left."""
+    equal: int = 0
+    """So many of them were equal to one that was judged before."""
 
 
 class Tally:
@@ -28,11 +32,15 @@ class Tally:
         self.tried: Counter[tuple[str, str]] = Counter()
         self.missed: Counter[tuple[str, str]] = Counter()
         self.failures: list[Outcome] = []
+        self.images = self.equal = self.faults = 0
 
     def note(self, outcome: Outcome) -> None:
         """Count a case."""
         self.tried[outcome.case.kind] += 1
         self.missed[outcome.case.kind] += not outcome.hit
+        self.images += outcome.images
+        self.equal += outcome.equal
+        self.faults += not isinstance(outcome.case.what, Image)
         if outcome.problems:
             self.failures.append(outcome)
 
@@ -48,10 +56,12 @@ class Tally:
             lines.append(f"{label + ':':<18} {', '.join(shown)}")
         tried, count = self.tried.total(), self.all.total()
         kinds = sum(1 for kind in self.all if self.tried[kind] > self.missed[kind])
-        images_tried = self.tried[POWER]
         lines.append(
-            f"{tried} of {count} cases ({tried / count:.1%}): {tried - images_tried} faults, "
-            f"{images_tried} power cuts; {kinds} of {len(self.all)} kinds of operation and mode; "
+            f"{tried} of {count} cases ({tried / count:.1%}): {self.faults} faults, "
+            f"{tried - self.faults} deaths of the process or the machine; "
+            f"{kinds} of {len(self.all)} kinds of operation and mode; "
+            f"{self.images} times it was judged what was left, and {self.equal} times that was "
+            f"equal to what was judged before; "
             f"{self.missed.total()} times the child did not come to the operation; "
             f"{len(self.failures)} failures."
         )

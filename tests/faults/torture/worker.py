@@ -1,27 +1,32 @@
 """A process that forks a child for each job: to be tortured, or to judge what is left.
 
-It has imported everything and opened nothing, so a child costs milliseconds. Its library is
-the shim's; only children that are to be tortured turn that on. Reads one JSON object per
-line, answers with the child's exit code.
+It has imported everything that a child needs and opened nothing, so a child costs milliseconds.
+Its library is the shim's; only children that are to be tortured turn that on. Reads one JSON
+object per line, answers with the child's exit code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
+import gc
+import importlib
 import json
+import logging
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.torture import judge, scenario
+from faults.torture import judge, older, scenario
 from support.paths import ROOT
 
 LIFE_SECONDS = 60
@@ -60,7 +65,7 @@ class Job:
     """What children print is appended here."""
     seed: int
     kind: str
-    """``short`` or ``long``: of a scenario; ``judge``."""
+    """Of a scenario; ``older``: writes a file; ``judge``; ``glance``: at many images."""
     report: Path = Path(os.devnull)
     """The shim says here what it did."""
     trace: str = ""
@@ -80,6 +85,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
+            cwd=shim.parent,  # there is no configuration to be read again by each child
         )
 
     def run(self, job: Job) -> int:
@@ -103,7 +109,12 @@ class Worker:
 
 def main() -> None:
     """Serve until the standard input ends."""
+    logging.disable(logging.CRITICAL)
+    scenario.lower_thresholds()
+    scenario.trust_catalogues()
+    _import_what_children_import()
     assert len(os.listdir("/proc/self/task")) == 1, "a fork of threads is no fresh process"
+    gc.freeze()
     for line in sys.stdin:
         told = json.loads(line)
         for name in ("folder", "said", "report"):
@@ -118,6 +129,42 @@ def main() -> None:
         stuck.cancel()
         stuck.join()
         print(os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)  # nothing of what is frozen can be cleared away
+
+
+def _import_what_children_import() -> None:
+    """Let a child live, and import what it imported: each of thousands would do it again."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _be_scout(writer)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as told:
+        names = told.read().split()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, "the scout could not live"
+    for name in names:
+        with contextlib.suppress(ImportError):  # a name that a module gave itself
+            importlib.import_module(name)
+
+
+def _be_scout(writer: int) -> None:
+    code = 1
+    known = set(sys.modules)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path, said = Path(folder, "tasks.duckdb"), Path(folder, "said")
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o600), 1)
+            older.write_older_file(path)
+            scenario.live(path, 1, "work")
+            problems = judge.judge(path, said.read_text().splitlines(), random.Random(1))
+            assert [] == problems
+        os.write(writer, "\n".join(sorted(sys.modules.keys() - known)).encode())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def _be_child(job: Job) -> None:
@@ -134,13 +181,21 @@ def _be_child(job: Job) -> None:
 
 def _do(job: Job) -> int:
     path = job.folder / "tasks.duckdb"
-    said = os.devnull if job.kind == "judge" else job.said
+    judges = job.kind in {"judge", "glance"}
+    said = os.devnull if judges else job.said
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 1)
-    if job.kind == "judge":
-        problems = judge.judge(path, job.said.read_text().splitlines(), random.Random(job.seed))
+    if judges:
+        lines = job.said.read_text().splitlines()
+        if job.kind == "judge":
+            problems = judge.judge(path, lines, random.Random(job.seed))
+        else:
+            problems = judge.glance(job.folder, lines)
         with job.report.open("a") as report:
             report.write("\n".join(problems))
         return 1 if problems else 0
+    if job.kind == "older":
+        older.write_older_file(path)
+        return 0
     _arm(job)
     scenario.live(path, job.seed, job.kind)
     return 0
