@@ -19,6 +19,7 @@ from wopr.domain.masking import mask
 from wopr.queue.queue import TaskQueue
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
+from wopr.service.holds import holds_told
 from wopr.service.http import HealthServer
 from wopr.service.leaving import busy_threads, leave_now, leave_within
 from wopr.service.signals import Signals
@@ -108,7 +109,8 @@ class WorkerRun:
             try:
                 if await self._start(stack):
                     self._say_started()
-                    await self._stop.wait()
+                    async with holds_told(self._queue, self._clock):
+                        await self._stop.wait()
             finally:
                 self._draining = [
                     slot.attempt
