@@ -39,6 +39,10 @@ OPENS_FILES = {
 }
 """What can open a file without the settings that keep its SQL in it."""
 
+SYNCING = "src/wopr/storage/duckdb/disk.py"
+SYNCS = {"os.fsync", "os.fdatasync", "os.sync"}
+"""What leaves bytes in the cache of the drive on macOS."""
+
 
 STORAGE = "src/wopr/storage/duckdb/"
 OPENS_SAFELY = {
@@ -142,6 +146,12 @@ def test_what_lies_beside_the_database_is_opened_by_those_who_follow_nothing(
         if source.name not in OPENS_SAFELY
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_one_place_says_what_makes_bytes_durable(source: Source) -> None:
+    synced = [f"{source.name}:{call.lineno}" for call, name in calls(source.tree) if name in SYNCS]
+    assert source.name == SYNCING or synced == []
 
 
 def test_that_place_opens_them_once() -> None:

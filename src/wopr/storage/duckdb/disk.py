@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ if sys.platform != "win32":
 
 F_FULLFSYNC = 51
 """What makes macOS empty the cache of the drive itself; its ``fsync`` does not."""
+_NO_SUCH_ORDER = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL}
+"""What a file system says that has no such cache, or does not know: one of the network."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -22,8 +25,18 @@ def beside(path: Path, suffix: str) -> Path:
 def sync(descriptor: int) -> None:
     """Return when the content and the size of an open file are on disk."""
     if sys.platform == "darwin":
-        fcntl.fcntl(descriptor, F_FULLFSYNC)
+        _empty_the_cache(descriptor)
     else:
+        os.fsync(descriptor)
+
+
+def _empty_the_cache(descriptor: int) -> None:
+    """Return when the drive has it, on macOS."""
+    try:
+        fcntl.fcntl(descriptor, F_FULLFSYNC)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_ORDER:
+            raise
         os.fsync(descriptor)
 
 
@@ -41,7 +54,7 @@ def sync_directory(path: Path) -> None:
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -57,7 +70,7 @@ def write_synced(descriptor: int, content: bytes, offset: int) -> None:
     """Write all of ``content`` into space that the file has already; return when it is on disk."""
     write_all(descriptor, content, offset)
     if sys.platform == "darwin":
-        fcntl.fcntl(descriptor, F_FULLFSYNC)
+        _empty_the_cache(descriptor)
     else:
         os.fdatasync(descriptor)
 

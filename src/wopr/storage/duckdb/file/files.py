@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from wopr.storage.duckdb.disk import beside, sync_directory, sync_file
+from wopr.storage.duckdb.disk import beside, sync, sync_directory, sync_file
 from wopr.storage.duckdb.private import create_own, look, read_own
 
 LOG_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
@@ -37,7 +37,7 @@ def copy_private(source: Path, target: Path) -> None:
         with os.fdopen(descriptor, "wb") as output, read_own(source) as content:
             shutil.copyfileobj(content, output, 1024 * 1024)
             output.flush()
-            os.fsync(output.fileno())
+            sync(output.fileno())
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -49,7 +49,7 @@ def write_private(target: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as output:
         output.write(content)
         output.flush()
-        os.fsync(output.fileno())
+        sync(output.fileno())
 
 
 def copy_database(path: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 from wopr.config.forks import close_in_children, take_away_files
 from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
-from wopr.storage.duckdb.disk import beside, write_synced
+from wopr.storage.duckdb.disk import beside, sync, write_synced
 from wopr.storage.duckdb.file.location import SETTING
 from wopr.storage.duckdb.private import open_own
 
@@ -232,7 +232,7 @@ def _note(descriptor: int, line: bytes) -> None:
     except (AttributeError, OSError):
         write_synced(descriptor, line, _SECTOR)
     else:
-        os.fsync(descriptor)
+        sync(descriptor)
 
 
 def _noted(descriptor: int) -> dict[str, Any]:
