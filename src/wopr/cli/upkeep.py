@@ -18,9 +18,14 @@ from wopr.domain.clock import SystemClock, naive_now
 from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
 
-Days = Annotated[int | None, typer.Option("--days", min=0, help="Older than so many days.")]
-Months = Annotated[int | None, typer.Option("--months", min=0, help="... of 30 days.")]
-Years = Annotated[int | None, typer.Option("--years", min=0, help="... of 365 days.")]
+MOST = 100_000  # of a period, as in cleanup_old_tasks
+LONGEST_DAYS = 700_000  # the calendar begins some later
+
+Days = Annotated[
+    int | None, typer.Option("--days", min=0, max=MOST, help="Older than so many days.")
+]
+Months = Annotated[int | None, typer.Option("--months", min=0, max=MOST, help="... of 30 days.")]
+Years = Annotated[int | None, typer.Option("--years", min=0, max=MOST, help="... of 365 days.")]
 
 
 def bars(*, hidden: bool, counted: bool = True) -> Progress:
@@ -53,8 +58,8 @@ def cleanup(
     """Delete tasks that ended so long ago. The periods add up; --days 0 means all that ended."""
     if days is None and months is None and years is None:
         raise UsageError("Say how old: --days N, --months N or --years N. They add up.")
-    period = timedelta(days=(days or 0) + 30 * (months or 0) + 365 * (years or 0))
-    before = naive_now(SystemClock()) - period
+    period = (days or 0) + 30 * (months or 0) + 365 * (years or 0)
+    before = naive_now(SystemClock()) - timedelta(days=min(period, LONGEST_DAYS))
 
     async def work(queue: TaskQueue) -> int:
         total = int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
