@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -260,7 +261,7 @@ async def _without_owner(queue: TaskQueue, answer: Explanation) -> Explanation:
     due = f" It is due at {utc(info.run_at)}." if info.run_at is not None else ""
     text = (
         f"It is {info.status.value} and no process has the database open, so nothing works on "
-        f"it.{due} Start one: wopr worker module:queue -c {info.category}:4"
+        f"it.{due} Start one: wopr worker module:queue -c {shlex.quote(info.category)}:4"
     )
     return replace(answer, reason="no worker process", text=text)
 

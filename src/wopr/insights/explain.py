@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ class Explaining:
                 "no workers",
                 f"Category '{record.category}' has no workers in the process that owns the queue: "
                 f"queue.start_workers('{record.category}', 4), or "
-                f"wopr worker module:queue -c {record.category}:4",
+                f"wopr worker module:queue -c {shlex.quote(record.category)}:4",
             )
         if not pool.accepting:
             return Because("shutting down", "The queue is shutting down and starts nothing.")
