@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -137,7 +138,8 @@ def _parse(item: str) -> tuple[str, int]:
     name, _, count = item.rpartition(":")
     if not name or not count.isdecimal() or not 1 <= int(count) <= 10_000:
         raise UsageError(
-            f"-c {item} is not category:count. For 4 workers write for example: -c {name or item}:4"
+            f"-c {item} is not category:count with a count from 1 to 10,000. "
+            f"For 4 workers write for example: -c {shlex.quote(name or item)}:4"
         )
     return name, int(count)
 
