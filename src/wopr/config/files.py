@@ -155,7 +155,7 @@ def _check_names(table: dict[str, Any], names: list[str], path: Path) -> None:
         if name not in names:
             raise SettingsFileError(
                 f"{path.absolute()}: there is no setting {name!r}.{_near(name, names)} "
-                "`wopr config show` lists them all."
+                f"There are {', '.join(names)}."
             )
 
 
