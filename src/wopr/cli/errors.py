@@ -108,7 +108,7 @@ def _message(error: Exception) -> str:
         return wrong_settings(error, {})
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
-        text = str(error.format_message())
+        text = str(error.format_message()).replace(": Value error, ", ": ", 1)
         return f"{text}\nTry: {context.command_path} --help" if text and context else text
     return str(error) or type(error).__name__
 
