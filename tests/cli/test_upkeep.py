@@ -115,3 +115,30 @@ def test_a_foreign_file_is_refused_untouched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["doctor", "compact"])
 def test_bars_stay_out_of_pipes(wopr: Call, command: str) -> None:
     assert "" == wopr(command).err
+
+
+@pytest.mark.parametrize(
+    "command", [("stats",), ("doctor",), ("tasks", "list"), ("cleanup", "--days", 1)]
+)
+def test_an_empty_file_and_a_link_to_nothing_stay_what_they_are(
+    tmp_path: Path, command: tuple[object, ...]
+) -> None:
+    empty, link = tmp_path / "empty.duckdb", tmp_path / "link.duckdb"
+    empty.touch()
+    link.symlink_to(tmp_path / "nowhere.duckdb")
+    for path, said in ((empty, "is an empty file"), (link, "There is no database file")):
+        answer = call(*command, "-d", path)
+        assert answer.code
+        assert said in answer.err
+    assert {empty, link} == set(tmp_path.iterdir())
+    assert 0 == empty.stat().st_size
+
+
+def test_the_schema_of_a_file_of_another_program_is_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table mine (i int)")
+    answer = call("db", "check", "-d", path)
+    assert answer.code
+    assert "is not a wopr file" in answer.err
+    assert "mine" in answer.err

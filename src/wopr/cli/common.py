@@ -13,7 +13,7 @@ import typer
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
 from wopr.queue.queue import TaskQueue
-from wopr.storage import missing
+from wopr.storage import missing, unwritten
 
 T = TypeVar("T")
 
@@ -51,10 +51,16 @@ def require_file(database: Path) -> None:
     """Refuse a database that is not there: a command that looks must not create one.
 
     Raises:
-        StorageFileError: the file does not exist.
+        StorageFileError: the file does not exist, or is empty.
     """
-    if not os.path.lexists(database):
-        raise missing(database)
+    try:
+        empty = not os.stat(database).st_size
+    except FileNotFoundError:
+        raise missing(database) from None
+    except OSError:  # what opens it says what is wrong
+        return
+    if empty and (error := unwritten(database)) is not None:
+        raise error
 
 
 def with_queue(database: Path, work: Callable[[TaskQueue], Coroutine[Any, Any, T]]) -> T:

@@ -93,6 +93,11 @@ def check_where(where: Mapping[Any, object]) -> dict[str, Any]:
     Raises:
         InvalidCallError: an expression is none, or a value no JSON.
     """
+    if not isinstance(where, Mapping):
+        raise InvalidCallError(
+            f"where= takes a dict of parameters and the values that they have to have, like "
+            f"where={{'customer': 7}}, not {shown(where)}."
+        )
     found = {check_expression(key, "where"): value for key, value in where.items()}
     try:
         json.dumps(found, allow_nan=False)

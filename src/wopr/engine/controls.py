@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
+from wopr.domain.callables import signature_of
 from wopr.domain.controls import Pause, Revocation, matches
 from wopr.domain.due import is_expired
 from wopr.domain.errors import InvalidCallError, WoprError
@@ -130,6 +131,8 @@ class Controls:
         revocation = Revocation.from_rule(rule)
         ended = 0
         registered = revocation.task in self._shared.registry.definitions
+        if registered:
+            self._check_parameters(revocation)
         for status in sorted(LIVE):
             before: int | None = None
             count = FIRST_READ
@@ -156,6 +159,22 @@ class Controls:
         if ended:
             log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
         return ended
+
+    def _check_parameters(self, revocation: Revocation) -> None:
+        """Refuse to compare a parameter that the function does not have: none would ever fit."""
+        function = self._shared.registry.definitions[revocation.task].function
+        parameters = signature_of(function).parameters
+        if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return
+        unknown = sorted(
+            one for one in revocation.where if one.isidentifier() and one not in parameters
+        )
+        if unknown:
+            raise InvalidCallError(
+                f"Task {revocation.task!r} has no parameter {', '.join(map(repr, unknown))}, so "
+                f"where= would match no task and nothing was cancelled. It has "
+                f"{', '.join(map(repr, parameters)) or 'none'}."
+            )
 
     def _is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
         if not revocation.where:

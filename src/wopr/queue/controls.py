@@ -232,9 +232,15 @@ class Controls(Face):
             reason=reason,
             since=self._core.clock.now(),
         )
-        if standing:
-            await backend.rules.save([revocation.to_rule()])
-        return await backend.revoke(revocation.to_rule())
+        rule = revocation.to_rule()
+        if not standing:
+            return await backend.revoke(rule)
+        await backend.rules.save([rule])
+        try:
+            return await backend.revoke(rule)
+        except InvalidCallError:  # nothing is kept of what was refused
+            await backend.rules.delete(RuleKind.REVOCATION, [rule.name])
+            raise
 
     async def unrevoke(self, task: str, where: Mapping[str, Any] | None = None) -> bool:
         """End a standing revocation; whether there was one. What it cancelled stays cancelled."""

@@ -16,6 +16,8 @@ from wopr.config.settings import Settings, led_outside
 from wopr.core.core import Core
 from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.guarded import shown
 from wopr.domain.task import TaskInfo
 from wopr.engine.pools.lanes import Lanes
 from wopr.queue.controls import Controls
@@ -64,6 +66,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         rng: random.Random | None = None,
         auth: Auth | None = None,
     ) -> None:
+        _check_given(enabled, database)
         if settings is None:
             settings = Settings()
             if database is None and (said := led_outside(settings.database)) is not None:
@@ -244,3 +247,14 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
     def sync(self) -> SyncQueue:
         """Return the way to use this queue from code without an event loop."""
         return SyncQueue(self)
+
+
+def _check_given(enabled: object, database: object) -> None:
+    """Refuse what is no switch or no path, before it is taken for one."""
+    if enabled is not None and type(enabled) not in (bool, int):
+        raise InvalidCallError(
+            f"enabled must be True, False or None, not {shown(enabled)}. The file is given by "
+            f'name: TaskQueue(database="tasks.duckdb").'
+        )
+    if database is not None and not isinstance(database, str | Path):
+        raise InvalidCallError(f"database must be a path, a str or a Path, not {shown(database)}.")

@@ -13,7 +13,7 @@ from wopr.domain.errors import StorageFileError
 from wopr.ports.storage import QueryLimits, QueryRows, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
 
-__all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage"]
+__all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage", "unwritten"]
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:
@@ -43,6 +43,19 @@ def missing(database: Path) -> StorageFileError:
     return StorageFileError(
         f"There is no database file {path}. Name yours with --database PATH or "
         f"WOPR_TASKS_DATABASE; a queue creates it with its first task."
+    )
+
+
+def unwritten(database: Path) -> StorageFileError | None:
+    """Return the error that an empty file is no database; ``None`` if it was one once."""
+    from wopr.storage.duckdb.journal.scan import segments
+
+    path = database.absolute()
+    if segments(path) or os.path.lexists(f"{path}.wal"):
+        return None  # opening it says what of it is left
+    return StorageFileError(
+        f"{path} is an empty file: no queue has written to it. Name yours with --database PATH "
+        f"or WOPR_TASKS_DATABASE, or delete it."
     )
 
 

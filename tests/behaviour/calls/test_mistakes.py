@@ -33,3 +33,19 @@ async def test_waiting_for_a_task_of_another_file_makes_no_file(tmp_path: Path) 
         await queue.wait(UNKNOWN, timeout=1)
     await queue.shutdown()
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "said"),
+    [
+        (("tasks.duckdb",), {}, r"TaskQueue\(database="),
+        ((Path("tasks.duckdb"),), {}, "enabled must be True, False or None"),
+        ((True,), {"database": 3}, "database must be a path"),
+    ],
+    ids=repr,
+)
+def test_a_file_in_the_place_of_the_switch_is_refused(
+    given: tuple[object, ...], named: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InvalidCallError, match=said):
+        TaskQueue(*given, **named)  # type: ignore[arg-type]

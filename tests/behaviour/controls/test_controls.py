@@ -417,3 +417,18 @@ async def test_numbers_are_compared_by_value(home: Home) -> None:
 def test_a_soft_timeout_that_never_comes_is_refused(home: Home) -> None:
     with pytest.raises(InvalidCallError, match="would never come"):
         home.queue().task(name="work", soft_timeout=5, timeout=5)(lambda: None)
+
+
+@pytest.mark.parametrize("where", [{"nosuch": 1}, "n", [("n", 1)]], ids=repr)
+async def test_a_revocation_that_could_match_nothing_is_refused_and_not_kept(
+    durable_home: DuckDBHome, where: object
+) -> None:
+    async with durable_home.queue() as queue:
+        with_task(queue)
+        task_id = await queue.add_task("work", n=1)
+        with pytest.raises(InvalidCallError, match="where"):
+            await queue.revoke(task="work", where=where, standing=True)  # type: ignore[arg-type]
+        assert [] == await queue.revocations()
+        info = await queue.get_task_info(task_id)
+    assert info is not None
+    assert TaskStatus.PENDING is info.status

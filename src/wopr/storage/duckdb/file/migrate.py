@@ -168,14 +168,22 @@ def check(path: str | os.PathLike[str]) -> list[str]:
 
     Raises:
         StorageOwnedError: A process has it open.
-        SchemaError: It holds code of somebody.
+        SchemaError: It holds code of somebody, or is none of wopr.
         StorageFileError: It does not exist or can't be opened.
 
     """
     from wopr.storage.duckdb.file import alchemy
 
-    with connected(path) as connection, alchemy.wrapped(connection) as inner:
-        return alchemy.differences(inner, include_object)
+    with connected(path) as connection:
+        state = examine(connection)
+        if state.revision is None:
+            raise SchemaError(
+                f"{path} is not a wopr file: it has no schema version, and its tables are "
+                f"{', '.join(map(plain, state.tables)) or 'none'}. Name yours with --database PATH "
+                f"or WOPR_TASKS_DATABASE."
+            )
+        with alchemy.wrapped(connection) as inner:
+            return alchemy.differences(inner, include_object)
 
 
 @contextmanager
