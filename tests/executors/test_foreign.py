@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import logging
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from support.queues import PATIENCE
 from wopr import InvalidCallError, PayloadError, ProcessDiedError, current_task
 from wopr.executors.choice import Executors
 from wopr.executors.context import set_current_task
+from wopr.executors.foreign import refusal_of
 
 
 @pytest.fixture
@@ -210,3 +213,20 @@ async def test_a_dask_cluster_runs_tasks(executors: Executors) -> None:
         await asyncio.to_thread(client.close)
         await asyncio.to_thread(cluster.close)
     assert is_gone(pids[0])
+
+
+async def test_asking_a_busy_executor_leaves_nothing_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    silent = Silent()
+    assert await refusal_of(silent, 0.0) is None
+    [taken_back] = silent.futures
+    assert taken_back.cancelled()
+    begun: Future[Any] = Future()
+    begun.set_running_or_notify_cancel()
+    silent.submit = MethodType(lambda *_: begun, silent)  # type: ignore[method-assign]
+    assert await refusal_of(silent, 0.0) is None
+    begun.set_exception(concurrent.futures.BrokenExecutor("it broke"))
+    gc.collect()
+    await asyncio.sleep(0)
+    assert [] == caplog.records

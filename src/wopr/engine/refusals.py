@@ -33,6 +33,8 @@ class Refusal:
     reason: str
     wait: float = FIRST_WAIT
     timer: asyncio.TimerHandle | None = None
+    until: float = 0.0
+    """So long it is remembered, by the loop's clock, once it was given work again."""
 
     def __str__(self) -> str:
         """Say it in one sentence."""
@@ -47,7 +49,8 @@ class Refusals:
         self._loop = loop
         self._refusals: list[Refusal] = []
         self._asking: set[asyncio.Task[None]] = set()
-        self._asked_at: dict[int, tuple[float, float]] = {}
+        self._let_go: list[Refusal] = []
+        """Those that were given work again, for as long as it matters how long they took none."""
         self._closed = False
         self.over: Callable[[], None] = lambda: None
         """Told when something takes work again."""
@@ -92,10 +95,10 @@ class Refusals:
 
     def _first_wait(self, runner: object) -> float:
         """Return how long it is left alone: longer, if it took none when it was last asked."""
-        asked, wait = self._asked_at.get(id(runner), (0.0, 0.0))
-        if not wait or self._loop.time() - asked > 2 * wait + LONGEST_WAIT:
-            return FIRST_WAIT
-        return min(2 * wait, LONGEST_WAIT)
+        now = self._loop.time()
+        self._let_go = [one for one in self._let_go if now <= one.until]
+        known = next((one for one in self._let_go if one.runner is runner), None)
+        return FIRST_WAIT if known is None else min(2 * known.wait, LONGEST_WAIT)
 
     def _ask_later(self, refusal: Refusal) -> None:
         if not self._closed:
@@ -115,7 +118,8 @@ class Refusals:
             refusal.wait = min(refusal.wait * 2, LONGEST_WAIT)
             self._ask_later(refusal)
             return
-        self._asked_at[id(runner)] = self._loop.time(), refusal.wait
+        refusal.until = self._loop.time() + 2 * refusal.wait + LONGEST_WAIT
+        self._let_go = [one for one in self._let_go if one.runner is not runner] + [refusal]
         self._refusals.remove(refusal)
         log.info("%s is given work again.", named(runner))
         self.over()

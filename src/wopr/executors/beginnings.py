@@ -5,9 +5,16 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any
 
+from wopr.domain.guarded import guarded
+
 
 class NotBegunError(Exception):
     """A shutdown came before the function began."""
+
+
+def take_back(future: Future[Any]) -> bool:
+    """Cancel what has not begun; whether that was possible. The future may be somebody's own."""
+    return bool(guarded(future.cancel, otherwise=False))
 
 
 class Beginnings:
@@ -32,10 +39,10 @@ class Beginnings:
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
         if self.over:
-            future.cancel()
+            take_back(future)
 
     def end(self) -> None:
         """Let none begin from now on; in any thread."""
         self.over = True
         for future in list(self._waiting):
-            future.cancel()
+            take_back(future)

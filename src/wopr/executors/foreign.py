@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from wopr.domain.errors import InvalidCallError, ProcessDiedError, RunnerRefusedError
-from wopr.domain.guarded import safe_text, shown, type_name
+from wopr.domain.guarded import guarded, safe_text, shown, type_name
 from wopr.executors.abandoned import AbandonedList
-from wopr.executors.beginnings import Beginnings
+from wopr.executors.beginnings import Beginnings, take_back
 from wopr.executors.call import Call, no_coroutine, raisable
 from wopr.executors.context import CurrentTask
 from wopr.executors.elsewhere import call_by_reference, called
@@ -91,12 +91,17 @@ class Foreign:
     def _submit(self, call: Call, begin: Begin) -> concurrent.futures.Future[Any]:
         submit = self._submission(call, begin)
         try:
-            return submit()
-        except Exception as error:
+            future = submit()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             own = isinstance(error, TypeError | AttributeError)  # what can't be pickled
             if own or type(error).__name__ == "PicklingError" or begin.seen:
                 raise
             raise self._broken(call.context, error, begin) from error
+        if (why := no_future(future)) is not None:
+            raise self._broken(call.context, why, begin)
+        return future
 
     def _submission(self, call: Call, begin: Begin) -> Callable[[], concurrent.futures.Future[Any]]:
         args, kwargs = call.args, call.kwargs
@@ -115,7 +120,7 @@ class Foreign:
         return lambda: self._executor.submit(call_by_reference, *what)
 
     def _let_go(self, future: concurrent.futures.Future[Any], task: CurrentTask) -> None:
-        if not future.cancel() and not future.done():
+        if not take_back(future) and not future.done():
             one = self._abandoned.add(task, shown(self._executor))
             future.add_done_callback(lambda _: self._abandoned.ended(one))
 
@@ -167,22 +172,41 @@ def ready() -> None:
     """Be something to do for an executor that is asked whether it takes work again."""
 
 
+def no_future(value: object) -> str | None:
+    """Say that what ``submit()`` returned tells nothing of the call; ``None`` if it does."""
+    if callable(guarded(lambda: getattr(value, "add_done_callback", None), None)):
+        return None
+    return (
+        f"its submit() returned {type_name(value)} {shown(value)} and no Future, so nobody is told "
+        "what comes of a call"
+    )
+
+
 async def refusal_of(executor: concurrent.futures.Executor, patience: float) -> str | None:
     """Return why an executor takes no work; ``None`` if it does, or is busy."""
     try:
         future = executor.submit(ready)
-    except Exception as error:  # noqa: BLE001 - whatever somebody's executor raises
-        return f"{type(error).__name__}: {safe_text(error)}"
-    waiting = asyncio.wrap_future(future)
-    await asyncio.wait({waiting}, timeout=patience)
-    if not waiting.done():
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever somebody's executor raises
+        return f"{type_name(error)}: {safe_text(error)}"
+    if (why := no_future(future)) is not None:
+        return why
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    future.add_done_callback(lambda _: _tell(loop, done.set))
+    try:
+        async with asyncio.timeout(patience):
+            await done.wait()
+    except TimeoutError:
         return None
-    if waiting.cancelled():
+    finally:
+        take_back(future)  # who is asked again need not answer this one, too
+    if future.cancelled():
         return "its future was cancelled by somebody else"
-    broken = waiting.exception()
+    broken = future.exception()
     if not isinstance(broken, concurrent.futures.BrokenExecutor):
         return None
-    return f"{type(broken).__name__}: {safe_text(broken)}"
+    return f"{type_name(broken)}: {safe_text(broken)}"
 
 
 def check_soft_timeout(

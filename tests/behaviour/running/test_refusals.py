@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import multiprocessing
@@ -15,6 +16,7 @@ import pytest
 from support import process_tasks as tasks
 from support.queues import PATIENCE, DuckDBHome, ended, running, until
 from wopr import ProcessDiedError, RunnerRefusedError, TaskQueue, TaskStatus
+from wopr.engine.refusals import FIRST_WAIT, Refusals
 from wopr.executors import processes as own_processes
 from wopr.executors.threads import Threads
 
@@ -55,6 +57,10 @@ class Switched(concurrent.futures.Executor):
         future: Future[Any] = Future()
         if self.mood == "refuses":
             raise OSError("no room for it")
+        if self.mood == "exits":
+            raise SystemExit(3)
+        if self.mood == "tells nothing":
+            return None  # type: ignore[return-value]
         if self.mood == "breaks":
             future.set_exception(concurrent.futures.BrokenExecutor("it broke"))
         elif self.mood == "gives up":
@@ -106,7 +112,7 @@ async def test_a_broken_executor_fails_no_task_that_it_never_took(
     assert "Its tasks wait (double)" in errors[0].getMessage()
 
 
-@pytest.mark.parametrize("mood", ["refuses", "breaks", "gives up"])
+@pytest.mark.parametrize("mood", ["refuses", "breaks", "gives up", "exits", "tells nothing"])
 @pytest.mark.usefixtures("asked_often")
 async def test_they_go_on_once_it_takes_work_again(home: DuckDBHome, mood: str) -> None:
     executor = Switched(mood)
@@ -256,3 +262,78 @@ async def test_calls_leave_no_files_behind(
     async with running(queue, default=1):
         await ended(queue, await queue.add_task("double", number=1))
     assert [] == list(Path(folder).iterdir())
+
+
+async def test_an_executor_that_tells_nobody_what_comes_of_a_call_is_named(
+    home: DuckDBHome,
+) -> None:
+    queue = home.queue()
+    queue.register_task("double", executor=Switched("tells nothing"))(tasks.double)
+    async with running(queue, default=1):
+        task_id = await queue.add_task("double", number=1)
+        await until_refused(queue, task_id)
+        said = (await queue.explain(task_id)).text
+    assert "takes no work: its submit() returned NoneType None and no Future" in said
+
+
+class Endless(concurrent.futures.Executor):
+    """Begins what it is given, and never ends it."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self.futures.append(future)
+        return future
+
+
+class Stubborn(Endless):
+    """The same, and it can't be asked to stop."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = super().submit(fn)
+
+        def cancel() -> bool:
+            raise SystemExit(4)
+
+        future.cancel = cancel  # type: ignore[method-assign]
+        return future
+
+
+@pytest.mark.parametrize("executor", [Endless(), Stubborn()])
+async def test_a_call_that_never_ends_holds_up_neither_a_timeout_nor_the_shutdown(
+    home: DuckDBHome, executor: Endless, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = home.queue()
+    queue.register_task("double", executor=executor)(tasks.double)
+    async with asyncio.timeout(PATIENCE), running(queue, default=1):
+        late = await queue.enqueue("double", (1,), timeout=0.01)
+        [info] = await ended(queue, late.id)
+        await queue.enqueue("double", (2,))
+        await until(lambda: asyncio.sleep(0, len(executor.futures)), lambda begun: begun == 2)
+    assert FAILED is info.status
+    assert "ran longer than its timeout" in str(info.error)
+    said = [one.getMessage() for one in caplog.records if "goes on in <" in one.getMessage()]
+    assert 2 == len(said)
+    assert type(executor).__name__ in said[0]
+
+
+async def test_a_new_executor_does_not_inherit_how_long_another_one_took_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL, "wopr.engine.refusals")  # records keep what they tell of
+    refusals = Refusals(TaskQueue(enabled=True)._core.registry, asyncio.get_running_loop())
+    waits = []
+    for _ in range(50):  # the next one has the place in memory of the last one, as a rule
+        refusals.note(Switched(), "it broke")
+        [refusal] = refusals
+        waits.append(refusal.wait)
+        assert refusal.timer is not None
+        refusal.timer.cancel()
+        refusal.runner.mood = "works"  # type: ignore[attr-defined]
+        await refusals._asked(refusal)
+        del refusal
+    refusals.close()
+    assert {FIRST_WAIT} == set(waits)
