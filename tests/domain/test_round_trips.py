@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zoneinfo
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -143,6 +143,10 @@ class Frozen(BaseModel):
     size: int = 0
 
 
+class Recent(BaseModel):
+    numbers: deque[int]
+
+
 class Hidden(BaseModel):
     name: str = ""
     _seen: int = PrivateAttr(0)
@@ -227,7 +231,7 @@ def picture(value: Any) -> Any:
     if isinstance(value, dict):
         return kind, [(picture(key), picture(item)) for key, item in value.items()]
     if isinstance(value, list | tuple | deque):
-        return kind, [picture(item) for item in value]
+        return kind, [picture(item) for item in value], getattr(value, "maxlen", None)
     if isinstance(value, set | frozenset):
         return kind, sorted(map(repr, map(picture, value)))
     return kind, repr(value)
@@ -303,6 +307,14 @@ KEPT: list[tuple[Any, Any]] = [
     (set[datetime], {FIRST}),
     (tuple[datetime, ...], (FIRST, SECOND)),
     (deque[datetime], deque([FIRST])),
+    (deque[datetime], deque([FIRST], maxlen=3)),
+    (deque[int], deque([1, 2], maxlen=2)),
+    (deque[int], deque(maxlen=0)),
+    (deque[int] | None, deque([1], maxlen=3)),
+    (dict[str, deque[int]], {"a": deque([1], maxlen=3), "b": deque([1])}),
+    (Recent, Recent(numbers=deque([1], maxlen=2))),
+    (Recent, Recent(numbers=deque([1]))),
+    (OrderedDict[str, Decimal], OrderedDict(b=Decimal("1.00"), a=Decimal("1.0"))),
     (datetime | str, FIRST),
     (Any, [FIRST, time(1, tzinfo=BERLIN, fold=1)]),
     (list[Any], [{"at": SECOND}]),
@@ -472,6 +484,7 @@ LEAVES: dict[Any, st.SearchStrategy[Any]] = {
     Place: st.builds(Place, MOMENTS, PATCHES),
     Checked: MOMENTS.map(lambda at: Checked(title="a", at=at)),
     Span2: st.builds(Span2, MOMENTS, MOMENTS),
+    deque[int]: st.builds(deque, st.lists(st.integers()), st.none() | st.integers(0, 3)),
     Any: MOMENTS | TIMES | st.lists(MOMENTS | TEXT, max_size=2),
 }
 

@@ -8,6 +8,7 @@ has no place for them. They stand in it under ``$type``, and every field stays w
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime, time
@@ -17,7 +18,10 @@ from wopr.domain.jsontext import TAG, tagged, untag
 from wopr.domain.sameness import fields_of, is_model, private_of, same_private
 from wopr.domain.zones import is_noted, plain_zone, with_notes, zone_notes
 
-_SET, _PRIVATE = "set", "private"
+_SET, _PRIVATE, _MOST = "set", "private", "maxlen"
+
+
+_BOUNDED = {TAG, "value", _MOST}
 
 
 class MisplacedError(Exception):
@@ -52,7 +56,10 @@ def noted(value: Any, json: Any, back: Any) -> Any:
         others = back.values() if isinstance(back, dict) and len(back) == len(value) else ()
         return dict(zip(json, _noted_items(value.values(), json.values(), others), strict=True))
     if isinstance(value, list | tuple | deque) and type(json) is list and len(value) == len(json):
-        return _noted_items(value, json, back if isinstance(back, list | tuple | deque) else ())
+        items = _noted_items(value, json, back if isinstance(back, list | tuple | deque) else ())
+        if isinstance(value, deque) and value.maxlen is not None:
+            return {TAG: "deque", "value": items, _MOST: value.maxlen}
+        return items
     return json
 
 
@@ -92,6 +99,8 @@ def without_notes(json: Any) -> Any:
         return json
     if is_noted(json):
         return json["value"]
+    if _is_bounded(json):
+        return without_notes(json["value"])
     plain = {key: without_notes(item) for key, item in json.items()}
     if type(plain.get(TAG)) is dict:
         del plain[TAG]
@@ -111,6 +120,8 @@ def restored(value: Any, json: Any) -> Any:
         return with_notes(plain, json) if _has_notes(json) else plain
     if is_model(value):
         return _restored_model(value, json)
+    if isinstance(value, deque) and _is_bounded(json):
+        return deque(_restored_items(value, json["value"]), json[_MOST])
     if _has_notes(json):
         raise MisplacedError
     if dataclasses.is_dataclass(value):
@@ -138,7 +149,15 @@ def _restored_items(value: Any, json: Any) -> Any:
 
 
 def _has_notes(json: Any) -> bool:
-    return type(json) is dict and (type(json.get(TAG)) is dict or is_noted(json))
+    if type(json) is not dict:
+        return False
+    return type(json.get(TAG)) is dict or is_noted(json) or _is_bounded(json)
+
+
+def _is_bounded(json: Any) -> bool:
+    """Whether it is the JSON of a deque that holds so many items at most."""
+    known = type(json) is dict and json.get(TAG) == "deque" and json.keys() == _BOUNDED
+    return known and type(json[_MOST]) is int and 0 <= json[_MOST] <= sys.maxsize
 
 
 def _restored_model(value: Any, json: Any) -> Any:

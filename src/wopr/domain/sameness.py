@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Mapping
 from datetime import datetime, time
 from decimal import Decimal
@@ -33,10 +33,12 @@ def difference(one: Any, two: Any, at: str = "") -> str | None:
         return _first(
             (getattr(one, name, None), getattr(two, name, None), f"{at}.{name}") for name in names
         )
+    if isinstance(one, deque) and one.maxlen != two.maxlen:
+        return f"{at}.maxlen"
     if isinstance(one, list | tuple | deque) and len(one) == len(two):
         pairs = enumerate(zip(one, two, strict=True))
         return _first((ours, theirs, f"{at}[{number}]") for number, (ours, theirs) in pairs)
-    if type(one) is dict:
+    if type(one) in (dict, defaultdict, OrderedDict):
         return _difference_in_dicts(one, two, at)
     if isinstance(one, datetime | time):
         return _difference_in_time(one, two, at)
@@ -99,7 +101,7 @@ def _difference_in_time(one: Any, two: Any, at: str) -> str | None:
 
 
 def _difference_in_dicts(one: Mapping[Any, Any], two: Mapping[Any, Any], at: str) -> str | None:
-    if not _same_keys(one, two):
+    if not _same_keys(one, two) or (isinstance(one, OrderedDict) and list(one) != list(two)):
         return at
     return _first((item, two[key], f"{at}[{key!r}]") for key, item in one.items())
 
