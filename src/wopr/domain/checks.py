@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -26,6 +27,9 @@ RIGHT_CALL = (
 
 LONGEST_SECONDS = 3.2e9
 """A hundred years."""
+MOST_VALUES = 100_000
+"""So many values the parameters of a query may hold: DuckDB takes them one by one, and nothing
+else of the process goes on meanwhile."""
 MOST_PARTS = 10_000_000
 MOST_LEVELS = 32
 """How big and how deep a parameter of a query may be."""
@@ -153,6 +157,7 @@ def check_query(query: object, params: Sequence[object]) -> str:
     text = str.__str__(query)
     try:
         text.encode()
+        _check_values(params)
         for value in params:
             weigh(value, MOST_PARTS, MOST_LEVELS)
     except UnicodeEncodeError as error:
@@ -160,6 +165,21 @@ def check_query(query: object, params: Sequence[object]) -> str:
     except Exception as error:
         raise QueryError(f"A parameter of the query can't be used: {safe_text(error)}") from error
     return text
+
+
+def _check_values(params: Sequence[object]) -> None:
+    """Refuse parameters of which there are too many inside of each other."""
+    count, left = 0, list(params[: MOST_VALUES + 1])
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list | tuple | set | frozenset | deque):
+            count += len(value)
+            if count > MOST_VALUES:
+                raise ValueError(
+                    f"its values are more than {MOST_VALUES:,}. Ask in several queries, or pass "
+                    "them as one text: … in (select unnest(string_split(?, ',')))"
+                )
+            left += [*value, *value.values()] if isinstance(value, dict) else value
 
 
 def check_member(value: object, what: str, kind: type[E]) -> E:

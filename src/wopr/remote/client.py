@@ -145,7 +145,7 @@ class RemoteBackend(RemoteQuestions):
         try:
             while line := await reader.readline():
                 self._heard = loop.time()
-                reply = protocol.decode(line)
+                reply = await protocol.decoded(line)
                 future = self._pending.pop(reply["id"], None)
                 if future is not None and not future.done():
                     future.set_result(reply)

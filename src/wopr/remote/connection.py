@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
 from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
 from wopr.remote import protocol
+from wopr.remote.size import LARGE, check_parts
 from wopr.remote.verbs import LOOKS, Verbs
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,10 @@ ANSWERS = 4
 """So many answers of each kind are made at most while the client does not read them."""
 
 
+_BEGIN = re.compile(rb'\{"id": ?([0-9]{1,18}),')
+"""So a request begins: whose it is has to be known also if the rest can't be read."""
+
+
 class Connection:
     """One client. Build it in the task that serves it.
 
@@ -36,6 +42,7 @@ class Connection:
         writer: what it is sent.
         pid: the process at the other end; 0 if the system does not say.
         verbs: makes what carries out a request of this connection.
+        reading: of all connections, one at a time reads a large message.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class Connection:
         writer: asyncio.StreamWriter,
         pid: int,
         verbs: Callable[[Connection], Verbs],
+        reading: asyncio.Lock,
     ) -> None:
         self.pid = pid
         self.gone = False
@@ -51,6 +59,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._make_verbs = verbs
+        self._reading = reading
         self._under_way: set[asyncio.Task[None]] = set()
         self._by_number: dict[int, asyncio.Task[None]] = {}
         self._bytes = 0
@@ -65,7 +74,7 @@ class Connection:
         """
         try:
             while line := await self._reader.readline():
-                self._take(line)
+                await self._take(line)
                 await self._catch_up()
                 while self._bytes > MOST_REQUEST_BYTES:
                     self._less.clear()
@@ -101,11 +110,20 @@ class Connection:
                 if not transport.is_closing():
                     transport.resume_reading()
 
-    def _take(self, line: bytes) -> None:
+    async def _read(self, line: bytes) -> dict[str, Any]:
+        """Return the message of a line; a large one is read in a thread."""
+        if len(line) > LARGE:
+            async with self._reading:
+                await asyncio.to_thread(check_parts, line)
+                return await protocol.decoded(line)
+        return protocol.decode(line)
+
+    async def _take(self, line: bytes) -> None:
         """Begin what a line asks for."""
-        number: int | None = None
+        begin = _BEGIN.match(line)
+        number = None if begin is None else int(begin[1])
         try:
-            message = protocol.decode(line)
+            message = await self._read(line)
             if "cancel" in message:
                 self._give_up(message["cancel"])
                 return

@@ -8,6 +8,7 @@ arrive as what they were.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -27,6 +28,7 @@ from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.ports.storage import TaskFilter
 from wopr.remote.place import private_directory
+from wopr.remote.size import LARGE
 
 PROTOCOL = 4
 LONGEST_LINE = 64 * 1024 * 1024
@@ -83,6 +85,11 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise StorageError(f"Not a message of wopr: {line[:80]!r}")
     return message
+
+
+async def decoded(line: bytes) -> dict[str, Any]:
+    """Return the message of one line; a large one is read in a thread. Errors as :func:`decode`."""
+    return decode(line) if len(line) <= LARGE else await asyncio.to_thread(decode, line)
 
 
 def _plain(value: Any) -> Any:

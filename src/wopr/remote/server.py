@@ -39,6 +39,7 @@ class Server:
         self._path = protocol.socket_path(database)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._reading = asyncio.Lock()
         self._hand_over = hand_over
         self._most_args_bytes = most_args_bytes
         self.serve(backend)
@@ -115,7 +116,7 @@ class Server:
         if peer is None:
             writer.close()
             return
-        connection = Connection(reader, writer, peer.pid, self._verbs)
+        connection = Connection(reader, writer, peer.pid, self._verbs, self._reading)
         count = len(self._connections)
         self._connections[task] = connection
         try:

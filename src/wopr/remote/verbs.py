@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 from collections.abc import Awaitable, Callable
@@ -42,6 +43,7 @@ from wopr.remote.messages import (
 )
 from wopr.remote.rules import rule_to_plain
 from wopr.remote.schedules import ScheduleVerbs
+from wopr.remote.size import MANY
 
 MOST_PARAMS = 8
 Verb = Callable[..., Awaitable[Any]]
@@ -71,9 +73,21 @@ class Verbs(ScheduleVerbs):
         if len(params) > MOST_PARAMS:
             raise InvalidCallError(f"No verb has {len(params):,} params, so nothing was done.")
         try:
-            return await _checked(name)(self, *params)
+            return await (await self._begun(_checked(name), params))
         except ValidationError as error:
             raise misfit(name, error) from None
+
+    async def _begun(self, verb: Verb, params: list[Any]) -> Awaitable[Any]:
+        """Return the call of a verb, its values checked; those of a long list in a thread."""
+        if not any(isinstance(one, list | dict) and len(one) > MANY for one in params):
+            return verb(self, *params)
+        loop = asyncio.get_running_loop()
+        checking = loop.run_in_executor(None, verb, self, *params)
+        try:
+            return await asyncio.shield(checking)
+        except asyncio.CancelledError:
+            checking.add_done_callback(_never_awaited)
+            raise
 
     async def hello(self) -> list[int]:
         return [protocol.PROTOCOL, os.getpid()]
@@ -85,13 +99,13 @@ class Verbs(ScheduleVerbs):
         return await self._backend.add(self._alone(new))
 
     async def add_many(self, tasks: NewTasks) -> list[str]:
-        return await self._backend.add_many([self._alone(new) for new in tasks])
+        return await self._backend.add_many(await _each(self._alone, tasks))
 
     async def check_room(self, counts: Counts) -> None:
         await self._backend.check_room(counts)
 
     async def add_flow(self, tasks: NewTasks) -> list[str]:
-        return await self._backend.add_flow([self._new_task(new) for new in tasks])
+        return await self._backend.add_flow(await _each(self._new_task, tasks))
 
     def _alone(self, new: NewTaskMessage) -> NewTask:
         if not all(isinstance(parent, str) for parent in new["depends_on"]):
@@ -197,6 +211,18 @@ def _checked(name: str) -> Verb:
     """Return a verb that checks what it is given by its annotations."""
     verb: Verb = validate_call(config=STRICT)(getattr(Verbs, name))
     return verb
+
+
+def _never_awaited(checking: asyncio.Future[Any]) -> None:
+    """End a call that nobody waits for any more, before it began."""
+    if not checking.cancelled() and checking.exception() is None:
+        checking.result().close()
+
+
+async def _each(make: Callable[[NewTaskMessage], NewTask], tasks: NewTasks) -> list[NewTask]:
+    if len(tasks) <= MANY:
+        return [make(new) for new in tasks]
+    return await asyncio.to_thread(lambda: [make(new) for new in tasks])
 
 
 def _of_kind(rule: Rule, kind: RuleKind) -> Rule:
