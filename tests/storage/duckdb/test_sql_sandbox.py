@@ -252,3 +252,35 @@ async def test_a_query_that_says_the_database_is_broken_does_not_have_it_opened_
         await queue.sql(text)
     await queue.get_tasks()
     assert "opened again" not in caplog.text
+
+
+READS = (
+    "pivot tasks on name in ('double') using count(*)",
+    "from tasks pivot (count(*) for status in ('pending', 'failed'))",
+    "select * from (pivot (select status from tasks) on status in ('failed') using count(*))",
+    "unpivot (select 1 as a, 2 as b) on a, b into name k value v",
+    "explain select 1",
+    "EXPLAIN\nANALYZE select count(*) from tasks",
+    "describe tasks",
+)
+
+
+@pytest.mark.parametrize("query", READS)
+async def test_what_only_reads_is_run_however_it_is_written(queue: TaskQueue, query: str) -> None:
+    assert list(await queue.sql(query))
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("pivot tasks on status using count(*)", "unless the values are named: PIVOT tasks ON"),
+        ("with p as (pivot tasks on status using count(*)) from p", "unless the values are named"),
+        ("explain (format json) select 1", "EXPLAIN takes no options in brackets here"),
+        ("explain (analyze) delete from tasks", "EXPLAIN takes no options in brackets here"),
+        ("explain analyze delete from tasks", "begins with DELETE"),
+        ("delete from tasks where name = 'pivot'", "begins with DELETE"),
+    ],
+)
+async def test_what_is_refused_is_named(queue: TaskQueue, query: str, said: str) -> None:
+    with pytest.raises(QueryError, match=said):
+        await queue.sql(query)

@@ -16,7 +16,10 @@ from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
 from wopr.storage.duckdb.asked.shape import shape_of
 
-_EXPLAIN = re.compile(r"\s*explain\b", re.IGNORECASE)
+_EXPLAIN = re.compile(r"\s*explain\b(?:\s+analyze\b)?", re.IGNORECASE)
+_OPTIONS = re.compile(r"\s*\(\s*(?:format|analyze|verbose|codegen)\b", re.IGNORECASE)
+_READS = re.compile(r"[\s(]*(?:select|with|from|pivot|pivot_wider)\b", re.IGNORECASE)
+_PIVOT = re.compile(r"\bpivot(?:_wider)?\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\W*(\w+)")
 _BATCH = 2_000
 _VALUE_BYTES = 16
@@ -46,7 +49,13 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
 
 def _parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """Return the tree of the one statement; other threads go on meanwhile."""
-    text = _EXPLAIN.sub("", sql, count=1)
+    explain = _EXPLAIN.match(sql)
+    text = sql if explain is None else sql[explain.end() :]
+    if explain is not None and _OPTIONS.match(text):
+        raise QueryError(
+            "EXPLAIN takes no options in brackets here. Write EXPLAIN SELECT …, or EXPLAIN ANALYZE "
+            "SELECT …, which runs it and says how long each part took."
+        )
     try:
         [(answer,)] = cursor.execute("select json_serialize_sql($1)", [text]).fetchall()
         tree = json.loads(answer)
@@ -59,6 +68,12 @@ def _parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
         ) from error
     if tree["error"] and tree["error_type"] != "not implemented":
         raise QueryError(f"The query can't be parsed: {tree['error_message']}")
+    if tree["error"] and _READS.match(text) and _PIVOT.search(text):
+        raise QueryError(
+            "PIVOT finds out its columns by statements of its own, which make a type, unless the "
+            "values are named: PIVOT tasks ON status IN ('failed', 'success') USING count(*). In "
+            "a SELECT there is count(*) FILTER (WHERE status = 'failed') AS failed."
+        )
     if tree["error"]:
         word = _FIRST_WORD.match(text)
         raise QueryError(
