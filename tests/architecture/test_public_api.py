@@ -93,6 +93,14 @@ def test_every_public_name_is_there() -> None:
     assert [] == [name for name in wopr.__all__ if not hasattr(wopr, name)]
 
 
+def test_the_settings_are_found_where_they_were_too() -> None:
+    from wopr.config import Settings
+
+    assert Settings is wopr.Settings
+    with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
+        from wopr.config import Nothing  # noqa: F401
+
+
 def test_importing_wopr_loads_neither_duckdb_nor_anything_heavy() -> None:
     heavy = {"duckdb", "sqlalchemy", "alembic", "typer", "rich", "pandas", "polars", "pyarrow"}
     code = "import sys, wopr; print(*(name for name in sys.modules if '.' not in name))"
