@@ -306,13 +306,16 @@ class Stubborn(Endless):
 async def test_a_call_that_never_ends_holds_up_neither_a_timeout_nor_the_shutdown(
     home: DuckDBHome, executor: Endless, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def begun() -> int:
+        return len(executor.futures)
+
     queue = home.queue()
     queue.register_task("double", executor=executor)(tasks.double)
     async with asyncio.timeout(PATIENCE), running(queue, default=1):
         late = await queue.enqueue("double", (1,), timeout=0.01)
         [info] = await ended(queue, late.id)
         await queue.enqueue("double", (2,))
-        await until(lambda: asyncio.sleep(0, len(executor.futures)), lambda begun: begun == 2)
+        await until(begun, lambda count: count == 2)
     assert FAILED is info.status
     assert "ran longer than its timeout" in str(info.error)
     said = [one.getMessage() for one in caplog.records if "goes on in <" in one.getMessage()]
