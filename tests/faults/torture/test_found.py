@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from faults.torture.older import write_older_file
+from support.audit import clean
+from wopr.domain.clock import new_identity
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb import compact as module
+from wopr.storage.duckdb import start as start_module
 from wopr.storage.duckdb.compact import compact
+from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.lock import FileLock
 from wopr.storage.duckdb.journal.scan import examine, segments
 from wopr.storage.duckdb.journal.segment import Segment
@@ -104,6 +110,72 @@ def test_a_compaction_that_fails_says_so_and_lets_go(
         with pytest.raises(StorageFileError, match="could not be compacted"):
             compact(path)
     compact(path)
+
+
+SECTOR = 512
+
+
+class LostSector:
+    """Takes down what a power cut leaves in one long write to DuckDB's log: not the first sector."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        folder.mkdir()
+        self.path = path
+        self.left = folder / path.name
+        self._log = path.with_name(f"{path.name}.wal")
+        self._synced = b""
+
+    def begin(self) -> None:
+        """Note what is on disk; the write comes."""
+        self._synced = self._log.read_bytes()
+
+    def end(self) -> None:
+        """Write what may be left when the first sector is as it was."""
+        log = self._log.read_bytes()
+        assert len(log) > SECTOR
+        first = self._synced[:SECTOR].ljust(SECTOR, b"\0")
+        self.left.with_name(self._log.name).write_bytes(first + log[SECTOR:])
+        self.left.write_bytes(self.path.read_bytes())
+
+
+def test_a_power_cut_in_the_first_commit_of_an_upgrade_costs_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_older_file(path)
+    cut = LostSector(path, tmp_path / "cut")
+    upgrade = migrate.upgrade
+
+    def noted(connection: duckdb.DuckDBPyConnection) -> None:
+        cut.begin()
+        upgrade(connection)
+        cut.end()
+
+    monkeypatch.setattr(migrate, "upgrade", noted)
+    open_settled(path).close()
+    monkeypatch.undo()
+    open_settled(cut.left).close()
+    assert 6 == len(clean(cut.left, whole=True).folded)
+
+
+def test_a_power_cut_while_a_new_file_learns_its_name_costs_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = LostSector(path, tmp_path / "cut")
+    prepare = Segment.prepare
+
+    def named() -> bytes:
+        cut.begin()
+        return new_identity()
+
+    def noted(file: Path, size: int) -> Segment:
+        cut.end()
+        return prepare(file, size)
+
+    monkeypatch.setattr(start_module, "new_identity", named)
+    monkeypatch.setattr(Segment, "prepare", noted)
+    start(path).close()
+    monkeypatch.undo()
+    start(cut.left).close()
 
 
 async def test_a_socket_that_cannot_be_deleted_is_no_reason_to_stay(

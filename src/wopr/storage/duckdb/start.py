@@ -24,6 +24,7 @@ from wopr.storage.duckdb.examination import Examination
 from wopr.storage.duckdb.file.checkpoint import forget
 from wopr.storage.duckdb.file.files import free_name, write_private
 from wopr.storage.duckdb.file.lock import Acknowledged, owned_error
+from wopr.storage.duckdb.file.migrate import begin_log
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 from wopr.storage.duckdb.file.repair import explain
 from wopr.storage.duckdb.fold_sql import let_go
@@ -297,6 +298,7 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
     connection = opened.connection
     rows = dict(connection.execute("select key, value from meta").fetchall())
     if "database" not in rows:
+        begin_log(connection)
         seq = catch_up(connection)
         rows = {"database": new_identity().hex(), "applied": "0", "seq": str(seq), "journal": ""}
         connection.execute("begin")

@@ -136,6 +136,25 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
         upgrade(connection)
 
 
+def bring_up(connection: duckdb.DuckDBPyConnection, revision: str | None) -> None:
+    """Give a connected file of an older schema, or of none, the newest."""
+    if revision is None:
+        create(connection)
+    else:
+        begin_log(connection)
+        upgrade(connection)
+
+
+def begin_log(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have the head of DuckDB's log on disk before a long commit comes, where no journal is yet.
+
+    The first commit writes the head. When the power goes meanwhile, and what is lost is the first
+    sector of many, the log looks like one whose head was damaged, and is refused. This commit
+    changes nothing and fits in one sector, which is there or not.
+    """
+    connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = version_num").fetchall()
+
+
 def upgrade(connection: duckdb.DuckDBPyConnection, target: str = "head") -> None:
     """Run the missing migrations on a connected file, all in one transaction."""
     from wopr.storage.duckdb.file import alchemy

@@ -280,10 +280,7 @@ class OpenedDatabase:
         try:
             self._checkpoint(connection)
             self.log.create()
-            if state.revision is None:
-                migrate.create(connection)
-            else:
-                migrate.upgrade(connection)
+            migrate.bring_up(connection, state.revision)
             self._checkpoint(connection)
         except duckdb.Error as error:
             raise SchemaError(
