@@ -29,6 +29,7 @@ import duckdb
 from wopr import TaskHandle, TaskQueue, current_task
 from wopr.config.settings import Settings
 from wopr.domain.errors import WoprError
+from wopr.engine.pools import pool
 from wopr.storage.duckdb import base, checkpoints, folding
 from wopr.storage.duckdb.compact import compact
 from wopr.storage.duckdb.file import opening
@@ -65,6 +66,7 @@ def lower_thresholds() -> None:
     checkpoints.AGAIN_SECONDS = 0.01
     checkpoints.SHARE = 2_000
     base.LAG_ROWS = 400
+    pool.LONGEST_BACK_OFF = 0.1  # else a run of failures outlasts all patience by itself
 
 
 def trust_catalogues() -> None:
