@@ -12,12 +12,13 @@ import pytest
 
 from faults.torture.older import write_older_file
 from support.audit import clean
+from support.databases import bytes_of
 from wopr.domain.clock import new_identity
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb import compact as module
 from wopr.storage.duckdb import start as start_module
 from wopr.storage.duckdb.compact import compact
-from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file import migrate, opening
 from wopr.storage.duckdb.file.lock import FileLock
 from wopr.storage.duckdb.journal.scan import examine, segments
 from wopr.storage.duckdb.journal.segment import Segment
@@ -176,6 +177,20 @@ def test_a_power_cut_while_a_new_file_learns_its_name_costs_nothing(
     start(path).close()
     monkeypatch.undo()
     start(cut.left).close()
+
+
+def test_a_header_that_a_failed_checkpoint_left_is_on_disk_before_the_log_goes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_older_file(path)
+    before = bytes_of(path)
+    assert 2 == len(before)
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "sync_file", broken)
+        with pytest.raises(StorageFileError, match="Input/output error"):
+            start(path)
+    assert before == bytes_of(path)
+    start(path).close()
 
 
 async def test_a_socket_that_cannot_be_deleted_is_no_reason_to_stay(

@@ -25,7 +25,7 @@ from wopr.domain.errors import (
     StorageFileError,
     StorageForkedError,
 )
-from wopr.storage.duckdb.disk import beside
+from wopr.storage.duckdb.disk import beside, sync_file
 from wopr.storage.duckdb.file import files, migrate, takeover
 from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
@@ -186,6 +186,8 @@ class OpenedDatabase:
     def connect(self) -> None:
         """Connect by the sequence of this module. The lock must be held."""
         clear_leftovers(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            sync_file(self.path)  # a header that a failed checkpoint left is trusted from here on
         heal(self.path, self._clock)
         self._made = not self.path.exists() or self.path.stat().st_size == 0
         if self._made:
