@@ -68,6 +68,7 @@ from wopr.domain.task import TaskInfo
 from wopr.executors.context import CurrentTask, current_task
 from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.backup import Backup
 from wopr.ports.status import GroupExplanation, State, Status
 from wopr.queue.queue import TaskQueue
 from wopr.queue.sync import SyncQueue
@@ -81,6 +82,7 @@ __all__ = [
     "AuthRequirementDeniedError",
     "AuthSnapshotUnavailableError",
     "BacklogFullError",
+    "Backup",
     "ConflictingAuthMetadataError",
     "Crontab",
     "CurrentTask",

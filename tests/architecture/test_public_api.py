@@ -64,6 +64,7 @@ PUBLIC = {
     "TaskInfo",
     "TaskStatus",
     "TaskPriority",
+    "Backup",
     "Explanation",
     "GroupExplanation",
     "Reason",

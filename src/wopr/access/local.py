@@ -40,6 +40,7 @@ class LocalBackend:
         self.history = self._insights.history
         self.sql = self._insights.sql
         self.snapshot = self._insights.snapshot
+        self.backup = engine.shared.storage.backup
         status = StatusOf(engine, self.schedules)
         self.status = status.status
         self.explain_group = ExplainingGroups(

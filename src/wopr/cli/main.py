@@ -12,6 +12,7 @@ import typer
 from wopr import __version__
 from wopr.cli import (
     alerts,
+    backup,
     config,
     controls,
     demo,
@@ -74,6 +75,8 @@ app.command()(status.explain)
 app.command()(insights.stats)
 app.command()(insights.sql)
 app.command()(upkeep.cleanup)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(upkeep.db)
 app.command()(upkeep.doctor)
 app.command()(upkeep.compact)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from wopr.cli.backup import at_rest
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import console, document, say, table
+from wopr.cli.output import complain, console, document, say, table
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock, naive_now
+from wopr.domain.spoken import local
 from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
 
@@ -106,22 +109,24 @@ def doctor(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Check that every task is what its history says. Needs the file for itself."""
+    """Check that every task is what its history says; beside a running queue, in a copy of it."""
     from wopr.storage.duckdb.doctor import check as examine
 
-    require_file(database)
     with bars(hidden=as_json) as progress:
         bar = progress.add_task("Checking transitions", total=None)
 
         def advance(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        report = examine(
-            database, progress=advance, limit=limit, memory_limit=Settings().memory_limit
+        memory = Settings().memory_limit
+        report, moment = at_rest(
+            database,
+            lambda path: examine(path, progress=advance, limit=limit, memory_limit=memory),
         )
     if as_json:
         document(
             {
+                "moment": moment,
                 "clean": report.clean,
                 "tasks": report.tasks,
                 "transitions": report.transitions,
@@ -136,6 +141,7 @@ def doctor(
         ]
         checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
         _print_report(checked, rows, report.unlisted)
+        _of_a_copy(moment)
     if not report.clean:
         raise typer.Exit(NO)
 
@@ -156,11 +162,23 @@ db = typer.Typer(name="db", help="Look after the schema of the file.", no_args_i
 
 
 @db.command()
-def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Bring the file to the newest schema. A copy of the old one is kept beside it."""
+def upgrade(
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would do; changes nothing.")
+    ] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the file to the newest schema. A copy of the old one is kept beside it.
+
+    It needs the file for itself; with --plan it says beside a running queue, too, what is to come.
+    """
     from wopr.storage.duckdb.file import migrate
     from wopr.storage.duckdb.start import open_settled
 
+    if plan:
+        _print_plan(database, as_json=as_json)
+        return
     require_file(database)
     before = migrate.current(database)
     open_settled(database).close()
@@ -173,17 +191,42 @@ def upgrade(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
         say(f"{database} upgraded from schema {before or 'of another program'} to {after}.")
 
 
+def _print_plan(database: Path, *, as_json: bool) -> None:
+    from wopr.storage.duckdb.file import migrate
+
+    found, moment = at_rest(database, migrate.current)
+    known = migrate.summaries()
+    missing = {one: text for one, text in known.items() if found is not None and one > found}
+    copy = f"{database.name}.backup-{found}" if missing else None
+    if as_json:
+        steps = [{"revision": one, "summary": text} for one, text in missing.items()]
+        document({"current": found, "newest": migrate.head(), "steps": steps, "copy": copy})
+    elif found is None:
+        say(f"{database} is of another program: it would be taken over, after a copy.")
+    elif found not in known:
+        say(f"{database} has schema {found}, which this wopr does not know: a newer one wrote it.")
+    elif not missing:
+        say(f"{database} has the newest schema already: {found}.")
+    else:
+        say(f"{database} has schema {found}. It would be copied to {copy}, then:")
+        for one, text in missing.items():
+            say(f"{one}  {text}")
+    if not as_json:
+        _of_a_copy(moment)
+
+
 @db.command()
 def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Show the schema of the file and the newest one. Changes nothing."""
     from wopr.storage.duckdb.file import migrate
 
-    require_file(database)
-    found, newest = migrate.current(database), migrate.head()
+    found, moment = at_rest(database, migrate.current)
+    newest = migrate.head()
     if as_json:
         document({"current": found, "newest": newest})
     else:
         say(f"{found or 'none of wopr'} (newest: {newest})")
+        _of_a_copy(moment)
 
 
 @db.command()
@@ -191,8 +234,7 @@ def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     """Compare the tables and views of the file with what they should be."""
     from wopr.storage.duckdb.file import migrate
 
-    require_file(database)
-    differences = migrate.check(database)
+    differences, moment = at_rest(database, migrate.check)
     if as_json:
         document({"differences": differences})
     elif differences:
@@ -200,8 +242,16 @@ def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
             say(difference)
     else:
         say("The schema is as it should be.")
+    if not as_json:
+        _of_a_copy(moment)
     if differences:
         raise typer.Exit(NO)
+
+
+def _of_a_copy(moment: datetime | None) -> None:
+    """Say so if a copy was looked at, because a process has the file open."""
+    if moment is not None:
+        complain(f"A process has the file open, so that is of a copy as of {local(moment)}.")
 
 
 @db.command()

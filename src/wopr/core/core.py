@@ -36,8 +36,9 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import QueryResult, attempts
 from wopr.ports.backend import Backend
-from wopr.ports.storage import TaskFilter
-from wopr.storage import ask_snapshot
+from wopr.ports.backup import Backup
+from wopr.ports.storage import Snapshot, TaskFilter
+from wopr.storage import ask_snapshot, back_up
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -277,6 +278,23 @@ class Core:
         found = await (await self.access.backend()).snapshot()
         rows = await ask_snapshot(found.path, text, params, self.settings)
         return QueryResult(rows, found.moment)
+
+    async def backup(self, target: Path, *, verify: bool, overwrite: bool) -> Backup:
+        """Make one complete file of the database, which goes on meanwhile.
+
+        Raises:
+            StorageError: it could not be made.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+
+        async def copy() -> Snapshot:
+            return await (await self.access.backend()).backup()
+
+        return await back_up(
+            self.database, target, self.settings, copy, verify=verify, overwrite=overwrite
+        )
 
     async def cancel(self, task_id: str) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""

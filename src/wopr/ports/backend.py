@@ -227,6 +227,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def backup(self) -> Snapshot:
+        """Return a copy of the database as of now; whoever asks takes it away."""
+        ...
+
     async def snapshot(self) -> Snapshot:
         """Return a copy of the database to ask in another process, some seconds old at most."""
         ...

@@ -315,6 +315,10 @@ class Reads(Protocol):
         """
         ...
 
+    async def backup(self) -> Snapshot:
+        """Return a copy of now that whoever asks takes away; ``StorageError`` if there is none."""
+        ...
+
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
         """Return the first lines of a task, in order of attempt and number."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, overload
 
 from wopr.core.status import status_of
@@ -12,6 +13,7 @@ from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.backup import Backup
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
 from wopr.queue.face import Face
@@ -123,6 +125,23 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         return await self._core.typed_sql(query, *params)
+
+    async def backup(
+        self, path: str | Path, *, verify: bool = False, overwrite: bool = False
+    ) -> Backup:
+        """Make one complete file of the database, of one moment; work goes on meanwhile.
+
+        Args:
+            path: of the new file, mode 0600.
+            verify: have a doctor see the copy before it is put there.
+            overwrite: replace a file that is there, in one step.
+
+        Raises:
+            StorageError: it could not be made, or the doctor found something. Then nothing is
+                left of it.
+            QueueDisabledError: the queue is switched off.
+        """
+        return await self._core.backup(Path(path), verify=verify, overwrite=overwrite)
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.

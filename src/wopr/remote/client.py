@@ -37,7 +37,7 @@ QUERY_ANSWER_SECONDS = 1.0
 BULK = 5_000
 BULK_BYTES = 8 * 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
-_CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot"}
+_CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot", "backup"}
 
 
 class RemoteBackend(RemoteQuestions):

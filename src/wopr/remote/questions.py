@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from wopr.ports.status import About, GroupExplanation, Status
+from wopr.ports.storage import Snapshot
 
 STATUS_SECONDS = 20.0
 """Who asks whether work flows hears of an owner that does not answer no later than this."""
+
+
+BACKUP_SECONDS = 120.0
+"""The owner gives a copy up that takes a minute; another one may be made before."""
 
 
 class RemoteQuestions:
@@ -25,6 +31,11 @@ class RemoteQuestions:
     async def explain_group(self, about: About, target: str) -> GroupExplanation:
         """Say why tasks of a category, a name, a flow or a schedule stand where they stand."""
         return GroupExplanation.from_plain(await self._soon("explain_group", about, target))
+
+    async def backup(self) -> Snapshot:
+        """Return a copy of the database as of now, which belongs to whoever asked."""
+        path, moment, taken = await self._within(BACKUP_SECONDS, "backup")
+        return Snapshot(Path(path), moment, taken)
 
     async def _soon(self, verb: str, *params: Any) -> Any:
         return await self._within(min(self._call_seconds, STATUS_SECONDS), verb, *params)

@@ -20,7 +20,7 @@ from wopr.domain.task import TaskRecord
 from wopr.executors.context import on_behalf_of
 from wopr.ports.backend import Backend
 from wopr.ports.status import About
-from wopr.ports.storage import PAGE_BYTES
+from wopr.ports.storage import PAGE_BYTES, Snapshot
 from wopr.remote import protocol
 from wopr.remote.messages import (
     STRICT,
@@ -191,8 +191,10 @@ class Verbs(ScheduleVerbs):
         return [answer.columns, answer.rows, answer.truncated]
 
     async def snapshot(self) -> list[Any]:
-        found = await self._backend.snapshot()
-        return [str(found.path), found.moment, found.taken]
+        return _place(await self._backend.snapshot())
+
+    async def backup(self) -> list[Any]:
+        return _place(await self._backend.backup())
 
 
 VERBS = tuple(
@@ -229,6 +231,10 @@ def _of_kind(rule: Rule, kind: RuleKind) -> Rule:
     if rule.kind is not kind:
         raise InvalidCallError(f"{rule.name!r:.80} is a {rule.kind.value}, not a {kind.value}.")
     return rule
+
+
+def _place(found: Snapshot) -> list[Any]:
+    return [str(found.path), found.moment, found.taken]
 
 
 def _row(record: TaskRecord | None) -> tuple[Any, ...] | None:

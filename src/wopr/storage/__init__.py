@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from wopr.config.settings import Settings
-from wopr.domain.errors import StorageFileError
-from wopr.ports.storage import QueryLimits, QueryRows, Storage
+from wopr.domain.clock import SystemClock
+from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.ports.backup import Backup, Restored
+from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
 
 __all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage", "unwritten"]
@@ -87,3 +90,59 @@ async def ask_snapshot(
 
     limits = QueryLimits(settings.query_seconds, settings.query_rows)
     return await apart.ask(Path(path), sql, params, limits, settings.memory_limit)
+
+
+Copying = Callable[[], Awaitable[Snapshot]]
+
+
+async def back_up(
+    database: Path,
+    target: Path,
+    settings: Settings,
+    copy: Copying,
+    *,
+    verify: bool,
+    overwrite: bool,
+) -> Backup:
+    """Make one complete file of a database; ``copy`` asks the owner, if there is one.
+
+    Raises:
+        StorageError: it could not be made; the message says why, and nothing is left of it.
+    """
+    from wopr.storage.duckdb import backup
+
+    target = backup.check_target(target, database, overwrite=overwrite)
+    limit = settings.memory_limit
+
+    def of_closed() -> Backup:
+        with backup.copied(database, target, limit) as new:
+            now = SystemClock().now()
+            return backup.finish(new, target, now, verify=verify, memory_limit=limit)
+
+    def of_copy(found: Snapshot) -> Backup:
+        with backup.taken_over(found.path, target, limit) as new:
+            return backup.finish(new, target, found.moment, verify=verify, memory_limit=limit)
+
+    try:
+        try:
+            return await asyncio.to_thread(of_closed)
+        except StorageOwnedError:
+            return await asyncio.to_thread(of_copy, await copy())
+    except OSError as error:
+        raise StorageFileError(
+            f"The backup {target} could not be made: {error}. Nothing is left of it."
+        ) from error
+
+
+def restore(source: Path, database: Path, settings: Settings) -> Restored:
+    """Put a backup in the place of a database that nobody has open.
+
+    Raises:
+        StorageError: it could not be done; the message says why.
+    """
+    from wopr.storage.duckdb import backup
+
+    try:
+        return backup.restore(source, database, memory_limit=settings.memory_limit)
+    except OSError as error:
+        raise StorageFileError(f"{source} could not be put back: {error}") from error

@@ -79,6 +79,7 @@ RIGHT: dict[str, list[Any]] = {
     "cleanup": [moment("2020-01-01T00:00:00"), False],
     "stats": [],
     "snapshot": [],
+    "backup": [],
     "status": [False],
     "explain_group": ["category", "default"],
     "explain": [SOMEBODY],

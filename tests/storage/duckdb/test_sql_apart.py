@@ -329,7 +329,7 @@ async def test_a_checkpoint_waits_for_the_copy_and_comes_after_it(queue: TaskQue
     storage = queue.storage
     checkpoints = storage._folding._checkpoints
     checkpoints.grew(1_000_000_000)
-    frozen = storage._snapshots.freeze()
+    frozen = storage._snapshots.freeze(storage._snapshots.for_query())
     assert asking_again(checkpoints.when_due(0.0, 0))
     storage._snapshots.copy(frozen)
     storage._snapshots.thaw()
@@ -343,7 +343,7 @@ def asking_again(seconds: float | None) -> bool:
 
 async def test_a_copy_of_a_file_that_changed_meanwhile_is_given_up(queue: TaskQueue) -> None:
     snapshots = queue.storage._snapshots
-    frozen = snapshots.freeze()
+    frozen = snapshots.freeze(snapshots.for_query())
     await queue.enqueue("noop", (1,))
     await asyncio.wrap_future(
         queue.storage.in_writer(lambda _: queue.storage._started.opened.checkpoint())
@@ -379,7 +379,7 @@ async def test_a_disk_without_room_is_not_filled(
 
 async def test_a_copy_ends_when_the_queue_does(queue: TaskQueue) -> None:
     snapshots = queue.storage._snapshots
-    frozen = snapshots.freeze()
+    frozen = snapshots.freeze(snapshots.for_query())
     snapshots.stop()
     with pytest.raises(StorageError, match="closes"):
         snapshots.copy(frozen)

@@ -6,6 +6,7 @@ better says so once; what does not fit is set aside, never deleted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from dataclasses import dataclass, field
@@ -68,6 +69,30 @@ def accept(path: str | os.PathLike[str], *, clock: Clock | None = None) -> Accep
     return Accepted(position, aside.moved)
 
 
+def move_aside(path: Path, files: list[Path], clock: Clock) -> list[Path]:
+    """Give files of a database names of which nothing is expected; return where they are.
+
+    The database itself stays where it is as well, until another one is put in its place: nobody
+    may find none there, and begin a new one.
+    """
+    name = f"{path.name}.quarantine-{clock.now():%Y%m%dT%H%M%SZ}"
+    moved = []
+    for one in files:
+        target = free_name(path.with_name(name + one.name[len(path.name) :]))
+        try:
+            if one != path:
+                os.replace(one, target)
+            else:
+                os.link(one, target)
+        except OSError as error:
+            if one != path or error.errno == errno.ENOSPC:
+                raise
+            os.replace(one, target)  # no links on this file system
+        moved.append(target)
+    sync_directory(path.parent)
+    return moved
+
+
 class _Aside:
     """Moves out of the way what does not fit."""
 
@@ -77,12 +102,7 @@ class _Aside:
 
     def move(self, opened: OpenedDatabase, files: list[Path]) -> None:
         """Give files beside the database names of which nothing is expected."""
-        name = f"{opened.path.name}.quarantine-{self._clock.now():%Y%m%dT%H%M%SZ}"
-        for one in files:
-            target = free_name(opened.path.with_name(name + one.name[len(opened.path.name) :]))
-            os.replace(one, target)
-            self.moved.append(target)
-        sync_directory(opened.path.parent)
+        self.moved += move_aside(opened.path, files, self._clock)
 
     def look(self, opened: OpenedDatabase, left: Left) -> None:
         """Read the journal; without a database none of it fits."""

@@ -12,6 +12,7 @@ from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import Read, T
 from wopr.storage.duckdb.asked.reading import check, run
+from wopr.storage.duckdb.asked.snapshot import BACKUP, Purpose
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.failures import is_fatal
 
@@ -19,6 +20,8 @@ KEPT_SECONDS = 5.0
 """So old a snapshot may be that another query gets."""
 REMOVED_SECONDS = KEPT_SECONDS + apart.BEGINS_SECONDS
 """A snapshot is deleted so long after it was taken: by then who was told of it has opened it."""
+ABANDONED_SECONDS = 3_600.0
+"""A copy for a backup that nobody took away is deleted after so long."""
 MOST_KNOWN = 256
 
 
@@ -65,12 +68,28 @@ class AskCalls(Base):
             loop.call_later(REMOVED_SECONDS, loop.run_in_executor, None, remove, kept)
             return kept
 
-    async def _taken(self) -> Snapshot:
+    async def backup(self) -> Snapshot:
+        """Return a copy for somebody who makes a backup of it, and takes it away.
+
+        Raises:
+            StorageError: it could not be made, or the disk has no room for it.
+        """
+        self._check()
+        async with self._copying:
+            found = await self._taken(BACKUP)
+        self._snapshots.give_away(found)
+        loop = asyncio.get_running_loop()
+        remove = self._snapshots.remove
+        loop.call_later(ABANDONED_SECONDS, loop.run_in_executor, None, remove, found)
+        return found
+
+    async def _taken(self, purpose: Purpose | None = None) -> Snapshot:
         snapshots = self._snapshots
+        purpose = snapshots.for_query() if purpose is None else purpose
 
         def freeze() -> Any:
             self._folding.lines.write_all()
-            return snapshots.freeze()
+            return snapshots.freeze(purpose)
 
         try:
             frozen = await self._in_writer(freeze)

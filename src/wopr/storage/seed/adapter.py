@@ -307,6 +307,10 @@ class SeedStorageAdapter(SeedRules):
         """Refuse: there is no SQL here."""
         raise self._no_sql()
 
+    async def backup(self) -> Snapshot:
+        """Refuse: where it is stored is not known."""
+        raise StorageError(f"{type(self._storage).__name__} makes its own backups.")
+
     def disk(self) -> None:
         """Return nothing: where it is stored is not known."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from wopr.domain.clock import Clock, SystemClock
-from wopr.domain.errors import QueryError, StorageError
+from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.ports.storage import Snapshot
 from wopr.storage.duckdb.checkpoints import Checkpoints
 from wopr.storage.duckdb.disk import beside, write_all
@@ -34,7 +34,9 @@ if sys.platform != "win32":
     import fcntl
 
 COPY_SECONDS = 10.0
-"""So long checkpoints are held back; a copy that takes longer is given up."""
+"""So long checkpoints are held back for a query; a copy that takes longer is given up."""
+BACKUP_SECONDS = 60.0
+"""So long for a backup, which may be of any size."""
 LEFT_BYTES = 64 * 1024 * 1024
 """So much room a copy leaves on the disk, for the journal and the log."""
 _CHUNK = 8 * 1024 * 1024
@@ -44,9 +46,23 @@ _NO_COPY = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPE
 
 
 @dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a copy is for, and what it may cost."""
+
+    word: str
+    seconds: float
+    most_bytes: int | None
+    instead: str
+    """What to do where that is not enough."""
+    error: type[WoprError]
+    """What a database is refused with that is too large, or for which there is no room."""
+
+
+@dataclass(frozen=True, slots=True)
 class Frozen:
     """What is to be copied."""
 
+    purpose: Purpose
     moment: datetime
     taken: float
     size: int
@@ -67,19 +83,30 @@ class Snapshots:
     ) -> None:
         self._opened = opened
         self._checkpoints = checkpoints
-        self._most_bytes = most_bytes
+        self._query_bytes = most_bytes
         self._clock = clock or SystemClock()
         self._opening = 0  # the number of it: a descriptor is one opening's
         self._there: set[Snapshot] = set()
         self._copying = threading.Lock()  # the descriptor is in use
 
-    def freeze(self) -> Frozen:
+    def for_query(self) -> Purpose:
+        """Return what a copy for a query in a process of its own may cost."""
+        return Purpose(
+            "query",
+            COPY_SECONDS,
+            self._query_bytes,
+            "Ask with queue.sql in the program that has the queue.",
+            QueryError,
+        )
+
+    def freeze(self, purpose: Purpose) -> Frozen:
         """Hold checkpoints back, and say what a snapshot of now is. In the thread that writes."""
-        descriptor = self._descriptor()
+        descriptor = self._descriptor(purpose)
         log = beside(self._opened.path, ".wal")
         taken = time.monotonic()
-        self._checkpoints.not_before = taken + COPY_SECONDS
+        self._checkpoints.not_before = taken + purpose.seconds
         return Frozen(
+            purpose,
             self._clock.now(),
             taken,
             os.fstat(descriptor).st_size,
@@ -109,13 +136,17 @@ class Snapshots:
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
-                raise self._failed(str(error)) from error
+                raise self._failed(frozen.purpose, str(error)) from error
             raise
         return snapshot
 
     def remove(self, snapshot: Snapshot) -> None:
         """Delete one; who has it open goes on reading."""
         shutil.rmtree(snapshot.path.parent, ignore_errors=True)
+        self._there.discard(snapshot)
+
+    def give_away(self, snapshot: Snapshot) -> None:
+        """Leave one to whoever asked for it, also when the queue is closed."""
         self._there.discard(snapshot)
 
     def stop(self) -> None:
@@ -128,9 +159,9 @@ class Snapshots:
     def _fill(self, target: Path, frozen: Frozen) -> None:
         copy = create_own(target)
         try:
-            if not self._cloned(copy):
-                self._check_room(frozen.size + frozen.log_size, target.parent)
-                self._copy(self._descriptor(), copy, frozen)
+            if not self._cloned(copy, frozen):
+                self._check_room(frozen, target.parent)
+                self._copy(copy, frozen)
             self._check_unchanged(frozen)
         finally:
             os.close(copy)
@@ -139,75 +170,88 @@ class Snapshots:
             try:
                 copy = create_own(beside(target, ".wal"))
                 try:
-                    self._copy(log, copy, frozen, log=True)
+                    self._copy(copy, frozen, log)
                 finally:
                     os.close(copy)
             finally:
                 os.close(log)
             self._check_unchanged(frozen)
 
-    def _copy(self, source: int, target: int, frozen: Frozen, *, log: bool = False) -> None:
-        at, size = 0, frozen.log_size if log else frozen.size
+    def _copy(self, target: int, frozen: Frozen, log: int | None = None) -> None:
+        at, size = 0, frozen.size if log is None else frozen.log_size
         while at < size:
-            with self._using(frozen):
+            with self._using(frozen) as descriptor:
+                source = descriptor if log is None else log
                 done = _copy_some(source, target, at, min(_CHUNK, size - at))
             if not done:
-                raise self._failed("it became shorter meanwhile")
+                raise self._failed(frozen.purpose, "it became shorter meanwhile")
             at += done
 
-    def _cloned(self, target: int) -> bool:
+    def _cloned(self, target: int, frozen: Frozen) -> bool:
         if sys.platform != "linux":
             return False
-        with self._copying, contextlib.suppress(OSError):
-            fcntl.ioctl(target, _CLONE, self._descriptor())
+        with self._using(frozen) as descriptor, contextlib.suppress(OSError):
+            fcntl.ioctl(target, _CLONE, descriptor)
             return True
         return False
 
     @contextlib.contextmanager
-    def _using(self, frozen: Frozen) -> Iterator[None]:
+    def _using(self, frozen: Frozen) -> Iterator[int]:
+        """Give the descriptor of the file for a ``with`` block, if the time is not over."""
+        purpose = frozen.purpose
         with self._copying:
             if frozen.opening != self._opening:
-                raise self._failed("the queue closes it")
-            if time.monotonic() > frozen.taken + COPY_SECONDS:
+                raise self._failed(purpose, "the queue closes it")
+            if time.monotonic() > frozen.taken + purpose.seconds:
                 raise self._failed(
-                    f"that took longer than {COPY_SECONDS:g} s, and no checkpoint can be made "
-                    "meanwhile. Ask with queue.sql in the program that has the queue"
+                    purpose,
+                    f"that took longer than {purpose.seconds:g} s, and no checkpoint can be made "
+                    f"meanwhile. {purpose.instead.rstrip('.')}",
                 )
-            yield
+            yield self._descriptor(purpose)
 
     def _check_unchanged(self, frozen: Frozen) -> None:
-        with self._using(frozen):
-            if os.pread(self._descriptor(), HEADERS_SIZE, 0) != frozen.headers:
-                raise self._failed("a checkpoint came in between. Ask again")
+        with self._using(frozen) as descriptor:
+            if os.pread(descriptor, HEADERS_SIZE, 0) != frozen.headers:
+                raise self._failed(frozen.purpose, "a checkpoint came in between. Try again")
 
-    def _check_room(self, size: int, folder: Path) -> None:
-        if size > self._most_bytes:
-            raise QueryError(
-                f"The query was not run: it is to run in a process of its own, on a copy of "
-                f"{self._opened.path}, which is too large for that: {size // 1_000_000:,} MB, and "
-                f"WOPR_TASKS_SNAPSHOT_LIMIT allows {self._most_bytes // 1_000_000:,} MB. Raise it, "
-                "or ask with queue.sql in the program that has the queue."
+    def _check_room(self, frozen: Frozen, folder: Path) -> None:
+        size, purpose = frozen.size + frozen.log_size, frozen.purpose
+        what = f"The {purpose.word} was not made: it takes a copy of {self._opened.path}"
+        if purpose.most_bytes is not None and size > purpose.most_bytes:
+            raise purpose.error(
+                f"{what}, which is too large for that: {size // 1_000_000:,} MB, and "
+                f"WOPR_TASKS_SNAPSHOT_LIMIT allows {purpose.most_bytes // 1_000_000:,} MB. Raise "
+                f"it. {purpose.instead}"
             )
         disk = os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize
         if size + LEFT_BYTES > free:
-            raise QueryError(
-                f"The query was not run: it is to run in a process of its own, on a copy of "
-                f"{self._opened.path} beside it, and its disk has no room for that: "
-                f"{free // 1_000_000:,} MB are free, {(size + LEFT_BYTES) // 1_000_000:,} MB are "
-                "needed. Free some space, or ask with queue.sql in the program that has the queue."
+            raise purpose.error(
+                f"{what} beside it, and its disk has no room for that: {free // 1_000_000:,} MB "
+                f"are free, {(size + LEFT_BYTES) // 1_000_000:,} MB are needed. Free some space. "
+                f"{purpose.instead}"
             )
 
-    def _descriptor(self) -> int:
+    def _descriptor(self, purpose: Purpose) -> int:
         if self._opened.descriptor is None:
-            raise self._failed("it is being closed or opened")
+            raise self._failed(purpose, "it is being closed or opened")
         return self._opened.descriptor
 
-    def _failed(self, why: str) -> StorageError:
+    def _failed(self, purpose: Purpose, why: str) -> StorageError:
         return StorageError(
-            f"{self._opened.path} could not be copied for a query, because {why}. Nothing else is "
-            "affected."
+            f"{self._opened.path} could not be copied for a {purpose.word}, because {why}. Nothing "
+            "else is affected."
         )
+
+
+BACKUP = Purpose(
+    "backup",
+    BACKUP_SECONDS,
+    None,
+    "Stop the queue for the backup, or give it a faster disk.",
+    StorageError,
+)
 
 
 def _copy_some(source: int, target: int, at: int, size: int) -> int:

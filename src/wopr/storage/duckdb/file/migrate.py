@@ -7,6 +7,7 @@ schema, is alembic imported: see :mod:`wopr.storage.duckdb.file.alchemy`.
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import re
@@ -57,6 +58,16 @@ def revisions() -> list[str]:
     """Return the known revisions, oldest first: the numbers their files start with."""
     found = (_FILE.fullmatch(entry.name) for entry in os.scandir(directory() / "versions"))
     return sorted(match[1] for match in found if match)
+
+
+def summaries() -> dict[str, str]:
+    """Return the first line of what each known revision says of itself, oldest first."""
+    found = {}
+    for entry in sorted((directory() / "versions").glob("*.py")):
+        if match := _FILE.fullmatch(entry.name):
+            text = ast.get_docstring(ast.parse(entry.read_text(encoding="utf-8"))) or ""
+            found[match[1]] = text.partition("\n")[0]
+    return found
 
 
 @cache

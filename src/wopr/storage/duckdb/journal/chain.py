@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb.journal.format import Group
-from wopr.storage.duckdb.journal.scan import Found, groups
+from wopr.storage.duckdb.journal.scan import Found, groups, journal_elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,20 @@ def _missing(path: Path, state: State, first: int | None) -> StorageFileError:
         if first is None
         else f"what lies beside it begins with record {first}"
     )
+    original = journal_elsewhere(path, state.database) if first is None else None
+    lacking = "How many changes came later can't be told from it."
+    if original is not None and original[1] > state.position:
+        count = original[1] - state.position
+        lacking = (
+            f"It is a copy of {original[0]}, which is complete: this copy lacks the log of "
+            f"{count:,} {'change' if count == 1 else 'changes'}."
+        )
     return StorageFileError(
         f"The journal of {path} is missing: the database holds everything up to record "
-        f"{state.position} and was not closed, and {there}. It may have held tasks. Nothing was "
-        f"changed. A file that is open has to be copied or restored together with its journal "
-        f"({path.name}.journal-*); to go on with what the database holds: "
-        f"wopr db accept -d {shlex.quote(str(path))}"
+        f"{state.position} and was not closed, and {there}. {lacking} Nothing was changed. A queue "
+        f"that is open is copied with: wopr backup FILE. What was copied by other means is whole "
+        f"together with its journal ({path.name}.journal-*) only; to go on with what this file "
+        f"holds: wopr db accept -d {shlex.quote(str(path))}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
@@ -24,6 +25,8 @@ from wopr.storage.duckdb.journal.format import (
 from wopr.storage.duckdb.private import read_own
 
 SUFFIX = ".journal-"
+MOST_LOOKED_AT = 10_000
+"""Names in a directory, when the original of a copy is looked for there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,27 @@ def segments(database: Path) -> list[Path]:
     found = (pattern.fullmatch(entry.name) for entry in os.scandir(database.parent))
     numbers = sorted(int(match[1]) for match in found if match)
     return [database.with_name(f"{database.name}{SUFFIX}{number}") for number in numbers]
+
+
+def journal_elsewhere(database: Path, identity: bytes) -> tuple[Path, int] | None:
+    """Return whose journal in the same directory is that of a copy, and its last record.
+
+    The original of a copy that was made without its log may lie beside it.
+    """
+    pattern = re.compile(r"(.+)" + re.escape(SUFFIX) + r"[1-9][0-9]*")
+    found: tuple[Path, int] | None = None
+    for entry in sorted(database.parent.iterdir())[:MOST_LOOKED_AT]:
+        name = pattern.fullmatch(entry.name)
+        if name is None or name[1] == database.name:
+            continue
+        with contextlib.suppress(StorageFileError, OSError):
+            one = examine(entry)
+            header = one.header
+            if header is not None and header.database == identity:
+                last = max(one.last, header.first - 1)
+                if found is None or last > found[1]:
+                    found = database.with_name(name[1]), last
+    return found
 
 
 def examine(path: Path) -> Found:
