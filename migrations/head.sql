@@ -510,4 +510,14 @@ GROUP BY name, error_type, fingerprint;
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
 
+-- Running upgrade 0005 -> 0006
+
+CREATE TABLE results (
+    seq BIGINT NOT NULL,
+    task_id UUID NOT NULL,
+    result VARCHAR NOT NULL
+);
+
+UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+
 COMMIT;

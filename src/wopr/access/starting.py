@@ -11,7 +11,7 @@ from typing import Any
 
 from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of
-from wopr.config.settings import Settings
+from wopr.config.settings import Settings, size_in_bytes
 from wopr.domain.clock import Clock
 from wopr.domain.errors import OwnerSilentError, QueueClosedError
 from wopr.domain.masking import forget_masked, mask
@@ -54,6 +54,7 @@ def new_engine(
         foreground,
         max_crashes=settings.max_crashes,
         window=settings.window,
+        memory_bytes=size_in_bytes(settings.memory_limit),
     )
 
 

@@ -24,6 +24,7 @@ from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
 from wopr.engine.joins import Joins
 from wopr.engine.limits.limits import Limits
+from wopr.engine.memory import proportionate
 from wopr.engine.pools.pool import Pool
 from wopr.engine.recovery import Recovery
 from wopr.engine.rules import Rules
@@ -48,8 +49,10 @@ class Engine:
         *,
         max_crashes: int,
         window: int,
+        memory_bytes: int,
     ) -> None:
         shared = self.shared = Shared(storage, around, foreground, self._ended)
+        shared.memory = proportionate(memory_bytes)
         self.pools: dict[str, Pool] = {}
         self._window = window
         self._keys = UniqueKeys()

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from wopr.domain.proportion import in_proportion
 from wopr.domain.task import TaskRecord
 from wopr.ports.storage import PAGE_BYTES, weight
 
@@ -51,6 +52,11 @@ class Memory:
     def share(self) -> int:
         """How many bytes a lane may hold that has become too large."""
         return max(self.free, self.floor)
+
+
+def proportionate(memory_bytes: int) -> Memory:
+    """Return the memory of a queue whose storage may have so many bytes."""
+    return Memory(in_proportion(MEMORY_BYTES, memory_bytes))
 
 
 class Waiting:

@@ -71,6 +71,16 @@ transitions = Table(
 )
 """The log: append-only, written before anything is acknowledged."""
 
+results = Table(
+    "results",
+    metadata,
+    Column("seq", BigInteger, nullable=False),
+    Column("task_id", Uuid, nullable=False),
+    Column("result", String, nullable=False),
+)
+"""The results of more than 4 KiB: ``tasks.result`` is NULL for them, and ``seq`` is the
+``version`` of their task's row."""
+
 schedules = Table(
     "schedules",
     metadata,

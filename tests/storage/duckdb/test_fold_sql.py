@@ -17,7 +17,7 @@ from wopr.domain.fold import apply
 from wopr.domain.status import TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, added, decode_data, encode_data
-from wopr.storage.duckdb import fold_sql
+from wopr.storage.duckdb import fold_sql, wide
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 from wopr.storage.duckdb.fold_sql import fold
 from wopr.storage.duckdb.journal.records import transition_record
@@ -55,10 +55,11 @@ def commit(db: duckdb.DuckDBPyConnection, text: str) -> None:
 
 
 def tasks(db: duckdb.DuckDBPyConnection) -> list[Row]:
-    """Return the rows of ``tasks`` as they lie there."""
+    """Return the rows of ``tasks`` as they lie there, with the results that lie apart."""
     columns = ["id::varchar", *COLUMNS[1:]]
     columns[COLUMNS.index("flow_id")] = "flow_id::varchar"
-    return db.execute(f"select {', '.join(columns)} from tasks").fetchall()
+    found = db.execute(f"select {', '.join(columns)} from tasks").fetchall()
+    return wide.whole(db, found)
 
 
 def log(db: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -245,8 +246,10 @@ def test_no_byte_of_a_payload_is_changed(db: duckdb.DuckDBPyConnection) -> None:
 
     commit(db, "\n".join(lines))
 
-    columns = "args, kwargs, options, depends_on, result"
-    rows = db.execute(f"select {columns} from tasks order by seq").fetchall()
+    columns = "args, kwargs, options, depends_on, coalesce(tasks.result, results.result)"
+    rows = db.execute(
+        f"select {columns} from tasks left join results on results.seq = version order by tasks.seq"
+    ).fetchall()
     assert [(payload,) * 5 for payload in [*ODD, *JSON]] == rows
     found = db.execute("select data from transitions order by seq").fetchall()
     for seq, payload in enumerate([*ODD, *JSON]):

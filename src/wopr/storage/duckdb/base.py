@@ -15,6 +15,7 @@ from typing import TypeVar
 import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
+from wopr.domain.proportion import in_proportion
 from wopr.ports.storage import JournalState, Snapshot
 from wopr.storage.duckdb.asked.people import People
 from wopr.storage.duckdb.asked.snapshot import Snapshots
@@ -103,16 +104,18 @@ class Base:
 
     def open_sync(self) -> None:
         """Open without an event loop, for tools; ``done`` is then called in another thread."""
+        memory_bytes = bytes_of(self.memory_limit)
+        self._most_behind = in_proportion(LAG_BYTES, memory_bytes)
         started = start(self.path, memory_limit=self.memory_limit, synced=self._sync)
         opened = started.opened
         self._seq = started.seq
         self._reader = Reader(opened, "reader")
         self._people = People(opened)
         opened.before_reopen = self._let_readers_go
-        checkpoints = Checkpoints(started, bytes_of(self.memory_limit))
+        checkpoints = Checkpoints(started, memory_bytes)
         self._snapshots = Snapshots(opened, checkpoints, bytes_of(self._snapshot_limit))
         self._copying = asyncio.Lock()
-        self._folding = Folding(started, checkpoints, self._people.interrupt)
+        self._folding = Folding(started, checkpoints, self._people.interrupt, memory_bytes)
         self._journal = Journal(
             started.segments,
             started.check_in_place,
@@ -290,7 +293,7 @@ class Base:
             return 0.0
         journal, pending = self._journal, self._folding.pending
         rows = (journal.rows_in - journal.rows_refused - pending.rows_out) / LAG_ROWS
-        size = (journal.bytes_in - journal.bytes_refused - pending.bytes_out) / LAG_BYTES
+        size = (journal.bytes_in - journal.bytes_refused - pending.bytes_out) / self._most_behind
         return max(rows, size)
 
     def _lag_rows(self) -> int:

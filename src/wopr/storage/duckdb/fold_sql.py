@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import duckdb
 
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
+from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.journal.records import END, ESCAPE, SEPARATOR, Row, read_record
 
 Connection = duckdb.DuckDBPyConnection
@@ -86,6 +87,10 @@ def _fold_rows(connection: Connection, text: bytes) -> None:
     if appenders is None:
         appenders = _appenders[connection] = _Appenders(connection)
     _append(appenders.log, log)
+    if len(text) > largeresults.LARGE:
+        left, large = largeresults.taken(states.values())
+        states = {state[largeresults.ID]: state for state in left}
+        largeresults.add(connection, large)
     if new:
         _append(appenders.new, [states.pop(task_id) + rest for task_id, rest in new.items()])
     if states:
@@ -109,13 +114,15 @@ def _fold_text(connection: Connection, text: bytes) -> None:
     escaped = ESCAPE.encode() in text
     connection.execute(_STAGE, [text]).fetchall()
     connection.execute(_LATEST).fetchall()
-    [(tasks, new, rare)] = connection.execute(_COUNTS).fetchall()
-    statements = _statements(escaped=escaped, rare=rare)
+    [(tasks, new, rare, large)] = connection.execute(_COUNTS).fetchall()
+    statements = _statements(escaped=escaped, rare=rare, large=large)
     connection.execute(statements.log).fetchall()
     if new:
         connection.execute(statements.new).fetchall()
     if new < tasks:
         connection.execute(statements.known).fetchall()
+    if large:
+        connection.execute(statements.large).fetchall()
     connection.execute(_DROP).fetchall()
 
 
@@ -132,16 +139,18 @@ from (
     select string_split(unnest(string_split(decode(?), '{END}')), '{SEPARATOR}') as f
 )
 """
-_LATEST = """
+_LATEST = f"""
 create temp table latest as
 select
     max(seq) as seq,
     max(seq) filter (kind in ('a', 'A')) as added,
-    bool_or(kind in ('A', 'f')) as rare
+    bool_or(kind in ('A', 'f')) as rare,
+    max(strlen(case kind when 's' then f[11] when 'f' then f[19] end)) > {largeresults.LARGE}
+        as large
 from staged
 group by task_id
 """
-_COUNTS = "select count(*), count(added), bool_or(rare) from latest"
+_COUNTS = "select count(*), count(added), bool_or(rare), bool_or(large) from latest"
 _DROP = "drop table staged; drop table latest"
 
 
@@ -151,15 +160,24 @@ class _Statements(NamedTuple):
     log: str
     new: str
     known: str
+    large: str
 
 
 @functools.cache
-def _statements(*, escaped: bool, rare: bool) -> _Statements:
+def _statements(*, escaped: bool, rare: bool, large: bool) -> _Statements:
     """Return the statements; ``l`` is a record in them, and ``a`` that which adds its task."""
     columns = _Columns(escaped=escaped, rare=rare)
     state = columns.state()
     rest = columns.rest()
-    return _Statements(_log(columns), _new({**state, **rest}), _known(state))
+    result = state["result"]
+    if large:
+        state["result"] = f"case when not coalesce({columns.is_large()}, false) then {result} end"
+    return _Statements(
+        _log(columns),
+        _new({**state, **rest}),
+        _known(state),
+        _large(result, columns.is_large()),
+    )
 
 
 def _log(columns: _Columns) -> str:
@@ -192,6 +210,17 @@ set {", ".join(f"{column} = {value}" for column, value in values.items())}
 from latest
 join staged as l on l.seq = latest.seq
 where latest.added is null and tasks.id = l.task_id
+"""
+
+
+def _large(result: str, is_large: str) -> str:
+    return f"""
+insert into results (seq, task_id, result)
+select l.seq, l.task_id, {result}
+from latest
+join staged as l on l.seq = latest.seq
+where {is_large}
+order by l.seq
 """
 
 
@@ -264,6 +293,11 @@ end
             )
         end,
 """
+
+    def is_large(self) -> str:
+        """Return whether the result lies apart: see :mod:`wopr.storage.duckdb.largeresults`."""
+        field = "case l.kind when 's' then l.f[11] when 'f' then l.f[19] end"
+        return f"(strlen({field}) > {largeresults.LARGE} and l.f[7] in {largeresults.ENDED_SQL})"
 
     def state(self) -> dict[str, str]:
         """Return the columns that change."""

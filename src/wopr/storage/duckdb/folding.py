@@ -20,6 +20,7 @@ from typing import Any
 
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
+from wopr.domain.proportion import in_proportion
 from wopr.domain.task import COLUMNS
 from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.checkpoints import Checkpoints
@@ -67,9 +68,12 @@ class Folding:
         started: Started,
         checkpoints: Checkpoints,
         make_room: Callable[[], None],
+        memory_bytes: int,
     ) -> None:
         self.pending = Pending(started.segments.position, started.seq)
-        self.lines = Lines(started.opened)
+        self.lines = Lines(started.opened, memory_bytes)
+        self._due_bytes = in_proportion(FOLD_BYTES, memory_bytes)
+        self._at_once_bytes = in_proportion(AT_ONCE_BYTES, memory_bytes)
         self.busy = False
         """Whether it writes to the disk just now."""
         self._opened = started.opened
@@ -110,7 +114,7 @@ class Folding:
             self._waits_long
             or self._jobs
             or pending.rows >= FOLD_ROWS
-            or pending.bytes >= FOLD_BYTES
+            or pending.bytes >= self._due_bytes
         ):
             self._notify()
 
@@ -208,7 +212,7 @@ class Folding:
         pending = self.pending
         quiet = now - self._taken_at
         if pending.rows or pending.touched:
-            due = pending.rows >= FOLD_ROWS or pending.bytes >= FOLD_BYTES
+            due = pending.rows >= FOLD_ROWS or pending.bytes >= self._due_bytes
             left = min(QUIET_SECONDS - quiet, FOLD_SECONDS - (now - pending.since))
             if due or left <= 0:
                 self._fold_some()
@@ -278,7 +282,7 @@ class Folding:
         """Bring the tables up by one transaction."""
         if self._unsure:
             self._look_where_the_tables_are()
-        pieces, done = self.pending.next(AT_ONCE_ROWS, AT_ONCE_BYTES)
+        pieces, done = self.pending.next(AT_ONCE_ROWS, self._at_once_bytes)
         if pieces:
             self._opened.verify_in_place()
             crashpoint("fold.before")

@@ -16,6 +16,7 @@ import duckdb
 
 from wopr.domain.jsontext import clip
 from wopr.domain.logline import LogLine
+from wopr.domain.proportion import in_proportion
 from wopr.storage.duckdb.failures import may_be_the_rows
 from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.portions import PORTION_BYTES
@@ -53,8 +54,9 @@ def _weight(row: Row) -> int:
 class Lines:
     """Log lines that are not in ``task_logs`` yet."""
 
-    def __init__(self, opened: OpenedDatabase) -> None:
+    def __init__(self, opened: OpenedDatabase, memory_bytes: int) -> None:
         self._opened = opened
+        self._memory_bytes = memory_bytes
         self._pending: deque[Row] = deque()
         self._batch: list[Row] = []  # taken out of it to be written together
         self._since = 0.0  # when the oldest pending line came, or later
@@ -76,8 +78,9 @@ class Lines:
         if not self._pending:
             self._since = time.monotonic()
             self._full = self._said_so = False
+        most = in_proportion(MAX_BYTES, self._memory_bytes)
         for line in lines:
-            if len(self._pending) >= MAX_LINES or self._bytes_in - self._bytes_out >= MAX_BYTES:
+            if len(self._pending) >= MAX_LINES or self._bytes_in - self._bytes_out >= most:
                 self._full = True
                 break
             row = _row(line)

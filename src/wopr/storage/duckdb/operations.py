@@ -178,6 +178,9 @@ def _delete_tasks(
         "and task_id in (select id from doomed)",
         bounds,
     ).fetchall()
+    connection.execute(
+        "delete from results where seq >= ? and task_id in (select id from doomed)", [first]
+    ).fetchall()
     if not keep_history:
         connection.execute(
             "delete from transitions where seq >= ? and task_id in (select id from doomed)",

@@ -16,7 +16,7 @@ from wopr.domain.stored import task_fault
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import PAGE_BYTES, Counts, LaneCount, TaskFilter
-from wopr.storage.duckdb import wide
+from wopr.storage.duckdb import largeresults, wide
 from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.failures import lacks_memory
 from wopr.storage.duckdb.replay import TRANSITION_COLUMNS, UNREADABLE, transition_from_row
@@ -81,8 +81,9 @@ def get(cursor: Connection, task_id: str) -> TaskRecord | None:
     except duckdb.Error as error:
         if not lacks_memory(error):
             raise
-        found = _page(cursor, "where id = ?", [task_id])  # looked up in a way that needs less
-        return found[0] if found else None
+        return _one(cursor, task_id)  # looked up in a way that needs less
+    if row is not None and largeresults.lacks(row):
+        return _one(cursor, task_id)
     if row is not None and (fault := task_fault(row)) is not None:
         raise StorageError(
             f"Task {task_id} is in the file, but its row can't be read: {fault}. Was it written by "
@@ -90,6 +91,12 @@ def get(cursor: Connection, task_id: str) -> TaskRecord | None:
             "rows."
         )
     return TaskRecord.from_row(row) if row else None
+
+
+def _one(cursor: Connection, task_id: str) -> TaskRecord | None:
+    """Return one task by id, in several steps that see one moment."""
+    found = _page(cursor, "where id = ?", [task_id])
+    return found[0] if found else None
 
 
 def get_many(cursor: Connection, task_ids: Sequence[str]) -> dict[str, TaskRecord]:

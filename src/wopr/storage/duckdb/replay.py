@@ -13,6 +13,7 @@ from wopr.domain.status import Move, TaskStatus
 from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data
+from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.portions import portions
 
@@ -149,9 +150,10 @@ def _write(
     update = connection.appender(
         "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
     )
-    inserts = [record.row() for record in records if record.id in fresh]
-    updates = [record.row() for record in records if record.id not in fresh]
+    inserts, large = largeresults.taken(record.row() for record in records if record.id in fresh)
+    updates, more = largeresults.taken(record.row() for record in records if record.id not in fresh)
     # No transaction around them: after a crash any part may be there, as after any fold.
+    largeresults.add(connection, [*large, *more])
     for rows in portions(inserts):
         insert.append_rows(rows)
         insert.flush()

@@ -19,6 +19,7 @@ import duckdb
 from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.ports.storage import weight
+from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.aside import UnreadableRowsError, set_aside
 from wopr.storage.duckdb.failures import lacks_memory
 
@@ -111,7 +112,9 @@ def tasks(
     found: list[TaskRecord] = []
     size = 0
     for part in parts(seqs, chunks):
-        known = {one.seq: one for one in readable(rows(cursor, TASKS, "tasks", part))}
+        known = {
+            one.seq: one for one in readable(whole(cursor, rows(cursor, TASKS, "tasks", part)))
+        }
         before = size
         for seq in part:
             if (record := known.get(seq)) is not None:
@@ -170,8 +173,26 @@ def rows(
     ).fetchall()
 
 
+def whole(cursor: Connection, found: list[Row]) -> list[Row]:
+    """Put the results that lie apart into tasks' rows."""
+    versions = {row[largeresults.VERSION] for row in found if largeresults.lacks(row)}
+    if not versions:
+        return found
+    asked = rows(cursor, "select seq, result", "results", sorted(versions))
+    apart: dict[int, str] = dict(asked)
+    return [
+        largeresults.replaced(row, apart.get(row[largeresults.VERSION]))
+        if largeresults.lacks(row)
+        else row
+        for row in found
+    ]
+
+
 class Sorted:
-    """The rows of a table in the order of its tasks' ids and then of their numbers."""
+    """The rows of a table in the order of its tasks' ids and then of their numbers.
+
+    Those of ``tasks`` begin with :data:`wopr.domain.task.MUTABLE_COLUMNS`, and are whole.
+    """
 
     def __init__(self, cursor: Connection, table: str, columns: Sequence[str]) -> None:
         self._cursor = cursor
@@ -215,6 +236,8 @@ class Sorted:
     def _read(self, seqs: Sequence[int], where: str, given: Sequence[UUID]) -> list[Row]:
         order = f"{self._id}, seq"
         found = rows(self._cursor, self._select, self._table, seqs, where, given, order)
+        if self._table == "tasks":
+            found = whole(self._cursor, found)
         size = sum(len(text) for row in found for text in self._texts(row) if text is not None)
         self._chunks.read(len(found), size)
         return found

@@ -20,6 +20,7 @@ from wopr.domain.jsontext import shown
 TABLES = (
     "tasks",
     "transitions",
+    "results",
     "schedules",
     "rules",
     "task_logs",

@@ -22,6 +22,7 @@ from wopr.domain.errors import SchemaError, StorageFileError
 from wopr.domain.status import LIVE, Move, TaskPriority, TaskStatus
 from wopr.domain.task import COLUMNS
 from wopr.domain.transition import Transition, encode_data
+from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.catalogue import plain
 from wopr.storage.duckdb.file.connecting import connect
@@ -258,8 +259,10 @@ def _compact(text: str | None, default: str) -> str | None:
 
 
 def _append(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Row, Row]]) -> None:
+    rows, large = largeresults.taken(row for row, _ in batch)
+    largeresults.add(connection, large)
     tasks = connection.appender("tasks", columns=list(COLUMNS))
-    tasks.append_rows([row for row, _ in batch])
+    tasks.append_rows(rows)
     tasks.flush()
     transitions = connection.appender("transitions", columns=_LOG_COLUMNS)
     transitions.append_rows([logged for _, logged in batch])
