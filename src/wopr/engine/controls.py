@@ -42,6 +42,7 @@ class Controls:
         self._revocations: dict[str, Revocation] = {}
         self._categories: dict[str, Pause] = {}
         self._cancelling: set[asyncio.Task[None]] = set()
+        shared.refuse = self.refuse
         rules.on_change(RuleKind.PAUSE, self._paused)
         rules.on_change(RuleKind.REVOCATION, self._revoked)
 

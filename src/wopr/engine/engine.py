@@ -51,8 +51,8 @@ class Engine:
         window: int,
         memory_bytes: int,
     ) -> None:
-        shared = self.shared = Shared(storage, around, foreground, self._ended)
-        shared.memory = proportionate(memory_bytes)
+        memory = proportionate(memory_bytes)
+        shared = self.shared = Shared(storage, around, foreground, self._ended, memory=memory)
         self.pools: dict[str, Pool] = {}
         self._window = window
         self._keys = UniqueKeys()
@@ -65,7 +65,6 @@ class Engine:
         self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
-        shared.refuse = self.controls.refuse
         self.revoke = self.controls.revoke_live
         self.limits = Limits(shared, self.rules, self.pool, window, self.cancel)
         adding = Adding(
@@ -76,8 +75,7 @@ class Engine:
         self.joins = Joins(shared, self.pools)
         self.wait = Waiters(shared, self._known_record, self.joins).wait
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
-        self.open = False
-        self.stopping = False
+        self.open = self.stopping = False
         """Whether a shutdown was asked for: nothing starts any more."""
         self.on_scheduled: Callable[[TaskRecord], None] = _ignored
         """Told when a task of a schedule has ended, or is put back in its queue by hand."""

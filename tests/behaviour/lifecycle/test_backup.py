@@ -199,7 +199,7 @@ async def test_a_copy_that_is_not_taken_away_is_deleted(
         found = await queue.storage.backup()
         async with asyncio.timeout(PATIENCE):
             while found.path.parent.exists():
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
 
 
 # -- back ------------------------------------------------------------------------

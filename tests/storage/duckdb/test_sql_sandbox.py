@@ -185,14 +185,14 @@ async def test_the_writer_goes_on_while_a_query_runs(queue: TaskQueue) -> None:
     )
     people = queue.storage._people
     while not [one for one in people._askers if one._cursor is not None]:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     for number in range(50):
         await queue.enqueue("noop", (number,))
     assert not slow.done()
 
     while not slow.done():  # one that comes just before DuckDB begins is not heard
         people.interrupt()
-        await asyncio.sleep(0.01)
+        await asyncio.wait([slow], timeout=0.01)
     with pytest.raises(QueryError):
         await slow
 

@@ -35,7 +35,6 @@ from wopr.storage.duckdb.write import Waiter, Write
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
 Connection = duckdb.DuckDBPyConnection
 
 LAG_ROWS = 100_000
