@@ -14,10 +14,13 @@ import traceback
 from pathlib import Path
 
 from faults.crash.scenario import Orders, live
+from faults.torture import scenario as torture
+from support.warm import import_what_children_import
 
 
 def main() -> None:
     """Serve until the standard input ends."""
+    import_what_children_import(lambda folder: torture.live(folder / "tasks.duckdb", 1, "short"))
     alone = len(os.listdir("/proc/self/task")) == 1 if sys.platform == "linux" else True
     assert alone, "a fork of a process with threads is no model of a fresh process"
     for line in sys.stdin:

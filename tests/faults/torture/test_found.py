@@ -117,7 +117,7 @@ SECTOR = 512
 
 
 class LostSector:
-    """Takes down what a power cut leaves of one long write to DuckDB's log: no first sector."""
+    """Takes down what a power cut leaves in a long write to DuckDB's log: not the first sector."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         folder.mkdir()

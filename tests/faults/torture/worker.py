@@ -7,11 +7,9 @@ object per line, answers with the child's exit code.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import faulthandler
 import gc
-import importlib
 import json
 import logging
 import os
@@ -19,7 +17,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from dataclasses import asdict, dataclass
@@ -28,6 +25,7 @@ from typing import Any
 
 from faults.torture import judge, older, scenario
 from support.paths import ROOT
+from support.warm import import_what_children_import
 
 LIFE_SECONDS = 60
 """A child that lives longer hangs."""
@@ -112,7 +110,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     scenario.lower_thresholds()
     scenario.trust_catalogues()
-    _import_what_children_import()
+    import_what_children_import(_scout)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork of threads is no fresh process"
     gc.freeze()
     for line in sys.stdin:
@@ -132,39 +130,12 @@ def main() -> None:
     os._exit(0)  # nothing of what is frozen can be cleared away
 
 
-def _import_what_children_import() -> None:
-    """Let a child live, and import what it imported: each of thousands would do it again."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _be_scout(writer)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as told:
-        names = told.read().split()
-    _, status = os.waitpid(pid, 0)
-    assert status == 0, "the scout could not live"
-    for name in names:
-        with contextlib.suppress(ImportError):  # a name that a module gave itself
-            importlib.import_module(name)
-
-
-def _be_scout(writer: int) -> None:
-    code = 1
-    known = set(sys.modules)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path, said = Path(folder, "tasks.duckdb"), Path(folder, "said")
-            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o600), 1)
-            older.write_older_file(path)
-            scenario.live(path, 1, "work")
-            problems = judge.judge(path, said.read_text().splitlines(), random.Random(1))
-            assert [] == problems
-        os.write(writer, "\n".join(sorted(sys.modules.keys() - known)).encode())
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def _scout(folder: Path) -> None:
+    path = folder / "tasks.duckdb"
+    older.write_older_file(path)
+    scenario.live(path, 1, "work")
+    said = (folder / "said").read_text().splitlines()
+    assert [] == judge.judge(path, said, random.Random(1))
 
 
 def _be_child(job: Job) -> None:
