@@ -520,4 +520,71 @@ CREATE TABLE results (
 
 UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
 
+-- Running upgrade 0006 -> 0007
+
+CREATE TABLE acts (
+    number BIGINT NOT NULL,
+    verb VARCHAR NOT NULL,
+    who VARCHAR NOT NULL,
+    origin VARCHAR NOT NULL,
+    began_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITHOUT TIME ZONE,
+    selection VARCHAR NOT NULL,
+    detail VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    changed BIGINT NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    undoes BIGINT
+);
+
+DROP VIEW failures;
+
+CREATE VIEW failures AS
+WITH failed AS (
+    SELECT
+        tasks.name,
+        transitions.data ->> '$.error_type' AS error_type,
+        coalesce(transitions.error, '') AS error,
+        coalesce(transitions.data ->> '$.roots', transitions.error, '') AS roots,
+        transitions.task_id,
+        transitions.occurred_at,
+        transitions.to_status = 'failed' AS final
+    FROM transitions
+    JOIN tasks ON tasks.id = transitions.task_id
+    WHERE transitions.to_status IN ('failed', 'retry')
+        AND transitions.from_status IS DISTINCT FROM 'retry'
+),
+prints AS (
+    SELECT
+        *,
+        regexp_replace(
+            regexp_replace(
+                regexp_replace(
+                    roots,
+                    '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+                ),
+                '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',
+                '<hex>', 'g'
+            ),
+            '[0-9]+', '<n>', 'g'
+        ) AS fingerprint
+    FROM failed
+)
+SELECT
+    name,
+    error_type,
+    fingerprint,
+    count(*) AS failures,
+    count(*) FILTER (final) AS final_failures,
+    count(DISTINCT task_id) AS tasks,
+    min(occurred_at) AS first_seen,
+    max(occurred_at) AS last_seen,
+    arg_max(task_id, occurred_at) AS sample_task_id,
+    arg_max(error, occurred_at) AS sample_error
+FROM prints
+GROUP BY name, error_type, fingerprint;
+
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
+
 COMMIT;

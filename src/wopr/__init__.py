@@ -9,10 +9,13 @@ from wopr.config.settings import Settings
 from wopr.core.handle import TaskHandle
 from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.core.task import Task
+from wopr.core.tasks import SelectedTasks
+from wopr.domain.act import Act, ActAnswer, ActProgress, Preview, Tally, Unchanged
 from wopr.domain.again import RetryAfter, Snooze
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.crontab import Crontab, Month, Weekday
 from wopr.domain.errors import (
+    ActError,
     AuthContextNotFoundError,
     AuthRequirementDeniedError,
     AuthSnapshotUnavailableError,
@@ -78,6 +81,10 @@ from wopr.storage.seed.taskstorage import TaskStorage
 __version__ = "0.1.0"
 
 __all__ = [
+    "Act",
+    "ActAnswer",
+    "ActError",
+    "ActProgress",
     "AuthContextNotFoundError",
     "AuthRequirementDeniedError",
     "AuthSnapshotUnavailableError",
@@ -114,6 +121,7 @@ __all__ = [
     "Pause",
     "PayloadError",
     "PayloadTooLargeError",
+    "Preview",
     "ProcessDiedError",
     "QueryError",
     "QueryResult",
@@ -129,6 +137,7 @@ __all__ = [
     "ScheduleInfo",
     "ScheduleNotFoundError",
     "SchemaError",
+    "SelectedTasks",
     "Settings",
     "SettingsFileError",
     "Severity",
@@ -142,6 +151,7 @@ __all__ = [
     "StorageForkedError",
     "StorageOwnedError",
     "SyncQueue",
+    "Tally",
     "Task",
     "TaskApplicationContextNotFoundError",
     "TaskAsyncInvocationRequiredError",
@@ -157,6 +167,7 @@ __all__ = [
     "TaskRefusedError",
     "TaskStatus",
     "TaskStorage",
+    "Unchanged",
     "UniqueKeyConflictError",
     "Weekday",
     "WoprError",

@@ -57,6 +57,14 @@ PUBLIC = {
     "OnFull",
     "Pause",
     "Revocation",
+    # verbs over a selection
+    "Act",
+    "ActAnswer",
+    "ActProgress",
+    "Preview",
+    "SelectedTasks",
+    "Tally",
+    "Unchanged",
     # what happens
     "LogLine",
     "TaskEvent",

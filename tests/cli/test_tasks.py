@@ -96,7 +96,8 @@ def test_cancel_takes_several_ids_and_says_why_not(wopr: Call, database: Databas
 def test_retry_puts_a_failed_task_back(wopr: Call, database: Database) -> None:
     answer = wopr("tasks", "retry", database.failed, "--json")
     assert 0 == answer.code
-    assert {"results": [{"id": database.failed, "retried": True, "why": None}]} == answer.json
+    result = {"id": database.failed, "retried": True, "why": None}
+    assert {"results": [result], "act": 1} == answer.json
     assert "pending" == wopr("tasks", "show", database.failed, "--json").json["status"]
 
 

@@ -108,7 +108,7 @@ def test_a_renewal_forgets_the_failed_run_but_not_its_number() -> None:
 
 
 def test_tracebacks_are_history_and_no_column() -> None:
-    assert {"traceback", "roots"} == IN_LOG_ONLY
+    assert {"traceback", "roots", "act", "before"} == IN_LOG_ONLY
     assert IN_LOG_ONLY.isdisjoint(COLUMNS)
     assert not hasattr(failed(), "traceback")
 

@@ -30,8 +30,8 @@ def test_every_status_is_terminal_or_live() -> None:
     assert {PENDING, RETRY} == CLAIMABLE
 
 
-def test_only_a_failed_task_leaves_its_end_and_only_by_hand() -> None:
-    assert {(FAILED, Move.RENEW): PENDING} == {
+def test_only_by_hand_a_task_leaves_its_end_and_only_failed_or_cancelled() -> None:
+    assert {(FAILED, Move.RENEW): PENDING, (CANCELLED, Move.RESTORE): PENDING} == {
         step: after for step, after in TRANSITIONS.items() if step[0] in TERMINAL
     }
 
@@ -50,11 +50,12 @@ def test_every_status_can_be_reached_from_a_new_task() -> None:
     assert {None, *TaskStatus} == reached
 
 
-def test_every_move_is_used_and_each_leads_to_one_status() -> None:
+def test_every_move_is_used_and_leads_to_one_status_or_changes_none() -> None:
     moves = set(Move) - {Move.SAVE}  # that one writes whatever row its caller has
     assert moves == {move for _, move in TRANSITIONS}
     for move in moves:
-        assert 1 == len({after for (_, used), after in TRANSITIONS.items() if used is move})
+        steps = {(before, after) for (before, used), after in TRANSITIONS.items() if used is move}
+        assert 1 == len({after for _, after in steps}) or all(one == two for one, two in steps)
 
 
 def test_the_diagram_shows_every_move_once() -> None:

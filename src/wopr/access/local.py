@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
+from wopr.access.noted import NotedScheduler
 from wopr.config.settings import Settings
 from wopr.domain.errors import TaskNotFoundError
 from wopr.engine.engine import Engine
-from wopr.engine.schedules.scheduler import Scheduler
 from wopr.insights.groups import ExplainingGroups
 from wopr.insights.insights import Insights
 from wopr.insights.status import StatusOf
@@ -20,9 +19,8 @@ class LocalBackend:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine
-        self.schedules = Scheduler(engine)
+        self.schedules = NotedScheduler(engine)
         self._insights = Insights(engine, settings)
-        self._deleting = asyncio.Lock()
         self.add = engine.add
         self.add_many = engine.add_many
         self.check_room = engine.check_room
@@ -31,7 +29,9 @@ class LocalBackend:
         self.find = engine.find
         self.wait = engine.wait
         self.cancel = engine.cancel
-        self.rules = engine.rules
+        self.retry = engine.retry
+        self.rules = engine.rule_acts
+        self.acts = engine.acts
         self.revoke = engine.revoke
         self.workers = self._insights.workers
         self.logs = self._insights.logs
@@ -49,13 +49,12 @@ class LocalBackend:
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
-        async with self._deleting:
-            return await self.engine.shared.storage.cleanup(before, keep_history=keep_history)
-
-    async def retry(self, task_id: str) -> bool:
-        """Put a FAILED task back in its queue; not while its row may just be deleted."""
-        async with self._deleting:
-            return await self.engine.retry(task_id)
+        async with self.engine.acts.deleting:
+            count = await self.engine.shared.storage.cleanup(before, keep_history=keep_history)
+        if count:
+            said = {"completed until": before.isoformat(), "keep_history": keep_history}
+            await self.engine.book.note("cleanup", said, {}, changed=count)
+        return count
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands."""

@@ -44,7 +44,6 @@ Database = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task.")]
-TaskIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.")]
 
 
 def require_file(database: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from wopr import __version__
 from wopr.cli import (
+    acts,
     alerts,
     backup,
     config,
@@ -72,6 +73,8 @@ app.command()(controls.resume)
 app.command()(controls.revoke)
 app.command()(status.status)
 app.command()(status.explain)
+app.command()(acts.acts)
+app.command()(acts.undo)
 app.command()(insights.stats)
 app.command()(insights.sql)
 app.command()(upkeep.cleanup)

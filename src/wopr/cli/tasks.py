@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,13 +14,13 @@ from wopr.cli.common import (
     AsJson,
     Database,
     TaskId,
-    TaskIds,
     with_queue,
 )
-from wopr.cli.errors import NO, NothingFoundError
+from wopr.cli.errors import NothingFoundError
 from wopr.cli.output import age, document, pairs, say, table, utc
+from wopr.cli.verbs import COMMANDS
 from wopr.domain.clock import SystemClock
-from wopr.domain.errors import TaskNotFoundError, UniqueKeyConflictError
+from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.logline import LogLine
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
@@ -130,52 +129,8 @@ def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson
     pairs({name: value for name, value in values.items() if value is not None})
 
 
-@app.command()
-def cancel(
-    task_ids: TaskIds, database: Database = DEFAULT_DATABASE, as_json: AsJson = False
-) -> None:
-    """Cancel waiting or running tasks."""
-    _change("cancelled", lambda queue: queue.cancel_task, task_ids, database, as_json=as_json)
-
-
-@app.command()
-def retry(
-    task_ids: TaskIds, database: Database = DEFAULT_DATABASE, as_json: AsJson = False
-) -> None:
-    """Put FAILED tasks back in their queue, with a new retry budget."""
-    _change("retried", lambda queue: queue.retry_task, task_ids, database, as_json=as_json)
-
-
-def _change(
-    word: str,
-    verb: Callable[[TaskQueue], Callable[[str], Coroutine[Any, Any, bool]]],
-    task_ids: list[str],
-    database: Path,
-    *,
-    as_json: bool,
-) -> None:
-    async def change(queue: TaskQueue) -> list[dict[str, Any]]:
-        return [await one(queue, task_id) for task_id in dict.fromkeys(task_ids)]
-
-    async def one(queue: TaskQueue, task_id: str) -> dict[str, Any]:
-        try:
-            if await verb(queue)(task_id):
-                return {"id": task_id, word: True, "why": None}
-        except UniqueKeyConflictError as error:
-            return {"id": task_id, word: False, "why": str(error)}
-        info = await queue.get_task_info(task_id)
-        why = "there is no such task" if info is None else f"it is {info.status.value}"
-        return {"id": task_id, word: False, "why": why}
-
-    results = with_queue(database, change)
-    if as_json:
-        document({"results": results})
-    else:
-        for result in results:
-            why = "" if result[word] else f": {result['why']}"
-            say(f"{result['id']} {'' if result[word] else 'not '}{word}{why}")
-    if not all(result[word] for result in results):
-        raise typer.Exit(NO)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 @app.command()

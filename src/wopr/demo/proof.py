@@ -31,7 +31,7 @@ from transitions join tasks on tasks.id = transitions.task_id
 where transitions.reason in ('worker lost', 'crash loop')
 """
 
-RETRIES = "select count(*) from transitions where to_status = 'retry'"
+RETRIES = "select count(*) from transitions where from_status = 'started' and to_status = 'retry'"
 
 CATEGORIES = """
 select

@@ -25,6 +25,7 @@ WoprError
 │   └── RunnerRefusedError    and had not begun, so the task waits
 ├── TaskNotFoundError         (LookupError)
 ├── ScheduleNotFoundError     (LookupError)
+├── ActError                  (LookupError) there is no such act, or it can't be taken back
 ├── TaskApplicationContextNotFoundError
 ├── AuthContextNotFoundError  (LookupError)
 ├── AuthRequirementDeniedError
@@ -169,6 +170,10 @@ class TaskApplicationContextNotFoundError(WoprError):
 
 class ScheduleNotFoundError(WoprError, LookupError):
     """No schedule has this name."""
+
+
+class ActError(WoprError, LookupError):
+    """No act has this number, or it is none that can be taken back."""
 
 
 class AuthContextNotFoundError(WoprError, LookupError):

@@ -9,7 +9,7 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 
-IN_LOG_ONLY = frozenset({"traceback", "roots"})
+IN_LOG_ONLY = frozenset({"traceback", "roots", "act", "before"})
 """Keys of a transition's data that are history, not columns of the task."""
 
 
@@ -66,6 +66,8 @@ def _apply_rare(record: TaskRecord, transition: Transition) -> None:
         record.worker = None
         if transition.from_status is TaskStatus.FAILED:
             _renew(record)
+        elif transition.from_status is TaskStatus.CANCELLED:
+            record.completed_at = None
     elif status is TaskStatus.RETRY:
         record.error = transition.error
     else:

@@ -41,6 +41,10 @@ class Move(str, Enum):
     RECOVER = "recover"
     RENEW = "renew"
     RELEASE = "release"
+    PRIORITIZE = "prioritize"
+    TRANSFER = "transfer"
+    DELAY = "delay"
+    RESTORE = "restore"
     SAVE = "save_task"  # a storage's own call, outside of the state machine
 
     __str__ = str.__str__
@@ -65,6 +69,13 @@ TRANSITIONS: dict[tuple[TaskStatus | None, Move], TaskStatus] = {
     (_S, Move.INTERRUPT): _P,  # shutdown or deploy: costs no retry
     (_S, Move.RECOVER): _P,  # the owner died: counts as a crash
     (_F, Move.RENEW): _P,  # retry by hand: a new budget
+    (_C, Move.RESTORE): _P,  # its cancel is taken back: it stands where it stood
+    (_P, Move.PRIORITIZE): _P,  # these three change what a waiting task waits for
+    (_R, Move.PRIORITIZE): _R,
+    (_P, Move.TRANSFER): _P,
+    (_R, Move.TRANSFER): _R,
+    (_P, Move.DELAY): _P,
+    (_R, Move.DELAY): _R,
 }
 """Every legal move of a task: (status before, move) -> status after."""
 

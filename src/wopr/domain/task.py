@@ -181,6 +181,10 @@ class TaskRecord:
         self.seq = 0
         self.stored = ()
 
+    def __lt__(self, other: TaskRecord) -> bool:
+        """Order two records of one task, where both wait in one heap until one is dropped."""
+        return self.version < other.version
+
     def row(self) -> tuple[Any, ...]:
         """Return the values in the order of :data:`COLUMNS`."""
         return (

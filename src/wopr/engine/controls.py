@@ -11,10 +11,9 @@ from wopr.domain.callables import signature_of
 from wopr.domain.controls import Pause, Revocation, matches
 from wopr.domain.due import is_expired
 from wopr.domain.errors import InvalidCallError, WoprError
-from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.rule import RuleKind
 from wopr.domain.status import LIVE
 from wopr.domain.task import TaskRecord
-from wopr.engine.memory import FIRST_READ, fitting
 from wopr.engine.pools.pool import Pool
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
@@ -23,7 +22,6 @@ from wopr.ports.storage import TaskFilter
 log = logging.getLogger(__name__)
 
 PAUSED = "paused"
-PAGE = 1_000
 
 Cancel = Callable[[str, str], Awaitable[bool]]
 
@@ -106,7 +104,7 @@ class Controls:
             self._end_soon(record, "expired")
             return True
         for revocation in self._shared.revoked.get(record.name, ()):
-            if self._is_about(revocation, record):
+            if self.is_about(revocation, record):
                 self._end_soon(record, revocation.reason)
                 return True
         return False
@@ -123,43 +121,26 @@ class Controls:
             log.error("Task %s (%s) can't be cancelled yet: %s", record.id, reason, error)
             self._pools[record.category].back_off()
 
-    async def revoke_live(self, rule: Rule) -> int:
-        """Cancel the tasks that a revocation is about, waiting and running; return how many.
+    async def check_known(self, revocation: Revocation) -> None:
+        """Refuse to look at arguments whose names nobody here knows.
 
         Raises:
-            InvalidCallError: it asks for arguments, and nobody here knows their names.
+            InvalidCallError: it asks for some, and there are tasks of its name.
         """
-        revocation = Revocation.from_rule(rule)
-        ended = 0
         registered = revocation.task in self._shared.registry.definitions
         if registered:
             self._check_parameters(revocation)
-        for status in sorted(LIVE):
-            before: int | None = None
-            count = FIRST_READ
-            while True:
-                await self._shared.storage.flush()
-                page = await self._shared.storage.find(
-                    TaskFilter(name=revocation.task, status=status, limit=count, before_seq=before)
+        if not revocation.where or registered:
+            return
+        for status in LIVE:
+            query = TaskFilter(name=revocation.task, status=status, limit=1)
+            if await self._shared.storage.find(query):
+                raise InvalidCallError(
+                    f"The function of task {revocation.task!r} is not registered in the "
+                    "process that owns the queue, so the names of its arguments are not known "
+                    "and nothing was cancelled. Revoke while its worker runs, which this call "
+                    "then reaches, or revoke all tasks of this name."
                 )
-                if revocation.where and page and not registered:
-                    raise InvalidCallError(
-                        f"The function of task {revocation.task!r} is not registered in the "
-                        "process that owns the queue, so the names of its arguments are not known "
-                        "and nothing was cancelled. Revoke while its worker runs, which this call "
-                        "then reaches, or revoke all tasks of this name."
-                    )
-                found = [one for one in page if self._is_about(revocation, one)]
-                answers = await asyncio.gather(
-                    *(self._cancel(record.id, revocation.reason) for record in found)
-                )
-                ended += sum(answers)
-                if len(page) < count:
-                    break
-                before, count = page[-1].seq, fitting(page, count, PAGE)
-        if ended:
-            log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
-        return ended
 
     def _check_parameters(self, revocation: Revocation) -> None:
         """Refuse to compare a parameter that the function does not have: none would ever fit."""
@@ -177,7 +158,8 @@ class Controls:
                 f"{', '.join(map(repr, parameters)) or 'none'}."
             )
 
-    def _is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
+    def is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
+        """Whether a revocation is about a task."""
         if not revocation.where:
             return True
         definition = self._shared.registry.definitions.get(record.name)

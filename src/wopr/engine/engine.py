@@ -8,16 +8,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from wopr.domain import decide
+from wopr.domain.change import Change, Verb, decision
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import (
     QueueClosedError,
     StorageError,
     TaskNotFoundError,
 )
-from wopr.domain.status import CLAIMABLE, TERMINAL, Move
+from wopr.domain.status import CLAIMABLE, TERMINAL
 from wopr.domain.task import TaskRecord
+from wopr.engine.actbook import ActBook
+from wopr.engine.acts import Acts
 from wopr.engine.adding import Adding
+from wopr.engine.again import Again
+from wopr.engine.changing import Changing
 from wopr.engine.controls import Controls
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
@@ -27,6 +31,8 @@ from wopr.engine.limits.limits import Limits
 from wopr.engine.memory import proportionate
 from wopr.engine.pools.pool import Pool
 from wopr.engine.recovery import Recovery
+from wopr.engine.revoking import Revoking
+from wopr.engine.ruleacts import RuleActs
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
 from wopr.engine.unfit import Unfit
@@ -65,7 +71,6 @@ class Engine:
         self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
-        self.revoke = self.controls.revoke_live
         self.limits = Limits(shared, self.rules, self.pool, window, self.cancel)
         adding = Adding(
             shared, self.pool, self._keys, self.dependents, self.cancel, self.limits.backlogs
@@ -73,7 +78,8 @@ class Engine:
         self.add, self.add_many, self.add_flow = adding.add, adding.add_many, adding.add_flow
         self.check_room = adding.check_room
         self.joins = Joins(shared, self.pools)
-        self.wait = Waiters(shared, self._known_record, self.joins).wait
+        self._set_up_acts()
+        self.wait = Waiters(shared, self.changing.known, self.joins).wait
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
         self.open = self.stopping = False
         """Whether a shutdown was asked for: nothing starts any more."""
@@ -81,6 +87,17 @@ class Engine:
         """Told when a task of a schedule has ended, or is put back in its queue by hand."""
         self.on_clock_set: Callable[[], None] = _nothing
         """Told when the wall clock was set."""
+
+    def _set_up_acts(self) -> None:
+        shared = self.shared
+        self.changing = Changing(
+            shared, self.pool, self._keys, self.dependents, self.unfit, self._was_put_back
+        )
+        self.book = ActBook(shared)
+        self.rule_acts = RuleActs(self.rules, self.book)
+        again = Again(shared, self.changing, self._keys, self.add_many)
+        self.acts = Acts(shared, self.changing, again, self.book, self.rule_acts)
+        self.revoke = Revoking(self.controls, self.acts).revoke_live
 
     # -- life ---------------------------------------------------------------
 
@@ -195,95 +212,23 @@ class Engine:
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
-        return await self._change(task_id, Move.CANCEL, reason)
+        change = Change(verb=Verb.CANCEL, reason=reason)
+        return await self.changing.one(task_id, decision(change, None))
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in the queue with a new budget; ``False`` for any other.
 
         And one that waits because it did not fit its function, with what is left of its own.
+        It waits for a cleanup to end, which may just delete the task's row.
         """
-        record = await self._known_record(task_id)
-        if record is not None and record in self.unfit:
-            return await self.unfit.retry(record)
-        return await self._change(task_id, Move.RENEW, None)
-
-    async def _change(self, task_id: str, name: Move, reason: str | None) -> bool:
-        record = await self._known_record(task_id)
-        if record is None:
-            return False
-        if name is Move.RENEW:
-            self._keys.retake(record)
-        again = name is Move.RENEW and record.depends_on is not None
-        now = naive_now(self.shared.clock)
-        data = {"waiting": True} if again else None  # its parents are looked at once more
-        transition = decide.move(record, name, now, reason=reason, data=data)
-        if transition is None:
-            if name is Move.RENEW and record.status in TERMINAL:
-                self._keys.free(record)
-            return False
-
-        def done(error: BaseException | None) -> None:
-            if error is not None:
-                self._unchanged(record)
-            elif record.version == transition.seq:
-                self._changed(record)
-            elif again:  # it is being cancelled, which may fail
-                self.dependents.adopt(record)
-
-        self.shared.live[record.id] = record  # others that change it now find this very record
-        self.shared.left_memory(record.id)  # a page read before may still show it as it was
-        await self.shared.write([(record, transition)], done)
-        return True
-
-    def _unchanged(self, record: TaskRecord) -> None:
-        """Go back to where the record stands when its change could not be written."""
-        if record.status in TERMINAL:
-            self._ended(record)
-        elif record.id in self.dependents:
-            self.dependents.unchanged(record)
-        elif decide.is_unfit(record):
-            self.unfit.take(record)
-        elif record.status in CLAIMABLE:
-            self.pool(record.category).restore(record)
-
-    def _changed(self, record: TaskRecord) -> None:
-        pool = self.pool(record.category)
-        if record.status in CLAIMABLE:
-            if record.schedule is not None:
-                self.on_scheduled(record)
-            if record.waiting:
-                self.dependents.adopt(record)
-            else:
-                pool.push(record)
-            return
-        attempt = pool.running.get(record.id)
-        if attempt is not None:
-            pool.runs.let_go(attempt)
-        self._ended(record)
-
-    async def _known_record(self, task_id: str) -> TaskRecord | None:
-        """Return the task's record with nothing of it in flight."""
-        storage = self.shared.storage
-        while True:
-            record = self.shared.live.get(task_id)
-            if record is None:
-                with self.shared.reading() as changed:
-                    found = await storage.get(task_id)
-                record = self.shared.live.get(task_id)
-                if record is None:
-                    if task_id in changed:  # it was paged in, ran and ended meanwhile
-                        continue
-                    return found
-            if not storage.in_flight(record):
-                return record
-            await storage.flush()
-            await asyncio.sleep(0)  # its ``done`` runs in the loop
+        async with self.acts.deleting:
+            return await self.changing.one(task_id, decision(Change(verb=Verb.RETRY), None))
 
     # -- read ---------------------------------------------------------------
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return the task as it is on disk (and the progress as it is now)."""
-        return await self._known_record(task_id)
+        return await self.changing.known(task_id)
 
     async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
         """Return matching tasks, newest first; after the task ``cursor``, if given."""
@@ -293,6 +238,9 @@ class Engine:
                 raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
             query = replace(query, before_seq=last.seq)
         return await self.shared.storage.find(query)
+
+    def _was_put_back(self, record: TaskRecord) -> None:
+        self.on_scheduled(record)
 
     def _recovered(self, record: TaskRecord) -> None:
         if record.status in CLAIMABLE and self.open:

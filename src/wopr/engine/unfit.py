@@ -130,16 +130,6 @@ class Unfit:
             if record.version == transition.seq:  # else it was changed again already
                 self._pool(record.category).push(record)
 
-    async def retry(self, record: TaskRecord) -> bool:
-        """Try a task again, whether it fits or not; ``False`` if it is none of these."""
-        transition = decide.try_again(record, naive_now(self._shared.clock), "retried by hand")
-        if record not in self or transition is None:
-            return False
-        self._hold(record)
-        entries: list[Entry] = [(record, transition)]
-        await self._shared.write(entries, lambda error: self._gone(entries, error))
-        return True
-
     async def close(self) -> None:
         """Look at nothing more."""
         self._closed = True

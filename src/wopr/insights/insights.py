@@ -130,4 +130,5 @@ def entry(transition: Transition) -> HistoryEntry:
         transition.error,
         data.get("error_type"),
         data.get("traceback"),
+        data.get("act"),
     )

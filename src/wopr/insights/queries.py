@@ -241,6 +241,7 @@ told as (
             when from_status is null then 'enqueued'
             when to_status = 'started' then 'started'
             when to_status = 'success' then 'succeeded'
+            when from_status = 'retry' and to_status = 'retry' then null  -- changed by hand
             when to_status = 'retry' then 'retrying'
             when to_status in ('failed', 'cancelled') then to_status
             when from_status = 'failed' then 'renewed'

@@ -118,6 +118,8 @@ class HistoryEntry:
     error: str | None
     error_type: str | None
     traceback: str | None
+    act: int | None = None
+    """The number of the act that it is a part of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from wopr.domain.act import Act, ActAnswer, ActProgress, Previewed
+from wopr.domain.change import Change, Verb
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
+from wopr.domain.selection import Selection
 from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
@@ -93,6 +96,47 @@ class RuleBackend(Protocol):
         ...
 
 
+class ActBackend(Protocol):
+    """Does things to the tasks of a selection, and keeps who did what.
+
+    All that take a selection raise :class:`QueryError` if its condition in SQL is none.
+    """
+
+    async def preview(self, which: Selection, verb: Verb | None, seconds: float) -> Previewed:
+        """Return what a verb would do, without doing it; with ``None`` what is selected."""
+        ...
+
+    async def ids(self, which: Selection, limit: int, seconds: float) -> list[str]:
+        """Return the ids of selected tasks, in enqueue order."""
+        ...
+
+    async def change(
+        self, which: Selection, change: Change, key: str, who: str | None, seconds: float
+    ) -> ActAnswer:
+        """Do what a verb says to the selected tasks. If it is given up, so is what is left.
+
+        ``key`` is what :meth:`progress` knows it by meanwhile. The same call goes on with an act
+        that was interrupted.
+        """
+        ...
+
+    async def progress(self, key: str) -> ActProgress | None:
+        """Return how far an act is; ``None`` if it does not go on now."""
+        ...
+
+    async def undo(self, number: int, key: str, who: str | None) -> ActAnswer:
+        """Take back what can be of an act.
+
+        Raises:
+            ActError: there is no such act, or nothing of it can be taken back.
+        """
+        ...
+
+    async def list(self, limit: int, before: int | None) -> list[Act]:
+        """Return the newest acts, those before a number."""
+        ...
+
+
 class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked.
 
@@ -109,6 +153,11 @@ class Backend(Protocol):
     @property
     def rules(self) -> RuleBackend:
         """What is set at run time."""
+        ...
+
+    @property
+    def acts(self) -> ActBackend:
+        """What is done to many tasks at once, and who did what."""
         ...
 
     def add(self, new: NewTask) -> Coroutine[Any, Any, str]:

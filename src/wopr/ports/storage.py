@@ -12,7 +12,7 @@ process** owns what is stored, and writes from one event loop:
 So a database that many hosts share can't be one more storage behind this port: it needs
 an engine of its own, behind :class:`wopr.ports.backend.Backend`.
 
-There are six roles, and :class:`Storage` is all of them. Ask for the role that you need.
+There are eight roles, and :class:`Storage` is all of them. Ask for the role that you need.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from wopr.domain.schedule import Schedule
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
+from wopr.ports.selecting import ActLog, Selecting
 
 Entry = tuple[TaskRecord, Transition]
 Done = Callable[[BaseException | None], None]
@@ -384,5 +385,5 @@ class Upkeep(Protocol):
         ...
 
 
-class Storage(Log, Waiting, Reads, Schedules, Rules, Upkeep, Protocol):
-    """What the engine needs: all six roles in one object, which one process owns."""
+class Storage(Log, Waiting, Reads, Schedules, Rules, Upkeep, Selecting, ActLog, Protocol):
+    """What the engine needs: all roles in one object, which one process owns."""

@@ -8,8 +8,8 @@ from typing import Any, overload
 from wopr.core.status import status_of
 from wopr.domain.checks import check_count, check_id, check_label
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.jsontext import shown
 from wopr.domain.logline import LogLine
+from wopr.domain.selection import check_status
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
@@ -77,7 +77,7 @@ class Insights(Face):
         """
         query = TaskFilter(
             category=None if category is None else check_label(category, "category"),
-            status=None if status is None else _status(status),
+            status=None if status is None else check_status(status),
             name=None if name is None else check_label(name, "name"),
             flow_id=None if flow_id is None else check_id(flow_id),
             schedule=None if schedule is None else check_label(schedule, "schedule"),
@@ -235,13 +235,3 @@ class Insights(Face):
         task_id, limit = check_id(task_id), check_count(limit, "limit", most=1_000_000)
         backend = await self._core.reader()
         return [] if backend is None else await backend.logs(task_id, limit)
-
-
-def _status(value: object) -> TaskStatus:
-    try:
-        if isinstance(value, str):
-            return TaskStatus(str.__str__(value))
-    except ValueError:
-        pass
-    names = ", ".join(status.value for status in TaskStatus)
-    raise InvalidCallError(f"status must be one of {names}, not {shown(value)}.")

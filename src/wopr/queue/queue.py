@@ -20,6 +20,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.guarded import shown
 from wopr.domain.task import TaskInfo
 from wopr.engine.pools.lanes import Lanes
+from wopr.queue.acting import Acting
 from wopr.queue.controls import Controls
 from wopr.queue.enqueueing import Enqueueing
 from wopr.queue.face import inside
@@ -37,7 +38,7 @@ __all__ = ["TaskQueue", "inside"]
 log = logging.getLogger(__name__)
 
 
-class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Controls):
+class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Controls, Acting):
     """A durable queue of tasks in one DuckDB file.
 
     Args:

@@ -7,11 +7,13 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wopr.config.whoami import this_process
 from wopr.domain.errors import OwnerBusyError, OwnerGoneError, OwnerSilentError, StorageError
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
@@ -21,6 +23,7 @@ from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import PAGE_BYTES, QueryRows, Snapshot, TaskFilter, weight
 from wopr.remote import protocol
+from wopr.remote.acts import RemoteActs
 from wopr.remote.messages import MOST_CATEGORIES
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
@@ -67,6 +70,8 @@ class RemoteBackend(RemoteQuestions):
         self._receiving: asyncio.Task[None] | None = None
         self.schedules = RemoteSchedules(self._call)
         self.rules = RemoteRules(self._call)
+        query = partial(self._within, self._query_seconds)
+        self.acts = RemoteActs(self._call, query, self._watched)
         self.owner_pid: int | None = None
         self.open = False
         self.refused = ""
@@ -93,7 +98,7 @@ class RemoteBackend(RemoteQuestions):
                 listens = True
                 self._receiving = asyncio.create_task(self._receive(reader))
                 self.open = True
-                version, self.owner_pid = await self._call("hello")
+                version, self.owner_pid = await self._call("hello", *astuple(this_process()))
         except OwnerBusyError:
             await self.close()
             raise

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
+from wopr.domain.act import By
 from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
 from wopr.remote import protocol
 from wopr.remote.size import LARGE, check_parts
@@ -54,6 +55,8 @@ class Connection:
         reading: asyncio.Lock,
     ) -> None:
         self.pid = pid
+        self.by: By | None = None
+        """Who that is, as it says itself."""
         self.gone = False
         """Whether nobody is at the other end any more."""
         self._reader = reader

@@ -50,7 +50,8 @@ def _naive(moment: datetime) -> datetime:
     return moment
 
 
-def _label(longest: int) -> Callable[[str], str]:
+def label(longest: int) -> Callable[[str], str]:
+    """Return what checks a text that is no longer than that."""
     return lambda text: check_label(text, "it", longest=longest)
 
 
@@ -117,8 +118,8 @@ def _rule(plain: object) -> Rule:
     return rule
 
 
-Label = Annotated[str, AfterValidator(_label(200))]
-Reason = Annotated[str, AfterValidator(_label(LONGEST_REASON))]
+Label = Annotated[str, AfterValidator(label(200))]
+Reason = Annotated[str, AfterValidator(label(LONGEST_REASON))]
 TaskId = Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(check_id)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 2)]
 Seq = Annotated[int, Field(ge=0, le=MOST)]

@@ -30,7 +30,7 @@ from wopr.ports.storage import TaskFilter
 from wopr.remote.place import private_directory
 from wopr.remote.size import LARGE
 
-PROTOCOL = 4
+PROTOCOL = 5
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes. Who sends or reads it has it in memory several times over."""
 REQUEST = (

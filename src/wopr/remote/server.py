@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from wopr.domain.errors import OwnerBusyError
@@ -49,7 +50,8 @@ class Server:
         self._backend = backend
 
     def _verbs(self, connection: Connection) -> Verbs:
-        return Verbs(self._backend, lambda: self._hand_over(connection), self._most_args_bytes)
+        hand_over = partial(self._hand_over, connection)
+        return Verbs(self._backend, hand_over, self._most_args_bytes, connection)
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead.

@@ -7,10 +7,11 @@ import functools
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, astuple, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError, validate_call
 
+from wopr.domain.act import By, acting
 from wopr.domain.checks import check_query
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import too_large
@@ -22,6 +23,7 @@ from wopr.ports.backend import Backend
 from wopr.ports.status import About
 from wopr.ports.storage import PAGE_BYTES, Snapshot
 from wopr.remote import protocol
+from wopr.remote.acts import ActVerbs
 from wopr.remote.messages import (
     STRICT,
     Count,
@@ -50,13 +52,25 @@ Verb = Callable[..., Awaitable[Any]]
 Kind = Literal["limit", "pause", "revocation", "alert"]
 
 
-class Verbs(ScheduleVerbs):
-    """What a client may call: the public methods of this class, its base, and nothing else."""
+class Caller(Protocol):
+    """A connection, as far as this module is concerned."""
+
+    by: By | None
+    """Who is at the other end, as it says itself."""
+
+
+class Verbs(ScheduleVerbs, ActVerbs):
+    """What a client may call: the public methods of this class, its bases, and nothing else."""
 
     def __init__(
-        self, backend: Backend, hand_over: Callable[[], bool], most_args_bytes: int
+        self,
+        backend: Backend,
+        hand_over: Callable[[], bool],
+        most_args_bytes: int,
+        caller: Caller | None = None,
     ) -> None:
         self._backend = backend
+        self._caller = caller
         self._hand_over = hand_over
         self._most_args_bytes = most_args_bytes
 
@@ -72,6 +86,8 @@ class Verbs(ScheduleVerbs):
             raise InvalidCallError(f"The params of {name!r} must be a list, not {params!r:.80}.")
         if len(params) > MOST_PARAMS:
             raise InvalidCallError(f"No verb has {len(params):,} params, so nothing was done.")
+        if self._caller is not None:
+            acting.set(self._caller.by)
         try:
             return await (await self._begun(_checked(name), params))
         except ValidationError as error:
@@ -89,7 +105,9 @@ class Verbs(ScheduleVerbs):
             checking.add_done_callback(_never_awaited)
             raise
 
-    async def hello(self) -> list[int]:
+    async def hello(self, who: Label | None = None, origin: Label | None = None) -> list[int]:
+        if self._caller is not None and who is not None and origin is not None:
+            self._caller.by = By(who, origin)
         return [protocol.PROTOCOL, os.getpid()]
 
     async def hand_over(self) -> bool:
@@ -199,11 +217,12 @@ class Verbs(ScheduleVerbs):
 
 VERBS = tuple(
     name
-    for name in (*vars(Verbs), *vars(ScheduleVerbs))
+    for name in (*vars(Verbs), *vars(ScheduleVerbs), *vars(ActVerbs))
     if not name.startswith("_") and name != "carry_out"
 )
 LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "rules_all"}) | {
-    *("workers", "stats", "status", "explain_group", "schedule_all", "schedule_get")
+    *("workers", "stats", "status", "explain_group", "schedule_all", "schedule_get"),
+    *("act_preview", "act_ids", "act_progress", "act_list"),
 }
 """Those that only look: their answers may be large."""
 

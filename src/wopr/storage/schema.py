@@ -126,6 +126,25 @@ rules = Table(
 )
 """One row per limit, pause, revocation and alert that was set at run time."""
 
+acts = Table(
+    "acts",
+    metadata,
+    Column("number", BigInteger, nullable=False),
+    Column("verb", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("began_at", DateTime, nullable=False),
+    Column("ended_at", DateTime),
+    Column("selection", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("undoes", BigInteger),
+)
+"""One row per act of an operator: who did what to which tasks or rules, and when."""
+
 task_logs = Table(
     "task_logs",
     metadata,

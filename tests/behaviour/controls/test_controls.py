@@ -363,7 +363,7 @@ async def test_the_log_says_what_operators_do(
     caplog.set_level("INFO", "wopr.engine")
 
     def said() -> list[str]:
-        names = ("wopr.engine.controls", "wopr.engine.limits.limits")
+        names = ("wopr.engine.controls", "wopr.engine.limits.limits", "wopr.engine.revoking")
         lines = [one.getMessage() for one in caplog.records if one.name in names]
         caplog.clear()
         return lines

@@ -11,17 +11,14 @@ records only, and a few records are read here and handed over as rows.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterable
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
 
 import duckdb
 
-from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 from wopr.storage.duckdb import largeresults
-from wopr.storage.duckdb.journal.records import END, ESCAPE, SEPARATOR, Row, read_record
+from wopr.storage.duckdb.fold_rows import fold_rows
+from wopr.storage.duckdb.journal.records import END, ESCAPE, SEPARATOR
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -46,65 +43,9 @@ def fold(connection: Connection, text: bytes) -> None:
     if not text:
         return
     if len(text) <= FEW_BYTES and text.count(b"\n") < FEW_RECORDS:
-        _fold_rows(connection, text)
+        fold_rows(connection, text)
     else:
         _fold_text(connection, text)
-
-
-# -- few records ----------------------------------------------------------------
-
-
-class _Appenders:
-    """What makes rows of the tables; each costs as much as its first use."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.log = connection.appender("transitions")
-        self.new = connection.appender("tasks", columns=list(COLUMNS))
-        self.known = connection.appender(
-            "tasks", columns=list(MUTABLE_COLUMNS), action="update", key=["id"]
-        )
-
-
-_appenders: WeakKeyDictionary[Connection, _Appenders] = WeakKeyDictionary()
-
-
-def let_go(connection: Connection) -> None:
-    """Drop what was kept for a connection: it may keep a broken database alive."""
-    _appenders.pop(connection, None)
-
-
-def _fold_rows(connection: Connection, text: bytes) -> None:
-    log: list[Row] = []
-    states: dict[str, Row] = {}
-    new: dict[str, Row] = {}
-    for line in text.decode().split(END):
-        transition, state, rest = read_record(line)
-        log.append(transition)
-        states[state[0]] = state
-        if rest is not None:
-            new[state[0]] = rest
-    appenders = _appenders.get(connection)
-    if appenders is None:
-        appenders = _appenders[connection] = _Appenders(connection)
-    _append(appenders.log, log)
-    if len(text) > largeresults.LARGE:
-        left, large = largeresults.taken(states.values())
-        states = {state[largeresults.ID]: state for state in left}
-        largeresults.add(connection, large)
-    if new:
-        _append(appenders.new, [states.pop(task_id) + rest for task_id, rest in new.items()])
-    if states:
-        _append(appenders.known, states.values())
-
-
-def _append(appender: Any, rows: Iterable[Row]) -> None:
-    try:
-        appender.append_rows(rows)
-        appender.flush()
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):  # it would hide what went wrong before
-            appender.clear()
-        raise
 
 
 # -- many records -----------------------------------------------------------------
@@ -114,7 +55,7 @@ def _fold_text(connection: Connection, text: bytes) -> None:
     escaped = ESCAPE.encode() in text
     connection.execute(_STAGE, [text]).fetchall()
     connection.execute(_LATEST).fetchall()
-    [(tasks, new, rare, large)] = connection.execute(_COUNTS).fetchall()
+    [(tasks, new, moved, rare, large)] = connection.execute(_COUNTS).fetchall()
     statements = _statements(escaped=escaped, rare=rare, large=large)
     connection.execute(statements.log).fetchall()
     if new:
@@ -123,6 +64,8 @@ def _fold_text(connection: Connection, text: bytes) -> None:
         connection.execute(statements.known).fetchall()
     if large:
         connection.execute(statements.large).fetchall()
+    if moved:
+        connection.execute(statements.places).fetchall()
     connection.execute(_DROP).fetchall()
 
 
@@ -144,13 +87,14 @@ create temp table latest as
 select
     max(seq) as seq,
     max(seq) filter (kind in ('a', 'A')) as added,
-    bool_or(kind in ('A', 'f')) as rare,
+    max(seq) filter (kind = 'm') as moved,
+    bool_or(kind in ('A', 'f', 'm')) as rare,
     max(strlen(case kind when 's' then f[11] when 'f' then f[19] end)) > {largeresults.LARGE}
         as large
 from staged
 group by task_id
 """
-_COUNTS = "select count(*), count(added), bool_or(rare), bool_or(large) from latest"
+_COUNTS = "select count(*), count(added), count(moved), bool_or(rare), bool_or(large) from latest"
 _DROP = "drop table staged; drop table latest"
 
 
@@ -161,6 +105,7 @@ class _Statements(NamedTuple):
     new: str
     known: str
     large: str
+    places: str
 
 
 @functools.cache
@@ -177,6 +122,7 @@ def _statements(*, escaped: bool, rare: bool, large: bool) -> _Statements:
         _new({**state, **rest}),
         _known(state),
         _large(result, columns.is_large()),
+        _places(columns),
     )
 
 
@@ -224,11 +170,21 @@ order by l.seq
 """
 
 
+def _places(columns: _Columns) -> str:
+    return f"""
+update tasks
+set category = {columns.text("l", 25)}, priority = l.f[26]::int
+from latest
+join staged as l on l.seq = latest.moved
+where tasks.id = l.task_id
+"""
+
+
 class _Columns:
     """What the columns are made of, as SQL.
 
-    Unless some records are rare, which are those of the kinds ``A`` and ``f``, the fields that
-    only those have are left out. Unless the text is escaped, so is what takes that back.
+    Unless some records are rare, which are those of the kinds ``A``, ``f`` and ``m``, the fields
+    that only those have are left out. Unless the text is escaped, so is what takes that back.
     """
 
     def __init__(self, *, escaped: bool, rare: bool) -> None:
@@ -251,15 +207,17 @@ class _Columns:
 
     def error(self) -> str:
         """Return the error of a transition."""
-        return f"case l.kind when 'f' then {self.nullable('l', 10)} end" if self._rare else "null"
+        if not self._rare:
+            return "null"
+        return f"case when l.kind in ('f', 'm') then {self.nullable('l', 10)} end"
 
     def data(self) -> str:
         """Return the data of a transition as JSON text; payloads as they are."""
-        more = f"when 'f' then {self.nullable('l', 11)}" if self._rare else ""
+        more = f"when l.kind in ('f', 'm') then {self.nullable('l', 11)}" if self._rare else ""
         return f"""
-case l.kind
-    when 's' then concat('{{"result":', {self.text("l", 11)}, '}}')
-    when 'c' then null
+case
+    when l.kind = 's' then concat('{{"result":', {self.text("l", 11)}, '}}')
+    when l.kind = 'c' then null
     {more}
     else concat(
         '{{"name":', to_json({self.text("l", 10)}),
@@ -345,9 +303,9 @@ end
         new = {"run_at": _time("l", 16), "waiting": "nullif(l.f[19], '')::boolean"}
         return {
             column: f"""
-case l.kind
-    when 'f' then {value}
-    when 'A' then {new.get(column, usual[column])}
+case
+    when l.kind in ('f', 'm') then {value}
+    when l.kind = 'A' then {new.get(column, usual[column])}
     else {usual[column]}
 end
 """

@@ -26,7 +26,7 @@ from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.checkpoints import Checkpoints
 from wopr.storage.duckdb.failures import is_fatal, lacks_memory
 from wopr.storage.duckdb.file.memory import physical, to_try
-from wopr.storage.duckdb.fold_sql import let_go
+from wopr.storage.duckdb.fold_rows import let_go
 from wopr.storage.duckdb.journal.format import Group
 from wopr.storage.duckdb.lines import Lines
 from wopr.storage.duckdb.pending import Pending

@@ -13,7 +13,9 @@ from typing import Any
 
 import duckdb
 
+from wopr.domain import act as acts
 from wopr.domain import schedule as schedules
+from wopr.domain.act import Act
 from wopr.domain.errors import StorageError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.status import TERMINAL
@@ -59,6 +61,18 @@ when matched then update set value = new.value, updated_at = new.updated_at
 when not matched then insert (kind, name, value, updated_at)
 values (new.kind, new.name, new.value, new.updated_at)
 """
+_ACT_TYPES = {
+    "began_at": "timestamp",
+    "ended_at": "timestamp",
+    **dict.fromkeys(("number", "changed", "first_seq", "last_seq", "undoes"), "bigint"),
+}
+_NEW_ACT = ", ".join(f"?::{_ACT_TYPES.get(one, 'varchar')} as {one}" for one in acts.COLUMNS)
+_SAVE_ACT = (
+    f"merge into acts using (select {_NEW_ACT}) as new using (number) "
+    f"when matched then update set {', '.join(f'{one} = new.{one}' for one in acts.COLUMNS[1:])} "
+    f"when not matched then insert ({', '.join(acts.COLUMNS)}) "
+    f"values ({', '.join(f'new.{one}' for one in acts.COLUMNS)})"
+)
 _DELETE_RULES = """
 delete from rules
 where (kind, name) in (select unnest(?::varchar[]), unnest(?::varchar[]))
@@ -93,6 +107,17 @@ def save_schedules(rows: Sequence[tuple[object, ...]]) -> bytes:
 def delete_schedule(name: str) -> bytes:
     """Return the record that deletes a schedule."""
     return _line("delete schedule", name=name)
+
+
+def save_act(act: Act) -> bytes:
+    """Return the record that makes an act, new or changed."""
+    row = [_utc(one) if isinstance(one, datetime) else one for one in acts.row_of(act)]
+    return _line("save act", row=row)
+
+
+def delete_acts(before: datetime) -> bytes:
+    """Return the record that deletes the acts that ended before a moment."""
+    return _line("delete acts", before=before.isoformat())
 
 
 def delete_tasks(ids: Sequence[str], before: datetime, *, keep_history: bool) -> bytes:
@@ -188,10 +213,20 @@ def _delete_tasks(
         ).fetchall()
 
 
+def _save_act(connection: Connection, row: list[object]) -> None:
+    connection.execute(_SAVE_ACT, row).fetchall()
+
+
+def _delete_acts(connection: Connection, before: str) -> None:
+    connection.execute("delete from acts where ended_at <= ?::timestamp", [before]).fetchall()
+
+
 _OPERATIONS: dict[str, Callable[..., None]] = {
     "save rules": _save_rules,
     "delete rules": _delete_rules,
     "save schedules": _save_schedules,
     "delete schedule": _delete_schedule,
     "delete tasks": _delete_tasks,
+    "save act": _save_act,
+    "delete acts": _delete_acts,
 }

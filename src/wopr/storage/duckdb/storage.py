@@ -11,20 +11,23 @@ from datetime import datetime
 from pathlib import Path
 
 from wopr.domain.facts import Disk
-from wopr.storage.duckdb.asking import AskCalls
+from wopr.storage.duckdb.acts import ActCalls
 from wopr.storage.duckdb.base import Connection
 from wopr.storage.duckdb.cleanup import doomed
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.journal.scan import segments
 from wopr.storage.duckdb.linecalls import LineCalls
-from wopr.storage.duckdb.operations import delete_tasks
+from wopr.storage.duckdb.operations import delete_acts, delete_tasks
 from wopr.storage.duckdb.readcalls import ReadCalls
 from wopr.storage.duckdb.rules import RuleCalls
 from wopr.storage.duckdb.schedules import ScheduleCalls
 from wopr.storage.duckdb.seedcalls import SeedCalls
+from wopr.storage.duckdb.selectcalls import SelectCalls
 
 
-class DuckDBStorage(ReadCalls, AskCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls):
+class DuckDBStorage(
+    ReadCalls, SelectCalls, ActCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls
+):
     """Tasks and their transitions in a DuckDB file that this process owns.
 
     Args:
@@ -61,4 +64,6 @@ class DuckDBStorage(ReadCalls, AskCalls, ScheduleCalls, RuleCalls, LineCalls, Se
             total += len(ids)
             if progress is not None:
                 progress(total)
+        if total:
+            await self._log([delete_acts(before)])
         return total

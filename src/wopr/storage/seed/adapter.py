@@ -30,10 +30,10 @@ from wopr.ports.storage import (
     TaskFilter,
     weight,
 )
-from wopr.storage.seed.rules import SeedRules
+from wopr.storage.seed.selecting import SeedSelecting
 
 
-class SeedStorageAdapter(SeedRules):
+class SeedStorageAdapter(SeedSelecting):
     """Keeps what the four calls can't answer in memory, for the life of the process.
 
     As durable as the storage beneath; history lasts as long as the process.
@@ -130,6 +130,11 @@ class SeedStorageAdapter(SeedRules):
         await self._writes.join()
 
     @property
+    def newest(self) -> int:
+        """The number of the newest transition."""
+        return self._seq
+
+    @property
     def journal(self) -> None:
         """Nothing is ever behind: see the port."""
 
@@ -166,6 +171,8 @@ class SeedStorageAdapter(SeedRules):
         """Return those of the tasks that there are, as they are saved."""
         found = [await self.get(task_id) for task_id in task_ids]
         return {record.id: record for record in found if record is not None}
+
+    stored = get_many
 
     async def statuses(self, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
         """Return the saved status of those of the tasks that there are."""
@@ -339,6 +346,7 @@ class SeedStorageAdapter(SeedRules):
         self._forget_lines(ids)
         if not keep_history:
             self._log = [item for item in self._log if item.task_id not in ids]
+        self._forget_acts(before)
         age = naive_now(self._clock) - before
         await _awaited(self._storage.cleanup_old_tasks(days=max(0, age // timedelta(days=1))))
         return len(doomed)

@@ -50,10 +50,10 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
     if not isinstance(sql, str) or "\x00" in sql:
         raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
     shape = shape_of(sql)
-    return Checked(shape.simple, check_functions(cursor, _parse(cursor, sql)))
+    return Checked(shape.simple, check_functions(cursor, parse(cursor, sql)))
 
 
-def _parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
+def parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """Return the tree of the one statement; other threads go on meanwhile."""
     explain = _EXPLAIN.match(sql)
     text = sql if explain is None else sql[explain.end() :]

@@ -21,10 +21,11 @@ and goes on by its kind:
 - ``f``, anything else: 10 error and 11 data of the transition, then how it left its task:
   12 retry_count, 13 crashes, 14 run_at, 15 started_at, 16 completed_at, 17 elapsed_seconds,
   18 worker, 19 result, 20 error, 21 error_type, 22 progress, 23 progress_message, 24 waiting.
+- ``m``, a change of where a task waits: the same as ``f``, then 25 category, 26 priority.
 
 So each line says by itself how its task stands after it, and of several lines only the last
-one counts; what a transition does is said by :func:`wopr.domain.fold.apply` alone, which was
-asked before the line was written.
+one counts, but for category and priority: of those, the last ``m``. What a transition does is
+said by :func:`wopr.domain.fold.apply` alone, which was asked before the line was written.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ _STARTED, _SUCCESS = TaskStatus.STARTED, TaskStatus.SUCCESS
 _YES_NO: dict[bool | None, str] = {None: "", False: "0", True: "1"}
 _CHANGING = len(MUTABLE_COLUMNS)
 _NO_ERROR = (None, None)
+PLACE = frozenset({"category", "priority"})
+"""The columns of a task that change only when somebody says so."""
 _MOST_ENTRIES = 4096
 _LONGEST = 200
 
@@ -192,8 +195,11 @@ def _success(record: TaskRecord, transition: Transition, time: int) -> str:
 
 def _full(record: TaskRecord, transition: Transition, before: TaskStatus, time: int) -> str:
     message = record.progress_message and _text(record.progress_message)
+    kind, place = "f", ""
+    if transition.data is not None and not PLACE.isdisjoint(transition.data):
+        kind, place = "m", f"\x1f{_TEXTS[record.category]}\x1f{_NUMBERS[record.priority]}"
     return (
-        f"{transition.seq}\x1ff\x1f{transition.task_id}\x1f{time}"
+        f"{transition.seq}\x1f{kind}\x1f{transition.task_id}\x1f{time}"
         f"\x1f{_NUMBERS[transition.attempt]}\x1f{before._value_}"
         f"\x1f{transition.to_status._value_}"
         f"\x1f{_TEXTS[transition.worker]}\x1f{_TEXTS[transition.reason]}"
@@ -202,7 +208,7 @@ def _full(record: TaskRecord, transition: Transition, before: TaskStatus, time: 
         f"\x1f{_time(record.run_at)}\x1f{_time(record.started_at)}\x1f{_time(record.completed_at)}"
         f"\x1f{_real(record.elapsed_seconds)}\x1f{_TEXTS[record.worker]}\x1f{_text(record.result)}"
         f"\x1f{_text(record.error)}\x1f{_TEXTS[record.error_type]}\x1f{_real(record.progress)}"
-        f"\x1f{message}\x1f{_YES_NO[record.waiting]}"
+        f"\x1f{message}\x1f{_YES_NO[record.waiting]}{place}"
     )
 
 
@@ -246,6 +252,8 @@ class Read(NamedTuple):
     """How its task stands after it: the columns that change."""
     rest: Row | None
     """Of a new task, its other columns."""
+    place: Row | None = None
+    """Of one that was moved, its id, category and priority."""
 
 
 def read_record(line: str) -> Read:
@@ -256,7 +264,7 @@ def read_record(line: str) -> Read:
     [seq, kind, task_id, since, attempt, before, after, worker, reason, *more] = fields
     seq, time, attempt = int(seq), _moment(since), int(attempt)
     state: Row
-    error = data = rest = None
+    error = data = rest = place = None
     if kind == "c":
         state = (0, 0, None, time, None, None, worker, None, *_NO_ERROR, 0.0, "", seq, False)
     elif kind == "s":
@@ -264,6 +272,9 @@ def read_record(line: str) -> Read:
         times = (time - timedelta(microseconds=int(took)), time, int(took) / 1_000_000)
         state = (0, 0, None, *times, worker, result, *_NO_ERROR, 100.0, "", seq, False)
         data = '{"result":' + result + "}"
+    elif kind == "m":
+        error, data, *left, category, priority = more
+        state, place = _state(left, seq), (task_id, category or "", int(priority))
     elif kind == "f":
         error, data, *left = more
         state = _state(left, seq)
@@ -275,6 +286,7 @@ def read_record(line: str) -> Read:
         (seq, task_id, attempt, before, after, time, worker, reason, error, data),
         (task_id, after, attempt, *state),
         rest,
+        place,
     )
 
 

@@ -1,0 +1,67 @@
+"""``wopr acts`` and ``wopr undo``: what operators did, and taking it back."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.output import document, say, table, utc
+from wopr.cli.verbs import show_answer, with_bar
+from wopr.core.tasks import OnProgress
+from wopr.domain.act import Act
+from wopr.queue.queue import TaskQueue
+
+
+def acts(
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 20,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="ACT", help="Only those before this one.")
+    ] = None,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """List what operators did, newest first: who, from where, when, to what and why. Times: UTC."""
+    found = with_queue(database, lambda queue: queue.acts(limit, before=before))
+    if as_json:
+        document({"acts": found})
+        return
+    if not found:
+        say("Nobody has done anything yet.")
+        return
+    columns = ("act", "began", "verb", "to", "changed", "ended", "who", "from", "reason")
+    table(columns, [_row(one) for one in found])
+    if any(not one.finished for one in found):
+        say("An act without an end goes on now, or was interrupted: the same call goes on with it.")
+
+
+def _row(act: Act) -> tuple[object, ...]:
+    said = " ".join(part for part in (act.selection, act.detail) if part != "{}")
+    return (
+        act.number,
+        utc(act.began_at),
+        act.verb,
+        said,
+        act.changed,
+        utc(act.ended_at) or "no",
+        act.who,
+        act.origin,
+        act.reason,
+    )
+
+
+def undo(
+    act: Annotated[int, typer.Argument(metavar="ACT", help="Its number: wopr acts.")],
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what can be of an act: of tasks that have not run since; say what can't."""
+
+    def doing(queue: TaskQueue, on_progress: OnProgress) -> Coroutine[Any, Any, Any]:
+        return queue.undo(act, on_progress=on_progress)
+
+    show_answer(
+        with_bar(database, "taken back", doing, as_json=as_json), "taken back", as_json=as_json
+    )

@@ -1,0 +1,151 @@
+"""The options that say which tasks a command is about; the same for each of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from wopr.cli.errors import UsageError
+from wopr.core.tasks import SelectedTasks
+from wopr.domain.status import TaskStatus
+from wopr.queue.queue import TaskQueue
+
+P = ParamSpec("P")
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|m|h|d|w)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+WHEN = "2h, 30min, 7d, or a time with its zone like 2030-05-17T12:00Z"
+
+IdArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option("--ids", metavar="ID,ID", help="Ids, or their beginnings, with commas between."),
+]
+Names = Annotated[
+    list[str] | None, typer.Option("--name", "-n", help="Of this task; may be repeated.")
+]
+Categories = Annotated[
+    list[str] | None, typer.Option("--category", "-c", help="Of this category; may be repeated.")
+]
+Statuses = Annotated[
+    list[TaskStatus] | None,
+    typer.Option("--status", "-s", help="In this status; may be repeated."),
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help=f"Enqueued then or later: {WHEN}.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Enqueued before that.")]
+Flow = Annotated[str | None, typer.Option("--flow", metavar="ID", help="Of this flow.")]
+ScheduleName = Annotated[
+    str | None, typer.Option("--schedule", metavar="NAME", help="Enqueued by this schedule.")
+]
+Tag = Annotated[str | None, typer.Option("--tag", help="With this tag.")]
+Error = Annotated[
+    str | None,
+    typer.Option(
+        "--error",
+        metavar="FINGERPRINT",
+        help="Whose newest failure says this, but for numbers; a fingerprint of the view failures, "
+        "or the text of an error.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", "-w", metavar="SQL", help="For which this condition over tasks is true."
+    ),
+]
+
+_OPTIONS: dict[str, Any] = {
+    "task_ids": IdArguments,
+    "ids": Ids,
+    "name": Names,
+    "category": Categories,
+    "status": Statuses,
+    "since": Since,
+    "until": Until,
+    "flow": Flow,
+    "schedule": ScheduleName,
+    "tag": Tag,
+    "error": Error,
+    "where": Where,
+}
+
+
+class Chosen:
+    """What the options of a command say about which tasks it is about."""
+
+    def __init__(self, **given: Any) -> None:
+        ids = [*(given.pop("task_ids") or ()), *_split(given.pop("ids"))]
+        self.ids = list(dict.fromkeys(ids))
+        """As they were given, in order."""
+        self._where = given.pop("where")
+        self._given = {name: value for name, value in given.items() if value is not None}
+        for name in ("since", "until"):
+            if name in self._given:
+                self._given[name] = when(self._given[name], f"--{name}")
+        self.by_id = bool(self.ids) and not self._given and self._where is None
+        """Whether it is about some tasks by their ids, and nothing else."""
+
+    def of(self, queue: TaskQueue) -> SelectedTasks:
+        """Return these tasks of a queue.
+
+        Raises:
+            UsageError: no option says which.
+        """
+        if not self.ids and not self._given and self._where is None:
+            raise UsageError(
+                "Say which tasks: by their ids, or with --name, --category, --status, --since, "
+                "--until, --flow, --schedule, --tag, --error or --where. Add --dry-run to see "
+                "first. For all there are: --where true"
+            )
+        return queue.tasks.where(self._where, ids=self.ids or None, **self._given)
+
+
+def when(text: str, option: str) -> datetime | timedelta:
+    """Return a moment, or how long ago one was, or will be.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if (span := _SPAN.fullmatch(text.strip())) is not None:
+        return timedelta(seconds=float(span[1]) * _UNITS[span[2]])
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{option} takes {WHEN}, not {text!r}.") from None
+
+
+def filtered(command: Callable[Concatenate[Chosen, P], None]) -> Callable[..., None]:
+    """Give a command the options that say which tasks it is about; it gets them as one value."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation
+        )
+        for name, annotation in _OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        chosen = Chosen(**{name: given.pop(name) for name in _OPTIONS})
+        command(chosen, **given)  # type: ignore[call-arg]
+
+    before = [one for one in own if one.default is inspect.Parameter.empty]
+    after = [one for one in own if one.default is not inspect.Parameter.empty]
+    parameters = [*before, *shared, *after]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _split(ids: list[str] | None) -> list[str]:
+    return [one.strip() for text in ids or () for one in text.split(",") if one.strip()]

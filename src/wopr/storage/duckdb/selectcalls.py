@@ -1,0 +1,80 @@
+"""The calls of the storage that find the tasks of a selection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from wopr.domain.act import Tally
+from wopr.domain.change import Takes
+from wopr.domain.errors import QueryError
+from wopr.domain.selection import Selection
+from wopr.domain.task import TaskRecord
+from wopr.ports.selecting import Found
+from wopr.ports.storage import QueryLimits
+from wopr.storage.duckdb import reads, selecting
+from wopr.storage.duckdb.asking import AskCalls
+
+MOST_MATCHES = 1_000_000
+"""So many tasks a condition of people's may hold for."""
+
+
+class SelectCalls(AskCalls):
+    """Each brings ``tasks`` up to everything submitted before, then reads."""
+
+    async def tally(self, which: Selection, takes: Takes, seconds: float) -> list[Tally]:
+        """Count what is selected, by name and status."""
+        among = await self._among(which, seconds)
+        return await self._read(lambda cursor: selecting.tally(cursor, which, takes, among))
+
+    async def select(
+        self,
+        which: Selection,
+        takes: Takes | None,
+        limit: int,
+        seconds: float,
+        *,
+        after: int = 0,
+        unless_again_since: int | None = None,
+    ) -> list[Found]:
+        """Return selected tasks that a verb takes, in enqueue order."""
+        among = await self._among(which, seconds)
+        return await self._read(
+            lambda cursor: selecting.select(
+                cursor, which, takes, limit, after, unless_again_since, among
+            )
+        )
+
+    async def _among(self, which: Selection, seconds: float) -> list[int] | None:
+        """Return the numbers of the tasks that a condition of people's holds for."""
+        where = which.where
+        if where is None:
+            return None
+        limits = QueryLimits(seconds, MOST_MATCHES, 64 * 1024 * 1024)
+        until = time.monotonic() + seconds
+        await self._asked(lambda cursor: selecting.check_condition(cursor, where), until, limits)
+        found = await self.query(selecting.people_ask(where), [], limits)
+        if found.truncated:
+            raise QueryError(
+                f"The condition {where!r:.200} holds for more than {MOST_MATCHES:,} tasks. Say "
+                "more of it with name=, category=, status=, since= or until=, or narrow it."
+            )
+        return [seq for (seq,) in found.rows]
+
+    async def beginning(self, prefix: str, limit: int) -> list[str]:
+        """Return ids that begin so."""
+        return await self._read(lambda cursor: selecting.beginning(cursor, prefix, limit))
+
+    async def stored(self, ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Return those of the tasks that there are.
+
+        What is not folded yet is in memory, and is looked up first: so nothing has to be folded.
+        """
+        self._check()
+        known = self._folding.pending.row
+        dirty = {one: known(one) for one in ids}
+        found = {one: TaskRecord.from_row(row) for one, row in dirty.items() if row is not None}
+        rest = [one for one in ids if one not in found]
+        if rest:
+            found |= await self._ask(self._reader, lambda cursor: reads.get_many(cursor, rest))
+        return found

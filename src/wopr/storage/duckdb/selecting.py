@@ -1,0 +1,162 @@
+"""The tasks of a selection, as SQL. Each runs on folded tables; what people wrote is asked before.
+
+A condition of people's is a query of its own, which gives numbers of tasks: so nothing of its
+text stands in a statement of wopr's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from wopr.domain.act import Tally
+from wopr.domain.change import Takes
+from wopr.domain.errors import QueryError
+from wopr.domain.selection import Selection, bounds
+from wopr.domain.status import TaskStatus
+from wopr.ports.selecting import Found
+from wopr.storage.duckdb import reads
+from wopr.storage.duckdb.asked.reading import parse
+from wopr.storage.duckdb.asked.shape import shape_of
+
+Connection = duckdb.DuckDBPyConnection
+
+_KNOWN = {status.value: status for status in TaskStatus}
+_UNFIT = "(status = 'pending' and waiting and error_type = 'DoesNotFit')"
+FINGERPRINT = r"""
+regexp_replace(
+    regexp_replace(
+        regexp_replace(
+            roots,
+            '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+        ),
+        '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b', '<hex>', 'g'
+    ),
+    '[0-9]+', '<n>', 'g'
+)
+"""
+"""As in the view ``failures``."""
+_FAILED_SO = f"""id in (
+    select task_id from (
+        select task_id, arg_max(coalesce(data ->> '$.roots', error, ''), seq) as roots
+        from transitions
+        where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
+        group by task_id
+    )
+    where {FINGERPRINT} = ?
+)"""
+_NOT_AGAIN = """id::varchar not in (
+    select options ->> '$.again_of' from tasks
+    where seq > ? and contains(options, '"again_of"') and options ->> '$.again_of' is not null
+)"""
+
+
+def people_ask(where: str) -> str:
+    """Return the query that says which tasks a condition of people's holds for."""
+    return f"select seq from tasks where (\n{where}\n)"
+
+
+def check_condition(cursor: Connection, where: str) -> None:
+    """Refuse what is no condition: whatever closes the bracket around it and goes on.
+
+    Raises:
+        QueryError: it is none.
+    """
+    for text in (f"select seq from tasks where {where}\n", people_ask(where)):
+        shape_of(text)
+        try:
+            parse(cursor, text)
+        except QueryError as error:
+            raise QueryError(
+                f"{where!r:.200} is no condition in SQL over the columns of tasks, like "
+                f"\"priority = 1 and name like 'mail%'\". {error}"
+            ) from error
+
+
+def tally(
+    cursor: Connection, which: Selection, takes: Takes, among: Sequence[int] | None
+) -> list[Tally]:
+    """Count what is selected, by name and status."""
+    condition, params = _condition(which, among)
+    rows = cursor.execute(
+        f"select name, status, count(*), count(*) filter ({_taken(takes)}) from tasks "
+        f"where {condition} group by all order by name, status",
+        params,
+    ).fetchall()
+    return [
+        Tally(name, _KNOWN[status], count, changes)
+        for name, status, count, changes in rows
+        if status in _KNOWN
+    ]
+
+
+def select(
+    cursor: Connection,
+    which: Selection,
+    takes: Takes | None,
+    limit: int,
+    after: int,
+    unless_again_since: int | None,
+    among: Sequence[int] | None,
+) -> list[Found]:
+    """Return selected tasks that a verb takes, in enqueue order."""
+    condition, params = _condition(which, among)
+    if takes is not None:
+        condition += f" and {_taken(takes)}"
+    if unless_again_since is not None:
+        condition += f" and {_NOT_AGAIN}"
+        params.append(unless_again_since)
+    asked = cursor.execute(
+        f"select seq, id::varchar from tasks where {condition} and seq > ? order by seq limit ?",
+        [*params, after, limit],
+    )
+    found: list[Found] = []
+    while rows := asked.fetchmany(2_000):  # the interpreter's lock is held for one of them
+        found += [Found(*row) for row in rows]
+    return found
+
+
+def beginning(cursor: Connection, prefix: str, limit: int) -> list[str]:
+    """Return ids that begin so."""
+    ends = bounds(prefix)
+    if ends is None:
+        return []
+    rows = cursor.execute(
+        "select id::varchar from tasks where id between ?::uuid and ?::uuid order by id limit ?",
+        [*ends, limit],
+    ).fetchall()
+    return [task_id for (task_id,) in rows]
+
+
+def _taken(takes: Takes) -> str:
+    statuses = ", ".join(f"'{status.value}'" for status in sorted(takes.statuses))
+    taken = f"status in ({statuses})"
+    return f"({taken} or {_UNFIT})" if takes.unfit else taken
+
+
+def _condition(which: Selection, among: Sequence[int] | None) -> tuple[str, list[object]]:
+    """Return what holds for the selected tasks, and its parameters."""
+    conditions = ["true"]
+    params: list[object] = []
+    for text, value in (
+        ("name in (select unnest(?::varchar[]))", list(which.name)),
+        ("category in (select unnest(?::varchar[]))", list(which.category)),
+        ("status in (select unnest(?::varchar[]))", [one.value for one in which.status]),
+        ("created_at >= ?", which.since),
+        ("created_at < ?", which.until),
+        ("flow_id::varchar = ?", which.flow),
+        ("schedule = ?", which.schedule),
+        ("list_contains(json_extract_string(options, '$.tags[*]'), ?)", which.tag),
+        (_FAILED_SO, which.error),
+    ):
+        if value is not None and value != []:
+            conditions.append(text)
+            params.append(value)
+    if which.ids is not None:
+        conditions.append("id in (select unnest(?::uuid[]))")
+        params.append([one for one in which.ids if reads.is_id(one)])
+    if among is not None:
+        conditions.append("seq in (select unnest(?::bigint[]))")
+        params.append(among)
+    return " and ".join(conditions), params
