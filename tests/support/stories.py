@@ -181,6 +181,10 @@ class Story:
             more["data"] = {"result": rng.choice(JSON)}
         if move not in {Move.CLAIM, Move.SUCCEED} or rng.random() < 0.2:
             more["data"] = rng.choice([None, {}, self._some_state()])
+        if move in {Move.PRIORITIZE, Move.TRANSFER}:
+            place = {"category": _text(rng), "priority": rng.choice(NUMBERS)}
+            column = "priority" if move is Move.PRIORITIZE else "category"
+            more["data"] = {**(more["data"] or {}), column: place[column]}
         if rng.random() < 0.1:
             more["error"], more["reason"], more["worker"] = _text(rng), _text(rng), _text(rng)
         self.move(record, move, TRANSITIONS[record.status, move], **more)

@@ -14,7 +14,7 @@ from wopr.cli.output import complain, document, say, table, utc
 from wopr.cli.selections import WHEN, Chosen, filtered, when
 from wopr.cli.upkeep import bars
 from wopr.core.tasks import OnProgress, SelectedTasks
-from wopr.domain.act import ActAnswer, ActProgress, Preview
+from wopr.domain.act import MOST_UNCHANGED, ActAnswer, ActProgress, Preview
 from wopr.domain.status import TaskPriority
 from wopr.queue.queue import TaskQueue
 
@@ -153,7 +153,7 @@ def _run(
         return verb(chosen.of(queue))(reason=reason, on_progress=on_progress)
 
     answer = with_bar(database, word, doing, as_json=as_json)
-    if chosen.by_id:
+    if chosen.by_id and len(chosen.ids) <= MOST_UNCHANGED:
         _show_each(chosen.ids, answer, word, as_json=as_json)
     else:
         show_answer(answer, word, as_json=as_json)
@@ -230,7 +230,7 @@ def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
 
 def _show_each(ids: list[str], answer: ActAnswer, word: str, *, as_json: bool) -> None:
     """Print what became of each task that was named."""
-    why = {one.id: one.why for one in answer.unchanged}
+    why = {one: said for one in ids if (said := _why_not(one, answer)) is not None}
     results = [
         {"id": one, word.replace(" ", "_"): one not in why, "why": why.get(one)} for one in ids
     ]
@@ -241,3 +241,12 @@ def _show_each(ids: list[str], answer: ActAnswer, word: str, *, as_json: bool) -
             say(f"{one} {word}" if one not in why else f"{one} not {word}: {why[one]}")
     if why:
         raise typer.Exit(NO)
+
+
+def _why_not(given: str, answer: ActAnswer) -> str | None:
+    """Return why the task of an id, or of the beginning of one, stayed as it is."""
+    begins = given.lower().replace("-", "")
+    for one in answer.unchanged:
+        if one.id.replace("-", "").startswith(begins):
+            return one.why
+    return None

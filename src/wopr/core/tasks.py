@@ -214,11 +214,6 @@ class SelectedTasks:
         on_progress: OnProgress | None,
         **what: Any,
     ) -> ActAnswer | Preview:
-        if self._selection.everything:
-            raise InvalidCallError(
-                f"{verb.value} of all tasks there are? Say which: queue.tasks.where(name=…, "
-                "status=…), or where('true') if you mean it."
-            )
         if reason is not None:
             reason = check_label(reason, "reason", longest=1_000)
         if dry_run:

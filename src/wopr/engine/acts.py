@@ -12,7 +12,7 @@ from datetime import datetime
 from wopr.domain.act import EXAMPLES, Act, ActAnswer, ActProgress, Previewed, Unchanged
 from wopr.domain.change import TAKES, Change, Decision, Takes, Verb, decision, take_back
 from wopr.domain.clock import naive_now
-from wopr.domain.errors import ActError
+from wopr.domain.errors import ActError, InvalidCallError
 from wopr.domain.rule import Rule
 from wopr.domain.selection import Selection
 from wopr.domain.status import TERMINAL, TaskStatus
@@ -143,9 +143,15 @@ class Acts:
         """Do what a verb says to the selected tasks; an act that was interrupted goes on.
 
         Raises:
+            InvalidCallError: nothing says which tasks.
             QueryError: its condition in SQL is none; nothing was changed.
             StorageError: some of them may be changed already; the same call goes on.
         """
+        if which.everything:  # whoever asks: it is said too seldom to be meant
+            raise InvalidCallError(
+                f"{change.verb.value} of all tasks there are? Say which: queue.tasks.where(name=…, "
+                "status=…), or where('true') if you mean it."
+            )
         new = self._book.new(change.verb.value, who)
         detail = json.dumps(change.detail)
         new = replace(new, selection=which.to_json(), detail=detail, reason=change.reason or "")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from wopr.domain.change import TAKES, Verb, refusal
+from wopr.domain.due import DELAY, EXPIRES
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.snapshot import decode_options, parents_of
@@ -18,7 +19,7 @@ from wopr.engine.unique import UniqueKeys
 
 AGAIN_OF = "again_of"
 """The option of a task that runs another one again: that one's id."""
-_NOT_KEPT = frozenset({"delay", "flow", AGAIN_OF, "act"})
+_NOT_KEPT = frozenset({DELAY, EXPIRES, "flow", AGAIN_OF, "act"})
 """Options that were about the old task's own time and flow."""
 SLICE = 200
 KNOWN_SECONDS = 2.0

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, FailFast, Field
 from typing_extensions import TypedDict
 
 from wopr.domain.act import Act, ActAnswer, ActProgress, Previewed, Tally, Unchanged
@@ -25,7 +25,7 @@ from wopr.remote.messages import STRICT, Label, Moment, Reason, Seconds, Seq, la
 
 Status = Literal["pending", "started", "success", "failed", "cancelled", "retry"]
 Command = Literal["cancel", "retry", "run-again", "set-priority", "move", "delay"]
-Labels = Annotated[list[Label], Field(max_length=MOST_VALUES)]
+Labels = Annotated[list[Label], Field(max_length=MOST_VALUES), FailFast()]
 MostIds = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -36,7 +36,7 @@ class SelectionMessage(TypedDict):
 
     name: Labels
     category: Labels
-    status: Annotated[list[Status], Field(max_length=MOST_VALUES)]
+    status: Annotated[list[Status], Field(max_length=MOST_VALUES), FailFast()]
     since: Moment | None
     until: Moment | None
     flow: Label | None

@@ -56,6 +56,14 @@ ROW: list[Any] = [
 ]
 """A schedule as it travels."""
 AFTER = {**NEW, "name": "fuzz", "depends_on": [0], "options": json.dumps(HELD)}
+SELECTION = {
+    "name": ["nobody's"], "category": [], "status": [], "ids": None, "where": None,
+    "since": None, "until": None, "flow": None, "schedule": None, "tag": None, "error": None,
+}
+CHANGE = {
+    "verb": "retry", "priority": None, "category": None, "run_at": None,
+    "reason": "because",
+}
 RIGHT: dict[str, list[Any]] = {
     "hello": [],
     "hand_over": [],
@@ -95,6 +103,12 @@ RIGHT: dict[str, list[Any]] = {
     "schedule_all": [],
     "schedule_get": ["s"],
     "schedule_tick": [],
+    "act_preview": [SELECTION, "cancel", 5.0],
+    "act_ids": [SELECTION, 10, 5.0],
+    "act_change": [SELECTION, CHANGE, "key", "ada", 5.0],
+    "act_progress": ["key"],
+    "act_undo": [10**6, "key", None],
+    "act_list": [10, 10**6],
 }
 
 

@@ -97,7 +97,7 @@ def test_any_history_is_folded_as_apply_does_it(db: duckdb.DuckDBPyConnection, s
         commit(db, "\n".join(story.lines[start:]))
     check(db, story)
     assert {move for _, move in TRANSITIONS} | {Move.SAVE} == moves, "the walk is too short"
-    assert set("aAcsf") == {line.split("\x1f")[1] for line in story.lines}
+    assert set("aAcsfm") == {line.split("\x1f")[1] for line in story.lines}
 
 
 @pytest.mark.usefixtures("way")
