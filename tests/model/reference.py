@@ -96,6 +96,13 @@ class Model:
         task.status = TaskStatus.CANCELLED
         return True
 
+    def restore(self, task: ModelTask) -> bool:
+        """Take a cancel back; say whether that was possible."""
+        if task.status is not TaskStatus.CANCELLED or self.live_with(task.key) is not None:
+            return False
+        task.status = TaskStatus.PENDING
+        return True
+
     def renew(self, task: ModelTask) -> bool:
         """Retry by hand; say whether that was possible."""
         if task.status is not TaskStatus.FAILED:

@@ -30,6 +30,7 @@ from wopr import (
     current_task,
 )
 from wopr.config.settings import Settings
+from wopr.domain.status import CLAIMABLE
 from wopr.queue.queue import inside
 
 T = TypeVar("T")
@@ -256,6 +257,58 @@ class Machine(RuleBasedStateMachine):
             return  # an illegal move of a task whose key is taken: either refusal is right
         assert self.model.renew(task) is self.do(self.queue.retry_task(task.id))
         self._settle()
+
+    # -- verbs over a selection -----------------------------------------------------------
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(category=CATEGORIES, priority=PRIORITIES)
+    def set_priority(self, category: str, priority: TaskPriority) -> None:
+        waiting = self._waiting(category)
+        answer = self.do(self.queue.tasks.where(category=category).set_priority(priority))
+        assert sum(task.priority is not priority for task in waiting) == answer.act.changed
+        for task in waiting:
+            task.priority = priority
+        self._settle()
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(start=CATEGORIES)
+    def move_away_and_back(self, start: str) -> None:
+        waiting = self._waiting(start)
+        self.do(self.queue.tasks.where(category=start).move("elsewhere"))
+        answer = self.do(self.queue.tasks.where(category="elsewhere").move(start))
+        assert len(waiting) == answer.act.changed
+        self._settle()
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(category=CATEGORIES, seconds=st.sampled_from([0, 2, 7]))
+    def delay(self, category: str, seconds: int) -> None:
+        waiting = self._waiting(category)
+        self.do(self.queue.tasks.where(category=category).delay(seconds))
+        for task in waiting:
+            task.run_at = self.clock.now() + timedelta(seconds=seconds)
+        self._settle()
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(category=CATEGORIES)
+    def cancel_all_and_take_it_back(self, category: str) -> None:
+        live = [
+            task
+            for task in self.model.tasks.values()
+            if task.category == category and self.model.cancel(task)
+        ]
+        answer = self.do(self.queue.tasks.where(category=category).cancel())
+        assert len(live) == answer.act.changed
+        self._settle()
+        restored = [task for task in live if self.model.restore(task)]
+        assert len(restored) == self.do(self.queue.undo(answer.act.number)).act.changed
+        self._settle()
+
+    def _waiting(self, category: str) -> list[ModelTask]:
+        return [
+            task
+            for task in self.model.tasks.values()
+            if task.category == category and task.status in CLAIMABLE
+        ]
 
     @precondition(lambda self: self.gone)
     @rule(index=INDEX)
