@@ -91,7 +91,7 @@ def test_a_stale_sql_of_new_files_is_completed_by_the_migrations(
 ) -> None:
     open_database(path).close()
 
-    assert "0007" == migrate.current(path)
+    assert "0008" == migrate.current(path)
 
 
 def test_check_tells_what_differs(path: Path) -> None:
@@ -163,7 +163,7 @@ def test_alembic_works_on_a_file_from_the_command_line(path: Path) -> None:
 
     said = run_ok([*ALEMBIC, "-x", f"database={path}", "current"], path.parent)
 
-    assert "0006 (head)" in said
+    assert "0007 (head)" in said
 
 
 def test_alembic_builds_a_file_from_the_command_line(path: Path) -> None:
@@ -196,10 +196,10 @@ def test_a_missing_file_is_not_made_by_asking_for_its_revision(path: Path) -> No
 
 def test_stamping_writes_the_revision_only(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
-        migrate.stamp(connection, "0006")
+        migrate.stamp(connection, "0007")
         tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
 
-    assert "0006" == migrate.current(path)
+    assert "0007" == migrate.current(path)
     assert [("alembic_version",)] == tables
 
 
@@ -213,9 +213,9 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
     run_ok([*command, "--autogenerate", "-m", "add a thing"], copy)
 
-    made = (copy / "migrations" / "versions" / "0007_add_a_thing.py").read_text()
-    assert "revision = '0007'" in made
-    assert "down_revision = '0006'" in made
+    made = (copy / "migrations" / "versions" / "0008_add_a_thing.py").read_text()
+    assert "revision = '0008'" in made
+    assert "down_revision = '0007'" in made
     assert "    pass" in made, "the schema and the metadata differ"
 
 
@@ -226,8 +226,8 @@ import os, signal
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 def point(name):
     if os.environ.get("DIE_AT") == name:
@@ -256,7 +256,7 @@ def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0007_teams.py").write_text(SECOND)
+    (folder / "versions" / "0008_teams.py").write_text(SECOND)
     return folder
 
 
@@ -265,14 +265,14 @@ def newer_wopr(newer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let this process be a wopr that has one more migration."""
     migrate.head.cache_clear()
     monkeypatch.setattr(migrate, "directory", lambda: newer)
-    yield "0007"
+    yield "0008"
     monkeypatch.undo()
     migrate.head.cache_clear()
 
 
 @pytest.fixture
 def older_file(path: Path) -> Path:
-    """Leave a file of revision 0006 with two commits in its log."""
+    """Leave a file of revision 0007 with two commits in its log."""
     child(AS_OLDER, path)
     assert log_of(path).exists()
     return path
@@ -298,7 +298,7 @@ def test_an_older_file_is_copied_as_it_was_before_it_is_upgraded(
     with caplog.at_level(logging.WARNING, logger="wopr"):
         open_database(older_file).close()
 
-    backup = older_file.with_name("queue.duckdb.backup-0006")
+    backup = older_file.with_name("queue.duckdb.backup-0007")
     assert list(before.values()) == list(bytes_of(backup).values())
     assert {0o600} == {file.stat().st_mode & 0o777 for file in (backup, log_of(backup))}
     assert str(backup) in caplog.text
@@ -311,7 +311,7 @@ def test_the_copy_opens_with_the_older_wopr(
     monkeypatch.undo()
     migrate.head.cache_clear()
 
-    database = open_database(older_file.with_name("queue.duckdb.backup-0006"))
+    database = open_database(older_file.with_name("queue.duckdb.backup-0007"))
 
     assert [1, 2] == seqs(database.connection)
     database.close()
@@ -329,7 +329,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
-        assert [("0006",)] == connection.execute("FROM alembic_version").fetchall()
+        assert [("0007",)] == connection.execute("FROM alembic_version").fetchall()
         assert 10 == len(connection.execute("FROM transitions").description or ())
     said = child_ok(
         AS_NEWER + "opened = open_database(path)\n"
@@ -345,10 +345,10 @@ def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
 ) -> None:
     monkeypatch.setenv("FAIL", "1")
 
-    with pytest.raises(SchemaError, match="from schema 0006 to 0007, and still has the old one"):
+    with pytest.raises(SchemaError, match="from schema 0007 to 0008, and still has the old one"):
         open_database(older_file)
 
-    assert "0006" == migrate.current(older_file)
+    assert "0007" == migrate.current(older_file)
     monkeypatch.delenv("FAIL")
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
@@ -359,7 +359,7 @@ def test_a_file_of_a_newer_wopr_is_refused_untouched(older_file: Path, newer: Pa
     child_ok(AS_NEWER + "open_database(path).close()", older_file, newer)
     before = bytes_of(older_file)
 
-    with pytest.raises(SchemaError, match="has schema 0007; this wopr knows 0001, 0002, 000"):
+    with pytest.raises(SchemaError, match="has schema 0008; this wopr knows 0001, 0002, 000"):
         open_database(older_file)
 
     assert before == bytes_of(older_file)
@@ -486,7 +486,7 @@ def test_a_file_of_the_second_schema_keeps_its_schedules_and_takes_rules_and_lin
     for table in ("rules", "task_logs"):
         assert [] == database.connection.execute(f"FROM {table}").fetchall()
     database.close()
-    assert "0006" == migrate.current(path)
+    assert "0007" == migrate.current(path)
 
 
 # --- compaction ---

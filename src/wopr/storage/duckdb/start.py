@@ -27,7 +27,7 @@ from wopr.storage.duckdb.file.lock import Acknowledged, owned_error
 from wopr.storage.duckdb.file.migrate import begin_log
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
 from wopr.storage.duckdb.file.repair import explain
-from wopr.storage.duckdb.fold_sql import let_go
+from wopr.storage.duckdb.fold_rows import let_go
 from wopr.storage.duckdb.journal import chain
 from wopr.storage.duckdb.journal.chain import Chain, State
 from wopr.storage.duckdb.journal.scan import Found, examine, segments
