@@ -30,6 +30,8 @@ ROUND = 100_000
 """So many tasks of a selection memory holds the ids of."""
 PAGE = 1_000
 """So many tasks are read together."""
+MADE = 10_000
+"""So many transitions of an act that is taken back are read together."""
 AT_ONCE = 2
 """So many pages are worked on: one is read while another is written."""
 SAVE_SECONDS = 1.0
@@ -260,12 +262,16 @@ class Acts:
             )
             return
         after = 0
-        while made := await self._shared.storage.made_by(undone, after, PAGE):
+        while made := await self._shared.storage.made_by(undone, after, MADE):
             after = made[-1].seq
             back = Back({one.task_id: one for one in made}, run.act.number)
+
+            async def page(ids: Sequence[str], back: Back = back) -> None:
+                await self._changing.many(ids, back, run.changed)
+                await self._save_now_and_then(run)
+
             async with self.deleting:
-                await self._changing.many(list(back.made), back, run.changed)
-            await self._save_now_and_then(run)
+                await _pages(list(back.made), page)
 
     # -- the row --------------------------------------------------------------
 

@@ -21,7 +21,7 @@ AGAIN_OF = "again_of"
 """The option of a task that runs another one again: that one's id."""
 _NOT_KEPT = frozenset({DELAY, EXPIRES, "flow", AGAIN_OF, "act"})
 """Options that were about the old task's own time and flow."""
-SLICE = 200
+SLICE = 500
 KNOWN_SECONDS = 2.0
 """So long an interruption waits for tasks that are being added."""
 

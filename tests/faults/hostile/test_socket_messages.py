@@ -57,11 +57,23 @@ ROW: list[Any] = [
 """A schedule as it travels."""
 AFTER = {**NEW, "name": "fuzz", "depends_on": [0], "options": json.dumps(HELD)}
 SELECTION = {
-    "name": ["nobody's"], "category": [], "status": [], "ids": None, "where": None,
-    "since": None, "until": None, "flow": None, "schedule": None, "tag": None, "error": None,
+    "name": ["nobody's"],
+    "category": [],
+    "status": [],
+    "ids": None,
+    "where": None,
+    "since": None,
+    "until": None,
+    "flow": None,
+    "schedule": None,
+    "tag": None,
+    "error": None,
 }
 CHANGE = {
-    "verb": "retry", "priority": None, "category": None, "run_at": None,
+    "verb": "retry",
+    "priority": None,
+    "category": None,
+    "run_at": None,
     "reason": "because",
 }
 RIGHT: dict[str, list[Any]] = {
