@@ -77,9 +77,7 @@ class Engine:
         )
         self.add, self.add_many, self.add_flow = adding.add, adding.add_many, adding.add_flow
         self.check_room = adding.check_room
-        self.joins = Joins(shared, self.pools)
-        self._set_up_acts()
-        self.wait = Waiters(shared, self.changing.known, self.joins).wait
+        self._set_up_changes()
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
         self.open = self.stopping = False
         """Whether a shutdown was asked for: nothing starts any more."""
@@ -88,11 +86,13 @@ class Engine:
         self.on_clock_set: Callable[[], None] = _nothing
         """Told when the wall clock was set."""
 
-    def _set_up_acts(self) -> None:
+    def _set_up_changes(self) -> None:
         shared = self.shared
         self.changing = Changing(
             shared, self.pool, self._keys, self.dependents, self.unfit, self._was_put_back
         )
+        self.joins = Joins(shared, self.pools)
+        self.wait = Waiters(shared, self.changing.known, self.joins).wait
         self.book = ActBook(shared)
         self.rule_acts = RuleActs(self.rules, self.book)
         again = Again(shared, self.changing, self._keys, self.add_many)
