@@ -197,7 +197,7 @@ def show_preview(preview: Preview, word: str, *, as_json: bool) -> None:
         say(f"{one.id}: {one.why}")
     if not preview.selected:
         say("No tasks match.")
-        raise typer.Exit(NO)
+        return
     say(f"{preview.changes:,} of {preview.selected:,} selected tasks would be {word}.")
     table(
         ("name", "status", "tasks", f"would be {word}"),
@@ -224,7 +224,7 @@ def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
             say(f"{one.id} not {word}: {one.why}")
         if answer.left > SHOWN:
             say(f"… and {answer.left - min(SHOWN, len(answer.unchanged)):,} more not {word}.")
-    if not act.changed:
+    if answer.left and not act.changed:
         raise typer.Exit(NO)
 
 
