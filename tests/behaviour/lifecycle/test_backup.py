@@ -180,6 +180,16 @@ async def test_one_in_which_the_doctor_finds_something_is_not_put_there(
     assert not (await queue.backup(target)).verified
 
 
+async def test_a_directory_that_others_can_write_to_is_no_fault_of_the_backup(
+    tmp_path: Path, target: Path
+) -> None:
+    database = tmp_path / "tasks.duckdb"
+    await some(database)
+    target.parent.chmod(0o777)
+    await TaskQueue(enabled=True, database=database).backup(target, verify=True)
+    assert 3 == restore(target, target.with_name("other.duckdb"), Settings()).tasks
+
+
 async def test_a_copy_that_takes_too_long_is_given_up_and_nothing_is_left(
     durable_home: DuckDBHome, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
