@@ -155,7 +155,7 @@ def test_other_commands_work_beside_a_worker(folder: Path) -> None:
         assert process.poll() is None
     assert "Running: attempt 1" in shown.stdout
     assert 1 == json.loads(stats.stdout)["running"]
-    assert (3, True) == (doctor.returncode, f"kill {process.pid}" in doctor.stderr)
+    assert 0 == doctor.returncode  # it looks at a copy
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ class Chosen:
         self.by_id = bool(self.ids) and not self._given and self._where is None
         """Whether it is about some tasks by their ids, and nothing else."""
 
-    def of(self, queue: TaskQueue) -> SelectedTasks:
-        """Return these tasks of a queue.
+    def check(self) -> None:
+        """Refuse to choose from all tasks by saying nothing.
 
         Raises:
             UsageError: no option says which.
@@ -107,6 +107,9 @@ class Chosen:
                 "--until, --flow, --schedule, --tag, --error or --where. Add --dry-run to see "
                 "first. For all there are: --where true"
             )
+
+    def of(self, queue: TaskQueue) -> SelectedTasks:
+        """Return these tasks of a queue."""
         return queue.tasks.where(self._where, ids=self.ids or None, **self._given)
 
 

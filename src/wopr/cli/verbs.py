@@ -141,6 +141,7 @@ def _run(
     database: Path,
     as_json: bool,
 ) -> None:
+    chosen.check()
     if dry_run:
         preview = with_queue(
             database, lambda queue: verb(chosen.of(queue))(dry_run=True, reason=reason)

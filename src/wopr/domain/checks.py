@@ -169,9 +169,10 @@ def check_query(query: object, params: Sequence[object]) -> str:
 
 def _check_values(params: Sequence[object]) -> None:
     """Refuse parameters of which there are too many inside of each other."""
-    count, left = 0, list(params[: MOST_VALUES + 1])
+    count = 0
+    left: list[tuple[object, int]] = [(value, 1) for value in params[: MOST_VALUES + 1]]
     while left:
-        value = left.pop()
+        value, level = left.pop()
         if isinstance(value, dict | list | tuple | set | frozenset | deque):
             count += len(value)
             if count > MOST_VALUES:
@@ -179,7 +180,10 @@ def _check_values(params: Sequence[object]) -> None:
                     f"its values are more than {MOST_VALUES:,}. Ask in several queries, or pass "
                     "them as one text: … in (select unnest(string_split(?, ',')))"
                 )
-            left += [*value, *value.values()] if isinstance(value, dict) else value
+            if level > MOST_LEVELS:
+                raise ValueError("it is nested too deeply, or contains itself")
+            inner = [*value, *value.values()] if isinstance(value, dict) else value
+            left += [(one, level + 1) for one in inner]
 
 
 def check_member(value: object, what: str, kind: type[E]) -> E:

@@ -115,6 +115,34 @@ class TaskReleased(TaskEvent):
     kind = "task.released"
 
 
+class TaskRestored(TaskEvent):
+    """Its cancellation was taken back."""
+
+    __slots__ = ()
+    kind = "task.restored"
+
+
+class TaskPrioritized(TaskEvent):
+    """It waits with another priority."""
+
+    __slots__ = ()
+    kind = "task.prioritized"
+
+
+class TaskTransferred(TaskEvent):
+    """It waits in another category."""
+
+    __slots__ = ()
+    kind = "task.transferred"
+
+
+class TaskDelayed(TaskEvent):
+    """It is due at another time, which somebody has set."""
+
+    __slots__ = ()
+    kind = "task.delayed"
+
+
 EventHandler = Callable[[Any], Any]
 """A function or coroutine function that takes a :class:`TaskEvent`."""
 EVENTS: dict[Move, type[TaskEvent]] = {
@@ -129,6 +157,10 @@ EVENTS: dict[Move, type[TaskEvent]] = {
     Move.RECOVER: TaskRecovered,
     Move.RENEW: TaskRenewed,
     Move.RELEASE: TaskReleased,
+    Move.RESTORE: TaskRestored,
+    Move.PRIORITIZE: TaskPrioritized,
+    Move.TRANSFER: TaskTransferred,
+    Move.DELAY: TaskDelayed,
 }
 KINDS: tuple[str, ...] = tuple(event.kind for event in EVENTS.values())
 

@@ -246,6 +246,7 @@ told as (
             when to_status in ('failed', 'cancelled') then to_status
             when from_status = 'failed' then 'renewed'
             when from_status = 'started' and reason = 'worker lost' then 'recovered'
+            when from_status = 'started' and starts_with(reason, 'snoozed') then null
             when from_status = 'started' then 'interrupted'
         end as event
     from transitions as moves

@@ -30,7 +30,8 @@ class Hooks(Face):
         Args:
             kind: ``task.enqueued``, ``task.started``, ``task.succeeded``, ``task.retrying``,
                 ``task.snoozed``, ``task.failed``, ``task.cancelled``, ``task.interrupted``,
-                ``task.recovered``, ``task.renewed``, ``task.released``, or
+                ``task.recovered``, ``task.renewed``, ``task.released``,
+                ``task.restored``, ``task.prioritized``, ``task.transferred``, ``task.delayed``, or
                 ``task.*`` for all of them.
             handler: takes the event, a :class:`wopr.TaskEvent`. A plain function is called in
                 the queue's event loop, in the order of the events, and must not block; a

@@ -34,7 +34,7 @@ EVENTS = (
     "recovered",
     "renewed",
 )
-"""Those of :data:`wopr.domain.events.KINDS`, but for ``released``: not each release is logged."""
+"""The kinds of :mod:`wopr.domain.events` that are counted: what begins or ends something."""
 _MOVES = ("add", "claim", "succeed", "retry", "fail", "cancel", "interrupt", "recover", "renew")
 _SLOTS = {move: slot for slot, move in enumerate(_MOVES)}
 _STARTED = EVENTS.index("started")

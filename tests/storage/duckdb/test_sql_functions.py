@@ -195,6 +195,7 @@ def test_what_can_not_be_stopped_is_told_from_what_can(
 
 def test_a_query_is_run_after_one_whose_rollback_found_no_memory() -> None:
     with duckdb.connect() as cursor:
+        cursor.execute("create table results (seq bigint)")
         cursor.execute("begin")
         with pytest.raises(duckdb.Error):
             cursor.execute("select error('no room')").fetchall()
