@@ -219,7 +219,7 @@ def test_a_worker_waits_for_the_one_before_it(folder: Path) -> None:
     with worker(folder) as old:
         read_until(old, "in short")
         with worker(folder) as new:
-            read_until(new, f"Process {old.pid} has the file")
+            read_until(new, f"Standing by: process {old.pid} has ")
             old.send_signal(signal.SIGTERM)
             (folder / "woken").touch()
             read_until(new, "Started")

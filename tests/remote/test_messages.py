@@ -14,6 +14,7 @@ from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
 from wopr.domain.rule import RuleKind
 from wopr.domain.schedule import COLUMNS
 from wopr.queue.queue import inside
+from wopr.remote.series import Series
 from wopr.remote.verbs import Verbs
 from wopr.storage.duckdb.doctor import check
 
@@ -206,7 +207,7 @@ async def test_a_message_of_many_misfits_is_looked_at_up_to_the_first(
     tmp_path: Path, verb: str, params: list[Any]
 ) -> None:
     async with queue_of(tmp_path / "queue.duckdb") as queue:
-        verbs = Verbs(queue._core.access.backend, bool, 1_000)
+        verbs = Verbs(queue._core.access.backend, bool, 1_000, Series())
         with pytest.raises(InvalidCallError, match="nothing was") as caught:
             await verbs.carry_out(verb, params)
         assert "more)" not in str(caught.value)

@@ -20,8 +20,7 @@ from support.owners import client, end, start_owner
 from support.queues import PATIENCE
 from wopr import StorageOwnedError, TaskQueue
 from wopr.queue.queue import inside
-from wopr.remote import client as remote_client
-from wopr.remote import place, server
+from wopr.remote import caller, place, server
 from wopr.remote.peer import Peer, is_process, may_talk, peer_of
 from wopr.remote.place import private_directory, secure
 from wopr.remote.protocol import socket_path
@@ -68,7 +67,7 @@ async def refusal_of(queue: TaskQueue) -> str:
 async def test_nothing_is_sent_to_another_user_who_listens_in_the_owners_place(
     database: Path, owner: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_client, "peer_of", lambda _: Peer(STRANGER, 77))
+    monkeypatch.setattr(caller, "peer_of", lambda _: Peer(STRANGER, 77))
     async with listening(socket_path(database)) as got:
         said = await refusal_of(client(database))
     assert f"process 77 of user id {STRANGER} listens at {socket_path(database)}" in said

@@ -19,10 +19,7 @@ from wopr import (
     BacklogFullError,
     InvalidCallError,
     OnFull,
-    OwnerGoneError,
     QueryError,
-    StorageError,
-    StorageOwnedError,
     TaskFailedError,
     TaskNotFoundError,
     TaskStatus,
@@ -134,13 +131,6 @@ async def test_errors_arrive_with_their_type(database: Path, owner: subprocess.P
             await held.result(timeout=0.05)
 
 
-async def test_workers_belong_to_the_owner(database: Path, owner: subprocess.Popen[str]) -> None:
-    async with client(database) as queue:
-        with pytest.raises(StorageOwnedError, match=str(owner.pid)) as caught:
-            await queue.start_workers("default", 1)
-        assert caught.value.pid == owner.pid
-
-
 async def test_a_client_takes_over_when_the_owner_was_killed(
     database: Path, owner: subprocess.Popen[str]
 ) -> None:
@@ -149,11 +139,9 @@ async def test_a_client_takes_over_when_the_owner_was_killed(
         await until_status(queue, held.id, TaskStatus.STARTED)
         owner.send_signal(signal.SIGKILL)
         owner.wait(timeout=PATIENCE)
-        with pytest.raises(OwnerGoneError, match="not known whether"):
-            await queue.cancel_task(held.id)
-        assert await queue.get_task_stats()
+        assert await queue.cancel_task(held.id)
         info = await held.info()
-        assert info.status is TaskStatus.PENDING
+        assert info.status is TaskStatus.CANCELLED
         assert info.crashes == 1
 
 
@@ -167,8 +155,6 @@ async def test_a_client_reconnects_to_a_new_owner(
         owner.wait(timeout=PATIENCE)
         second = start_owner(database)
         try:
-            with pytest.raises(StorageError, match="not known whether"):
-                await queue.enqueue("double", (2,))
             handle = await queue.enqueue("double", (3,))
             assert await handle.result(timeout=PATIENCE) == 6
         finally:
@@ -286,8 +272,6 @@ async def test_an_owner_that_works_on_nothing_gives_the_file_to_a_worker(databas
             assert (await result).result == 8  # who waited goes on at the new owner
             again = await web.add_task("double", number=5)
             assert (await web.wait(again, timeout=PATIENCE)).result == 10
-            with pytest.raises(StorageOwnedError, match=str(owner.pid)):
-                await web.start_workers("default", 1)
         finally:
             await asyncio.to_thread(end, owner)
         assert (await web.get_task_stats())["total"] == 2  # nobody else has it now
@@ -298,8 +282,8 @@ async def test_an_owner_with_workers_keeps_the_file(
 ) -> None:
     queue = client(database)
     async with queue:
-        with pytest.raises(StorageOwnedError, match=str(owner.pid)):
-            await queue.start_workers("default", 1)
+        await queue.start_workers("default", 1)
+        assert queue.workers == {}
         assert (
             await queue.wait(await queue.add_task("double", number=1), timeout=PATIENCE)
         ).result == 2

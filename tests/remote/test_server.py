@@ -30,7 +30,7 @@ async def test_a_client_that_comes_while_the_owner_closes_is_let_go(
         client.settimeout(10)
         for _ in range(turns):
             await asyncio.sleep(0)
-        await asyncio.create_task(server.close())
+        await asyncio.create_task(server.leave())
         assert await asyncio.to_thread(is_let_go, client)
     gc.collect()  # a socket that was left open would be an error now
 

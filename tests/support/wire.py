@@ -28,6 +28,7 @@ NEW: dict[str, Any] = {
     "flow_id": None,
     "schedule": None,
     "scheduled_for": None,
+    "id": None,
 }
 """A new task as it travels."""
 ALL: dict[str, Any] = {

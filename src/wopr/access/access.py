@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 import os
 import random
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from wopr.access.bridge import LoopThread
+from wopr.access.carrying import AGAIN_SECONDS, ask_here
 from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
 from wopr.access.services import Services
+from wopr.access.standby import Standby
 from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
+    OwnerGoneError,
     QueueClosedError,
     StorageError,
     StorageOwnedError,
@@ -33,10 +35,8 @@ from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
 from wopr.ports.backend import Backend
+from wopr.remote.client import RemoteBackend
 from wopr.storage import absolute, check_name, open_storage
-
-JUST_OPENING_SECONDS = 2.0
-"""So long an owner that does not listen may be just opening, or closing."""
 
 Wrap = Callable[[LocalBackend], LocalBackend]
 
@@ -66,12 +66,21 @@ class Access:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._ownership = Ownership(absolute(database), settings, self._stop, self._working)
-        self._workers = self._closings = 0
+        self._ownership = Ownership(
+            absolute(database), settings, self._stop, self._working, self._ask_next, clock
+        )
+        self._closings = 0
         self.open_in = OpenIn()
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
         self.services = Services()
+        self.standby = Standby(
+            self.backend,
+            lambda: self._engine,
+            lambda: self._ownership.remote,
+            self.clockwork if settings.scheduler else None,
+            self.services,
+        )
         self.foreground = Foreground()
         self.bridging = threading.RLock()
         """Held to look at, or to change, the bridge."""
@@ -139,6 +148,12 @@ class Access:
     def closed(self) -> bool:
         """Whether there is nothing at all to be closed; a shutdown under way is not over yet."""
         return self._backend is None and self._engine is None
+
+    @property
+    def owner_pid(self) -> int | None:
+        """The process that owns the file, while it is another one and listens."""
+        remote = self._ownership.remote
+        return None if remote is None else remote.owner_pid
 
     def _usable(self) -> bool:
         if self._engine is not None:
@@ -214,10 +229,9 @@ class Access:
         await self._ownership.leave()  # if there is one, its owner is gone
         remote = await self._ownership.find(deadline=deadline)
         if remote is not None:
-            return remote
+            return self._client(remote)
         loop = asyncio.get_running_loop()
-        until = loop.time() + JUST_OPENING_SECONDS
-        until = until if deadline is None else min(until, deadline)
+        began = loop.time()
         while True:
             engine = new_engine(
                 self.storage,
@@ -236,11 +250,16 @@ class Access:
                     raise
                 remote = await self._ownership.find(loop.time() + LOOK_SECONDS, deadline=deadline)
                 if remote is not None:
-                    return remote
+                    return self._client(remote)
                 if error.pid == os.getpid():
                     raise
-                if loop.time() > until:
+                until = began + self._ownership.patience
+                if loop.time() > (until if deadline is None else min(until, deadline)):
                     raise self._ownership.unreachable(error) from None
+
+    def _client(self, remote: RemoteBackend) -> Backend:
+        self.standby.watch(remote)
+        return remote
 
     async def _own(self, engine: Engine) -> Backend:
         """Take the verbs over: this process has the file."""
@@ -250,55 +269,31 @@ class Access:
         local.schedules.firing.as_service = self.as_service
         backend = self._wrapped(local)
         await self._ownership.take(engine, backend, shared=self._factory is None)
+        self.standby.owned()
         return backend
 
     # -- work -----------------------------------------------------------------
 
     def _working(self, engine: Engine) -> bool:
-        return self.clockwork.running or any(pool.workers for pool in engine.pools.values())
-
-    async def add_workers(self, category: str, count: int) -> None:
-        """Add worker slots with names that no other slot ever had.
-
-        An owner that works on nothing gives the file up for this.
-
-        Raises:
-            StorageOwnedError: another process owns the file: only the owner has workers.
-        """
-        closings = self._closings
-        await self.backend()
-        await self._ownership.take_over(self.backend)
-        self._check_open(closings)
-        if self._settings.scheduler and self._engine is not None:
-            try:
-                await self.clockwork.start_beside_workers()
-            finally:  # whatever else became of it then
-                self._check_open(closings)
-        if self._engine is None:
-            raise self._not_the_owner()
-        prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
-        names = [f"{prefix}-{self._workers + number}" for number in range(1, count + 1)]
-        self._workers += count
-        self._engine.heartbeat.start()
-        self._engine.pool(category).add_workers(names)
-        await self.services.start()
-
-    def _check_open(self, closings: int) -> None:
-        """Refuse to go on if a shutdown came since there had been so many."""
-        if self._engine is not None and self._engine.stopping:
-            raise QueueClosedError("The queue is shutting down; wait for shutdown() to end.")
-        if closings != self._closings:
-            raise QueueClosedError("The queue was shut down while these workers were starting.")
-
-    def _not_the_owner(self) -> StorageOwnedError:
-        remote = self._ownership.remote
-        pid = remote.owner_pid if remote is not None else None
-        return StorageOwnedError(
-            f"Workers run in the process that owns {self.database}, and that is process "
-            f"{pid}. Start them there, stop that process first, or give this queue a file of "
-            "its own with WOPR_TASKS_DATABASE. Adding and reading tasks works from here.",
-            pid=pid,
+        pools = engine.pools.values()
+        return bool(
+            self.clockwork.running or self.standby.wanted or any(pool.workers for pool in pools)
         )
+
+    async def _ask_next(self, seconds: float | None, verb: str, params: tuple[Any, ...]) -> Any:
+        """Ask the next owner, who may be this process, what the last one did not do."""
+        loop, closings = asyncio.get_running_loop(), self._closings
+        until = None if seconds is None else loop.time() + seconds
+        while True:
+            backend = await self.backend(until)
+            try:
+                if isinstance(backend, RemoteBackend):
+                    return await backend.ask(seconds, verb, params)
+                return await ask_here(backend, self._settings.max_args_bytes, verb, params)
+            except OwnerGoneError:
+                if closings != self._closings:
+                    raise
+                await asyncio.sleep(AGAIN_SECONDS)
 
     # -- close ----------------------------------------------------------------
 
@@ -316,6 +311,7 @@ class Access:
             return
         self._closings += 1
         self.stop_starting()
+        await self.standby.stop()
         if self._lock is not None and self._loop is asyncio.get_running_loop():
             async with self._lock:  # an opening that is under way has ended
                 self.stop_starting()
@@ -323,8 +319,8 @@ class Access:
             await self.clockwork.stop()
         if self._ownership.remote is not None:
             self._backend = None
-            await self._ownership.leave()
             self.open_in.end()
+        await self._ownership.leave_all()
         await self._ownership.given()
         self._ownership.forget_receiver()
         engine = self._engine
@@ -341,7 +337,7 @@ class Access:
         try:
             await self.services.stop()
             await self.clockwork.stop()
-            await engine.drain(grace)
+            await engine.drain(grace, error)
             with contextlib.suppress(StorageError):  # closing says what became of it
                 await engine.shared.storage.flush()
             await self.events.detach()

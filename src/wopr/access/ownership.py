@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from wopr.config.settings import Settings
-from wopr.domain.errors import OwnerGoneError, StorageOwnedError
+from wopr.domain.clock import Clock
+from wopr.domain.errors import OwnerLeavingError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.ports.backend import Backend
-from wopr.remote.client import CONNECT_SECONDS, RemoteBackend
+from wopr.remote.caller import CONNECT_SECONDS, Elsewhere
+from wopr.remote.client import RemoteBackend
 from wopr.remote.connection import Connection
+from wopr.remote.peer import own_name
 from wopr.remote.protocol import socket_path
-from wopr.remote.server import Server
-from wopr.storage import sign_deaf, signed
+from wopr.remote.server import LEAVE_SECONDS, Server
+from wopr.storage import sign_coming, sign_deaf, signed
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
-HANDOVER_SECONDS = 5.0
-"""So long a process tries to take a file that it was given."""
+JUST_OPENING_SECONDS = 2.0
+"""So long an owner that does not listen is waited for, unless it says that it is opening."""
 RECEIVE_SECONDS = 2.0
 """So long the file is left lying for it. Who has it locked by then may open it in peace."""
 NOT_AGAIN_SECONDS = 600.0
@@ -40,6 +41,8 @@ class Ownership:
         settings: how long an owner is waited for, and how large a task of another process may be.
         stop: closes an engine at once; who still waits gets the error.
         working: whether an engine has workers, or fires schedules.
+        elsewhere: asks the next owner what this one did not do.
+        clock: source of time for the ids that this process makes as a client.
     """
 
     def __init__(
@@ -48,8 +51,12 @@ class Ownership:
         settings: Settings,
         stop: Callable[[Engine, float, Exception], Awaitable[None]],
         working: Callable[[Engine], bool],
+        elsewhere: Elsewhere,
+        clock: Clock,
     ) -> None:
         self.database = database
+        self._elsewhere = elsewhere
+        self._clock = clock
         self.remote: RemoteBackend | None = None
         """The connection to the owner."""
         self._settings = settings
@@ -62,10 +69,20 @@ class Ownership:
         self._given_until = 0.0
         self._receiver: Connection | None = None
         """The process that the file was given to, until it is known what it did with it."""
+        self._asked = 0
+        """How many processes have asked for the file, to start workers."""
+        self._answering: dict[asyncio.Task[None], RemoteBackend] = {}
+        """Connections to owners that are leaving, which still answer what they were sent."""
         self._left_lying: dict[int, float] = {}
         """Processes that did not take what they were given, and until when they get no more."""
 
     # -- another process has it ----------------------------------------------
+
+    @property
+    def patience(self) -> float:
+        """Seconds that an owner may take until it listens."""
+        coming = signed(self.database).coming
+        return self._settings.call_seconds if coming else JUST_OPENING_SECONDS
 
     async def find(
         self, until: float | None = None, *, deadline: float | None = None
@@ -83,8 +100,14 @@ class Ownership:
         settings = self._settings
         while loop.time() < until:
             last = receiver is not None and receiver.gone  # it listens before it goes
-            remote = RemoteBackend(self.database, settings.call_seconds, settings.query_seconds)
-            owner, _ = signed(self.database)
+            remote = RemoteBackend(
+                self.database,
+                settings.call_seconds,
+                settings.query_seconds,
+                self._elsewhere,
+                self._clock,
+            )
+            owner = signed(self.database).pid
             left = CONNECT_SECONDS if deadline is None else max(0.0, deadline - loop.time())
             if await remote.connect(owner, min(CONNECT_SECONDS, left)):
                 self.remote = remote
@@ -107,38 +130,30 @@ class Ownership:
 
     def unreachable(self, error: StorageOwnedError) -> StorageOwnedError:
         """Say in the error of a file that is owned why its owner could not be asked."""
-        _, deaf = signed(self.database)
+        deaf = signed(self.database).deaf
         why = self._refused
         if deaf is not None:
             why = f"it can't listen at {socket_path(self.database)}: {os.strerror(deaf)}; {why}"
         return StorageOwnedError(f"{error} That process can't be asked: {why}.", pid=error.pid)
 
     async def leave(self) -> None:
-        """Let go of the connection to the owner. Idempotent."""
+        """Let go of the connection to the owner, which may still answer. Idempotent."""
         remote, self.remote = self.remote, None
-        if remote is not None:
+        if remote is None:
+            return
+        if not remote.leaving:
             await remote.close()
-
-    async def take_over(self, open_again: Callable[[], Awaitable[Any]]) -> None:
-        """Ask an owner that works on nothing for the file; open the queue until it is here.
-
-        The connection is kept meanwhile: by it the owner knows that the file is wanted.
-        """
-        remote = self.remote
-        if self._engine is not None or remote is None or remote.owner_pid == os.getpid():
             return
-        if not await remote.hand_over():
-            return
+        answering = asyncio.ensure_future(remote.answered(2 * LEAVE_SECONDS))
+        self._answering[answering] = remote
+        answering.add_done_callback(self._answering.pop)
+
+    async def leave_all(self) -> None:
+        """Wait for no answer of an owner any more: this queue is shut down. Idempotent."""
+        remotes = [*self._answering.values(), *([self.remote] if self.remote else [])]
         self.remote = None
-        loop = asyncio.get_running_loop()
-        until = loop.time() + HANDOVER_SECONDS
-        try:
-            while self._engine is None and loop.time() < until:
-                await asyncio.sleep(LOOK_SECONDS)
-                await self.leave()
-                with contextlib.suppress(StorageOwnedError):
-                    await open_again()
-        finally:
+        for remote in remotes:
+            remote.carry_no_more()
             await remote.close()
 
     # -- this process has it --------------------------------------------------
@@ -163,6 +178,7 @@ class Ownership:
                 socket_path(self.database),
                 error,
             )
+        sign_coming(self.database, coming=False)
 
     def serve(self, backend: Backend) -> None:
         """Carry the verbs of other processes out by this one from now on."""
@@ -170,14 +186,22 @@ class Ownership:
             self._server.serve(backend)
 
     async def listen_no_more(self) -> None:
-        """Drop the clients: the file is about to be closed. Idempotent."""
+        """Let go of the clients: one of them gets the file, which is about to be closed.
+
+        Idempotent.
+        """
         server, self._server = self._server, None
-        if server is not None:
-            await server.close(self._receiver)
+        if server is None:
+            return
+        self._receiver = await server.leave(self._receiver)
+        pid = 0 if self._receiver is None else self._receiver.pid
+        sign_coming(self.database, coming=True, receiver=own_name(pid) if pid else None)
 
     def give_up(self) -> None:
         """Be the owner no more: the file is closed."""
         self._engine = None
+        if self._giving is None:  # else it is looked at what becomes of it
+            self._let_go_of_receiver()
 
     async def given(self) -> None:
         """Return once a hand-over that is under way has ended."""
@@ -191,14 +215,17 @@ class Ownership:
     def _hand_over(self, receiver: Connection) -> bool:
         """Give the file up soon to the process that asks for it; whether that will be.
 
-        Not while anything is worked on here, not to this process itself, and not to one that
-        let the file lie the last time.
+        Not while anything is worked on here: then it is the next one, in the order of asking.
+        Not to this process itself, and not to one that let the file lie the last time.
         """
         engine = self._engine
-        if engine is None or engine.stopping or self._working(engine):
-            return False
         loop = asyncio.get_running_loop()
         if receiver.pid == os.getpid() or loop.time() < self._left_lying.get(receiver.pid, 0.0):
+            return False
+        if not receiver.waits_since:
+            self._asked += 1
+            receiver.waits_since = self._asked
+        if engine is None or engine.stopping or self._working(engine):
             return False
         loop.call_later(LOOK_SECONDS, self._give, engine, receiver)  # the answer goes out before
         return True
@@ -217,7 +244,7 @@ class Ownership:
             log.info("Process %d starts workers: it gets %s.", receiver.pid, self.database)
             engine.stop_starting()
             self._receiver = receiver
-            gone = OwnerGoneError(f"Another process has taken {self.database} over.")
+            gone = OwnerLeavingError(f"Another process has taken {self.database} over.")
             self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
             self._giving.add_done_callback(self._ended)
 

@@ -23,6 +23,7 @@ from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
     InvalidCallError,
     OwnerGoneError,
+    OwnerLeavingError,
     OwnerSilentError,
     QueueDisabledError,
     StorageOwnedError,
@@ -135,8 +136,12 @@ class Core:
     ) -> str:
         """Enqueue one call and return its id; what the other forms are made of."""
         new = self.new_task(name, args, kwargs, options)
-        backend = self.access.at_hand() or await self.access.backend()
-        return await backend.add(new)
+        while True:
+            backend = self.access.at_hand() or await self.access.backend()
+            try:
+                return await backend.add(new)
+            except OwnerLeavingError:  # this process gives the file up, and has not begun
+                await asyncio.sleep(0)
 
     async def enqueue_many(
         self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options
@@ -148,7 +153,16 @@ class Core:
             else self.new_task(name, *_call(call), options)
             for call in _iterated(calls)
         ]
-        return await (await self.access.backend()).add_many(tasks)
+        return await self.change(lambda backend: backend.add_many(tasks))
+
+    async def change(self, change: Callable[[Backend], Awaitable[A]]) -> A:
+        """Have a change made; by the next owner, if this one gives up the file before it begins."""
+        while True:
+            backend = await self.access.backend()
+            try:
+                return await change(backend)
+            except OwnerLeavingError:
+                await asyncio.sleep(0)
 
     def new_task(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options

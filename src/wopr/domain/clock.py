@@ -60,9 +60,13 @@ class IdFactory:
     The time part never goes back, even when the system clock does, so that ids
     keep following the order of enqueueing. Twelve bits count within a
     millisecond; 62 bits are random.
+
+    Args:
+        stem: the last twelve hexadecimal digits of all of them, instead of random ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stem: str | None = None) -> None:
+        self._stem = stem
         self._now: datetime | None = None
         self._tick = 0  # milliseconds << 12 | counter
         self._millis = 0
@@ -80,7 +84,12 @@ class IdFactory:
             self._millis = tick >> 12
             self._head = f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7"
         tail = f"{random.getrandbits(62) | 1 << 63:x}"
-        return f"{self._head}{tick & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+        return f"{self._head}{tick & 0xFFF:03x}-{tail[:4]}-{self._stem or tail[4:]}"
+
+
+def new_stem() -> str:
+    """Return twelve hexadecimal digits that ids end with, which nobody else has."""
+    return secrets.token_hex(6)
 
 
 def new_identity() -> bytes:

@@ -36,6 +36,7 @@ WoprError
 └── StorageError              (RuntimeError)
     ├── StorageOwnedError     another process has the file
     ├── OwnerGoneError        the process that had the file is gone
+    │   └── OwnerLeavingError and the call was not carried out
     ├── OwnerBusyError        it has as many connections as it may have
     ├── OwnerSilentError      (TimeoutError) the process that has the file does not answer
     ├── StorageFileError      the file can't be used as it is
@@ -218,6 +219,10 @@ class StorageOwnedError(StorageError):
 
 class OwnerGoneError(StorageError):
     """The process that had the file went away, or gave the file up, while it was asked."""
+
+
+class OwnerLeavingError(OwnerGoneError):
+    """The process that had the file gives it up: the call was not carried out."""
 
 
 class OwnerBusyError(StorageError):

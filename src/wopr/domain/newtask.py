@@ -42,3 +42,7 @@ class NewTask:
     flow_id: str | None = None
     schedule: str | None = None
     scheduled_for: datetime | None = None  # naive UTC
+    id: str | None = None
+    """Made by who enqueues, so that the call can be repeated; ``None``: it gets one."""
+    again: bool = False
+    """Whether the call may have been carried out already: then its id is looked up first."""

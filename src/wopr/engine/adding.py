@@ -18,6 +18,7 @@ from wopr.domain.transition import added
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.limits.backlog import Backlog
 from wopr.engine.pools.pool import Pool
+from wopr.engine.repeats import Repeats
 from wopr.engine.shared import Shared
 from wopr.engine.unique import UniqueKeys
 from wopr.ports.storage import Entry
@@ -58,6 +59,7 @@ class Adding:
         self._dependents = dependents
         self._cancel = cancel
         self._ids = IdFactory()
+        self._repeats = Repeats(shared.storage)
         self._late: set[asyncio.Task[None]] = set()
 
     def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
@@ -65,7 +67,13 @@ class Adding:
 
         Raises:
             BacklogFullError: as many wait as may, and the call is not to wait.
+            InvalidCallError: it brings the id of another call.
         """
+        if new.id is not None:
+            return self._repeats.one(new, self._add_one)
+        return self._add_one(new)
+
+    def _add_one(self, new: NewTask) -> Coroutine[Any, Any, str]:
         if new.depends_on:
             return self._add_after(new)
         if self._backlogs:
@@ -73,7 +81,7 @@ class Adding:
         return self._add(new)
 
     async def _add_after(self, new: NewTask) -> str:
-        return (await self.add_flow([new]))[0]
+        return (await self._add_whole([new]))[0]
 
     async def _add(self, new: NewTask) -> str:
         shared = self._shared
@@ -140,10 +148,16 @@ class Adding:
 
         Raises:
             BacklogFullError: nothing was written, unless others filled the backlog meanwhile.
+            InvalidCallError: one brings the id of another call; nothing was written.
         """
+        tasks = tasks if isinstance(tasks, list) else list(tasks)
+        if any(new.id is not None for new in tasks):
+            return await self._repeats.many(tasks, self._add_many)
+        return await self._add_many(tasks)
+
+    async def _add_many(self, tasks: Sequence[NewTask]) -> list[str]:
         most = BULK_ROWS
         if self._backlogs:
-            tasks = list(tasks)
             counts = Counter(new.category for new in tasks)
             await self.check_room(counts)
             bounds = [self._backlogs[one].limit.backlog for one in counts if one in self._backlogs]
@@ -160,7 +174,7 @@ class Adding:
             if new.depends_on:
                 ids += await self._add_chunk(chunk)
                 chunk, size = [], 0
-                ids.append(await self.add(new))
+                ids.append(await self._add_one(new))
                 continue
             chunk.append(new)
             size += len(new.args) + len(new.kwargs)
@@ -217,9 +231,15 @@ class Adding:
 
         Raises:
             TaskNotFoundError: one depends on a task that nobody knows.
-            InvalidCallError: one depends on itself or a later one, or they are too many.
+            InvalidCallError: one depends on itself or a later one, or brings the id of another
+                call, or they are too many.
             BacklogFullError: there is no room for all of them.
         """
+        if any(new.id is not None for new in tasks):
+            return await self._repeats.many(tasks, self._add_whole, whole=True)
+        return await self._add_whole(tasks)
+
+    async def _add_whole(self, tasks: Sequence[NewTask]) -> list[str]:
         self._check_flow(tasks)
         if self._backlogs:
             return await self._bounded(tasks, self._add_flow(tasks))
@@ -308,7 +328,7 @@ class Adding:
 
     def _record(self, new: NewTask, now: datetime) -> TaskRecord:
         record = TaskRecord(
-            self._ids.new(now),
+            new.id or self._ids.new(now),
             new.name,
             new.category,
             new.priority,

@@ -128,16 +128,17 @@ class Engine:
             pool.accepting = False
         self.shared.surroundings.executors.beginnings.end()
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, grace: float, told: Exception | None = None) -> None:
         """Let running attempts finish within ``grace`` seconds, interrupt the rest.
 
-        Until then they can use the queue as ever, which their work may need.
+        Until then they can use the queue as ever, which their work may need. Whoever waits for
+        room in a backlog after that gets an error: ``told``, if there is one.
         """
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         self.shared.refusals.close()
         await self.unfit.close()
         await self.dependents.close()
-        await self.limits.close()
+        await self.limits.close(told)
         await self.controls.close()
         self.heartbeat.stop()
         self.open = False

@@ -59,8 +59,8 @@ class ScheduleBackend(Protocol):
         """Delete a schedule."""
         ...
 
-    async def run_now(self, name: str) -> str:
-        """Enqueue one task at once; return its id."""
+    async def run_now(self, name: str, task_id: str | None = None) -> str:
+        """Enqueue one task at once, once per id that the caller made; return its id."""
         ...
 
     async def all(self) -> list[View]:
@@ -141,8 +141,9 @@ class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked.
 
     A change is on disk when it returns. All raise :class:`StorageError` if the storage fails, and
-    :class:`OwnerGoneError` if it is another process's and that is gone: then it is not known
-    whether a change was made.
+    :class:`OwnerGoneError` if it is another process's, and that is gone and not followed by
+    another owner: then it is not known whether a change was made. A change that was not begun,
+    because the owner gives the file up, raises :class:`OwnerLeavingError`.
     """
 
     @property

@@ -189,7 +189,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         if not self._core.enabled or not (skip_worker_check or should_run_background_workers()):
             return
         self.shutdown_event.clear()
-        await self._core.access.add_workers(category, worker_count)
+        await self._core.access.standby.add(category, worker_count)
 
     async def start_scheduler(self, interval: float = 1.0, *, blocking: bool = False) -> None:
         """Fire schedules when they are due, until :meth:`shutdown`. Idempotent.

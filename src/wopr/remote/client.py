@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wopr.config.whoami import this_process
-from wopr.domain.errors import OwnerBusyError, OwnerGoneError, OwnerSilentError, StorageError
+from wopr.domain.clock import Clock, SystemClock, naive_now
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
+from wopr.domain.status import LIVE, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import PAGE_BYTES, QueryRows, Snapshot, TaskFilter, weight
 from wopr.remote import protocol
 from wopr.remote.acts import RemoteActs
+from wopr.remote.caller import CALL_SECONDS, Caller, Elsewhere
 from wopr.remote.messages import MOST_CATEGORIES
-from wopr.remote.peer import is_process, may_talk, peer_of
-from wopr.remote.place import keep_from_children, secure
 from wopr.remote.questions import RemoteQuestions
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
-from wopr.remote.verbs import LOOKS
 
-CONNECT_SECONDS = 5.0
-CALL_SECONDS = 30.0
 ANSWER_SECONDS = 0.25
 """So much longer than the owner waits for a task its answer is waited for."""
 QUERY_ANSWER_SECONDS = 1.0
 BULK = 5_000
 BULK_BYTES = 8 * 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
-_CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot", "backup"}
 
 
-class RemoteBackend(RemoteQuestions):
+class RemoteBackend(Caller, RemoteQuestions):
     """The verbs of a queue, carried out by the process that owns the file.
+
+    What its owner did not do, because it gave the file up, is asked of the next one; so is what
+    it may have done, because it was killed. A repeated call is the same task, by its id.
 
     Args:
         database: the file.
@@ -52,218 +48,39 @@ class RemoteBackend(RemoteQuestions):
             wait, for as long as it answers at all.
         query_seconds: how long the owner lets a query of people run; a little longer, its
             answer is waited for.
+        elsewhere: asks the next owner; ``None``: it is an error that this one is gone.
+        clock: source of time for the ids of new tasks.
     """
 
     def __init__(
-        self, database: Path, call_seconds: float = CALL_SECONDS, query_seconds: float = 0.0
+        self,
+        database: Path,
+        call_seconds: float = CALL_SECONDS,
+        query_seconds: float = 0.0,
+        elsewhere: Elsewhere | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._database = database
-        self._call_seconds = call_seconds
+        super().__init__(database, call_seconds, elsewhere)
         self._query_seconds = max(call_seconds, query_seconds + QUERY_ANSWER_SECONDS)
-        self._path = protocol.socket_path(database)
-        self._numbers = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._written = 0
-        self._heard = 0.0
-        """When something came from the owner, by the loop's clock."""
-        self._receiving: asyncio.Task[None] | None = None
-        self.schedules = RemoteSchedules(self._call)
+        self._clock = clock or SystemClock()
+        self.schedules = RemoteSchedules(self._call, self._new_id)
         self.rules = RemoteRules(self._call)
         query = partial(self._within, self._query_seconds)
         self.acts = RemoteActs(self._call, query, self._watched)
-        self.owner_pid: int | None = None
-        self.open = False
-        self.refused = ""
-        """Why :meth:`connect` did not, in words."""
-
-    async def connect(self, owner: int | None = None, seconds: float = CONNECT_SECONDS) -> bool:
-        """Connect to the owner; return whether there is one that listens and may be trusted.
-
-        Nothing is sent to anybody else; ``refused`` says what was in the way.
-
-        Args:
-            owner: what its pid must be; ``None`` if that is not known.
-            seconds: how long it may take to answer.
-        """
-        listens = False
-        try:
-            async with asyncio.timeout(seconds):
-                secure(self._path)
-                keep_from_children(self._path)
-                reader, self._writer = await asyncio.open_unix_connection(
-                    self._path, limit=protocol.LONGEST_LINE
-                )
-                self._check_peer(owner)
-                listens = True
-                self._receiving = asyncio.create_task(self._receive(reader))
-                self.open = True
-                version, self.owner_pid = await self._call("hello", *astuple(this_process()))
-        except OwnerBusyError:
-            await self.close()
-            raise
-        except (OSError, StorageError) as error:
-            self.refused = _why_not(self._path, seconds, error, listens=listens)
-            await self.close()
-            return False
-        if version != protocol.PROTOCOL:
-            await self.close()
-            raise StorageError(
-                f"{self._database} is owned by process {self.owner_pid}, which runs another "
-                f"version of wopr (protocol {version}, this one has {protocol.PROTOCOL}). "
-                "Install the same version in both, or stop that process."
-            )
-        return True
-
-    def _check_peer(self, owner: int | None) -> None:
-        """Raise unless the owner listens, and not somebody who took its place."""
-        assert self._writer is not None, "there is a connection"
-        peer = peer_of(self._writer.get_extra_info("socket"))
-        if not may_talk(peer):
-            raise StorageError(
-                f"process {peer.pid} of user id {peer.uid} listens at {self._path}, and this "
-                "process runs as another user, so nothing was sent to it. Run as the user of the "
-                "owner, or find out who took its place, and move the database file into a "
-                "directory that only its user can write"
-            )
-        if owner is not None and not is_process(peer, owner):
-            raise StorageError(
-                f"process {peer.pid} listens at {self._path}, but process {owner} has the file, "
-                "so nothing was sent to it"
-            )
-
-    async def close(self) -> None:
-        """Let go of the connection. Idempotent."""
-        self.open = False
-        writer, self._writer = self._writer, None
-        receiving, self._receiving = self._receiving, None
-        if receiving is not None and receiving is not asyncio.current_task():
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
-        if writer is not None:
-            writer.transport.abort()  # what an owner that is stopped does not take would last
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while line := await reader.readline():
-                self._heard = loop.time()
-                reply = await protocol.decoded(line)
-                future = self._pending.pop(reply["id"], None)
-                if future is not None and not future.done():
-                    future.set_result(reply)
-        except (OSError, ValueError):
-            pass  # treated like the end of the connection
-        finally:
-            self.open = False
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(self._gone())
-            self._pending.clear()
-
-    def _gone(self) -> OwnerGoneError:
-        return OwnerGoneError(
-            f"The process that owned {self._database} (pid {self.owner_pid}) is gone, so it is "
-            "not known whether this call was carried out: look the task up, or repeat the call "
-            "with a unique_key. The next call reconnects, or takes the file over."
-        )
-
-    async def _call(self, verb: str, *params: Any) -> Any:
-        return await self._within(self._call_seconds, verb, *params)
-
-    async def _within(self, seconds: float | None, verb: str, *params: Any) -> Any:
-        """Ask the owner, and wait so long for the answer.
-
-        Raises:
-            OwnerGoneError: the connection has ended.
-            OwnerSilentError: there was no answer in time.
-        """
-        if self._writer is None or not self.open:
-            raise self._gone()
-        number = next(self._numbers)
-        message = protocol.encode({"id": number, "verb": verb, "params": list(params)})
-        end = self._write(message)
-        future = asyncio.get_running_loop().create_future()
-        self._pending[number] = future
-        try:
-            async with asyncio.timeout(seconds):
-                await self._writer.drain()
-                reply = await future
-        except asyncio.CancelledError:
-            self._give_up(number)
-            raise
-        except ConnectionError as error:
-            self.open = False
-            raise self._gone() from error
-        except TimeoutError:
-            known = f"{self._known(verb, end)} (WOPR_TASKS_CALL_SECONDS sets the limit.)"
-            self._give_up(number)
-            raise self._silent(seconds, known) from None
-        finally:
-            self._pending.pop(number, None)
-        if "error" in reply:
-            protocol.raise_error(reply["error"])
-        return reply["ok"]
-
-    def _give_up(self, number: int) -> None:
-        """Tell the owner that nobody waits for an answer any more."""
-        if self._writer is not None and self.open:
-            self._write(protocol.encode({"cancel": number}))
-
-    def _write(self, message: bytes) -> int:
-        """Send a message; return where it ends among all that was sent."""
-        assert self._writer is not None, "there is a connection"
-        self._writer.write(message)
-        self._written += len(message)
-        return self._written
-
-    def _known(self, verb: str, end: int) -> str:
-        """Say what is known of a call that was not answered; ``end`` is where it ends."""
-        if verb in _CHANGE_NOTHING:
-            return "Nothing was to be changed: ask again."
-        transport = None if self._writer is None else self._writer.transport
-        behind = self._written - end
-        if transport and transport.get_write_buffer_size() - behind > 1:  # not the newline only
-            self.open = False
-            transport.abort()  # the part of it that was sent is no message
-            return "The call was not sent to its end, so nothing comes of it: repeat it."
-        return (
-            "The call was sent and not acknowledged: it is not known whether it was carried out, "
-            "and it may still be. Look the task up, or repeat the call with a unique_key."
-        )
-
-    def _silent(self, seconds: float | None, known: str) -> OwnerSilentError:
-        pid = self.owner_pid
-        return OwnerSilentError(
-            f"Process {pid}, which has {self._database}, did not answer within {seconds:g} s: it "
-            f"is stopped (kill -CONT {pid} lets it go on), or its event loop is held up. {known}"
-        )
-
-    async def _watched(self, verb: str, *params: Any) -> Any:
-        """Ask, and wait for the answer for as long as the owner answers at all."""
-        patience = self._call_seconds / 2
-        loop = asyncio.get_running_loop()
-        asked = asyncio.ensure_future(self._within(None, verb, *params))
-        try:
-            while not (await asyncio.wait([asked], timeout=patience))[0]:
-                if loop.time() - self._heard >= patience:
-                    await self._within(patience, "hello")
-            return asked.result()
-        finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
-
-    async def hand_over(self) -> bool:
-        """Ask the owner for the file; whether it gives it up, because it works on nothing."""
-        return bool(await self._call("hand_over"))
-
-    # -- the verbs ------------------------------------------------------------
 
     async def add(self, new: NewTask) -> str:
         """Add one task; return its id once it is on disk."""
+        self._name([new])
         return str(await self._call("add", protocol.new_task_to_plain(new)))
+
+    def _new_id(self) -> str:
+        return self._ids.new(naive_now(self._clock))
+
+    def _name(self, tasks: Iterable[NewTask]) -> None:
+        """Give new tasks their ids, so that the call can be repeated."""
+        now = naive_now(self._clock)
+        for new in tasks:
+            new.id = new.id or self._ids.new(now)
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
@@ -272,6 +89,7 @@ class RemoteBackend(RemoteQuestions):
             await self.check_room(Counter(new.category for part in portions for new in part))
         ids: list[str] = []
         for part in portions:
+            self._name(part)
             plain = [protocol.new_task_to_plain(new) for new in part]
             ids += await self._call("add_many", plain)
         return ids
@@ -285,6 +103,7 @@ class RemoteBackend(RemoteQuestions):
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other in one commit; return their ids in order."""
+        self._name(tasks)
         plain = [protocol.new_task_to_plain(new) for new in tasks]
         return list(await self._call("add_flow", plain))
 
@@ -323,7 +142,8 @@ class RemoteBackend(RemoteQuestions):
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a live task."""
-        return bool(await self._call("cancel", task_id, reason))
+        done, lost = await self._carried(self._call_seconds, "cancel", task_id, reason)
+        return bool(done) or (lost and await self._stands(task_id, {TaskStatus.CANCELLED}))
 
     async def revoke(self, rule: Rule) -> int:
         """Cancel the live tasks that a revocation is about; return how many."""
@@ -339,7 +159,13 @@ class RemoteBackend(RemoteQuestions):
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in its queue."""
-        return bool(await self._call("retry", task_id))
+        done, lost = await self._carried(self._call_seconds, "retry", task_id)
+        return bool(done) or (lost and await self._stands(task_id, LIVE))
+
+    async def _stands(self, task_id: str, where: Container[TaskStatus]) -> bool:
+        """Whether a change that may have been made before its owner was killed was made."""
+        record = await self.get(task_id)
+        return record is not None and record.status in where
 
     async def recover(self, category: str | None) -> int:
         """Decide about STARTED tasks that nobody runs."""
@@ -386,15 +212,3 @@ def _portions(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:
             part, size = [], 0
     if part:
         yield part
-
-
-def _why_not(path: str, seconds: float, error: Exception, *, listens: bool) -> str:
-    """Say why nobody at a path could be asked."""
-    if listens and isinstance(error, TimeoutError):
-        return (
-            f"it listens at {path} and did not answer within {seconds:g} s: it is stopped, or "
-            "something holds up its event loop"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or path}: {error.strerror}"
-    return str(error) or f"{path} can't be connected to within {seconds:g} s"

@@ -15,8 +15,15 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from wopr.domain.act import By
-from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerLeavingError,
+    QueueClosedError,
+    StorageError,
+    TaskNotFoundError,
+)
 from wopr.remote import protocol
+from wopr.remote.series import Series
 from wopr.remote.size import LARGE, check_parts
 from wopr.remote.verbs import LOOKS, Verbs
 
@@ -59,12 +66,24 @@ class Connection:
         """Who that is, as it says itself."""
         self.gone = False
         """Whether nobody is at the other end any more."""
+        self.greeted = False
+        """Whether it has said hello, as every queue does first."""
+        self.waits_since = 0
+        """The how-manieth it was to ask for the file, to start workers; 0: it never did."""
+        self.series = Series()
+        """The ids of its new tasks."""
         self._reader = reader
         self._writer = writer
         self._make_verbs = verbs
         self._reading = reading
         self._under_way: set[asyncio.Task[None]] = set()
         self._by_number: dict[int, asyncio.Task[None]] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+        """Those under way that change nothing."""
+        self._leaving = False
+        """Whether the owner gives the file up: nothing is begun any more."""
+        self._all_read = asyncio.Event()
+        """Set when the client has said that it sends nothing more."""
         self._bytes = 0
         self._less = asyncio.Event()
         self._turns = {kind: asyncio.Semaphore(ANSWERS) for kind in ("look", "sql", "wait")}
@@ -84,6 +103,7 @@ class Connection:
                     await self._less.wait()
         finally:
             self.gone = True
+            self._all_read.set()
             for task in self._under_way:
                 task.cancel()
             self._writer.close()
@@ -97,6 +117,26 @@ class Connection:
                 await self._writer.drain()
         finally:
             self._writer.close()
+
+    def leave(self, *, receiver: bool) -> None:
+        """Tell the client that the file is given up, and whether it is the one that gets it.
+
+        What it has sent is answered: changes that are under way end, and what only looks, or
+        was not begun, is refused as not done.
+        """
+        self._leaving = True
+        self._writer.transport.set_write_buffer_limits(0)  # so that drain() waits for all of it
+        self._write(protocol.encode({"leaving": receiver}))
+        for task in self._looks:
+            task.cancel()
+
+    async def settled(self) -> None:
+        """Return when all that the client has sent was answered, after :meth:`leave`."""
+        await self._all_read.wait()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
 
     def drop(self) -> None:
         """Hang up, whatever the other side has not read."""
@@ -130,7 +170,12 @@ class Connection:
             if "cancel" in message:
                 self._give_up(message["cancel"])
                 return
+            if "left" in message:
+                self._all_read.set()
+                return
             number = _number(message.get("id"))
+            if self._leaving:
+                raise _not_done()
             if len(self._under_way) >= MOST_REQUESTS:
                 raise StorageError(
                     f"This process has {MOST_REQUESTS:,} calls under way at the owner of the "
@@ -138,17 +183,21 @@ class Connection:
                     "first: asyncio.gather over fewer handles, or asyncio.as_completed."
                 )
             name, params = message.get("verb"), message.get("params")
+            self.greeted = self.greeted or name == "hello"
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
             self._write(protocol.refusal(number, error))
             return
         task = asyncio.create_task(self._answer(number, name, params))
         self._under_way.add(task)
         self._by_number[number] = task
+        if isinstance(name, str) and name in LOOKS:
+            self._looks.add(task)
         self._bytes += len(line)
         task.add_done_callback(lambda done: self._over(done, number, len(line)))
 
     def _over(self, task: asyncio.Task[None], number: int, size: int) -> None:
         self._under_way.discard(task)
+        self._looks.discard(task)
         if self._by_number.get(number) is task:
             del self._by_number[number]
         self._bytes -= size
@@ -172,6 +221,12 @@ class Connection:
                 await self._send(number, await verbs.carry_out(name, params))
         except ConnectionError:
             pass  # nobody is left to be told
+        except asyncio.CancelledError:
+            if not self._leaving or self.gone:
+                raise
+            self._write(protocol.refusal(number, _not_done()))
+        except QueueClosedError:  # while it waited for room, say
+            self._write(protocol.refusal(number, _not_done()))
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
             self._write(protocol.refusal(number, error))
 
@@ -199,6 +254,13 @@ class Connection:
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
+
+
+def _not_done() -> OwnerLeavingError:
+    return OwnerLeavingError(
+        "The process that had the file gives it up, and did not begin this call: nothing came of "
+        "it. Repeat it; the next owner answers."
+    )
 
 
 def _number(number: object) -> int:

@@ -121,6 +121,11 @@ def _rule(plain: object) -> Rule:
 Label = Annotated[str, AfterValidator(label(200))]
 Reason = Annotated[str, AfterValidator(label(LONGEST_REASON))]
 TaskId = Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(check_id)]
+NewId = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"),
+]
+"""As :class:`wopr.domain.clock.IdFactory` makes them."""
 Count = Annotated[int, Field(ge=0, le=2**31 - 2)]
 Seq = Annotated[int, Field(ge=0, le=MOST)]
 _Position = Annotated[str, Field(pattern=r"^[0-9]{1,5}$")]
@@ -205,6 +210,7 @@ class NewTaskMessage(TypedDict):
     flow_id: Annotated[str, AfterValidator(lambda text: str(UUID(text)))] | None
     schedule: Label | None
     scheduled_for: Moment | None
+    id: NewId | None
 
 
 NewTasks = Annotated[list[NewTaskMessage], FailFast()]

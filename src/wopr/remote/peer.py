@@ -53,6 +53,11 @@ def is_process(peer: Peer, pid: int) -> bool:
     return peer.pid in (0, pid) or pid in _other_names(peer.pid)
 
 
+def own_name(pid: int) -> int:
+    """Return what the process calls itself, in its container perhaps."""
+    return (_other_names(pid) or [pid])[-1]
+
+
 def _other_names(pid: int) -> list[int]:
     """Return what a process is called in the containers that it is in."""
     with contextlib.suppress(OSError):

@@ -127,9 +127,12 @@ def raise_error(error: dict[str, str]) -> None:
     raise StorageError(f"The owner of the queue failed: {error['type']}: {error['message']}")
 
 
+_NEW_TASK = tuple(item.name for item in fields(NewTask) if item.name != "again")
+
+
 def new_task_to_plain(new: NewTask) -> dict[str, Any]:
     """Return a new task as it travels."""
-    return {item.name: getattr(new, item.name) for item in fields(new)}
+    return {name: getattr(new, name) for name in _NEW_TASK}
 
 
 def new_task_from_plain(plain: dict[str, Any]) -> NewTask:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from wopr.domain.schedule import Schedule
 from wopr.domain.standing import Standing, View
 from wopr.ports.backend import Backend
-from wopr.remote.messages import Label, NewSchedule, NewSchedules, Reason, ScheduleRow
+from wopr.remote.messages import Label, NewId, NewSchedule, NewSchedules, Reason, ScheduleRow
 
 
 def view_to_plain(view: View) -> list[Any]:
@@ -26,8 +26,9 @@ def view_from_plain(plain: Any) -> View:
 class RemoteSchedules:
     """The client's side."""
 
-    def __init__(self, call: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, call: Callable[..., Awaitable[Any]], new_id: Callable[[], str]) -> None:
         self._call = call
+        self._new_id = new_id
 
     async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
         """Bring the rows up to what the code declares."""
@@ -53,9 +54,9 @@ class RemoteSchedules:
         """Delete a schedule."""
         await self._call("schedule_remove", name)
 
-    async def run_now(self, name: str) -> str:
-        """Enqueue one task at once; return its id."""
-        return cast("str", await self._call("schedule_run", name))
+    async def run_now(self, name: str, task_id: str | None = None) -> str:
+        """Enqueue one task at once; return its id, which is made here."""
+        return cast("str", await self._call("schedule_run", name, task_id or self._new_id()))
 
     async def all(self) -> list[View]:
         """Return all schedules by name."""
@@ -93,8 +94,8 @@ class ScheduleVerbs:
     async def schedule_remove(self, name: Label) -> None:
         await self._backend.schedules.remove(name)
 
-    async def schedule_run(self, name: Label) -> str:
-        return await self._backend.schedules.run_now(name)
+    async def schedule_run(self, name: Label, task_id: NewId) -> str:
+        return await self._backend.schedules.run_now(name, task_id)
 
     async def schedule_all(self) -> list[Any]:
         return [view_to_plain(view) for view in await self._backend.schedules.all()]

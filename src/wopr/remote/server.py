@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 200
 """A process may have 1,024 files open, unless it is told otherwise."""
+LEAVE_SECONDS = 1.0
+"""So long a client may take to read its last answers, when the file is given up."""
 ACCEPTING_TURNS = 4
 """Of the event loop: accept, make the transport, tell it that it is made, start the handler."""
 
@@ -51,7 +53,9 @@ class Server:
 
     def _verbs(self, connection: Connection) -> Verbs:
         hand_over = partial(self._hand_over, connection)
-        return Verbs(self._backend, hand_over, self._most_args_bytes, connection)
+        return Verbs(
+            self._backend, hand_over, self._most_args_bytes, connection.series, connection
+        )
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead.
@@ -77,26 +81,44 @@ class Server:
             self._connected, sock=listener, limit=protocol.LONGEST_LINE
         )
 
-    async def close(self, keep: Connection | None = None) -> None:
-        """Stop listening and drop the clients; what they wait for ends in an error there.
+    async def leave(self, receiver: Connection | None = None) -> Connection | None:
+        """Stop listening, answer what the clients have sent, and let go of them.
+
+        Nothing is begun any more: they are told that it was not done, and repeat it at the next
+        owner. Those that don't read their answers are dropped.
 
         Args:
-            keep: stays connected.
+            receiver: gets the file; ``None`` chooses one.
+
+        Returns who gets it and stays connected, if there is anybody.
         """
         server, self._server = self._server, None
         if server is None:
-            return
+            return None
         await self._accept_no_more(server)
         server.close()
-        connections = {task: one for task, one in self._connections.items() if one is not keep}
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
-        for connection in connections.values():
-            connection.drop()
-        await asyncio.sleep(0)  # which ends in the next turn of the loop
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+        if receiver is None or receiver.gone:
+            receiver = _first(self._connections.values())
+        leaving = list(self._connections.items())
+        settled = []
+        for _, connection in leaving:
+            if connection.greeted:  # else it has asked for nothing yet, and connects again
+                connection.leave(receiver=connection is receiver)
+                settled.append(asyncio.ensure_future(connection.settled()))
+        if settled:
+            _, late = await asyncio.wait(settled, timeout=LEAVE_SECONDS)
+            for one in late:
+                one.cancel()
+        others = {task: one for task, one in leaving if one is not receiver}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for connection in others.values():
+            connection.drop()
+        await asyncio.sleep(0)  # which ends in the next turn of the loop
+        return receiver
 
     @staticmethod
     async def _accept_no_more(server: asyncio.Server) -> None:
@@ -157,3 +179,9 @@ class Server:
             "application use the queue, or close queues that are not used (`await "
             "queue.shutdown()`)."
         )
+
+
+def _first(connections: Iterable[Connection]) -> Connection | None:
+    """Return who gets the file: who asked first for it, to start workers, else the oldest."""
+    there = [one for one in connections if one.greeted and not one.gone]
+    return min(there, key=lambda one: (not one.waits_since, one.waits_since), default=None)

@@ -45,6 +45,7 @@ from wopr.remote.messages import (
 )
 from wopr.remote.rules import rule_to_plain
 from wopr.remote.schedules import ScheduleVerbs
+from wopr.remote.series import Series
 from wopr.remote.size import MANY
 
 MOST_PARAMS = 8
@@ -67,12 +68,14 @@ class Verbs(ScheduleVerbs, ActVerbs):
         backend: Backend,
         hand_over: Callable[[], bool],
         most_args_bytes: int,
+        series: Series,
         caller: Caller | None = None,
     ) -> None:
         self._backend = backend
         self._caller = caller
         self._hand_over = hand_over
         self._most_args_bytes = most_args_bytes
+        self._series = series
 
     async def carry_out(self, name: object, params: object) -> Any:
         """Carry a verb out, if there is one and it may be given these values.
@@ -105,25 +108,25 @@ class Verbs(ScheduleVerbs, ActVerbs):
             checking.add_done_callback(_never_awaited)
             raise
 
-    async def hello(self, who: Label | None = None, origin: Label | None = None) -> list[int]:
+    async def hello(self, who: Label | None = None, origin: Label | None = None) -> list[Any]:
         if self._caller is not None and who is not None and origin is not None:
             self._caller.by = By(who, origin)
-        return [protocol.PROTOCOL, os.getpid()]
+        return [protocol.PROTOCOL, os.getpid(), self._series.stem]
 
     async def hand_over(self) -> bool:
         return self._hand_over()
 
     async def add(self, new: NewTaskMessage) -> str:
-        return await self._backend.add(self._alone(new))
+        return await self._backend.add(self._marked([self._alone(new)])[0])
 
     async def add_many(self, tasks: NewTasks) -> list[str]:
-        return await self._backend.add_many(await _each(self._alone, tasks))
+        return await self._backend.add_many(self._marked(await _each(self._alone, tasks)))
 
     async def check_room(self, counts: Counts) -> None:
         await self._backend.check_room(counts)
 
     async def add_flow(self, tasks: NewTasks) -> list[str]:
-        return await self._backend.add_flow(await _each(self._new_task, tasks))
+        return await self._backend.add_flow(self._marked(await _each(self._new_task, tasks)))
 
     def _alone(self, new: NewTaskMessage) -> NewTask:
         if not all(isinstance(parent, str) for parent in new["depends_on"]):
@@ -139,6 +142,12 @@ class Verbs(ScheduleVerbs, ActVerbs):
             raise too_large(what, size, self._most_args_bytes, "WOPR_TASKS_MAX_ARGS_BYTES")
         check_places(new["options"], len(new["depends_on"]))
         return protocol.new_task_from_plain(dict(new))
+
+    def _marked(self, tasks: list[NewTask]) -> list[NewTask]:
+        """Tell which of new tasks may be there; in the order of the messages, so not in a thread."""
+        for new in tasks:
+            new.again = new.id is not None and not self._series.goes_on_with(new.id)
+        return tasks
 
     async def get(self, task_id: TaskId) -> Any:
         return _row(await self._backend.get(task_id))

@@ -16,7 +16,7 @@ from wopr.domain.clock import SystemClock
 from wopr.domain.errors import InvalidCallError, StorageOwnedError
 from wopr.domain.events import TaskFailed, TaskRetrying
 from wopr.domain.masking import mask
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
 from wopr.service.holds import holds_told
@@ -28,7 +28,7 @@ from wopr.service.tracing import instrument
 log = logging.getLogger("wopr.worker")
 
 OWNED_SECONDS = 5.0
-"""So long a worker waits for the process that has the file, before it gives up."""
+"""So long a worker tries to reach a process that has the file and can't be asked for it."""
 FORCED_SECONDS = 3.0
 """After a second signal the process ends within this time, whatever the tasks do."""
 LAST_WORD = 0.5
@@ -167,9 +167,10 @@ class WorkerRun:
         return await self._start_workers() and await self._serve(stack)
 
     async def _start_workers(self) -> bool:
-        """Start the workers; wait a little for an owner that is about to go.
+        """Return once the workers run: another process may own the file, and work on it.
 
-        That is the worker before this one at its drain, or a command that looks.
+        That is the worker before this one at its drain, for example, or a web server with
+        workers of its own.
         """
         deadline = self._clock.monotonic() + OWNED_SECONDS
         waiting_for: int | None = None
@@ -186,8 +187,26 @@ class WorkerRun:
                 waiting_for = error.pid
                 await self._pause()
             else:
-                return True
+                return await self._stand_by()
         return False
+
+    async def _stand_by(self) -> bool:
+        """Return when the workers run here, or a signal has come; whether they run."""
+        access = inside(self._queue).access
+        if not access.standby.works.is_set():
+            log.info(
+                "Standing by: process %s has %s. The workers start here when it gives the file up.",
+                access.owner_pid,
+                self._queue.database,
+            )
+        here = asyncio.ensure_future(access.standby.works.wait())
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({here, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            here.cancel()
+            stopped.cancel()
+        return access.standby.works.is_set()
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> bool:
         """Answer HTTP, if that is wanted; the worker before this one may still have the port.

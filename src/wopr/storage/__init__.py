@@ -15,6 +15,7 @@ from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.ports.backup import Backup, Restored
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
 from wopr.storage.duckdb.file.location import absolute, check_name
+from wopr.storage.duckdb.file.signature import Signature
 
 __all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage", "unwritten"]
 
@@ -62,12 +63,18 @@ def unwritten(database: Path) -> StorageFileError | None:
     )
 
 
-def signed(database: Path) -> tuple[int | None, int | None]:
-    """Return the pid of the owner, and the error number if it can't listen, as far as known."""
+def signed(database: Path) -> Signature:
+    """Return what the lock file says of the owner, or of who is to be the next one."""
     from wopr.storage.duckdb.file.signature import signature_of
 
-    found = signature_of(database)
-    return found.pid, found.deaf
+    return signature_of(database)
+
+
+def sign_coming(database: Path, *, coming: bool, receiver: int | None = None) -> None:
+    """Let the owner tell whether it opens or closes the file just now, and who gets it then."""
+    from wopr.storage.duckdb.file import signature
+
+    signature.sign_coming(database, coming=coming, receiver=receiver)
 
 
 def sign_deaf(database: Path, error: int) -> None:

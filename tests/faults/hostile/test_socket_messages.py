@@ -111,7 +111,7 @@ RIGHT: dict[str, list[Any]] = {
     "schedule_pause": ["s", "because"],
     "schedule_resume": ["s"],
     "schedule_remove": ["s"],
-    "schedule_run": ["s"],
+    "schedule_run": ["s", SOMEBODY],
     "schedule_all": [],
     "schedule_get": ["s"],
     "schedule_tick": [],

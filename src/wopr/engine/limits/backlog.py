@@ -36,6 +36,8 @@ class Backlog:
         self._counted = shared.loop.create_future()
         self._changes = 0
         self._closed = False
+        self._error: Exception | None = None
+        """What those are told who come after the end."""
         self._callers: deque[tuple[int, asyncio.Future[None]]] = deque()
         shared.observers.append(self._observe)
 
@@ -58,7 +60,7 @@ class Backlog:
 
     def close(self, error: Exception | None = None) -> None:
         """Count no longer; who waits for room may go on, or gets the error."""
-        self._closed = True
+        self._closed, self._error = True, error
         if self._observe in self._shared.observers:
             self._shared.observers.remove(self._observe)
         if not self._counted.done():
@@ -104,6 +106,8 @@ class Backlog:
             BacklogFullError: there is no room, and the policy does not make any.
         """
         await asyncio.shield(self._counted)
+        if self._error is not None:
+            raise self._error
         while not self._closed and (self._callers or self._over(number) > 0):
             self._refuse(number)
             if number > (self.limit.backlog or 0):

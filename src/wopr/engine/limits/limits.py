@@ -82,15 +82,15 @@ class Limits:
         finally:
             self._opening = False
 
-    async def close(self) -> None:
-        """Stop; the next opening goes on."""
+    async def close(self, told: Exception | None = None) -> None:
+        """Stop; the next opening goes on. Who waits for room gets ``told``, or such an error."""
         tasks = list(self._building.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for backlog in self.backlogs.values():
             backlog.close(
-                QueueClosedError("The queue was shut down while this call waited for room.")
+                told or QueueClosedError("The queue was shut down while this call waited for room.")
             )
 
     async def _build(self, category: str, before: asyncio.Task[None] | None) -> None:

@@ -80,8 +80,10 @@ class Firing:
         crashpoint("schedule.after_save")
         return [task_id for shot in shots for task_id in shot.ids]
 
-    async def run_now(self, row: Schedule) -> str:
+    async def run_now(self, row: Schedule, task_id: str | None = None) -> str:
         """Enqueue a task of the schedule that is no occurrence of it; return its id.
+
+        With an id that the caller made it is enqueued once, however often it is asked for.
 
         Raises:
             InvalidCallError: a schedule that it depends on never succeeded.
@@ -94,7 +96,9 @@ class Firing:
                 "cleaned up. Run those first."
             )
         shot = Shot(row, Decision((), row.next_fire_at))
-        shot.news = [self._task(shot, None, self._engine.shared.clock.now())]
+        new = self._task(shot, None, self._engine.shared.clock.now())
+        new.id, new.again = task_id, task_id is not None
+        shot.news = [new]
         await self._enqueue([shot])
         self._book.added(row.name, shot.ids)
         return shot.ids[0]

@@ -315,15 +315,15 @@ class Scheduler:
             await self._storage.delete_schedule(name)
             self.book.remove(name)
 
-    async def run_now(self, name: str) -> str:
-        """Enqueue one task at once, paused or not; return its id.
+    async def run_now(self, name: str, task_id: str | None = None) -> str:
+        """Enqueue one task at once, paused or not; return its id, which the caller may have made.
 
         Raises:
             ScheduleNotFoundError: there is none of this name.
             InvalidCallError: a schedule that it depends on never succeeded.
         """
         async with self._locked():
-            return await self.firing.run_now(self._row(name))
+            return await self.firing.run_now(self._row(name), task_id)
 
     async def _change(self, name: str, change: Callable[[Schedule, datetime], Schedule]) -> View:
         async with self._locked():

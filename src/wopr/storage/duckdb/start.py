@@ -114,7 +114,14 @@ def start(
         StorageFileError: It can't be used; the message says why and what to do.
 
     """
-    return _open(path, memory_limit, clock, lambda left: left.begin(synced=synced), create=create)
+    return _open(
+        path,
+        memory_limit,
+        clock,
+        lambda left: left.begin(synced=synced),
+        create=create,
+        coming=True,
+    )
 
 
 def open_settled(
@@ -144,6 +151,7 @@ def _open(
     then: Callable[[Left], T],
     *,
     create: bool,
+    coming: bool = False,
 ) -> T:
     left = Left()
     try:
@@ -154,6 +162,7 @@ def _open(
             clock=clock,
             before=left.look,
             in_order=_in_order,
+            coming=coming,
         )
         try:
             left.recover(opened)

@@ -23,6 +23,7 @@ from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.storage.duckdb.disk import beside, sync, write_synced
 from wopr.storage.duckdb.file.location import SETTING
+from wopr.storage.duckdb.file.signature import COMING, left_to, receiver_in
 from wopr.storage.duckdb.private import open_own
 
 if sys.platform != "win32":
@@ -59,7 +60,8 @@ class FileLock:
     took it; so are its copies of the database and of what lies beside it.
     """
 
-    def __init__(self, database: Path, clock: Clock | None = None) -> None:
+    def __init__(self, database: Path, clock: Clock | None = None, *, coming: bool = False) -> None:
+        self._coming = coming
         self.database = database
         self.path = beside(database, ".lock")
         self._clock = clock or SystemClock()
@@ -83,9 +85,11 @@ class FileLock:
         while self._descriptor is None:
             descriptor = self._open()
             try:
+                self._check_receiver(descriptor)  # its own try is not to meet this one
                 self._lock(descriptor)
                 if not self._still_there(descriptor):
                     continue  # deleted between opening and locking: lock the new one
+                self._check_receiver(descriptor)
                 self._sign(descriptor)
                 self._descriptor, self._pid = descriptor, os.getpid()
             finally:
@@ -100,7 +104,10 @@ class FileLock:
             return
         if self._pid == os.getpid():
             with contextlib.suppress(OSError):  # who had it is a courtesy; the lock goes anyway
-                if os.fstat(descriptor).st_size > _SECTOR:
+                left = left_to(_read(descriptor), SystemClock())
+                if left:
+                    os.pwrite(descriptor, _sector(left), 0)
+                elif os.fstat(descriptor).st_size > _SECTOR:
                     os.pwrite(descriptor, b" " * (_SECTOR - 1) + b"\n", 0)
                 else:
                     os.ftruncate(descriptor, 0)
@@ -172,6 +179,12 @@ class FileLock:
                 f"local disk."
             ) from error
 
+    def _check_receiver(self, descriptor: int) -> None:
+        """Leave the file to the process that the last owner has given it to."""
+        receiver = receiver_in(_read(descriptor), SystemClock())
+        if receiver is not None and receiver != os.getpid():
+            raise owned_error(self.database, f"process {receiver}, which is opening it", receiver)
+
     def _still_there(self, descriptor: int) -> bool:
         try:
             return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
@@ -183,7 +196,7 @@ class FileLock:
             "pid": os.getpid(),
             "boot_id": boot_id(),
             "started_at": self._clock.now().isoformat(timespec="seconds"),
-        }
+        } | ({COMING: True} if self._coming else {})
         with contextlib.suppress(OSError):  # the lock holds without a name, too
             os.pwrite(descriptor, _sector(owner), 0)
 

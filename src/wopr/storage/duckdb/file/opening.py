@@ -351,13 +351,15 @@ def open_database(
     clock: Clock | None = None,
     before: Callable[[OpenedDatabase], None] = lambda opened: None,
     in_order: Callable[[Path], bool] = lambda copy: False,
+    coming: bool = False,
 ) -> OpenedDatabase:
     """Open the database file and own it until it is closed.
 
     A missing file is created, whole or not at all; one of an older wopr is
     copied and upgraded; one of Gobstopper is copied and taken over. ``before`` is
     called when nobody else can have it and nothing was touched yet. ``in_order`` judges
-    a copy that was mended, which nobody has open.
+    a copy that was mended, which nobody has open. ``coming`` tells other processes to wait
+    for this one to listen.
 
     Raises:
         StorageOwnedError: Another process has it open.
@@ -367,7 +369,7 @@ def open_database(
     """
     real = locate(path, create=create)
     clock = clock or SystemClock()
-    lock = FileLock(real, clock)
+    lock = FileLock(real, clock, coming=coming)
     lock.acquire()
     try:
         files.refuse_things_of_others(real)
