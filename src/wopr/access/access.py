@@ -15,7 +15,7 @@ from wopr.access.bridge import LoopThread
 from wopr.access.carrying import AGAIN_SECONDS, ask_here
 from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
-from wopr.access.ownership import LOOK_SECONDS, Ownership
+from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
 from wopr.access.services import Services
 from wopr.access.standby import Standby
@@ -232,6 +232,7 @@ class Access:
             return self._client(remote)
         loop = asyncio.get_running_loop()
         began = loop.time()
+        until = began + JUST_OPENING_SECONDS
         while True:
             engine = new_engine(
                 self.storage,
@@ -253,7 +254,7 @@ class Access:
                     return self._client(remote)
                 if error.pid == os.getpid():
                     raise
-                until = began + self._ownership.patience
+                until = self._ownership.put_off(until, began)
                 if loop.time() > (until if deadline is None else min(until, deadline)):
                     raise self._ownership.unreachable(error) from None
 

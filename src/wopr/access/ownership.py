@@ -78,11 +78,17 @@ class Ownership:
 
     # -- another process has it ----------------------------------------------
 
-    @property
-    def patience(self) -> float:
-        """Seconds that an owner may take until it listens."""
-        coming = signed(self.database).coming
-        return self._settings.call_seconds if coming else JUST_OPENING_SECONDS
+    def put_off(self, until: float, began: float) -> float:
+        """Return up to when an owner is waited for: longer, while it opens or closes the file.
+
+        Args:
+            until: what it was before, by the loop's clock.
+            began: when the owner was first looked for.
+        """
+        if not signed(self.database).coming:
+            return until
+        soon = asyncio.get_running_loop().time() + JUST_OPENING_SECONDS
+        return max(until, min(soon, began + self._settings.call_seconds))
 
     async def find(
         self, until: float | None = None, *, deadline: float | None = None

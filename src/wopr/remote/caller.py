@@ -172,6 +172,7 @@ class Caller:
             for future in self._pending.values():
                 if not future.done():
                     future.set_exception(self._gone())
+                    future.exception()  # seen, should its caller know it already
             self._pending.clear()
             self.ended.set()
 
