@@ -232,7 +232,6 @@ class Access:
             return self._client(remote)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        until = began + JUST_OPENING_SECONDS
         while True:
             engine = new_engine(
                 self.storage,
@@ -249,12 +248,13 @@ class Access:
             except StorageOwnedError as error:
                 if self._factory is not None:
                     raise
+                coming = self._ownership.coming()  # else it has listened before it is looked for
                 remote = await self._ownership.find(loop.time() + LOOK_SECONDS, deadline=deadline)
                 if remote is not None:
                     return self._client(remote)
-                if error.pid == os.getpid():
+                if error.pid == os.getpid() and not coming:
                     raise
-                until = self._ownership.put_off(until, began)
+                until = began + (self._settings.call_seconds if coming else JUST_OPENING_SECONDS)
                 if loop.time() > (until if deadline is None else min(until, deadline)):
                     raise self._ownership.unreachable(error) from None
 

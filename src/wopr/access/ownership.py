@@ -78,17 +78,9 @@ class Ownership:
 
     # -- another process has it ----------------------------------------------
 
-    def put_off(self, until: float, began: float) -> float:
-        """Return up to when an owner is waited for: longer, while it opens or closes the file.
-
-        Args:
-            until: what it was before, by the loop's clock.
-            began: when the owner was first looked for.
-        """
-        if not signed(self.database).coming:
-            return until
-        soon = asyncio.get_running_loop().time() + JUST_OPENING_SECONDS
-        return max(until, min(soon, began + self._settings.call_seconds))
+    def coming(self) -> bool:
+        """Whether a queue opens or closes the file just now, or is about to."""
+        return signed(self.database).coming
 
     async def find(
         self, until: float | None = None, *, deadline: float | None = None
@@ -199,6 +191,7 @@ class Ownership:
         server, self._server = self._server, None
         if server is None:
             return
+        sign_coming(self.database, coming=True)
         self._receiver = await server.leave(self._receiver)
         pid = 0 if self._receiver is None else self._receiver.pid
         sign_coming(self.database, coming=True, receiver=own_name(pid) if pid else None)

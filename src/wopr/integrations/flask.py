@@ -30,8 +30,9 @@ class WoprFlask:
     Args:
         app: an application; ``None`` if :meth:`init_app` is called later.
         queue: which one.
-        workers: how many, by category; they start before the first request is answered, or
-            with :meth:`start`. None by default: this process only enqueues.
+        workers: how many, by category, in whichever process owns the file; they start before
+            the first request is answered, or with :meth:`start`. None by default: this process
+            only enqueues.
 
     The queue runs in a thread of its own from its first use, so after a server has forked,
     until the process exits.
@@ -66,7 +67,7 @@ class WoprFlask:
         """Start the workers now, if that was not done yet; return the bridge.
 
         Raises:
-            StorageOwnedError: another process owns the file, so there can be no workers here.
+            StorageOwnedError: another process owns the file, and can't be asked for it.
         """
         with self._lock:
             if self._sync is None:

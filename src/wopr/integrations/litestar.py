@@ -20,7 +20,8 @@ class WoprPlugin(InitPlugin):
 
     Args:
         queue: which one.
-        workers: how many, by category; ``{}`` or a 0 only enqueues.
+        workers: how many, by category, in whichever process owns the file; ``{}`` or a 0 only
+            enqueues.
         dependency: the name of the parameter that gets the queue.
 
     Raises:

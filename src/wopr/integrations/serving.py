@@ -48,10 +48,10 @@ def checked(queue: object, workers: object) -> dict[str, int]:
 
 
 async def start(queue: TaskQueue, workers: Mapping[str, int]) -> None:
-    """Start workers; warn of those that have nothing to do.
+    """Start workers here, or stand by; warn of those that will have nothing to do.
 
     Raises:
-        StorageOwnedError: another process owns the file, so there can be no workers here.
+        StorageOwnedError: another process owns the file, and can't be asked for it.
     """
     for category, count in workers.items():
         await queue.start_workers(category, count)
@@ -67,10 +67,11 @@ async def serving(queue: TaskQueue, workers: Mapping[str, int]) -> AsyncIterator
 
     Args:
         queue: which one.
-        workers: how many, by category; with none at all, this process only enqueues.
+        workers: how many, by category, in whichever process owns the file; with none at all,
+            this process only enqueues.
 
     Raises:
-        StorageOwnedError: another process owns the file, so there can be no workers here.
+        StorageOwnedError: another process owns the file, and can't be asked for it.
     """
     async with queue:
         await start(queue, workers)

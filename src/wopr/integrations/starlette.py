@@ -33,12 +33,12 @@ def lifespan(
 
     Args:
         queue: which one.
-        workers: how many, by category; ``{}`` or a 0 only enqueues.
+        workers: how many, by category, in whichever process owns the file; ``{}`` or a 0 only
+            enqueues.
         inner: the application's own lifespan. It finds the queue open, and ends before the
             queue does. What it yields goes into the state of requests.
 
-    The application does not start if the queue can't be opened, or another process owns the
-    file and there are to be workers.
+    The application does not start if the queue can't be opened.
 
     Raises:
         InvalidCallError: it is no queue, or ``workers`` is no dict of category to number.

@@ -172,7 +172,9 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         """Add workers to a category; each runs one task at a time.
 
         Opens the queue and recovers what a restart left behind, if that was not
-        done yet. Does nothing when the queue is switched off.
+        done yet. They run in the process that owns the file: where that is another one, which
+        has workers of its own, they start here as soon as it goes. Does nothing when the queue
+        is switched off.
 
         Args:
             category: of the tasks that they run.
@@ -182,7 +184,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
 
         Raises:
             InvalidCallError: ``worker_count`` is not a number from 1 to 10,000.
-            StorageOwnedError: another process owns the file.
+            StorageOwnedError: another process owns the file, and can't be asked for it.
         """
         category = check_label(category, "category")
         worker_count = check_count(worker_count, "worker_count", least=1, most=10_000)
