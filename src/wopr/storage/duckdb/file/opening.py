@@ -358,14 +358,12 @@ def open_database(
     A missing file is created, whole or not at all; one of an older wopr is
     copied and upgraded; one of Gobstopper is copied and taken over. ``before`` is
     called when nobody else can have it and nothing was touched yet. ``in_order`` judges
-    a copy that was mended, which nobody has open. ``coming`` tells other processes to wait
-    for this one to listen.
+    a copy that was mended. ``coming`` has other processes wait for this one to listen.
 
     Raises:
         StorageOwnedError: Another process has it open.
         SchemaError: It is of a newer wopr, or not a wopr file. It is untouched.
         StorageFileError: It can't be used; the message says why and what to do.
-
     """
     real = locate(path, create=create)
     clock = clock or SystemClock()
