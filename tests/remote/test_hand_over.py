@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from support.owners import end, start_owner
 from support.queues import PATIENCE, until
 from support.wire import wire
 from wopr import StorageError, TaskQueue
 from wopr.access import ownership
+from wopr.access.local import LocalBackend
+from wopr.domain.newtask import NewTask
+from wopr.queue.queue import inside
 from wopr.remote.protocol import socket_path
 
 RUDE = """
@@ -110,6 +114,36 @@ async def test_a_file_that_was_let_lie_is_taken_back_and_not_given_again(
     task = await owner.enqueue("double", (21,))
     assert await task.result(timeout=PATIENCE) == 42
     assert (await owner.get_task_stats())["total"] == 3
+
+
+async def test_a_call_that_finds_the_storage_closed_is_carried_out_by_the_next_owner(
+    owner: TaskQueue,
+) -> None:
+    """Seen: one of 14,666 requests of a process that gave the file up in the middle of them."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    def late(local: LocalBackend) -> LocalBackend:
+        add = local.add
+
+        async def add_late(new: NewTask) -> str:
+            begun.set()
+            await go_on.wait()
+            return await add(new)
+
+        local.add = add_late  # type: ignore[method-assign, assignment]
+        return local
+
+    with inside(owner).access.through(late):
+        task = asyncio.create_task(owner.enqueue("double", (4,)))
+        await begun.wait()
+        worker = await asyncio.to_thread(start_owner, owner.database)
+        try:
+            go_on.set()
+            handle = await task
+            assert await handle.result(timeout=PATIENCE) == 8
+        finally:
+            await asyncio.to_thread(end, worker)
+    assert (await owner.get_task_stats())["total"] == 2
 
 
 async def test_a_process_does_not_get_its_own_file(owner: TaskQueue) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.access.bridge import LoopThread
-from wopr.access.carrying import AGAIN_SECONDS, ask_here
+from wopr.access.carrying import AGAIN_SECONDS, ask_here, not_answered
 from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
@@ -24,7 +24,6 @@ from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
-    OwnerGoneError,
     QueueClosedError,
     StorageError,
     StorageOwnedError,
@@ -291,8 +290,8 @@ class Access:
                 if isinstance(backend, RemoteBackend):
                     return await backend.ask(seconds, verb, params)
                 return await ask_here(backend, self._settings.max_args_bytes, verb, params)
-            except OwnerGoneError:
-                if closings != self._closings:
+            except StorageError as error:
+                if closings != self._closings or not not_answered(backend, error):
                     raise
                 await asyncio.sleep(AGAIN_SECONDS)
 

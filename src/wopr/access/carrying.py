@@ -1,10 +1,12 @@
-"""Ask this process what a client was about to ask the owner, now that it has the file itself."""
+"""Calls that an owner did not answer: which those are, and how this process answers them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from wopr.access.local import LocalBackend
+from wopr.domain.errors import OwnerGoneError, OwnerLeavingError, StorageError
 from wopr.ports.backend import Backend
 from wopr.remote import protocol
 from wopr.remote.series import Series
@@ -12,6 +14,18 @@ from wopr.remote.verbs import Verbs
 
 AGAIN_SECONDS = 0.01
 """So long it is waited before an owner that is about to go is asked once more."""
+
+
+def not_begun(backend: Backend, error: StorageError) -> bool:
+    """Whether a change was not made because its owner, this process perhaps, gave the file up."""
+    if isinstance(backend, LocalBackend) and backend.engine.given_up:
+        return True  # its storage was closed before the change was handed over
+    return isinstance(error, OwnerLeavingError)
+
+
+def not_answered(backend: Backend, error: StorageError) -> bool:
+    """Whether nobody answered, because the owner is gone or gave the file up."""
+    return isinstance(error, OwnerGoneError) or not_begun(backend, error)
 
 
 async def ask_here(backend: Backend, most_args_bytes: int, verb: str, params: Sequence[Any]) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wopr.access.access import Access
+from wopr.access.carrying import not_answered, not_begun
 from wopr.auth.config import Auth
 from wopr.calls.options import Options
 from wopr.calls.registry import Registry
@@ -22,10 +22,9 @@ from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
     InvalidCallError,
-    OwnerGoneError,
-    OwnerLeavingError,
     OwnerSilentError,
     QueueDisabledError,
+    StorageError,
     StorageOwnedError,
     TaskCancelledError,
     TaskFailedError,
@@ -126,8 +125,12 @@ class Core:
             backend = await self.reader(deadline)
             if backend is None:
                 return nothing
-            with contextlib.suppress(OwnerGoneError):
+            try:
                 return await ask(backend)
+            except StorageError as error:
+                if not not_answered(backend, error):
+                    raise
+                await asyncio.sleep(0)
 
     # -- enqueue --------------------------------------------------------------
 
@@ -140,7 +143,9 @@ class Core:
             backend = self.access.at_hand() or await self.access.backend()
             try:
                 return await backend.add(new)
-            except OwnerLeavingError:  # this process gives the file up, and has not begun
+            except StorageError as error:
+                if not not_begun(backend, error):
+                    raise
                 await asyncio.sleep(0)
 
     async def enqueue_many(
@@ -161,7 +166,9 @@ class Core:
             backend = await self.access.backend()
             try:
                 return await change(backend)
-            except OwnerLeavingError:
+            except StorageError as error:
+                if not not_begun(backend, error):
+                    raise
                 await asyncio.sleep(0)
 
     def new_task(
@@ -312,8 +319,7 @@ class Core:
 
     async def cancel(self, task_id: str) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
-        backend = await self.reader()
-        return await backend.cancel(check_id(task_id)) if backend else False
+        return await self.ask(lambda backend: backend.cancel(check_id(task_id)), False)
 
     # -- snapshots ------------------------------------------------------------
 

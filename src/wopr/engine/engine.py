@@ -79,6 +79,8 @@ class Engine:
         self.check_room = adding.check_room
         self._set_up_changes()
         self.recover = Recovery(shared, max_crashes, self.pools, self._recovered).recover
+        self.given_up = False
+        """Whether another process gets the file: what was not begun is asked of that one."""
         self.open = self.stopping = False
         """Whether a shutdown was asked for: nothing starts any more."""
         self.on_scheduled: Callable[[TaskRecord], None] = _ignored
@@ -146,6 +148,7 @@ class Engine:
     async def close(self, told: Exception | None = None) -> None:
         """Write what is left and close the storage; whoever still waits gets an error."""
         self.open = False
+        self.given_up = told is not None
         try:
             await self.shared.storage.flush()
         except StorageError as error:  # what it could not write was not acknowledged

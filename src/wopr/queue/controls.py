@@ -37,8 +37,7 @@ class Controls(Face):
 
         One that waits because it does not fit its function is tried again.
         """
-        backend = await self._core.reader()
-        return await backend.retry(check_id(task_id)) if backend else False
+        return await self._core.ask(lambda backend: backend.retry(check_id(task_id)), False)
 
     async def cleanup_old_tasks(
         self,
