@@ -2,6 +2,8 @@
 
 A request is ``{"id": n, "verb": name, "params": [...]}``; the answer carries the
 same id and ``ok`` or ``error``; ``{"cancel": n}`` says that nobody waits for it any more.
+An owner that goes says ``{"leaving": …}``, true to the client that gets the file; a client
+answers ``{"left": true}`` and sends nothing after that.
 Values travel in the tagged plain form of :mod:`wopr.domain.codec`, so that times and ids
 arrive as what they were.
 """
