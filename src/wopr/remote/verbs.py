@@ -144,7 +144,7 @@ class Verbs(ScheduleVerbs, ActVerbs):
         return protocol.new_task_from_plain(dict(new))
 
     def _marked(self, tasks: list[NewTask]) -> list[NewTask]:
-        """Tell which of new tasks may be there; in the order of the messages, so not in a thread."""
+        """Tell which new tasks may be there; in the order of the messages, so not in a thread."""
         for new in tasks:
             new.again = new.id is not None and not self._series.goes_on_with(new.id)
         return tasks
