@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.access.bridge import LoopThread
-from wopr.access.carrying import AGAIN_SECONDS, ask_here, not_answered
+from wopr.access.carrying import AGAIN_SECONDS, ask_here, repeatable
 from wopr.access.clockwork import Clockwork
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
@@ -291,7 +291,7 @@ class Access:
                     return await backend.ask(seconds, verb, params)
                 return await ask_here(backend, self._settings.max_args_bytes, verb, params)
             except StorageError as error:
-                if closings != self._closings or not not_answered(backend, error):
+                if closings != self._closings or not repeatable(backend, error, verb):
                     raise
                 await asyncio.sleep(AGAIN_SECONDS)
 

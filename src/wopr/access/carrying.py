@@ -9,6 +9,7 @@ from wopr.access.local import LocalBackend
 from wopr.domain.errors import OwnerGoneError, OwnerLeavingError, StorageError
 from wopr.ports.backend import Backend
 from wopr.remote import protocol
+from wopr.remote.caller import ONCE
 from wopr.remote.series import Series
 from wopr.remote.verbs import Verbs
 
@@ -26,6 +27,11 @@ def not_begun(backend: Backend, error: StorageError) -> bool:
 def not_answered(backend: Backend, error: StorageError) -> bool:
     """Whether nobody answered, because the owner is gone or gave the file up."""
     return isinstance(error, OwnerGoneError) or not_begun(backend, error)
+
+
+def repeatable(backend: Backend, error: StorageError, verb: str) -> bool:
+    """Whether the next owner may be asked what this one did not answer."""
+    return not_begun(backend, error) if verb in ONCE else not_answered(backend, error)
 
 
 async def ask_here(backend: Backend, most_args_bytes: int, verb: str, params: Sequence[Any]) -> Any:

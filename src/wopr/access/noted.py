@@ -46,11 +46,11 @@ class NotedScheduler(Scheduler):
         await super().remove(name)
         await self._note("remove-schedule", name)
 
-    async def run_now(self, name: str) -> str:
+    async def run_now(self, name: str, task_id: str | None = None) -> str:
         """Enqueue one task at once; return its id."""
-        task_id = await super().run_now(name)
-        await self._note("run-schedule", name, task=task_id)
-        return task_id
+        made = await super().run_now(name, task_id)
+        await self._note("run-schedule", name, task=made)
+        return made
 
     async def _note(self, verb: str, name: str, reason: str = "", **detail: Any) -> None:
         await self._acts.note(verb, {"schedule": name}, detail, reason=reason)

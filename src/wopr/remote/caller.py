@@ -99,9 +99,7 @@ class Caller:
                 listens = True
                 self._receiving = asyncio.create_task(self._receive(reader))
                 self.open = True
-                version, self.owner_pid, *more = await self._call(
-                    "hello", *astuple(this_process())
-                )
+                version, self.owner_pid, *more = await self._call("hello", *astuple(this_process()))
                 self._ids = IdFactory(*more)
         except OwnerBusyError:
             await self.close()

@@ -53,9 +53,7 @@ class Server:
 
     def _verbs(self, connection: Connection) -> Verbs:
         hand_over = partial(self._hand_over, connection)
-        return Verbs(
-            self._backend, hand_over, self._most_args_bytes, connection.series, connection
-        )
+        return Verbs(self._backend, hand_over, self._most_args_bytes, connection.series, connection)
 
     async def start(self) -> None:
         """Listen. A socket that a dead owner left is replaced: the file's lock says it is dead.
