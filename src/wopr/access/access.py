@@ -73,13 +73,7 @@ class Access:
         self.clockwork = Clockwork(self.backend)
         self.events = Events()
         self.services = Services()
-        self.standby = Standby(
-            self.backend,
-            lambda: self._engine,
-            lambda: self._ownership.remote,
-            self.clockwork if settings.scheduler else None,
-            self.services,
-        )
+        self.standby = self._standing_by()
         self.foreground = Foreground()
         self.bridging = threading.RLock()
         """Held to look at, or to change, the bridge."""
@@ -87,6 +81,15 @@ class Access:
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
+
+    def _standing_by(self) -> Standby:
+        return Standby(
+            self.backend,
+            lambda: self._engine,
+            lambda: self._ownership.remote,
+            self.clockwork if self._settings.scheduler else None,
+            self.services,
+        )
 
     # -- what there is --------------------------------------------------------
 
