@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from wopr.domain.errors import OwnerGoneError, OwnerLeavingError
-from wopr.remote.caller import ONCE, Caller
+from wopr.remote.caller import Caller
+from wopr.remote.verbs import ONCE
 
 
 class Going(Caller):

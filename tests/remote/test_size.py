@@ -125,7 +125,7 @@ async def test_a_call_that_is_given_up_while_it_is_checked_is_ended(
         return call
 
     monkeypatch.setattr(verbs_module, "_checked", lambda name: verb)
-    verbs = Verbs(None, bool, 1_000)  # type: ignore[arg-type]
+    verbs = Verbs(None, bool, 1_000, None)  # type: ignore[arg-type]
     asked = asyncio.create_task(verbs.carry_out("add_many", [[NEW] * (size.MANY + 1)]))
     while not checks.is_set():
         await asyncio.sleep(0)

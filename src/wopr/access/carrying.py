@@ -9,9 +9,8 @@ from wopr.access.local import LocalBackend
 from wopr.domain.errors import OwnerGoneError, OwnerLeavingError, StorageError
 from wopr.ports.backend import Backend
 from wopr.remote import protocol
-from wopr.remote.caller import ONCE
 from wopr.remote.series import Series
-from wopr.remote.verbs import Verbs
+from wopr.remote.verbs import ONCE, Verbs
 
 AGAIN_SECONDS = 0.01
 """So long it is waited before an owner that is about to go is asked once more."""
@@ -31,7 +30,9 @@ def not_answered(backend: Backend, error: StorageError) -> bool:
 
 def repeatable(backend: Backend, error: StorageError, verb: str) -> bool:
     """Whether the next owner may be asked what this one did not answer."""
-    return not_begun(backend, error) if verb in ONCE else not_answered(backend, error)
+    if verb in ONCE:  # a closed storage says nothing of what was changed before
+        return isinstance(error, OwnerLeavingError)
+    return not_answered(backend, error)
 
 
 async def ask_here(backend: Backend, most_args_bytes: int, verb: str, params: Sequence[Any]) -> Any:

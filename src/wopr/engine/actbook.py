@@ -83,7 +83,8 @@ class ActBook:
             fresh = new.began_at - one.began_at < GOES_ON
             if same and fresh and not one.finished and one.number not in going_on:
                 log.info("Act %d (%s) was interrupted, and goes on.", one.number, one.verb)
-                return one
+                # Its row is behind, for its process may have been killed.
+                return replace(one, changed=await self._shared.storage.made_count(one))
         return None
 
     async def note(

@@ -41,8 +41,8 @@ class Selecting(Protocol):
     ) -> list[Found]:
         """Return selected tasks that a verb takes, in enqueue order; with ``None`` any of them.
 
-        ``after`` the task of this number. With ``unless_again_since`` without those that were run
-        again after the transition of that number.
+        ``after`` the task of this number. With ``unless_again_since`` none that was enqueued, or
+        run again, after the transition of that number.
         """
         ...
 
@@ -77,4 +77,8 @@ class ActLog(Protocol):
 
     async def made_by(self, act: Act, after: int, limit: int) -> list[Transition]:
         """Return transitions that an act made, in order, after one of them."""
+        ...
+
+    async def made_count(self, act: Act) -> int:
+        """Return how many tasks an act has changed, or added, so far."""
         ...

@@ -22,16 +22,13 @@ from wopr.domain.errors import (
 from wopr.remote import protocol
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
-from wopr.remote.verbs import LOOKS
+from wopr.remote.verbs import LOOKS, ONCE
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
 _CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot", "backup"}
 _FOR_THIS_OWNER = frozenset({"hello", "hand_over", "wait"})
 """What no other owner is asked instead. Whoever waits for a task asks anew, with less time."""
-
-ONCE = frozenset({"act_change", "act_undo"})
-"""What is not repeated if it may have been done: a second time, it could change other tasks."""
 
 Elsewhere = Callable[[float | None, str, tuple[Any, ...]], Awaitable[Any]]
 """Asks the next owner, who may be this process; given the seconds, the verb and its params."""

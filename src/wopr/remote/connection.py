@@ -17,6 +17,7 @@ from typing import Any, cast
 from wopr.domain.act import By
 from wopr.domain.errors import (
     InvalidCallError,
+    OwnerGoneError,
     OwnerLeavingError,
     QueueClosedError,
     StorageError,
@@ -25,7 +26,7 @@ from wopr.domain.errors import (
 from wopr.remote import protocol
 from wopr.remote.series import Series
 from wopr.remote.size import LARGE, check_parts
-from wopr.remote.verbs import LOOKS, Verbs
+from wopr.remote.verbs import LOOKS, ONCE, Verbs
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ class Connection:
         self._reading = reading
         self._under_way: set[asyncio.Task[None]] = set()
         self._by_number: dict[int, asyncio.Task[None]] = {}
-        self._looks: set[asyncio.Task[None]] = set()
-        """Those under way that change nothing."""
+        self._ended_early: set[asyncio.Task[None]] = set()
+        """Those under way that change nothing, and acts, which can go on later."""
         self._leaving = False
         """Whether the owner gives the file up: nothing is begun any more."""
         self._all_read = asyncio.Event()
@@ -121,13 +122,13 @@ class Connection:
     def leave(self, *, receiver: bool) -> None:
         """Tell the client that the file is given up, and whether it is the one that gets it.
 
-        What it has sent is answered: changes that are under way end, and what only looks, or
-        was not begun, is refused as not done.
+        What it has sent is answered: changes that are under way end, what only looks, or
+        was not begun, is refused as not done, and acts end where they are.
         """
         self._leaving = True
         self._writer.transport.set_write_buffer_limits(0)  # so that drain() waits for all of it
         self._write(protocol.encode({"leaving": receiver}))
-        for task in self._looks:
+        for task in self._ended_early:
             task.cancel()
 
     async def settled(self) -> None:
@@ -190,14 +191,14 @@ class Connection:
         task = asyncio.create_task(self._answer(number, name, params))
         self._under_way.add(task)
         self._by_number[number] = task
-        if isinstance(name, str) and name in LOOKS:
-            self._looks.add(task)
+        if isinstance(name, str) and name in LOOKS | ONCE:
+            self._ended_early.add(task)
         self._bytes += len(line)
         task.add_done_callback(lambda done: self._over(done, number, len(line)))
 
     def _over(self, task: asyncio.Task[None], number: int, size: int) -> None:
         self._under_way.discard(task)
-        self._looks.discard(task)
+        self._ended_early.discard(task)
         if self._by_number.get(number) is task:
             del self._by_number[number]
         self._bytes -= size
@@ -224,9 +225,9 @@ class Connection:
         except asyncio.CancelledError:
             if not self._leaving or self.gone:
                 raise
-            self._write(protocol.refusal(number, _not_done()))
+            self._write(protocol.refusal(number, _cut_off(name)))
         except QueueClosedError:  # while it waited for room, say
-            self._write(protocol.refusal(number, _not_done()))
+            self._write(protocol.refusal(number, _cut_off(name)))
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
             self._write(protocol.refusal(number, error))
 
@@ -254,6 +255,17 @@ class Connection:
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
+
+
+def _cut_off(name: Any) -> OwnerGoneError:
+    """Say what came of a call that the owner has begun, and leaves."""
+    if name not in ONCE:  # new tasks have their ids, and all else is the same a second time
+        return _not_done()
+    return OwnerGoneError(
+        "The process that had the file gave it up while it carried this act out: some of the "
+        "tasks may be changed. Repeat the same call, and the next owner goes on with the act. See "
+        "how far it came: wopr acts"
+    )
 
 
 def _not_done() -> OwnerLeavingError:

@@ -235,6 +235,9 @@ LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "
 }
 """Those that only look: their answers may be large."""
 
+ONCE = frozenset({"act_change", "act_undo"})
+"""What is not repeated if it may have been done: a second time, it could change other tasks."""
+
 
 @functools.cache
 def _checked(name: str) -> Verb:

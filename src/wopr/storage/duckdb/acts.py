@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from wopr.domain.act import COLUMNS, Act
+from wopr.domain.change import Verb
 from wopr.domain.transition import Transition
 from wopr.storage.duckdb import operations
 from wopr.storage.duckdb.base import Base
@@ -43,6 +44,18 @@ def made_by(cursor: Connection, act: Act, after: int, limit: int) -> list[Transi
     return [transition_from_row(row) for row in rows]
 
 
+def made_count(cursor: Connection, act: Act) -> int:
+    """Return how many tasks an act has changed, or added."""
+    added = act.verb == Verb.RUN_AGAIN.value
+    table, column = ("tasks", "options") if added else ("transitions", "data")
+    row = cursor.execute(
+        f"select count(*) from {table} where seq > ? and contains({column}, '\"act\":') "
+        f"and ({column} ->> '$.act')::bigint = ?",
+        [act.first_seq, act.number],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _act(row: tuple[Any, ...]) -> Act:
     values = dict(zip(COLUMNS, row, strict=True))
     for name in ("began_at", "ended_at"):
@@ -74,3 +87,7 @@ class ActCalls(Base):
     async def made_by(self, act: Act, after: int, limit: int) -> list[Transition]:
         """Return transitions that an act made, in order, after one of them."""
         return await self._read(lambda cursor: made_by(cursor, act, after, limit))
+
+    async def made_count(self, act: Act) -> int:
+        """Return how many tasks an act has changed, or added, so far."""
+        return await self._read(lambda cursor: made_count(cursor, act))

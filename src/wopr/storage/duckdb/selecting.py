@@ -105,8 +105,8 @@ def select(
     if takes is not None:
         condition += f" and {_taken(takes)}"
     if unless_again_since is not None:
-        condition += f" and {_NOT_AGAIN}"
-        params.append(unless_again_since)
+        condition += f" and seq <= ? and {_NOT_AGAIN}"
+        params += [unless_again_since, unless_again_since]
     asked = cursor.execute(
         f"select seq, id::varchar from tasks where {condition} and seq > ? order by seq limit ?",
         [*params, after, limit],

@@ -63,6 +63,7 @@ class SeedSelecting(SeedRules):
             for record in await self._selected(which)
             if record.seq > after
             and record.id not in again
+            and (unless_again_since is None or record.seq <= unless_again_since)
             and (takes is None or takes.include(record))
         ]
         return found[:limit]
@@ -121,3 +122,13 @@ class SeedSelecting(SeedRules):
             and (made.data or {}).get("act") == act.number
         ]
         return found[:limit]
+
+    async def made_count(self, act: Act) -> int:
+        """Return how many tasks an act has changed, or added, so far."""
+        changes = (made.data for made in self._log if made.seq > act.first_seq)
+        added = (
+            decode_options(record.options)
+            for record in self._records.values()
+            if record.seq > act.first_seq and record.options
+        )
+        return sum((one or {}).get("act") == act.number for one in (*changes, *added))
