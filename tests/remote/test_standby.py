@@ -147,7 +147,7 @@ def test_what_is_left_to_this_process_it_can_lock(
 
 def _connection(*, asked: int, greeted: bool = True, gone: bool = False) -> Connection:
     reader = asyncio.StreamReader()
-    found = Connection(reader, None, 7, lambda _: None)  # type: ignore[arg-type, return-value]
+    found = Connection(reader, None, 7, lambda _: None, asyncio.Lock())  # type: ignore[arg-type, return-value]
     found.waits_since, found.greeted, found.gone = asked, greeted, gone
     return found
 
