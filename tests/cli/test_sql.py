@@ -9,6 +9,7 @@ import pytest
 
 from support.commands import NASTY, Call, Database
 from wopr.cli.csvcells import cell
+from wopr.storage import schema
 
 COUNTS = "select status, count(*) as n from tasks group by all order by all"
 
@@ -18,6 +19,15 @@ def test_a_table_of_the_rows(wopr: Call) -> None:
     assert 0 == answer.code
     assert ["status", "n"] == answer.out.split()[:2]
     assert answer.out.endswith("3 rows\n")
+
+
+def test_the_help_of_sql_left_out_most_tables_and_views(wopr: Call) -> None:
+    told = " ".join(wopr("sql", "--help").out.split())
+    lists = re.search(r"Tables: ([\w, ]+)\. Views: ([\w, ]+)\.", told)
+    assert lists is not None
+    assert sorted(schema.metadata.tables) == sorted(lists[1].split(", "))
+    assert sorted(schema.VIEWS) == sorted(lists[2].split(", "))
+    assert 0 == wopr("sql", "describe tasks").code
 
 
 def test_json_rows_are_objects(wopr: Call) -> None:

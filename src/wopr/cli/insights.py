@@ -74,7 +74,9 @@ def sql(
     A table cuts long values; --json and --csv print all of them. It is asked of a copy of the
     database, some seconds old at most, in a process of its own; standard error says of when.
 
-    Tables: tasks, transitions. Views: history, task_times, latency, backlog, failures.
+    Tables: tasks, transitions, results, schedules, rules, acts, task_logs, refused_records, meta.
+    Views: history, task_times, latency, backlog, dependencies, flows, schedule_runs, failures.
+    'describe tasks' lists the columns of one.
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other.")

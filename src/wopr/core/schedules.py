@@ -14,6 +14,7 @@ from wopr.core.task import Task
 from wopr.domain.checks import check_count, check_label
 from wopr.domain.codec import decode_plain
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.leftout import names_options
 from wopr.domain.schedule import Schedule, preview
 from wopr.domain.snapshot import decode_options
 from wopr.domain.standing import Standing, unknown
@@ -37,6 +38,7 @@ class Schedules:
         self._core = core
         self._maker = ScheduleMaker(core.registry, core.clock, core.auth)
 
+    @names_options(ScheduleOptions)
     async def add(
         self, name: str, task: str | Task[..., Any], **options: Unpack[ScheduleOptions]
     ) -> ScheduleInfo:
@@ -58,6 +60,7 @@ class Schedules:
         backend = await self._writing()
         return self._info(*await backend.add(new))
 
+    @names_options(ScheduleOptions)
     def declare(
         self,
         name: str | None,
@@ -115,6 +118,7 @@ class Schedules:
         backend = await self._core.reader()
         return [] if backend is None else [self._info(*v) for v in await backend.schedules.all()]
 
+    @names_options(ScheduleOptions)
     async def update(self, name: str, **options: Unpack[ScheduleOptions]) -> ScheduleInfo:
         """Change some options of a schedule; where it stands is kept.
 

@@ -20,6 +20,8 @@ from wopr.calls.options import Options
 from wopr.calls.signature import Composition, Signature, chunked, mapped, starmapped
 from wopr.core.core import Core
 from wopr.core.handle import TaskHandle
+from wopr.core.likefunction import like_function
+from wopr.domain.leftout import names_options
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +51,7 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
+    @like_function
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a call; returns once it is on disk.
 
@@ -90,14 +93,12 @@ class Task(Generic[P, R]):
         """Return a group with one call per ``size`` items; see :meth:`BoundTask.chunks`."""
         return BoundTask(self._core, self, {}).chunks(items, size)
 
+    @names_options(Options)
     def options(self, **options: Unpack[Options]) -> BoundTask[P, R]:
         """Return the task with other options for the calls that follow.
 
         Args:
-            **options: ``category``, ``priority``, ``max_retries``, ``retry``,
-                ``timeout`` and ``delay`` (seconds or timedelta), ``run_at`` (aware
-                datetime), ``unique_key``, ``on_conflict``, ``tags``, ``depends_on``
-                (handles or ids, or a dict of names to them) and ``on_parent_failure``.
+            **options: see :class:`wopr.calls.options.Options`.
         """
         return BoundTask(self._core, self, options)
 

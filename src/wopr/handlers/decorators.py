@@ -8,6 +8,7 @@ from typing import Any, TypeVar, Unpack, overload
 from wopr.calls.options import HandlerOptions, ScheduleOptions
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.leftout import names_options
 from wopr.handlers.marks import HANDLER, SCHEDULE, TASK, ScheduleMark, TaskMark, put
 
 C = TypeVar("C", bound=type)
@@ -31,6 +32,7 @@ class TaskHandler:
         InvalidCallError: a value can't be what it has to be, or there is no such option.
     """
 
+    @names_options(HandlerOptions)
     def __init__(
         self, *targets: object, name: str | None = None, **options: Unpack[HandlerOptions]
     ) -> None:
@@ -60,6 +62,7 @@ class TaskHandler:
 def task(method: F, /) -> F: ...
 @overload
 def task(*, name: str | None = None, **options: Unpack[HandlerOptions]) -> Callable[[F], F]: ...
+@names_options(HandlerOptions)
 def task(*methods: Any, name: str | None = None, **options: Unpack[HandlerOptions]) -> Any:
     """Make a method of a ``@TaskHandler()`` class a task. It stays an ordinary method.
 
@@ -74,6 +77,7 @@ def task(*methods: Any, name: str | None = None, **options: Unpack[HandlerOption
     return _annotated(methods[0], mark) if methods else lambda method: _annotated(method, mark)
 
 
+@names_options(ScheduleOptions)
 def schedule(
     *methods: object, name: str | None = None, **options: Unpack[ScheduleOptions]
 ) -> Callable[[F], F]:

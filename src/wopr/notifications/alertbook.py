@@ -10,6 +10,7 @@ from wopr.domain.alertrule import AlertCondition, AlertRule, reasons
 from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.leftout import names_options
 from wopr.domain.level import NotificationLevel
 from wopr.domain.rule import Rule, RuleKind
 from wopr.ports.backend import RuleBackend
@@ -44,6 +45,7 @@ class AlertBook:
         self._queue = queue
         self._clock = clock
 
+    @names_options(AlertOptions)
     async def add(self, name: str, **options: Unpack[AlertOptions]) -> AlertRule:
         """Add an alert, or change the one of this name.
 

@@ -13,6 +13,7 @@ from wopr.domain.checks import check_count, check_seconds
 from wopr.domain.clock import Clock, IdFactory, SystemClock, naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.leftout import names_options
 from wopr.domain.level import NotificationLevel
 from wopr.notifications.alertbook import AlertBook, AlertOptions
 from wopr.notifications.delivery import TIMEOUT, Delivery, Handler
@@ -220,6 +221,7 @@ class NotificationService:
 
     # -- alerts ---------------------------------------------------------------
 
+    @names_options(AlertOptions)
     async def add_alert(self, name: str, **options: Unpack[AlertOptions]) -> AlertRule:
         """Add an alert, or change the one of this name; it is on disk when this returns.
 

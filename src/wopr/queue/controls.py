@@ -11,11 +11,12 @@ from wopr.domain.checks import check_count, check_id, check_label
 from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause, Revocation, check_where
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.leftout import LEFT_OUT
 from wopr.domain.limits import Limit, OnFull, changed, check_expression, check_fields
 from wopr.domain.rule import Rule, RuleKind
 from wopr.queue.face import Face
 
-KEEP: Any = object()
+KEEP: Any = LEFT_OUT
 """Leave this field of a limit as it is."""
 
 

@@ -9,6 +9,7 @@ from wopr.calls.latercalls import NAMES, taken
 from wopr.calls.options import CALL_OPTIONS, Options, check_options
 from wopr.core.handle import TaskHandle
 from wopr.core.task import Task
+from wopr.domain.leftout import names_options
 from wopr.domain.status import TaskPriority
 from wopr.queue.face import Face
 
@@ -52,6 +53,7 @@ class Enqueueing(Face):
             kwargs = taken(self._core.registry.get(name), kwargs, options)
         return await self._core.enqueue(name, args, kwargs, options)
 
+    @names_options(Options)
     async def enqueue(
         self,
         task: str | Task[..., R],

@@ -25,6 +25,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.leftout import names_options
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.executors.choice import ExecutorChoice, Executors
@@ -123,6 +124,7 @@ class Registration(Face):
             self._core.variables
         )  # not before: without any, calls cost nothing more
 
+    @names_options(RegistrationOptions)
     def register_task(
         self, name: str, category: str = "default", **options: Unpack[RegistrationOptions]
     ) -> Callable[[F], F]:
@@ -187,6 +189,7 @@ class Registration(Face):
     def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(self, *, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    @names_options(TaskOptions)
     def task(self, *functions: Any, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
         """Make a function a :class:`Task`: still callable, and with ``enqueue``.
 
@@ -205,6 +208,7 @@ class Registration(Face):
         check_options(options, TASK_OPTIONS | {"name"})
         return decorate(*functions) if functions else decorate
 
+    @names_options(ScheduleOptions)
     def schedule(
         self, *, name: str | None = None, **options: Unpack[ScheduleOptions]
     ) -> ScheduleDecorator:
