@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import wopr
+from support import names
 from support.blocks import blocks_of
 from support.paths import ROOT
 from wopr import Settings, TaskInfo, TaskQueue, WoprError
@@ -101,6 +102,18 @@ def test_the_page_of_the_api_names_every_call_of_the_queue() -> None:
     text = text_of("api.md")
     missing = [name for name in sorted(names) if not re.search(rf"(queue\.|`){name}\b", text)]
     assert missing == []
+
+
+def test_the_page_of_names_is_the_one_made_from_the_code() -> None:
+    assert names.page() == text_of("names.md"), (
+        "python tests/support/names.py > docs/reference/names.md"
+    )
+
+
+def test_the_rows_of_a_table_of_the_api_had_more_cells_than_its_head() -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", text_of("api.md"), re.MULTILINE):
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
+        assert {cells[0]} == set(cells), table
 
 
 def test_the_page_of_the_api_names_every_field_of_a_task() -> None:
