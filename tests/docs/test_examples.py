@@ -38,6 +38,7 @@ NOT_RUN = {
     r"\b(pip|uv|pipx|poetry) (add|install)\b": "installing is what tests/packaging tries",
     r"^git clone\b": "needs the network",
     r"^(\./)?scripts/": "sets up .venv, in which this very test runs",
+    r"\b(django-admin|manage\.py) ": "tests/integrations/test_django_page.py makes the project",
     r"^(docker|systemctl|sudo)\b": "needs a service of the machine",
 }
 """Commands that a test can't run, and why; a block with one of them is skipped."""
