@@ -5,7 +5,8 @@ is one test, and so is every program in examples/.
 
 - A Python block is a program of its own, in an empty folder. ``python continues`` puts
   the block before it in front; ``python file=app.py`` is also saved beside the later
-  blocks of the page.
+  blocks of the page. ``python needs=celery`` is a program of another project's users; it is
+  run where that project is installed, and its warnings are not ours.
 - In shell blocks, lines after ``$ `` are run in a folder that holds a small database
   ``wopr_tasks.duckdb`` (support/seed.py); what they print is not compared. ``wopr
   worker`` is stopped after a few seconds.
@@ -18,6 +19,7 @@ import asyncio
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,10 +90,14 @@ async def test_the_small_database_has_something_of_everything(database: Path) ->
 
 @pytest.mark.parametrize("block", of("python"))
 def test_python_block_runs(block: Block, tmp_path: Path) -> None:
+    lacking = [name for name in block.needs if find_spec(name) is None]
+    if lacking:
+        pytest.skip(f"{', '.join(lacking)} is not installed: pip install 'wopr[test]'")
     put_files(block, tmp_path)
     program = tmp_path / (block.file or "program.py")
     program.write_text(program_of(block, blocks_of(block.page)))
-    run_ok([sys.executable, "-W", "error", program], tmp_path)
+    warnings = "default" if block.needs else "error"
+    run_ok([sys.executable, "-W", warnings, program], tmp_path)
 
 
 @pytest.mark.parametrize("block", of(*SHELL))
@@ -124,7 +130,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
 )
 def test_block_is_of_a_kind_that_is_run(block: Block) -> None:
     assert block.language in {"python", "sql", *SHELL}, "name the language so that it is tested"
-    unknown = [w for w in block.words if w != "continues" and not w.startswith("file=")]
+    unknown = [w for w in block.words if w != "continues" and not w.startswith(("file=", "needs="))]
     assert unknown == []
 
 

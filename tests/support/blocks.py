@@ -36,6 +36,11 @@ class Block:
         """Return the name under which later blocks of the page find this one."""
         return next((word[5:] for word in self.words if word.startswith("file=")), None)
 
+    @property
+    def needs(self) -> list[str]:
+        """Return the modules of other projects that the block is about."""
+        return next((word[6:].split(",") for word in self.words if word.startswith("needs=")), [])
+
 
 def blocks_of(page: Path) -> list[Block]:
     """Return the blocks of a page in order."""
