@@ -110,6 +110,12 @@ def test_the_page_of_names_is_the_one_made_from_the_code() -> None:
     )
 
 
+@pytest.mark.parametrize("name", sorted(wopr.__all__))
+def test_each_public_name_is_on_the_page_of_names_or_of_errors(name: str) -> None:
+    named = re.search(rf"^{name}\b", text_of("names.md"), re.MULTILINE)
+    assert named or f"| `{name}`" in text_of("errors.md")
+
+
 def test_the_rows_of_a_table_of_the_api_had_more_cells_than_its_head() -> None:
     for table in re.findall(r"(?:^\|.*\n)+", text_of("api.md"), re.MULTILINE):
         cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, is_typeddict
 
+import wopr
+
 MODULES = (
     "wopr",
     "wopr.handlers",
@@ -42,14 +44,13 @@ def page() -> str:
 def _section(module: Any) -> str:
     public = {name: getattr(module, name) for name in sorted(module.__all__, key=str.lower)}
     if module.__name__ != "wopr":
-        top = importlib.import_module("wopr")
-        public = {name: it for name, it in public.items() if getattr(top, name, None) is not it}
+        public = {name: it for name, it in public.items() if getattr(wopr, name, None) is not it}
     entries = [_entry(name, it) for name, it in public.items() if not _is_error(it)]
     return f"\n## {module.__name__}\n\n```text\n" + "\n".join(entries) + "```\n"
 
 
 def _is_error(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
+    return isinstance(value, type) and value.__module__ == wopr.WoprError.__module__
 
 
 def _entry(name: str, value: Any) -> str:
