@@ -1,85 +1,159 @@
 """wopr: a persistent task queue in a DuckDB file.
 
 Everything public is importable from here; ``wopr.domain.errors`` shows the tree
-of all errors.
+of all errors. Each name is loaded when it is first asked for: who needs one of them,
+a command's help or an enum, does not wait for the rest.
 """
 
-from wopr.config.primary import should_run_background_workers
-from wopr.config.settings import Settings
-from wopr.core.handle import TaskHandle
-from wopr.core.scheduleinfo import ScheduleInfo
-from wopr.core.task import Task
-from wopr.core.tasks import SelectedTasks
-from wopr.domain.act import Act, ActAnswer, ActProgress, Preview, Tally, Unchanged
-from wopr.domain.again import RetryAfter, Snooze
-from wopr.domain.controls import Pause, Revocation
-from wopr.domain.crontab import Crontab, Month, Weekday
-from wopr.domain.errors import (
-    ActError,
-    AuthContextNotFoundError,
-    AuthRequirementDeniedError,
-    AuthSnapshotUnavailableError,
-    BacklogFullError,
-    ConflictingAuthMetadataError,
-    DeliveryFailedError,
-    DeliveryRefusedError,
-    DuplicateScheduleError,
-    DuplicateTaskError,
-    InvalidAuthContextValueError,
-    InvalidCallError,
-    InvalidScheduleSpecificationError,
-    OwnerBusyError,
-    OwnerGoneError,
-    OwnerLeavingError,
-    OwnerSilentError,
-    PayloadError,
-    PayloadTooLargeError,
-    ProcessDiedError,
-    QueryError,
-    QueryTimeoutError,
-    QueueClosedError,
-    QueueDisabledError,
-    RunnerRefusedError,
-    ScheduleNotFoundError,
-    SchemaError,
-    SettingsFileError,
-    SoftTimeoutError,
-    StorageError,
-    StorageFileError,
-    StorageForkedError,
-    StorageOwnedError,
-    TaskApplicationContextNotFoundError,
-    TaskAsyncInvocationRequiredError,
-    TaskCancelledError,
-    TaskFailedError,
-    TaskNotFoundError,
-    TaskNotRegisteredError,
-    TaskRefusedError,
-    UniqueKeyConflictError,
-    WoprError,
-)
-from wopr.domain.events import TaskEvent
-from wopr.domain.limits import Limit, OnFull
-from wopr.domain.logline import LogLine
-from wopr.domain.misfire import Misfire, Overlap
-from wopr.domain.newtask import OnConflict, OnParentFailure
-from wopr.domain.reason import Reason, Severity
-from wopr.domain.resultof import ResultOf
-from wopr.domain.retry import RetryPolicy
-from wopr.domain.status import TaskPriority, TaskStatus
-from wopr.domain.supplied import provided
-from wopr.domain.task import TaskInfo
-from wopr.executors.context import CurrentTask, current_task
-from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
-from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.backup import Backup
-from wopr.ports.status import GroupExplanation, State, Status
-from wopr.queue.queue import TaskQueue
-from wopr.queue.sync import SyncQueue
-from wopr.storage.seed.noop import NoopStorage
-from wopr.storage.seed.taskstorage import TaskStorage
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wopr.config.primary import should_run_background_workers
+    from wopr.config.settings import Settings
+    from wopr.core.handle import TaskHandle
+    from wopr.core.scheduleinfo import ScheduleInfo
+    from wopr.core.task import Task
+    from wopr.core.tasks import SelectedTasks
+    from wopr.domain.act import Act, ActAnswer, ActProgress, Preview, Tally, Unchanged
+    from wopr.domain.again import RetryAfter, Snooze
+    from wopr.domain.controls import Pause, Revocation
+    from wopr.domain.crontab import Crontab, Month, Weekday
+    from wopr.domain.errors import (
+        ActError,
+        AuthContextNotFoundError,
+        AuthRequirementDeniedError,
+        AuthSnapshotUnavailableError,
+        BacklogFullError,
+        ConflictingAuthMetadataError,
+        DeliveryFailedError,
+        DeliveryRefusedError,
+        DuplicateScheduleError,
+        DuplicateTaskError,
+        InvalidAuthContextValueError,
+        InvalidCallError,
+        InvalidScheduleSpecificationError,
+        InvalidSettingError,
+        OwnerBusyError,
+        OwnerGoneError,
+        OwnerLeavingError,
+        OwnerSilentError,
+        PayloadError,
+        PayloadTooLargeError,
+        ProcessDiedError,
+        QueryError,
+        QueryTimeoutError,
+        QueueClosedError,
+        QueueDisabledError,
+        RunnerRefusedError,
+        ScheduleNotFoundError,
+        SchemaError,
+        SettingsFileError,
+        SoftTimeoutError,
+        StorageError,
+        StorageFileError,
+        StorageForkedError,
+        StorageOwnedError,
+        TaskApplicationContextNotFoundError,
+        TaskAsyncInvocationRequiredError,
+        TaskCancelledError,
+        TaskFailedError,
+        TaskNotFoundError,
+        TaskNotRegisteredError,
+        TaskRefusedError,
+        UniqueKeyConflictError,
+        WoprError,
+    )
+    from wopr.domain.events import TaskEvent
+    from wopr.domain.limits import Limit, OnFull
+    from wopr.domain.logline import LogLine
+    from wopr.domain.misfire import Misfire, Overlap
+    from wopr.domain.newtask import OnConflict, OnParentFailure
+    from wopr.domain.reason import Reason, Severity
+    from wopr.domain.resultof import ResultOf
+    from wopr.domain.retry import RetryPolicy
+    from wopr.domain.status import TaskPriority, TaskStatus
+    from wopr.domain.supplied import provided
+    from wopr.domain.task import TaskInfo
+    from wopr.executors.context import CurrentTask, current_task
+    from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
+    from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+    from wopr.ports.backup import Backup
+    from wopr.ports.status import GroupExplanation, State, Status
+    from wopr.queue.queue import TaskQueue
+    from wopr.queue.sync import SyncQueue
+    from wopr.storage.seed.noop import NoopStorage
+    from wopr.storage.seed.taskstorage import TaskStorage
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "wopr.config.primary": "should_run_background_workers",
+    "wopr.config.settings": "Settings",
+    "wopr.core.handle": "TaskHandle",
+    "wopr.core.scheduleinfo": "ScheduleInfo",
+    "wopr.core.task": "Task",
+    "wopr.core.tasks": "SelectedTasks",
+    "wopr.domain.act": "Act ActAnswer ActProgress Preview Tally Unchanged",
+    "wopr.domain.again": "RetryAfter Snooze",
+    "wopr.domain.controls": "Pause Revocation",
+    "wopr.domain.crontab": "Crontab Month Weekday",
+    "wopr.domain.errors": (
+        "ActError AuthContextNotFoundError AuthRequirementDeniedError "
+        "AuthSnapshotUnavailableError BacklogFullError ConflictingAuthMetadataError "
+        "DeliveryFailedError DeliveryRefusedError DuplicateScheduleError "
+        "DuplicateTaskError InvalidAuthContextValueError InvalidCallError "
+        "InvalidScheduleSpecificationError InvalidSettingError OwnerBusyError OwnerGoneError "
+        "OwnerLeavingError OwnerSilentError PayloadError PayloadTooLargeError "
+        "ProcessDiedError QueryError QueryTimeoutError QueueClosedError "
+        "QueueDisabledError RunnerRefusedError ScheduleNotFoundError SchemaError "
+        "SettingsFileError SoftTimeoutError StorageError StorageFileError "
+        "StorageForkedError StorageOwnedError TaskApplicationContextNotFoundError "
+        "TaskAsyncInvocationRequiredError TaskCancelledError TaskFailedError "
+        "TaskNotFoundError TaskNotRegisteredError TaskRefusedError "
+        "UniqueKeyConflictError WoprError"
+    ),
+    "wopr.domain.events": "TaskEvent",
+    "wopr.domain.limits": "Limit OnFull",
+    "wopr.domain.logline": "LogLine",
+    "wopr.domain.misfire": "Misfire Overlap",
+    "wopr.domain.newtask": "OnConflict OnParentFailure",
+    "wopr.domain.reason": "Reason Severity",
+    "wopr.domain.resultof": "ResultOf",
+    "wopr.domain.retry": "RetryPolicy",
+    "wopr.domain.status": "TaskPriority TaskStatus",
+    "wopr.domain.supplied": "provided",
+    "wopr.domain.task": "TaskInfo",
+    "wopr.executors.context": "CurrentTask current_task",
+    "wopr.flows": "Flow FlowHandle FlowProgress Signature chain chord group",
+    "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
+    "wopr.ports.backup": "Backup",
+    "wopr.ports.status": "GroupExplanation State Status",
+    "wopr.queue.queue": "TaskQueue",
+    "wopr.queue.sync": "SyncQueue",
+    "wopr.storage.seed.noop": "NoopStorage",
+    "wopr.storage.seed.taskstorage": "TaskStorage",
+}
+"""The same names as above, for who runs: the module of each. A test compares the two."""
+
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for, and keep it."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Act",
@@ -107,6 +181,7 @@ __all__ = [
     "InvalidAuthContextValueError",
     "InvalidCallError",
     "InvalidScheduleSpecificationError",
+    "InvalidSettingError",
     "Limit",
     "LogLine",
     "Misfire",

@@ -114,9 +114,9 @@ def test_only_optional_libraries_are_imported_for_types_alone(source: Source) ->
         for block in ast.walk(source.tree)
         if isinstance(block, ast.If) and dotted(block.test).endswith("TYPE_CHECKING")
         for node in block.body
-        if not _is_of_others(node)
+        if not _is_of_others(node) and source.path != SOURCE / "__init__.py"
     ]
-    assert hidden == []
+    assert hidden == []  # but the public names: test_public_api.py holds where each is loaded from
 
 
 def _is_of_others(node: ast.stmt) -> bool:

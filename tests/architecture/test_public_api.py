@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,17 +111,73 @@ def test_the_settings_are_found_where_they_were_too() -> None:
         from wopr.config import Nothing  # noqa: F401
 
 
-def test_importing_wopr_loads_neither_duckdb_nor_anything_heavy() -> None:
-    heavy = {"duckdb", "sqlalchemy", "alembic", "typer", "rich", "pandas", "polars", "pyarrow"}
-    code = "import sys, wopr; print(*(name for name in sys.modules if '.' not in name))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code],
+def test_every_public_name_is_loaded_from_where_type_checkers_find_it() -> None:
+    block = next(
+        node
+        for node in parsed(SOURCE / "__init__.py").tree.body
+        if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"
+    )
+    typed = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    loaded = {name: module for module, names in wopr._MODULES.items() for name in names.split()}
+    assert typed == loaded
+    assert sorted(loaded) == sorted(wopr.__all__)
+
+
+def test_a_name_that_there_is_not_is_missed_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'wopr' has no attribute 'Queue'"):
+        wopr.Queue  # type: ignore[attr-defined]  # noqa: B018
+    assert set(wopr.__all__) <= set(dir(wopr))
+
+
+def test_every_public_name_can_be_the_first_that_is_asked_for() -> None:
+    code = (
+        "import sys\nfrom importlib import import_module\nimport wopr\n"
+        "for module in wopr._MODULES:\n"
+        "    import_module(module)\n"
+        "    for name in [name for name in sys.modules if name.startswith('wopr')]:\n"
+        "        del sys.modules[name]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=clean_environment(), check=True)
+
+
+HEAVY = {
+    *("duckdb", "sqlalchemy", "alembic", "typer", "rich", "pandas", "polars", "pyarrow"),
+    *("pydantic_settings", "dotenv", "tomllib", "structlog", "detect_secrets"),
+}
+"""What may take long to load, and who only asks a queue never needs."""
+
+
+def _loaded_by(code: str, folder: Path) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"],
+        cwd=folder,
         env=clean_environment(),
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
-    assert heavy & set(loaded) == set()
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_wopr_loads_nothing_but_its_list_of_names(tmp_path: Path) -> None:
+    loaded = _loaded_by("import wopr", tmp_path)
+    assert {"wopr"} == {name for name in loaded if name.partition(".")[0] == "wopr"}
+    assert set() == (HEAVY | {"asyncio", "pydantic", "pydantic_core", "tenacity"}) & loaded
+
+
+def test_a_queue_that_is_made_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = _loaded_by("from wopr import TaskQueue; TaskQueue()", tmp_path)
+    assert set() == HEAVY & loaded
+
+
+def test_a_word_of_the_api_loads_neither_the_queue_nor_pydantic(tmp_path: Path) -> None:
+    loaded = _loaded_by("from wopr import StorageError, TaskPriority, TaskStatus", tmp_path)
+    assert set() == {"wopr.queue", "wopr.engine", "asyncio", "pydantic"} & loaded
 
 
 def test_the_package_says_that_it_is_typed() -> None:

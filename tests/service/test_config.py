@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from support.programs import clean_environment
-from wopr import Settings, SettingsFileError, TaskQueue
+from wopr import InvalidSettingError, Settings, SettingsFileError, TaskQueue
 from wopr.config.files import unknown_variables
 from wopr.config.settings import origins
 
@@ -146,6 +145,7 @@ def test_a_directory_named_env_is_no_file_with_settings(write: Write) -> None:
     ("name", "text", "expected"),
     [
         (".env", "A=1\nWOPR_TASKS_WINDOW='12\n", "line 2: this is not NAME=value"),
+        (".env", "A=1\nexport wopr_tasks_enabled\n", "line 2: this is not NAME=value"),
         ("wopr.toml", "window = 12\nhttp = \n", "at line 2"),
         ("pyproject.toml", "[tool.wopr]\nwindow\n", "at line 2"),
         ("pyproject.toml", "tool = 'wopr'\n", "is no TOML"),
@@ -166,6 +166,37 @@ def test_a_broken_file_is_refused_by_name_and_line(
         TaskQueue()
     assert str(path) in str(refused.value)
     assert expected in str(refused.value)
+
+
+def test_a_line_of_another_program_may_have_no_value(write: Write) -> None:
+    write(".env", "DEBUG\nWOPR_TASKS_WINDOW=13\n")
+    assert 13 == Settings().window
+
+
+def test_a_line_of_an_env_file_may_name_another_variable(write: Write) -> None:
+    write(".env", "AT=/srv\nWOPR_TASKS_DATABASE=${AT}/tasks.duckdb\n")
+    assert Path("/srv/tasks.duckdb") == Settings().database
+
+
+def test_a_program_with_a_wrong_value_in_a_file_gets_a_letter_and_not_pydantics(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("wopr.toml", 'window = "many"\n')
+    monkeypatch.setenv("WOPR_TASKS_MAX_CRASHES", "0")
+    with pytest.raises(InvalidSettingError) as refused:
+        TaskQueue(settings=Settings(memory_limit="much"))
+    assert [
+        "A setting is wrong.",
+        "memory_limit: a size is a number and a unit, as in 500MB, not 'much'.",
+        "WOPR_TASKS_MAX_CRASHES: Input should be greater than or equal to 1, not '0'.",
+        f"{path}: window: Input should be a valid integer, unable to parse string as an integer, "
+        "not 'many'.",
+    ] == str(refused.value).splitlines()
+
+
+def test_a_setting_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSettingError, match=r"windows: Extra inputs are not permitted"):
+        Settings(windows=3)
 
 
 def test_a_file_that_is_not_utf8_is_refused_by_line(write: Write) -> None:
@@ -207,7 +238,7 @@ def test_an_address_is_host_and_port(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["", "localhost", "a b:1", "::1:80", "x:65536", "x:-1", "1.5"])
 def test_another_address_is_refused(address: str) -> None:
-    with pytest.raises(ValidationError, match="an address is a port or host:port"):
+    with pytest.raises(InvalidSettingError, match="an address is a port or host:port"):
         Settings(http=address)
 
 
@@ -220,8 +251,8 @@ def test_a_size_has_a_unit() -> None:
     assert "1.5GB" == Settings(process_memory_limit="1.5GB").process_memory_limit
     for name in ("memory_limit", "process_memory_limit"):
         for wrong in ("500", "1.2.3MB", ".MB"):
-            with pytest.raises(ValidationError, match="as in 500MB"):
-                Settings.model_validate({name: wrong})
+            with pytest.raises(InvalidSettingError, match="as in 500MB"):
+                Settings(**{name: wrong})
 
 
 def test_a_variable_that_is_no_setting_is_found(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from wopr.cli.output import complain, document
-from wopr.config.settings import DEFAULT, origins
 from wopr.domain.errors import (
     InvalidCallError,
     QueryError,
@@ -21,7 +18,6 @@ from wopr.domain.errors import (
     StorageError,
     WoprError,
 )
-from wopr.domain.masking import mask
 
 OK = 0
 NO = 1
@@ -80,7 +76,7 @@ def code_of(error: Exception) -> int | None:
     """Return the exit code of an expected error, ``None`` for a bug."""
     if isinstance(error, QueryTimeoutError):
         return NO
-    wrong = (InvalidCallError, QueryError, QueueDisabledError, UsageError, ValidationError)
+    wrong = (InvalidCallError, QueryError, QueueDisabledError, UsageError)
     if isinstance(error, wrong) or hasattr(error, "format_message"):
         return USAGE
     if isinstance(error, StorageError | OSError):
@@ -104,31 +100,8 @@ def _report(error: Exception, *, as_json: bool) -> int | None:
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return wrong_settings(error, {})
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
         text = str(error.format_message()).replace(": Value error, ", ": ", 1)
         return f"{text}\nTry: {context.command_path} --help" if text and context else text
     return str(error) or type(error).__name__
-
-
-def wrong_settings(error: ValidationError, flags: Mapping[str, str]) -> str:
-    """Say which settings are wrong, and where each stands.
-
-    Args:
-        error: of :class:`wopr.Settings`.
-        flags: the options of the command that were given, by the names of their settings.
-    """
-    origin = origins(flags)
-    lines = []
-    for item in error.errors():
-        name = str(item["loc"][0]) if item["loc"] else ""
-        where = origin.get(name, DEFAULT)
-        if where == DEFAULT:  # given in code
-            where = name
-        elif os.sep in where:
-            where = f"{where}: {name}"
-        reason = item["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {reason}, not {mask(repr(item['input']))[:80]}.")
-    return "\n".join(["A setting is wrong.", *lines])

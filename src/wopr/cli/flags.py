@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from wopr.cli.common import DATABASE_VARIABLE
-from wopr.cli.errors import UsageError, wrong_settings
-from wopr.config.settings import Settings
+from wopr.cli.errors import UsageError
+from wopr.config.settings import Settings, wrong
+from wopr.domain.errors import InvalidSettingError
 
 FLAGS = {
     "database": "--database",
@@ -72,13 +73,13 @@ def given(
     log_level: str | None,
     log_format: str | None,
     http: str | None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the options that were given, by the names of their settings."""
     values = (database, grace, log_level, log_format, http)
     return {name: value for name, value in zip(FLAGS, values, strict=True) if value is not None}
 
 
-def settings_of(flags: dict[str, object]) -> Settings:
+def settings_of(flags: dict[str, Any]) -> Settings:
     """Return all settings, with the options before everything else.
 
     Raises:
@@ -86,6 +87,9 @@ def settings_of(flags: dict[str, object]) -> Settings:
         SettingsFileError: a file with settings can't be read.
     """
     try:
-        return Settings.model_validate(flags)
-    except ValidationError as error:
-        raise UsageError(wrong_settings(error, {name: FLAGS[name] for name in flags})) from error
+        return Settings(**flags)
+    except InvalidSettingError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        said = wrong(error.__cause__, {name: FLAGS[name] for name in flags})
+        raise UsageError(said) from error

@@ -9,19 +9,10 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
-
-from dotenv.parser import parse_stream
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-)
 
 from wopr.domain.errors import SettingsFileError
 
@@ -31,33 +22,31 @@ TOML_FILE = "wopr.toml"
 PROJECT_FILE = "pyproject.toml"
 
 
-class _DotEnv(DotEnvSettingsSource):
-    """Takes what is ours; other variables in the file are none of our business."""
+def variables_of(names: Iterable[str]) -> dict[str, str]:
+    """Return for each setting that the environment gives the variable that does, in any case."""
+    given = {variable.upper(): variable for variable in os.environ}
+    found = ((name, given.get(f"{PREFIX}{name}".upper())) for name in names)
+    return {name: variable for name, variable in found if variable is not None}
 
-    def __call__(self) -> dict[str, Any]:
-        return super(DotEnvSettingsSource, self).__call__()
 
-
-def file_sources(
-    settings: type[BaseSettings],
-) -> list[tuple[Path, PydanticBaseSettingsSource]]:
+def file_values(names: list[str]) -> list[tuple[Path, dict[str, Any]]]:
     """Return what the files say, the strongest first.
 
     Raises:
         SettingsFileError: a file can't be read, or names a setting that there is not.
     """
-    names = list(settings.model_fields)
-    sources: list[tuple[Path, PydanticBaseSettingsSource]] = []
-    if _checked_env() is not None:
-        path = Path(ENV_FILE)
-        sources.append((path, _DotEnv(settings, env_file=path, env_file_encoding="utf-8-sig")))
-    for name in (TOML_FILE, PROJECT_FILE):
-        path = Path(name)
+    said: list[tuple[Path, dict[str, Any]]] = []
+    env = {name.upper(): value for name, value in (_checked_env() or {}).items()}
+    ours = {name: env[key] for name in names if (key := f"{PREFIX}{name}".upper()) in env}
+    if ours:
+        said.append((Path(ENV_FILE), ours))
+    for file in (TOML_FILE, PROJECT_FILE):
+        path = Path(file)
         table = _table(path)
         _check_names(table, names, path)
         if table:
-            sources.append((path, InitSettingsSource(settings, init_kwargs=table)))
-    return sources
+            said.append((path, table))
+    return said
 
 
 def unknown_variables(names: Iterable[str]) -> Iterator[str]:
@@ -98,24 +87,31 @@ def _read(path: Path, word: str) -> str | None:
         ) from error
 
 
-def _checked_env() -> list[str] | None:
-    """Return the names in ``.env``, or ``None`` if it is not there or none of them is ours.
+def _checked_env() -> Mapping[str, str | None] | None:
+    """Return what ``.env`` says, or ``None`` if it is not there or does not mention us.
 
     Raises:
-        SettingsFileError: a line of it can't be read: it might hold one of ours.
+        SettingsFileError: a line of it can't be read: it might hold one of ours; or one of ours
+            has no value.
     """
     path = Path(ENV_FILE)
     text = _read(path, PREFIX.lower())
     if text is None:
         return None
-    bindings = list(parse_stream(StringIO(text)))
-    for binding in bindings:
-        if binding.error:
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (_ours(binding.key) and binding.value is None):
             raise SettingsFileError(
                 f"{path.absolute()}, line {binding.original.line}: this is not NAME=value. "
-                "Close its quotes, or put a # before it."
+                "Write the = and the value, close its quotes, or put a # before it."
             )
-    return [binding.key for binding in bindings if binding.key is not None]
+    return dotenv_values(stream=StringIO(text))
+
+
+def _ours(variable: str | None) -> bool:
+    return variable is not None and variable.upper().startswith(PREFIX)
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -128,6 +124,8 @@ def _table(path: Path) -> dict[str, Any]:
     text = _read(path, "" if own else "wopr")
     if text is None:
         return {}
+    import tomllib
+
     try:
         table = _parsed(text)
         if not own:
@@ -147,6 +145,8 @@ def _table(path: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=4)
 def _parsed(text: str) -> dict[str, Any]:
     """Parse TOML; not again for each queue. Nobody may change what it returns."""
+    import tomllib
+
     return tomllib.loads(text)
 
 

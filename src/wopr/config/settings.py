@@ -6,17 +6,20 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
 )
 
-from wopr.config.files import PREFIX, file_sources
+from wopr.config.files import PREFIX, file_values, variables_of
+from wopr.domain.errors import InvalidSettingError
+from wopr.domain.masking import mask
 
 DEFAULT = "default"
 _SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
@@ -56,7 +59,23 @@ def size_in_bytes(text: str) -> int:
     return int(float(number) * (1024 if "i" in unit else 1000) ** ("KMGT".index(unit[0]) + 1))
 
 
-class Settings(BaseSettings):
+class _Sourced(BaseModel):
+    """Completes what is given by what the environment and the files say."""
+
+    def __init__(self, **given: Any) -> None:
+        names = list(type(self).model_fields)
+        values = dict(given)
+        for name, variable in variables_of(names).items():
+            values.setdefault(name, os.environ[variable])
+        for _, said in file_values(names):
+            values = said | values
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidSettingError(wrong(error, {name: name for name in given})) from error
+
+
+class Settings(_Sourced):
     """Settings of a queue.
 
     Each can be given here, as ``WOPR_TASKS_<NAME>`` in the environment, the same in ``.env``,
@@ -64,11 +83,11 @@ class Settings(BaseSettings):
     of these that has it counts. Files are those of the working directory.
 
     Raises:
+        InvalidSettingError: a value is wrong; the message says which, and where it stands.
         SettingsFileError: a file can't be read, or names a setting that there is not.
-        ValidationError: of pydantic: a value is wrong.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: Annotated[bool, BeforeValidator(is_on)] = False
     """Whether the queue does anything."""
@@ -133,18 +152,24 @@ class Settings(BaseSettings):
             None if self.process_memory_limit is None else size_in_bytes(self.process_memory_limit)
         )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where the values come from, the strongest first."""
-        files = [source for _, source in file_sources(settings_cls)]
-        return init_settings, env_settings, *files
+
+def wrong(error: ValidationError, called: Mapping[str, str]) -> str:
+    """Say which settings are wrong, and where each stands.
+
+    Args:
+        error: what pydantic says.
+        called: what the given ones are called, like a flag.
+    """
+    origin = origins(called)
+    lines = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        where = origin.get(name, name)  # or there is no such setting
+        if os.sep in where:
+            where = f"{where}: {name}"
+        reason = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {reason}, not {mask(repr(item['input']))[:80]}.")
+    return "\n".join(["A setting is wrong.", *lines])
 
 
 def led_outside(database: Path) -> str | None:
@@ -178,10 +203,10 @@ def origins(given: Mapping[str, str]) -> dict[str, str]:
         SettingsFileError: see :class:`Settings`.
     """
     found = dict(given)
-    variables = {name.upper(): name for name in os.environ}
-    for name in EnvSettingsSource(Settings)():
-        found.setdefault(name, variables[f"{PREFIX}{name}".upper()])
-    for path, source in file_sources(Settings):
-        for name in source():
+    names = list(Settings.model_fields)
+    for name, variable in variables_of(names).items():
+        found.setdefault(name, variable)
+    for path, said in file_values(names):
+        for name in said:
             found.setdefault(name, str(path.absolute()))
-    return {name: found.get(name, DEFAULT) for name in Settings.model_fields}
+    return {name: found.get(name, DEFAULT) for name in names}

@@ -12,6 +12,7 @@ WoprError
 │   ├── InvalidAuthContextValueError
 │   ├── AuthSnapshotUnavailableError
 │   ├── TaskAsyncInvocationRequiredError
+│   ├── InvalidSettingError       a setting has a value that it can't have
 │   ├── SettingsFileError         a file with settings can't be read
 │   └── PayloadError
 │       └── PayloadTooLargeError
@@ -102,6 +103,10 @@ class AuthSnapshotUnavailableError(InvalidCallError):
 
 class TaskAsyncInvocationRequiredError(InvalidCallError):
     """A method that has to be awaited was to be run directly by code that does not await."""
+
+
+class InvalidSettingError(InvalidCallError):
+    """A setting has a value that it can't have."""
 
 
 class SettingsFileError(InvalidCallError):
