@@ -11,6 +11,8 @@ import pytest
 from support.commands import Call, Database, call
 from support.programs import BIN, run, run_ok
 from wopr import __version__
+from wopr.cli.later import Later
+from wopr.cli.main import COMMANDS
 from wopr.storage.duckdb.file.opening import open_database
 
 ON_A_FILE = [
@@ -156,10 +158,24 @@ def test_python_minus_m_is_the_command(tmp_path: Path) -> None:
     assert printed == run_ok([BIN / "wopr", "--version"], tmp_path)
 
 
-def test_help_loads_no_database(tmp_path: Path) -> None:
+def test_help_loads_no_command_no_queue_and_no_database(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom wopr.cli.main import app\n"
         "app(['--help'], standalone_mode=False)\n"
-        "sys.exit('duckdb' in sys.modules)"
+        "print(*sys.modules, file=sys.stderr)"
     )
-    run_ok([sys.executable, "-c", code], tmp_path)
+    done = run([sys.executable, "-c", code], tmp_path)
+    assert 0 == done.returncode
+    loaded = {name for name in done.stderr.split() if name.startswith("wopr.cli.")}
+    assert {f"wopr.cli.{name}" for name in ("errors", "later", "main", "output")} == loaded
+    heavy = {"asyncio", "duckdb", "pydantic", "wopr.queue", "wopr.config", "sqlalchemy"}
+    assert set() == heavy & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(("name", "where", "line"), COMMANDS)
+def test_the_line_of_each_command_is_the_first_paragraph_of_its_help(
+    name: str, where: str, line: str
+) -> None:
+    command = Later(name, where, line).command
+    assert name == command.name
+    assert line == " ".join((command.help or "").partition("\n\n")[0].split())

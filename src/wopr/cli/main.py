@@ -5,34 +5,123 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wopr import __version__
-from wopr.cli import (
-    acts,
-    alerts,
-    backup,
-    config,
-    controls,
-    demo,
-    flows,
-    init,
-    insights,
-    schedules,
-    status,
-    tasks,
-    upkeep,
-    worker,
-    workers,
-)
 from wopr.cli.errors import EXIT_CODES, Commands
+from wopr.cli.later import Later
 from wopr.cli.output import say
+
+COMMANDS = (
+    (
+        "demo",
+        "wopr.cli.demo:demo",
+        "Process real files, lose the worker to SIGKILL half-way, and prove nothing was lost.",
+    ),
+    (
+        "init",
+        "wopr.cli.init:init",
+        "Write a new project: a worker that calls an HTTP API on schedule.",
+    ),
+    ("worker", "wopr.cli.worker:worker", "Run the tasks of a queue until SIGTERM or Ctrl-C."),
+    ("workers", "wopr.cli.workers:app", "Look at the workers."),
+    ("config", "wopr.cli.config:app", "Look at the settings."),
+    ("tasks", "wopr.cli.tasks:app", "Look at tasks and change them."),
+    ("schedules", "wopr.cli.schedules:app", "Look at schedules and change them."),
+    ("alerts", "wopr.cli.alerts:app", "Look at alerts and change them."),
+    ("flows", "wopr.cli.flows:app", "Look at flows of tasks and cancel them."),
+    ("limits", "wopr.cli.controls:limits", "Look at limits and change them."),
+    (
+        "pause",
+        "wopr.cli.controls:pause",
+        "Start no more tasks of a category, or of a name, until `resume`. "
+        "Alone: list what is paused.",
+    ),
+    ("resume", "wopr.cli.controls:resume", "Start tasks of a category, or of a name, again."),
+    (
+        "revoke",
+        "wopr.cli.controls:revoke",
+        "Cancel waiting and running tasks by name and arguments. Alone: list standing revocations.",
+    ),
+    (
+        "status",
+        "wopr.cli.status:status",
+        "Say whether work flows; if not, why, the most harmful reason first, and what mends it.",
+    ),
+    (
+        "explain",
+        "wopr.cli.status:explain",
+        "Say why a task stands where it stands; "
+        "or those of a category, a name, a flow, a schedule.",
+    ),
+    (
+        "acts",
+        "wopr.cli.acts:acts",
+        "List what operators did, newest first: who, from where, when, to what and why. "
+        "Times: UTC.",
+    ),
+    (
+        "undo",
+        "wopr.cli.acts:undo",
+        "Take back what can be of an act: of tasks that have not run since; say what can't.",
+    ),
+    (
+        "stats",
+        "wopr.cli.insights:stats",
+        "Count the tasks by status and category; show what waits, how long, and what holds it.",
+    ),
+    (
+        "sql",
+        "wopr.cli.insights:sql",
+        "Ask the database one read-only question in SQL. Its times are UTC.",
+    ),
+    (
+        "cleanup",
+        "wopr.cli.upkeep:cleanup",
+        "Delete tasks that ended so long ago. The periods add up; --days 0 means all that ended.",
+    ),
+    (
+        "backup",
+        "wopr.cli.backup:backup",
+        "Make one complete file of the database, of one moment; a queue that is open goes on.",
+    ),
+    (
+        "restore",
+        "wopr.cli.backup:restore",
+        "Put a backup in the place of the database, once the doctor has seen it.",
+    ),
+    ("db", "wopr.cli.upkeep:db", "Look after the schema of the file."),
+    (
+        "doctor",
+        "wopr.cli.upkeep:doctor",
+        "Check that every task is what its history says; beside a running queue, in a copy of it.",
+    ),
+    (
+        "compact",
+        "wopr.cli.upkeep:compact",
+        "Give the space of deleted tasks back to the disk. Needs the file for itself.",
+    ),
+)
+"""Of each command its name, where it is, and the first paragraph of its help.
+
+None is loaded before it is called, so that ``wopr --help`` need not wait for them.
+"""
+
+
+class Root(Commands):
+    """The root, with all commands."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for name, where, line in COMMANDS:
+            self.add_command(Later(name, where, line))
+
 
 app = typer.Typer(
     name="wopr",
-    cls=Commands,
+    cls=Root,
     help="A persistent job queue on DuckDB.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -56,33 +145,6 @@ def root(
     ] = False,
 ) -> None:
     """Look at, change and run the tasks of a wopr database."""
-
-
-app.command()(demo.demo)
-app.command()(init.init)
-app.command()(worker.worker)
-app.add_typer(workers.app)
-app.add_typer(config.app)
-app.add_typer(tasks.app)
-app.add_typer(schedules.app)
-app.add_typer(alerts.app)
-app.add_typer(flows.app)
-app.add_typer(controls.limits)
-app.command()(controls.pause)
-app.command()(controls.resume)
-app.command()(controls.revoke)
-app.command()(status.status)
-app.command()(status.explain)
-app.command()(acts.acts)
-app.command()(acts.undo)
-app.command()(insights.stats)
-app.command()(insights.sql)
-app.command()(upkeep.cleanup)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.add_typer(upkeep.db)
-app.command()(upkeep.doctor)
-app.command()(upkeep.compact)
 
 
 def main() -> None:
