@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from wopr.access.local import LocalBackend
 from wopr.domain.errors import DuplicateScheduleError, StorageError, WoprError
+from wopr.domain.origin import Kinship, Origin, kinship
 from wopr.domain.schedule import Schedule, same_plan
 from wopr.engine.schedules.scheduler import INTERVAL, Scheduler
 from wopr.ports.backend import Backend
@@ -25,6 +26,8 @@ class Clockwork:
     def __init__(self, backend: Callable[[], Awaitable[Backend]]) -> None:
         self._backend = backend
         self._declared: dict[str, Schedule] = {}
+        self._by: dict[str, Origin] = {}
+        """Where the functions come from, by the names of their schedules."""
         self._interval = INTERVAL
         self._scheduler: Scheduler | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -37,26 +40,43 @@ class Clockwork:
         """Whether this process fires schedules."""
         return self._scheduler is not None
 
-    def declare(self, schedule: Schedule) -> None:
+    def declare(self, schedule: Schedule, origin: Origin | None = None) -> None:
         """Take a schedule of the code; if the scheduler runs, it learns of it at once.
+
+        Code that is executed anew, as a notebook's cell is, declares it anew.
+
+        Args:
+            schedule: as it is declared.
+            origin: where its task's function comes from, if that is known here.
 
         Raises:
             DuplicateScheduleError: another one is declared under this name.
         """
         known = self._declared.get(schedule.name)
-        if known is not None and not (known.task == schedule.task and same_plan(known, schedule)):
+        if known is not None and not self._may_follow(known, schedule, origin):
             raise DuplicateScheduleError(
                 f"The code declares two schedules named {schedule.name!r}: of task "
                 f"{known.task!r}, {known.trigger.describe()}; and of task {schedule.task!r}, "
                 f"{schedule.trigger.describe()}. Give one of them another name=."
             )
         self._declared[schedule.name] = schedule
+        if origin is not None:
+            self._by[schedule.name] = origin
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._sync_late, schedule)
+
+    def _may_follow(self, known: Schedule, schedule: Schedule, origin: Origin | None) -> bool:
+        """Tell whether it is the known one, or that one's code was executed anew."""
+        if known.task != schedule.task:
+            return False
+        before = self._by.get(schedule.name)
+        anew = before is not None and origin is not None and kinship(before, origin)
+        return anew is Kinship.ANEW or same_plan(known, schedule)
 
     def withdraw(self, name: str) -> None:
         """Forget what was declared; its row is changed by nobody."""
         self._declared.pop(name, None)
+        self._by.pop(name, None)
 
     async def sync(self) -> None:
         """Bring the rows up to what is declared, without firing anything.

@@ -24,6 +24,13 @@ AGAIN_SECONDS = 0.5
 HANDOVER_SECONDS = 5.0
 """So long a call that starts workers waits for a file that its owner gives up for them."""
 
+_BESIDE_ANOTHER = (
+    "Another TaskQueue of this process (pid %s) has the file open: the workers of this one stand "
+    "by until that one is shut down, and tasks run there, with the functions that are registered "
+    "there. Shut that one down first: await queue.shutdown(). Where it can't be reached any more, "
+    "as after a notebook's cell that makes a queue was run again, restart the process."
+)
+
 
 class Standby:
     """What this process does as soon as it owns the file, and how it comes to own it.
@@ -77,7 +84,9 @@ class Standby:
         self._want(category, count)
         try:
             owner = self._owner()
-            if self._engine() is None and owner is not None and await self._ask(owner):
+            if self._engine() is None and owner is not None and owner.in_this_process:
+                log.warning(_BESIDE_ANOTHER, owner.owner_pid)
+            elif self._engine() is None and owner is not None and await self._ask(owner):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.works.wait(), HANDOVER_SECONDS)
             if self._engine() is not None:

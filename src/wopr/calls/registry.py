@@ -13,7 +13,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
 from wopr.domain.jsontext import shown
-from wopr.domain.origin import Kinship, Origin, kinship, origin_of
+from wopr.domain.origin import Kinship, Origin, executed_anew, kinship, origin_of
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.executors.choice import ExecutorChoice
@@ -146,6 +146,14 @@ class Registry:
         chosen = definition.executor
         chosen = self.category(category).executor if chosen is None else chosen
         return chosen if chosen is not None or definition.is_async else "thread"
+
+    def put_around(self, middleware: Middleware) -> None:
+        """Put it around each run of each task; defined anew, it stands where it stood."""
+        for at, known in enumerate(self.middlewares):
+            if executed_anew(known, middleware):
+                self.middlewares[at] = middleware
+                return
+        self.middlewares.append(middleware)
 
     def carry(self, carrier: Carrier) -> None:
         """Take something along with every call of every task from now on."""

@@ -85,7 +85,8 @@ class Schedules:
         new = self._maker.new(name, _name_of(task), options, origin="code")
         if at_once:
             _fire_at_once(new, self._core.clock.now())
-        self._core.access.clockwork.declare(new)
+        known = self._core.registry.definitions.get(new.task)
+        self._core.access.clockwork.declare(new, None if known is None else known.origin)
 
     def withdraw(self, name: str) -> None:
         """Declare a schedule no more; its row stays as it is. Unknown names are ignored."""

@@ -115,6 +115,15 @@ def kinship(first: Origin, second: Origin) -> Kinship:
     return Kinship.ANEW if _one_place(first, second) else Kinship.OTHER
 
 
+def executed_anew(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
+    """Tell whether the second function has the first one's place in code that was executed anew.
+
+    Of lambdas nobody knows which one takes the place of which.
+    """
+    one, two = origin_of(first), origin_of(second)
+    return not one.qualname.endswith("<lambda>") and kinship(one, two) is Kinship.ANEW
+
+
 def _one_place(first: Origin, second: Origin) -> bool:
     """Whether one place was executed twice, as a cell that was run again.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from wopr.domain.notebook import html_pairs
 from wopr.domain.status import TERMINAL, TaskPriority, TaskStatus
 
 UNLIMITED_RETRIES = 2**31 - 1
@@ -54,6 +55,10 @@ class TaskInfo:
     """The time for which the schedule planned it."""
     options: dict[str, Any] = field(default_factory=dict)
     """What the call asked for beyond the task's own settings, as JSON values."""
+
+    def _repr_html_(self) -> str:
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return html_pairs(f"{self.name}: {self.status.value}", values)
 
     @property
     def is_running(self) -> bool:

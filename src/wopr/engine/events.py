@@ -12,6 +12,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.events import EVENTS, KINDS, EventHandler, TaskEvent, event_of
 from wopr.domain.guarded import guarded
 from wopr.domain.jsontext import shown
+from wopr.domain.origin import executed_anew
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -51,7 +52,9 @@ class Events:
             )
         name = str(kind)
         entry = (handler,)  # one of its own, should the same handler be given twice
-        self._handlers[name] = (*self._handlers.get(name, ()), entry)
+        before = self._handlers.get(name, ())
+        kept = (known for known in before if not executed_anew(known[0], handler))
+        self._handlers[name] = (*kept, entry)
         self._observe()
 
         def off() -> None:

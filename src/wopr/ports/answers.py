@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, overload
 
 from wopr.domain.errors import QueryError
+from wopr.domain.notebook import html_pairs, html_table
+from wopr.domain.spoken import counted, local
 from wopr.domain.status import TaskStatus
 from wopr.ports.storage import QueryRows
 
@@ -47,6 +49,13 @@ class QueryResult:
 
     def __repr__(self) -> str:
         return f"<QueryResult {len(self.rows)} rows: {', '.join(self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        notes = ["There were more rows than the limits allow."] if self.truncated else []
+        if self.moment is not None:
+            notes.append(f"As of {local(self.moment)}.")
+        title = counted(len(self.rows), "row")
+        return html_table(title, self.columns, self.rows, note=" ".join(notes))
 
     def scalar(self) -> Any:
         """Return the first column of the first row; ``None`` if there is no row."""
@@ -141,6 +150,10 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        values = {"task": self.task_id, "status": self.status, "reason": self.reason}
+        return html_pairs(self.text, {**values, "ahead": self.ahead or None})
 
 
 def attempts(number: int) -> str:

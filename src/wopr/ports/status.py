@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
 
+from wopr.domain.notebook import html_table
 from wopr.domain.reason import Reason, Severity
 from wopr.domain.spoken import counted
 
@@ -43,6 +44,9 @@ class Status:
     def __str__(self) -> str:
         return "\n".join([self.text, *map(_line, self.reasons)])
 
+    def _repr_html_(self) -> str:
+        return _html(self.text, self.reasons)
+
     def to_plain(self) -> dict[str, Any]:
         """Return it as it travels."""
         plain = asdict(replace(self, reasons=()))
@@ -77,6 +81,9 @@ class GroupExplanation:
     def __str__(self) -> str:
         return "\n".join([self.text, *map(_line, self.reasons)])
 
+    def _repr_html_(self) -> str:
+        return _html(self.text, self.reasons)
+
     def to_plain(self) -> dict[str, Any]:
         """Return it as it travels."""
         plain = asdict(replace(self, reasons=()))
@@ -86,6 +93,12 @@ class GroupExplanation:
     def from_plain(cls, plain: Mapping[str, Any]) -> GroupExplanation:
         """Return what travelled."""
         return cls(**{**plain, "reasons": tuple(map(_reason_from_plain, plain["reasons"]))})
+
+
+def _html(text: str, reasons: tuple[Reason, ...]) -> str:
+    columns = ("severity", "since", "why", "what mends it")
+    rows = [(one.severity, one.since, one.text, one.command) for one in reasons]
+    return html_table(text, columns, rows)
 
 
 def _line(one: Reason) -> str:

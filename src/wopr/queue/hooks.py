@@ -69,7 +69,7 @@ class Hooks(Face):
                 "A middleware is a coroutine function: async def middleware(task, call_next): "
                 f"return await call_next(). This is {shown(function)}."
             )
-        self._core.registry.middlewares.append(function)
+        self._core.registry.put_around(function)
         return function
 
     def add_service(self, service: S) -> S:

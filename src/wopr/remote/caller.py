@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -74,6 +75,11 @@ class Caller:
         """Set when the owner is gone, or gives the file up."""
         self.refused = ""
         """Why :meth:`connect` did not, in words."""
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether the owner is another queue of this very process."""
+        return self.owner_pid == os.getpid()
 
     async def connect(self, owner: int | None = None, seconds: float = CONNECT_SECONDS) -> bool:
         """Connect to the owner; return whether there is one that listens and may be trusted.
