@@ -39,6 +39,8 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     assert (True, True, 300) == (outcome["proven"], outcome["killed"], outcome["files"])
     assert outcome["interrupted"] > 0
     assert outcome["retries"] > 0
+    assert outcome["queue_tasks_per_second"] > outcome["tasks_per_second"]
+    assert outcome["run_seconds"] > 0
     assert {"scan", "parse"} == {row["category"] for row in outcome["categories"]}
     assert doctor.check(path).clean
 
@@ -50,8 +52,19 @@ def test_it_shows_lines_beside_a_terminal(source: Path, tmp_path: Path) -> None:
     assert "bad.py" in done.stdout
     assert "SyntaxError" in done.stdout
     assert "Proven: every file was done, none was lost." in done.stdout
+    assert "What limits that is the work: reading and parsing took" in done.stdout
     assert "\x1b" not in done.stdout
     assert ["source"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_folder_without_python_files_is_told(tmp_path: Path) -> None:
+    (tmp_path / "source" / "site-packages").mkdir(parents=True)
+    (tmp_path / "source" / "site-packages" / "skipped.py").write_text("x = 1\n")
+    answer = call("demo", "--source", tmp_path / "source", "-d", tmp_path / "demo.duckdb")
+    assert 2 == answer.code
+    assert f"There is no Python file in {tmp_path / 'source'}" in answer.err
+    assert "leaves installed packages out" in answer.err
+    assert not (tmp_path / "demo.duckdb").exists()
 
 
 def test_a_database_that_exists_is_not_touched(tmp_path: Path) -> None:

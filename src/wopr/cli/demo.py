@@ -37,10 +37,18 @@ Source = Annotated[
         metavar="FOLDER",
         file_okay=False,
         exists=True,
-        help="Process the Python files of this folder. Default: the standard library.",
+        help="Process the Python files of this folder. Default: a sample of Python's own library.",
     ),
 ]
-Files = Annotated[int | None, typer.Option("--files", min=1, help="Process at most so many files.")]
+Files = Annotated[
+    int | None,
+    typer.Option(
+        "--files",
+        min=1,
+        help=f"Process at most so many files. Default: {run.SAMPLE} of Python's own library, or "
+        "all of a folder that you name.",
+    ),
+]
 NewDatabase = Annotated[
     Path | None,
     typer.Option(
@@ -66,7 +74,7 @@ def demo(
         outcome = run.Demo(
             source=source or run.standard_library(),
             database=path.absolute(),
-            limit=files,
+            limit=files or (run.SAMPLE if source is None else None),
             on_progress=view.progress,
             on_event=view.event,
         ).run()
@@ -165,6 +173,16 @@ def _view(*, as_json: bool) -> Iterator[_Silent]:
         yield _Bars(bars)
 
 
+def _say_what_limits(outcome: Outcome) -> None:
+    if outcome.queue_tasks_per_second:
+        say(
+            f"What limits that is the work: reading and parsing took {outcome.run_seconds:.1f} s, "
+            "several tasks at once in one Python process, which computes one at a time. The queue "
+            f"alone: {outcome.queue_tasks_per_second:,.0f} tasks per second, of tasks that do "
+            "nothing, enqueued, run and stored with result and history."
+        )
+
+
 def _print(outcome: Outcome) -> None:
     for item in outcome.checks:
         say(f"{'ok    ' if item.passed else 'FAILED'}  {item.name} ({item.detail})")
@@ -184,6 +202,7 @@ def _print(outcome: Outcome) -> None:
         f"{outcome.tasks_per_second:,.0f} tasks per second in {outcome.seconds:.1f} s, "
         f"{outcome.retries} retries, {outcome.interrupted} attempts interrupted by the kill."
     )
+    _say_what_limits(outcome)
     if outcome.report is not None:
         found = outcome.report
         say(

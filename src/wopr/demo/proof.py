@@ -42,7 +42,8 @@ select
     count(*) filter (status = 'failed') as failed,
     quantile_cont(wait_seconds, 0.5) as wait_p50,
     quantile_cont(wait_seconds, 0.95) as wait_p95,
-    quantile_cont(run_seconds, 0.95) as run_p95
+    quantile_cont(run_seconds, 0.95) as run_p95,
+    sum(run_seconds) as run_seconds
 from task_times group by category order by category desc
 """
 
@@ -73,6 +74,10 @@ class Outcome:
     failures: list[dict[str, Any]] = field(default_factory=list)
     report: Any = None
     tasks_per_second: float = 0.0
+    run_seconds: float = 0.0
+    """How long the attempts took together; several ran at once."""
+    queue_tasks_per_second: float = 0.0
+    """Of tasks that do nothing, afterwards."""
     retries: int = 0
     interrupted: int = 0
 
@@ -112,6 +117,7 @@ async def _ask(database: Path, files: set[str], outcome: Outcome) -> None:
         outcome.failures = list(await queue.sql(FAILURES))
         outcome.retries = int((await queue.sql(RETRIES)).scalar())
         tasks = sum(int(row["tasks"]) for row in outcome.categories)
+        outcome.run_seconds = sum(float(row["run_seconds"] or 0) for row in outcome.categories)
         outcome.tasks_per_second = tasks / outcome.seconds if outcome.seconds else 0.0
 
 

@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from wopr.demo.proof import Outcome, prove
+from wopr.demo.rate import TASKS, rate_of_nothing
 from wopr.domain.clock import SystemClock
+from wopr.domain.errors import InvalidCallError
 
+SAMPLE = 800
+"""So many files of the standard library are enough to see it work."""
 LONGEST_SECONDS = 300.0
 """A worker that takes longer than this has hung, and is killed for good."""
 
@@ -69,15 +73,31 @@ class Demo:
     seconds: float = 0.0
 
     def run(self) -> Outcome:
-        """Do all of it and return what came out."""
+        """Do all of it and return what came out.
+
+        Raises:
+            InvalidCallError: there is no Python file in the folder.
+        """
         self.files = python_files(self.source, self.limit)
+        if not self.files:
+            raise InvalidCallError(
+                f"There is no Python file in {self.source} that the demo could process: it looks "
+                "for *.py there and below, and leaves installed packages out. Name another folder "
+                "with --source, or none to take Python's own library."
+            )
         self.on_event(f"{len(self.files)} Python files of {self.source}, queue in {self.database}")
         self._first_worker()
         if self.killed:
             self.on_event("Starting another worker on the same file.")
             self._work([], kill_at=None)
         self.on_event("The worker is done. Asking the database what happened.")
-        return prove(self.database, self.files, killed=self.killed, seconds=self.seconds)
+        outcome = prove(self.database, self.files, killed=self.killed, seconds=self.seconds)
+        if outcome.proven:
+            self.on_event(
+                f"Now {TASKS:,} tasks that do nothing: what the queue itself can do here."
+            )
+            outcome.queue_tasks_per_second = rate_of_nothing(self.database.parent)
+        return outcome
 
     def _first_worker(self) -> None:
         self._work(self.files, kill_at=0.5)
