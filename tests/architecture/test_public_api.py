@@ -175,6 +175,28 @@ def test_a_queue_that_is_made_loads_nothing_heavy(tmp_path: Path) -> None:
     assert set() == HEAVY & loaded
 
 
+def test_a_queue_that_is_opened_and_asked_loads_nothing_for_schemas_and_secrets(
+    tmp_path: Path,
+) -> None:
+    for _ in ("new", "existing"):
+        loaded = _loaded_by(f"exec({_ENQUEUE!r})", tmp_path)
+        assert "duckdb" in loaded
+        assert set() == {"sqlalchemy", "alembic", "duckdb_sqlalchemy", "detect_secrets"} & loaded
+
+
+_ENQUEUE = """
+import asyncio
+from wopr import TaskQueue
+
+async def main():
+    async with TaskQueue(enabled=True, database="tasks.duckdb") as queue:
+        await queue.task(name="nothing")(main).enqueue()
+        await queue.sql("select count(*) from tasks")
+
+asyncio.run(main())
+"""
+
+
 def test_a_word_of_the_api_loads_neither_the_queue_nor_pydantic(tmp_path: Path) -> None:
     loaded = _loaded_by("from wopr import StorageError, TaskPriority, TaskStatus", tmp_path)
     assert set() == {"wopr.queue", "wopr.engine", "asyncio", "pydantic"} & loaded

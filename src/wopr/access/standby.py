@@ -13,6 +13,7 @@ from typing import Any
 
 from wopr.access.clockwork import Clockwork
 from wopr.access.services import Services
+from wopr.access.starting import know_all_secrets
 from wopr.domain.errors import OwnerGoneError, QueueClosedError, WoprError
 from wopr.engine.engine import Engine
 from wopr.remote.client import RemoteBackend
@@ -120,6 +121,7 @@ class Standby:
         engine = self._engine()
         if engine is None:
             return  # the file was given up meanwhile
+        know_all_secrets()
         engine.heartbeat.start()
         for category, count in self.wanted.items():
             missing = count - self._begun.get(category, 0)

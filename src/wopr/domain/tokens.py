@@ -110,7 +110,7 @@ def _asked(word: str, shown: str) -> str:
 def load_library_rules() -> str | None:
     """Take the library's rules for tokens too from here on, where it is installed.
 
-    That takes a tenth of a second, so it is done when a queue opens and not when a text is masked,
+    That takes a tenth of a second, so it is done before workers start, not when a text is masked,
     which may be in any thread and be interrupted. Returns why they can't be used, if they can't.
     """
     if find_spec("detect_secrets") is None:

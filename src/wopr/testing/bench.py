@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from wopr.access.local import LocalBackend
+from wopr.access.starting import know_all_secrets
 from wopr.domain.errors import InvalidCallError, StorageOwnedError, TaskNotFoundError
 from wopr.domain.status import TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
@@ -116,6 +117,7 @@ class Bench:
             self._hire(backend, category, 1)
 
     def _hire(self, backend: LocalBackend, category: str, count: int) -> None:
+        know_all_secrets()
         names = [f"test-{category}-{next(_numbers)}" for _ in range(count)]
         self._workers.setdefault(category, set()).update(names)
         backend.engine.pool(category).add_workers(names)
