@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,15 @@ def test_a_line_for_people_says_when_how_grave_who_and_what(logged: Logged) -> N
     logged.start()
     logger.warning("paid %d", 7, extra={"customer": "Ada L.", "amount": 1.5})
     (line,) = logged.lines()
-    when, rest = line[:24], line[25:]
-    assert "Z" == when[-1]
+    when, rest = line[:29], line[30:]
+    assert datetime.fromisoformat(when).utcoffset() is not None
     assert 'WARNING shop.orders: paid 7 customer="Ada L." amount=1.5' == rest
+
+
+def test_a_line_for_people_has_no_json(logged: Logged) -> None:
+    logged.start()
+    logger.info("paid", extra={"order": {"id": 7, "items": ["a", "b"]}, "paid": True})
+    assert logged.lines()[0].endswith(": paid order.id=7 order.items=a,b paid=yes")
 
 
 def test_a_json_line_is_one_object(logged: Logged) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.domain.errors import WoprError
+from wopr.domain.spoken import counted
 from wopr.queue.queue import TaskQueue
 
 PATHS = """
@@ -102,7 +103,7 @@ def prove(database: Path, files: Sequence[str], *, killed: bool, seconds: float)
         Check(
             "doctor: every task is what its history says",
             found.clean,
-            f"{found.tasks} tasks, {found.transitions} transitions"
+            f"{counted(found.tasks, 'task')}, {counted(found.transitions, 'transition')}"
             + "".join(f"; {problem}" for problem in found.problems[:3]),
         )
     )
@@ -136,7 +137,7 @@ async def _check_files(queue: TaskQueue, files: set[str], outcome: Outcome) -> N
             set(parsed) == files and set(parsed.values()) <= {1},
             f"{len(parsed)} of {len(files)}",
         ),
-        Check("nothing is left over", left == 0, f"{left} live tasks"),
+        Check("nothing is left over", left == 0, counted(left, "live task")),
     ]
 
 
@@ -148,7 +149,7 @@ async def _check_order(queue: TaskQueue, outcome: Outcome) -> None:
             Check(
                 "what the kill interrupted was run again",
                 lost["attempts"] == lost["finished"],
-                f"{lost['finished']} of {lost['attempts']} tasks",
+                f"{lost['finished']} of {counted(lost['attempts'], 'task')}",
             )
         )
     reports = await queue.get_tasks(name="report", status="success")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wopr.domain.outcome import Failed, NotTaken, Outcome, Snoozed, Succeeded, Unfit
+from wopr.domain.spoken import counted
 from wopr.domain.status import TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -211,7 +212,8 @@ def recover(record: TaskRecord, max_crashes: int, now: datetime) -> Transition |
     )
     assert transition is not None, "a STARTED task can fail"
     transition.error = (
-        f"The process died {crashes} times while this task ran (max_crashes={max_crashes}), "
-        f"so it is not tried again. Fix the cause, then: wopr tasks retry {record.id}"
+        f"The process died {counted(crashes, 'time')} while this task ran "
+        f"(max_crashes={max_crashes}), so it is not tried again. Fix the cause, then: "
+        f"wopr tasks retry {record.id}"
     )
     return transition

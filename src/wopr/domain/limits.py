@@ -18,6 +18,7 @@ from jmespath.exceptions import JMESPathError
 from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.spoken import age, counted
 
 
 class OnFull(str, Enum):
@@ -97,8 +98,21 @@ class Limit:
         if self.concurrency is not None:
             said.append(f"{self.concurrency} at the same time")
         if self.rate is not None:
-            said.append(f"{self.rate} per {self.per:g} s")
+            said.append(f"{self.rate} per {age(self.per)}")
         return ", ".join(said) or "nothing"
+
+    def words(self) -> str:
+        """Return all that it says, in words."""
+        if self.empty:
+            return "no limits any more"
+        started = self.concurrency is not None or self.rate is not None
+        said = (
+            self.describe() if started else None,
+            f"{self.fair_by} takes turns" if self.fair_by else None,
+            f"a level of priority per {age(self.aging)}" if self.aging else None,
+            f"{self.backlog} wait at most, then {self.on_full.value}" if self.backlog else None,
+        )
+        return ", ".join(part for part in said if part)
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -273,10 +287,11 @@ class Meter:
             whose += f" with {limit.key} = {self.value}"
         at = self.next_at(now)
         if at is None:
-            return f"{self.running} of at most {limit.concurrency} tasks of {whose} run"
+            most = counted(limit.concurrency or 0, "task")
+            return f"{self.running} of at most {most} of {whose} run"
         return (
-            f"{limit.rate} tasks of {whose} have started within {limit.per:g} s, which is the "
-            f"most; the next may start in {(at - now).total_seconds():.1f} s"
+            f"{counted(limit.rate or 0, 'start')} of {whose} within {age(limit.per)} is the "
+            f"most, and so many were made; the next may start in {age((at - now).total_seconds())}"
         )
 
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 
-def local(moment: datetime | None) -> str:
+def aware(moment: datetime) -> datetime:
+    """Return a time with its zone; one without is UTC, as all times in the file are."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def local(moment: datetime | None, *, timespec: str = "seconds") -> str:
     """Return a time as the clock on the wall shows it here, with its offset, to the second."""
     if moment is None:
         return ""
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return aware.astimezone().isoformat(sep=" ", timespec="seconds")
+    return aware(moment).astimezone().isoformat(sep=" ", timespec=timespec)
+
+
+_UNITS = (
+    (48 * 3600, 86_400, "d", 3600, "h"),
+    (3600, 3600, "h", 60, "min"),
+    (60, 60, "min", 1, "s"),
+)
+"""From so many seconds on, the larger unit of a duration and the smaller one."""
 
 
 def age(seconds: float | None) -> str:
-    """Return a duration in its largest two units: ``3 h 20 min``."""
+    """Return a duration in its largest two units: ``3 h 20 min``, ``1 min``."""
     if seconds is None:
         return ""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    for least, size, unit, small, below in _UNITS:
+        if seconds >= least:
+            rest = int(seconds % size // small)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {below}" if rest else "")
+    return f"{seconds:.3g} s"
 
 
 def counted(number: int, one: str, more: str | None = None) -> str:
@@ -39,3 +50,37 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
+
+
+def named(values: Mapping[str, object]) -> list[str]:
+    """Return values of JSON with their names, flat: ``name=mail``, ``headers.accept=text/plain``.
+
+    A text that could be taken for more than one is in quotes.
+    """
+    parts = (part for key, value in values.items() for part in _parts(key, value))
+    return [f"{name}={_value(value)}" for name, value in parts]
+
+
+def _parts(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Return what a value consists of, each with its name."""
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        items = enumerate(value)
+    for key, part in items:
+        yield from _parts(f"{name}.{_value(key)}", part)
+    if not items:
+        yield name, value
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_value, value)) or "none"
+    if value is None or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    plain = text != "" and not any(letter in text for letter in " \t\r\n\"'=,")
+    return text if plain else json.dumps(text, ensure_ascii=False)

@@ -12,6 +12,7 @@ from wopr.domain.errors import InvalidCallError, ScheduleNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.domain.misfire import Overlap
 from wopr.domain.schedule import CODE_IS_GONE, Schedule, Unreadable
+from wopr.domain.spoken import counted, local
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,16 @@ def _standing(schedule: Schedule, around: Circumstances) -> tuple[str, str]:
     if isinstance(schedule.trigger, Unreadable):
         return "unreadable", schedule.trigger.problem
     if schedule.next_fire_at is None:
-        ended = f"Its end was {_utc(schedule.end_at)}." if schedule.end_at else ""
+        ended = f"Its end was {local(schedule.end_at)}." if schedule.end_at else ""
         return "ended", f"It never fires again: {schedule.trigger.describe()}. {ended}".rstrip()
     return _planned(schedule, schedule.next_fire_at, around)
 
 
 def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tuple[str, str]:
     """Say when it fires, and what is in the way of that."""
-    when = f"It is due since {_utc(planned)}"
+    when = f"It is due since {local(planned)}"
     if planned > around.now:
-        when = f"It fires at {_utc(planned)}, {schedule.trigger.describe()}"
+        when = f"It fires at {local(planned)}, {schedule.trigger.describe()}"
     if not around.running:
         return (
             "no scheduler",
@@ -83,7 +84,7 @@ def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tu
         return (
             "overlap",
             f"{when}. What is due while task {around.live[0]} has not ended is left out "
-            f"(overlap={schedule.overlap.value}); so far {schedule.skipped} times. See: "
+            f"(overlap={schedule.overlap.value}); so far {counted(schedule.skipped, 'time')}. See: "
             f"wopr tasks explain {around.live[0]}",
         )
     if not around.registered:
@@ -96,17 +97,13 @@ def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tu
 
 
 def _paused(schedule: Schedule) -> str:
-    since = f"It is paused since {_utc(schedule.paused_at)}: {schedule.paused_reason}."
+    since = f"It is paused since {local(schedule.paused_at)}: {schedule.paused_reason}."
     if schedule.paused_reason == CODE_IS_GONE:
         return (
             f"{since} No decorator declares it any more in the process that owns the database. It "
             f"goes on when one does; or remove it: wopr schedules remove {schedule.name}"
         )
     return f"{since} To go on: wopr schedules resume {schedule.name}"
-
-
-def _utc(moment: datetime | None) -> str:
-    return "?" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def unknown(name: str, known: Iterable[str]) -> ScheduleNotFoundError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from wopr.domain.clock import Clock, naive_now
+from wopr.domain.spoken import age, local
 
 STEP_SECONDS = 3.0
 """Off by more since the last look, the wall clock was set; clocks are kept right by less."""
@@ -34,8 +35,8 @@ class Step:
         seconds = (self.after - self.before).total_seconds()
         where = "forward" if seconds > 0 else "back"
         text = (
-            f"The clock of this machine was set {where} by {abs(seconds):,.0f} s: it said "
-            f"{self.before:%Y-%m-%d %H:%M:%SZ}, and then {self.after:%Y-%m-%d %H:%M:%SZ}."
+            f"The clock of this machine was set {where} by {age(abs(seconds))}: it said "
+            f"{local(self.before)}, and then {local(self.after)}."
         )
         if seconds > 0:
             return f"{text} What the new time makes due is due; rates count real time."

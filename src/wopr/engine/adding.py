@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from wopr.domain.clock import IdFactory, naive_now
 from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
 from wopr.domain.newtask import NewTask
+from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
@@ -299,9 +300,9 @@ class Adding:
         statuses = await self._dependents.statuses(outside)
         if missing := sorted(outside - statuses.keys()):
             raise TaskNotFoundError(
-                f"{len(missing)} tasks to depend on are unknown to this queue, so nothing was "
-                f"enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are they of another "
-                "database?"
+                f"This queue does not know {counted(len(missing), 'task')} to depend on, so "
+                f"nothing was enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are "
+                "they of another database?"
             )
         return statuses
 

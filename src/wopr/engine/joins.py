@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from wopr.domain.limits import Meter
 from wopr.domain.snapshot import parents_of
+from wopr.domain.spoken import counted
 from wopr.domain.status import CLAIMABLE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.pool import Pool
@@ -193,10 +194,8 @@ class Joins:
         if pool is None or not pool.workers or record.status not in CLAIMABLE:
             return None
         if _all_in(pool, pool.slots_taken, stuck, known):
-            return (
-                f"all {len(pool.workers)} workers of category {record.category!r} run tasks that "
-                "wait for others"
-            )
+            workers = counted(len(pool.workers), "worker")
+            return f"all {workers} of category {record.category!r} run tasks that wait for others"
         for meter in () if pool.gate is None else pool.gate.full(record):
             if _all_in(meter, partial(pool.room_taken, meter), stuck, known):
                 why = meter.why(self._shared.steady.now())

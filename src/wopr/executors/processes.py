@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from wopr.domain.errors import ProcessDiedError, RunnerRefusedError
+from wopr.domain.spoken import counted
 from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call, raisable
 from wopr.executors.process import WorkerProcess
@@ -112,7 +113,7 @@ class Processes:
 
     def _keep(self, worker: WorkerProcess) -> None:
         if worker.tasks >= self._max_tasks:
-            why = f"it has run {worker.tasks} tasks"
+            why = f"it has run {counted(worker.tasks, 'task')}"
         elif self._memory_limit is not None and worker.size > self._memory_limit:
             why = f"it has grown to {worker.size:,} bytes"
         else:

@@ -12,6 +12,7 @@ from wopr.core.handle import TaskHandle
 from wopr.domain.checks import check_seconds
 from wopr.domain.errors import TaskCancelledError, TaskFailedError, TaskNotFoundError
 from wopr.domain.jsontext import shown
+from wopr.domain.spoken import counted
 from wopr.domain.status import LIVE, TaskStatus
 from wopr.flows.members import (
     FlowProgress,
@@ -48,7 +49,7 @@ class FlowHandle(Generic[R_co]):
         self._outputs = [one.id for one in outputs]
 
     def __repr__(self) -> str:
-        return f"<FlowHandle {self.id}: {len(self.task_ids)} tasks>"
+        return f"<FlowHandle {self.id}: {counted(len(self.task_ids), 'task')}>"
 
     def task(self, key: str) -> TaskHandle[Any]:
         """Return the handle of the task with this key.
@@ -223,8 +224,9 @@ class FlowHandle(Generic[R_co]):
 
     def _late(self, timeout: float | None, at: FlowProgress) -> TimeoutError:
         return TimeoutError(
-            f"Flow {self.id} did not end within {timeout} s: {at.ended} of {at.total} tasks have "
-            f"ended. It goes on; `wopr flows show {self.id}` says where it stands."
+            f"Flow {self.id} did not end within {timeout} s: {at.ended} of "
+            f"{counted(at.total, 'task')} ended. It goes on; "
+            f"`wopr flows show {self.id}` says where it stands."
         )
 
     async def _members(self) -> list[Member]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from wopr.domain.clock import naive_now
 from wopr.domain.snapshot import parents_of
+from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.engine.engine import Engine
@@ -66,7 +67,7 @@ class Explaining:
         return self._in_line(record, pool, now, ahead), ahead
 
     async def _ended(self, record: TaskRecord) -> Because:
-        at = record.completed_at.replace(tzinfo=UTC).isoformat() if record.completed_at else "?"
+        at = local(record.completed_at) or "?"
         text = f"It ended {record.status.value} at {at} after {attempts(record.attempt)}."
         if record.status is TaskStatus.CANCELLED:
             moves = await self._engine.shared.storage.history(record.id)
@@ -105,7 +106,7 @@ class Explaining:
         if due_at <= now:
             return None
         seconds = (due_at - now).total_seconds()
-        due = f"due at {due_at.replace(tzinfo=UTC).isoformat()}, in {seconds:.1f} s"
+        due = f"due at {local(due_at)}, in {age(seconds)}"
         if record.status is TaskStatus.RETRY and record.retry_count:
             return Because(
                 "retrying",
@@ -124,7 +125,7 @@ class Explaining:
             option = pause.category if pause.category is not None else f"--task {pause.task}"
             return Because(
                 "paused",
-                f"Tasks of {what} are paused since {pause.since.isoformat()} ({pause.reason}). "
+                f"Tasks of {what} are paused since {local(pause.since)} ({pause.reason}). "
                 f"To go on: wopr resume {option}",
             )
         if pool.background and self._engine.shared.foreground.active:
@@ -162,8 +163,8 @@ class Explaining:
         busy = sum(attempt.slot is not None for attempt in pool.running.values())
         return Because(
             "queued",
-            f"It is behind {ahead} tasks of category '{record.category}'; "
-            f"{busy} of {len(pool.workers)} workers are busy.",
+            f"It is behind {counted(ahead, 'task')} of category '{record.category}'; "
+            f"{busy} of {counted(len(pool.workers), 'worker')} busy.",
         )
 
     async def _parents(self, record: TaskRecord) -> str:
@@ -173,10 +174,12 @@ class Explaining:
         statuses = await storage.statuses(parents)
         left = [one for one in parents if statuses.get(one) not in TERMINAL]
         if not left:
-            return f"Its {len(parents)} parents have ended; it is about to be released."
+            had = counted(len(parents), "parent")
+            return f"What it waited for ({had}) has ended; it is about to be released."
         known = await storage.get_many(left[:_NAMED])
         names = [
             f"{one} ({known[one].name}, {known[one].status.value})" for one in left if one in known
         ]
         more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
-        return f"It waits for {len(left)} of its {len(parents)} parents: {', '.join(names)}{more}."
+        of = f"{len(left)} of its {counted(len(parents), 'parent')}"
+        return f"It waits for {of}: {', '.join(names)}{more}."

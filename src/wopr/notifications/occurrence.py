@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.domain import spoken
 from wopr.domain.alertrule import AlertRule
 from wopr.domain.events import TaskEvent, TaskFailed
 from wopr.domain.masking import mask
@@ -77,7 +78,7 @@ def recovery(rule: AlertRule, event: TaskEvent, failures: int) -> Occurrence:
         rule,
         event.name,
         f"{event.name} works again",
-        f"It succeeded after {failures} failed attempt{'s' * (failures > 1)}, category "
+        f"It succeeded after {spoken.counted(failures, 'failed attempt')}, category "
         f"{event.category}.",
         _of_task(rule, event, failures=failures),
     )
@@ -90,8 +91,8 @@ def slow(rule: AlertRule, task: TaskEvent | TaskInfo, seconds: float, verb: str)
         rule,
         task.name,
         f"{task.name} is slow",
-        f"It {verb} {seconds:.1f} s, more than {rule.limit:g} s. Attempt {task.attempt}, category "
-        f"{task.category}.\nwopr tasks show {metadata['task_id']}",
+        f"It {verb} {spoken.age(seconds)}, more than {spoken.age(rule.limit)}. Attempt "
+        f"{task.attempt}, category {task.category}.\nwopr tasks show {metadata['task_id']}",
         metadata,
     )
 
@@ -103,7 +104,8 @@ def too_much(rule: AlertRule, backlog: Backlog, age: float) -> Occurrence:
         rule,
         name,
         f"Backlog in {name}",
-        f"{backlog.tasks} due tasks of category {name} wait; the oldest for {age:.0f} s.\n"
+        f"{spoken.counted(backlog.tasks, 'due task')} in category {name}; the oldest waits for "
+        f"{spoken.age(age)}.\n"
         f"wopr tasks list -c {name} --status pending",
         {
             "alert": rule.name,
@@ -141,7 +143,7 @@ def and_more(occurrence: Occurrence, left_out: int, since: datetime) -> Occurren
     """Add how many were left out."""
     if not left_out:
         return occurrence
-    text = f"{occurrence.message}\nAnd {left_out} more since {since:%Y-%m-%d %H:%M:%S}Z."
+    text = f"{occurrence.message}\nAnd {left_out} more since {spoken.local(since)}."
     return Occurrence(
         occurrence.rule,
         occurrence.subject,

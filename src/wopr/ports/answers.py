@@ -48,7 +48,7 @@ class QueryResult:
         return dict(zip(self.columns, self.rows[index], strict=True))
 
     def __repr__(self) -> str:
-        return f"<QueryResult {len(self.rows)} rows: {', '.join(self.columns)}>"
+        return f"<QueryResult {counted(len(self.rows), 'row')}: {', '.join(self.columns)}>"
 
     def _repr_html_(self) -> str:
         notes = ["There were more rows than the limits allow."] if self.truncated else []
@@ -158,7 +158,7 @@ class Explanation:
 
 def attempts(number: int) -> str:
     """Return a number of attempts as people read it."""
-    return "1 attempt" if number == 1 else f"{number} attempts"
+    return counted(number, "attempt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.rule import Rule
 from wopr.domain.schedule import Schedule, Unreadable
+from wopr.domain.spoken import counted
 from wopr.domain.stored import MOST, check_rule, json_of, read_schedule
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.remote.rules import rule_from_plain
@@ -108,7 +109,7 @@ def check_places(options: str | None, parents: int) -> None:
         if not 0 <= number < parents:
             raise InvalidCallError(
                 f"The options of a task say that it takes the result of parent {number}, and it "
-                f"depends on {parents} tasks, so nothing was carried out."
+                f"depends on {counted(parents, 'task')}, so nothing was carried out."
             )
 
 

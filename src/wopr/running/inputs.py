@@ -13,6 +13,7 @@ from wopr.calls.registry import TaskDefinition
 from wopr.domain.codec import Stored
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError
 from wopr.domain.snapshot import decode_options, parents_of
+from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.running.surroundings import Surroundings
@@ -91,9 +92,9 @@ async def _values(
         found = await around.past.get_many(ids)
     if missing := [task_id for task_id in ids if task_id not in found]:
         raise TaskNotFoundError(
-            f"Task {record.id} needs the results of {len(missing)} tasks that are not in this "
-            f"queue any more: {', '.join(missing[:5])}. They were deleted after it had ended, so "
-            "enqueue the call anew."
+            f"Task {record.id} needs the results of {counted(len(missing), 'task')} not in "
+            f"this queue any more: {', '.join(missing[:5])}. They were deleted after it had "
+            "ended, so enqueue the call anew."
         )
     return {number: _value(found[parents[number]], around) for number in numbers}
 

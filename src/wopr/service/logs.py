@@ -22,6 +22,7 @@ from structlog.typing import EventDict
 from wopr.config.settings import Settings
 from wopr.domain.jsontext import safe_text, shown, type_name
 from wopr.domain.masking import mask, masked
+from wopr.domain.spoken import local, named
 from wopr.domain.terminal import clean
 from wopr.executors.context import running_task
 
@@ -154,22 +155,15 @@ def json_line(fields: Fields) -> str:
 
 def console_line(fields: Fields) -> str:
     """Return a line for people: no control characters, and what follows is indented."""
-    head = f"{fields['timestamp'][:-6]}Z {fields['level']:<7} {fields['logger']}: "
+    when = local(datetime.fromisoformat(fields["timestamp"]), timespec="milliseconds")
+    head = f"{when} {fields['level']:<7} {fields['logger']}: "
     return clean((head + message(fields)).replace("\n", _INDENT), lines=True)
 
 
 def message(fields: Fields) -> str:
     """Return what was said: the event, what was given along, and what was raised."""
     words = [fields["event"]]
-    words += [
-        f"{key}={_value(value)}"
-        for key, value in fields.items()
-        if key not in _OWN and key not in {"exception", "stack"}
-    ]
+    apart = {"exception", "stack"}
+    words += named({key: fields[key] for key in fields if key not in _OWN | apart})
     blocks = [fields[key] for key in ("exception", "stack") if key in fields]
     return "\n".join([" ".join(words), *blocks])
-
-
-def _value(value: object) -> str:
-    plain = isinstance(value, str) and value != "" and not any(c in value for c in " \t\r\n\"'=")
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)

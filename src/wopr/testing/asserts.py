@@ -12,6 +12,7 @@ from wopr.domain.checks import check_count
 from wopr.domain.codec import CallCodec
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import clip
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue, inside
 from wopr.testing.bench import PAGE
@@ -48,7 +49,7 @@ async def assert_enqueued(
     found, others = await calls.find()
     if len(found) == count or (found and count is None):
         return found
-    times = "" if count is None else f" {count} times but {len(found)} times"
+    times = "" if count is None else f" {counted(count, 'time')} but {counted(len(found), 'time')}"
     raise AssertionError(f"{calls.wanted} was not enqueued{times}. {await calls.instead(others)}")
 
 

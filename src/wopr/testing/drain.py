@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from wopr.domain.checks import check_count, check_label
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskInfo
 from wopr.queue.queue import TaskQueue
 from wopr.testing.bench import Bench, bench_of
@@ -53,8 +54,8 @@ async def drain(
             while (since := await _busy(bench, category, concurrency)) is not None:
                 if len(bench.starts) - begin > limit:
                     raise AssertionError(
-                        f"{limit:,} attempts were started and tasks are still due. Does a task "
-                        "enqueue itself for ever? Else give drain() a larger limit=."
+                        f"More than {counted(limit, 'attempt')} began and tasks are still due. "
+                        "Does a task enqueue itself for ever? Else give drain() a larger limit=."
                     )
                 await bench.change(since)
     except TimeoutError:

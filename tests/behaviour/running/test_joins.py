@@ -149,7 +149,7 @@ async def test_a_limit_that_holds_the_awaited_task_back_is_seen(
         await queue.set_limit("default", concurrency=1)
         handle = await parent.enqueue(1)
         told = await until_stuck(queue, handle.id)
-        assert "1 of at most 1 tasks of 'default' run" in told.text
+        assert "1 of at most 1 task of 'default' run" in told.text
         await until_warned(caplog, 1)
         await queue.set_limit("default", concurrency=2)
         assert 2 == await handle.result(timeout=PATIENCE)
@@ -397,7 +397,7 @@ async def test_a_task_in_a_worker_process_that_waits_is_known_too(
         handle = await asks.enqueue(str(durable_home.path), 21)
         if not lends:
             told = await until_stuck(queue, handle.id)
-            assert "all 1 workers of category 'default'" in told.text
+            assert "all 1 worker of category 'default'" in told.text
             assert 1 == len(await until_warned(caplog, 1))
             await queue.start_workers()
         assert 42 == await handle.result(timeout=PATIENCE)

@@ -11,6 +11,7 @@ from datetime import datetime
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import BacklogFullError
 from wopr.domain.limits import Limit, OnFull
+from wopr.domain.spoken import counted
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -150,9 +151,10 @@ class Backlog:
     def _full(self, number: int) -> BacklogFullError:
         category, most = self.limit.category, self.limit.backlog or 0
         return BacklogFullError(
-            f"The backlog of category {category!r} has {self._count:,} of at most {most:,} tasks, "
-            f"so {number:,} more were refused; nothing was written. Try again later, start more "
-            f"workers, or change it: wopr limits set {category} --backlog N --on-full wait"
+            f"The backlog of category {category!r} has {self._count:,} of at most "
+            f"{counted(most, 'task')}, so {number:,} more were refused; nothing was written. Try "
+            f"again later, start more workers, or change it: wopr limits set "
+            f"{category} --backlog N --on-full wait"
         )
 
     def came(self, number: int) -> None:

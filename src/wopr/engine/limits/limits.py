@@ -174,6 +174,6 @@ def _log_changes(
     )
     for name, limit in new.items():
         if old.get(name) != limit:
-            log.info("Limit of %s: %s", name, limit.to_json())
+            log.info("Limit of %s: %s", name, limit.words())
     for name in sorted(old.keys() - new.keys()):
         log.info("Limit removed: %s", name)

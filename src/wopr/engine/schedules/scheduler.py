@@ -22,6 +22,7 @@ from wopr.domain.schedule import (
     follow_clock,
     redefined,
 )
+from wopr.domain.spoken import local
 from wopr.domain.standing import (
     Circumstances,
     View,
@@ -383,4 +384,4 @@ class Scheduler:
             return f"whose task {live[0]} has not ended"
         if row.next_fire_at is None:
             return "which never fires again: run it by hand"
-        return f"which fires at {row.next_fire_at:%Y-%m-%d %H:%M:%SZ}"
+        return f"which fires at {local(row.next_fire_at)}"

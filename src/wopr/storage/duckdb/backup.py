@@ -18,6 +18,7 @@ import duckdb
 
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import StorageFileError
+from wopr.domain.spoken import counted
 from wopr.ports.backup import Backup, Restored
 from wopr.storage.duckdb.accept import move_aside
 from wopr.storage.duckdb.disk import beside
@@ -189,7 +190,7 @@ def _refuse_problems(report: Report, what: str) -> None:
     if not count:
         return
     raise StorageFileError(
-        f"{what} has {count:,} {'problem' if count == 1 else 'problems'}, so nothing was put in "
+        f"{what} has {counted(count, 'problem')}, so nothing was put in "
         f"its place. The first: {problems[0]}. All of them: wopr doctor"
     )
 

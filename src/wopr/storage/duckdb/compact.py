@@ -21,6 +21,7 @@ import duckdb
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import StorageFileError
+from wopr.domain.spoken import counted
 from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.failures import lacks_memory
@@ -234,8 +235,8 @@ def _compare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         old, new = (_count(connection, database, name) for database in ("old", "new"))
         if old != new and not (name == "results" and old < new):  # large ones of before
             raise StorageFileError(
-                f"The compact copy of {path} has {new} rows in {name} where the file has {old}. "
-                f"The file was not changed. Check the disk, then try again."
+                f"The compact copy of {path} has {counted(new, 'row')} in {name} where the file "
+                f"has {old}. The file was not changed. Check the disk, then try again."
             )
 
 

@@ -20,6 +20,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.fold import apply
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import COLUMNS as SCHEDULE_COLUMNS
+from wopr.domain.spoken import counted
 from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
 from wopr.domain.stored import check_rule, payload_fault, read_schedule, task_fault
 from wopr.domain.task import COLUMNS, TaskRecord
@@ -164,7 +165,7 @@ class Examination:
                 low,
                 low + _SEQS,
             ):
-                text = f"the number {seq} belongs to {count} transitions"
+                text = f"the number {seq} belongs to {counted(count, 'transition')}"
                 self._found("duplicate seq", text, expected=1, actual=count)
 
     def _check_unique_keys(self) -> None:
@@ -174,7 +175,7 @@ class Examination:
             f"and status in ({live}) group by unique_key having count(*) > 1 order by unique_key"
         ):
             shown = [str(task_id) for task_id in ids]
-            text = f"{len(ids)} live tasks share the key {key!r}: {', '.join(shown[:5])}"
+            text = f"{counted(len(ids), 'live task')} of the key {key!r}: {', '.join(shown[:5])}"
             self._found("unique key", text, shown[0], expected=1, actual=len(ids))
 
     def _check_settings(self) -> None:
@@ -232,7 +233,7 @@ class Examination:
         self.report.tasks += len(rows)
         record = self._fold(task_id, log)
         if len(rows) > 1:
-            text = f"`tasks` has {len(rows)} rows with this id"
+            text = f"`tasks` has {counted(len(rows), 'row')} with this id"
             self._found("duplicate id", text, task_id, 1, len(rows))
         for row in rows:
             self._check_readable(row)

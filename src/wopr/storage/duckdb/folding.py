@@ -21,6 +21,7 @@ from typing import Any
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.errors import StorageError
 from wopr.domain.proportion import in_proportion
+from wopr.domain.spoken import counted
 from wopr.domain.task import COLUMNS
 from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.checkpoints import Checkpoints
@@ -250,8 +251,8 @@ class Folding:
             help_out = "It needs more memory: raise WOPR_TASKS_MEMORY_LIMIT."
         wrapped = StorageError(
             f"The tables of {self._opened.path} can't be brought up to date or read: {error}. "
-            f"{self.pending.rows} changes wait in the journal; nothing acknowledged is lost, and "
-            f"the queue goes on by itself. {help_out}"
+            f"The journal is ahead by {counted(self.pending.rows, 'change')}; nothing acknowledged "
+            f"is lost, and the queue goes on by itself. {help_out}"
         )
         wrapped.__cause__ = error
         return wrapped

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from wopr.domain.errors import SchemaError, StorageFileError
+from wopr.domain.spoken import counted
 from wopr.domain.status import LIVE, Move, TaskPriority, TaskStatus
 from wopr.domain.task import COLUMNS
 from wopr.domain.transition import Transition, encode_data
@@ -161,8 +162,8 @@ def _check_counts(
     )
     if found != [(count,)] * 4:
         raise StorageFileError(
-            f"{path} was not taken over, and not changed: of its {count} tasks, these numbers were "
-            f"found in (old, tasks, transitions, distinct ids): {found}."
+            f"{path} was not taken over, and not changed: of its {counted(count, 'task')}, these "
+            f"numbers were found in (old, tasks, transitions, distinct ids): {found}."
         )
 
 

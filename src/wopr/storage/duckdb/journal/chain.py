@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wopr.domain.errors import StorageFileError
+from wopr.domain.spoken import counted
 from wopr.storage.duckdb.journal.format import Group
 from wopr.storage.duckdb.journal.scan import Found, groups, journal_elsewhere
 
@@ -156,7 +157,7 @@ def _missing(path: Path, state: State, first: int | None) -> StorageFileError:
         count = original[1] - state.position
         lacking = (
             f"It is a copy of {original[0]}, which is complete: this copy lacks the log of "
-            f"{count:,} {'change' if count == 1 else 'changes'}."
+            f"{counted(count, 'change')}."
         )
     return StorageFileError(
         f"The journal of {path} is missing: the database holds everything up to record "
