@@ -29,7 +29,7 @@ def test_every_setting_is_shown() -> None:
 
 
 def rows(out: str) -> list[str]:
-    return [line.strip() for line in out.splitlines()[1:]]
+    return [line.strip() for line in out.splitlines()[2:]]
 
 
 def test_the_origin_is_named(here: Path) -> None:

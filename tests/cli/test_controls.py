@@ -10,7 +10,7 @@ from support.commands import Call
 def test_limits_are_set_changed_listed_and_removed(wopr: Call) -> None:
     assert wopr("limits", "list").out == "There are no limits.\n"
     first = wopr("limits", "set", "mail", "-c", 3, "--rate", "10/min")
-    assert first.out == "mail: 3 at the same time, 10 per 60 s\n"
+    assert first.out == "mail: 3 at the same time, 10 per 1 min\n"
     assert wopr("limits", "set", "mail", "-k", "to", "-c", 1).out == "mail/to: 1 at the same time\n"
     wopr("limits", "set", "mail", "--backlog", 9, "--on-full", "refuse", "--aging", 60)
     wopr("limits", "set", "mail", "--fair-by", "tenant")
@@ -27,7 +27,7 @@ def test_limits_are_set_changed_listed_and_removed(wopr: Call) -> None:
         "on_full": "refuse",
     }
     assert (keyed["key"], keyed["concurrency"]) == ("to", 1)
-    assert "10 per 60 s" in wopr("limits", "list").out
+    assert "10 per 1 min" in wopr("limits", "list").out
     assert wopr("limits", "remove", "mail").out == "Removed.\n"
     again = wopr("limits", "remove", "mail")
     assert (again.code, again.out) == (1, "There was no such limit.\n")
@@ -47,7 +47,7 @@ def test_one_limit_is_taken_away_and_the_others_stay(wopr: Call, option: str, fi
     all_of_them = ("-c", 3, "--rate", "10/min", "--fair-by", "to", "--aging", 2.5, "--backlog", 9)
     said = wopr("limits", "set", "sums", *all_of_them).out
     assert said == (
-        "sums: 3 at the same time, 10 per 60 s, to takes turns, a level of priority per 2.5 s, "
+        "sums: 3 at the same time, 10 per 1 min, to takes turns, a level of priority per 2.5 s, "
         "9 wait at most, then wait\n"
     )
     before = wopr("limits", "list", "--json").json["limits"][0]
@@ -101,7 +101,7 @@ def test_a_category_is_paused_and_resumed(wopr: Call) -> None:
 
 def test_tasks_are_revoked_once_or_from_now_on(wopr: Call) -> None:
     waiting = wopr("tasks", "list", "--status", "pending", "--json").json["tasks"][0]
-    assert wopr("revoke", waiting["name"]).out == "1 tasks cancelled.\n"
+    assert wopr("revoke", waiting["name"]).out == "1 task cancelled.\n"
     assert wopr("revoke").out == "There are no standing revocations.\n"
     wopr("revoke", "double", "-w", "number=7", "-w", "name=x", "--standing", "--reason", "bad data")
     [standing] = wopr("revoke", "--json").json["revocations"]

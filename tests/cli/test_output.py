@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from wopr.cli.output import age, document, pairs, plain, say, table, utc
+from wopr.cli.fitting import Column, Kind, Table
+from wopr.cli.output import document, pairs, plain, say, table
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.terminal import clean
 
@@ -37,58 +38,60 @@ def test_lines_are_kept_where_several_are_shown() -> None:
 
 
 def test_a_table_takes_no_orders_from_what_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
-    table(("id", "x\x1b[1m"), [("[bold]1[/bold]", "\x1b]0;title\x07"), ("2", ":smile:")])
+    form = Table("Things", (Column("id"), Column("x\x1b[1m")))
+    table(form, [("[bold]1[/bold]", "\x1b]0;title\x07"), ("2", ":smile:")])
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "[bold]1[/bold]" in out
     assert ":smile:" in out
 
 
-@pytest.mark.parametrize("columns", ["20", "60", "400"])
-def test_a_table_has_one_line_per_row_however_narrow_the_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+def test_a_table_beside_a_terminal_is_as_wide_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    form = Table("Things", (Column("id", Kind.ID), Column("text", Kind.TEXT, 8), Column("n")))
+    task_id = "01890000-0000-7000-8000-000000000000"
+    table(form, [(task_id, "x" * 100, 7), (task_id, "y", 123)], prefix=13)
+    assert [
+        "Things",
+        f"id{'':34}  text{'':96}    n",
+        f"{task_id}  {'x' * 100}    7",
+        f"{task_id}  y{'':99}  123",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_a_cell_of_a_table_has_a_longest_length(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    table(Table("Texts", (Column("text"),)), [("x" * 100_000,)])
+    assert "x" * 159 + "…" == capsys.readouterr().out.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        ("400", ["Task", "id    0123456789", "text  漢字 and more", "      lines"]),
+        ("18", ["Task", "id    0123456789", "text", "  漢字 and more", "  lines"]),
+        ("12", ["Task", "id", "  0123456789", "text", "  漢字 and", "  more", "  lines"]),
+    ],
+)
+def test_what_has_no_room_beside_its_name_is_below_it(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+    lines: list[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    task_id = "01890000-0000-7000-8000-000000000000"
-    table(("id", "category", "n"), [(task_id, "reports of the month", 7), (task_id, "x", 123)])
-    assert [
-        "id                                    category                n",
-        f"{task_id}  reports of the month    7",
-        f"{task_id}  x                     123",
-    ] == [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-
-
-def test_a_cell_of_a_table_has_a_longest_length(capsys: pytest.CaptureFixture[str]) -> None:
-    table(("text",), [("x" * 100_000,)])
-    assert "x" * 159 + "…" == capsys.readouterr().out.splitlines()[1].rstrip()
+    pairs("Task", {"id": "0123456789", "text": "漢字 and more\nlines", "none": ""})
+    assert [*lines, "none"] == capsys.readouterr().out.splitlines()
 
 
 def test_lines_and_pairs_are_clean_too(capsys: pytest.CaptureFixture[str]) -> None:
     say("a\x1b[31m\nb")
-    pairs({"error": "x\x1b[0m\ny"})
-    assert "a[31m b\nerror  x[0m\n       y\n" == capsys.readouterr().out
-
-
-def test_times_for_people_are_utc() -> None:
-    east = timezone(timedelta(hours=2))
-    assert "2026-11-21 10:00:00Z" == utc(datetime(2026, 11, 21, 12, tzinfo=east))
-    assert "2026-11-21 12:00:00Z" == utc(datetime(2026, 11, 21, 12))
-    assert "" == utc(None)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, ""),
-        (0.0123, "0.0123 s"),
-        (59, "59 s"),
-        (125, "2 min 5 s"),
-        (12_000, "3 h 20 min"),
-        (5 * 86_400 + 7_200, "5 d 2 h"),
-    ],
-)
-def test_ages_have_two_units(seconds: float | None, text: str) -> None:
-    assert text == age(seconds)
+    pairs("Task\x1b", {"error": "x\x1b[0m\ny"})
+    assert "a[31m b\nTask\nerror  x[0m\n       y\n" == capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,7 @@ def test_ages_have_two_units(seconds: float | None, text: str) -> None:
         (Decimal("1.5"), 1.5),
         (Decimal("NaN"), None),
         (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
+        (datetime(2026, 1, 2), "2026-01-02T00:00:00+00:00"),
         (date(2026, 1, 2), "2026-01-02"),
         (timedelta(minutes=1), 60.0),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),

@@ -17,8 +17,7 @@ COUNTS = "select status, count(*) as n from tasks group by all order by all"
 def test_a_table_of_the_rows(wopr: Call) -> None:
     answer = wopr("sql", COUNTS)
     assert 0 == answer.code
-    assert ["status", "n"] == answer.out.split()[:2]
-    assert answer.out.endswith("3 rows\n")
+    assert ["3", "rows", "status", "n"] == answer.out.split()[:4]
 
 
 def test_the_help_of_sql_left_out_most_tables_and_views(wopr: Call) -> None:
@@ -98,7 +97,7 @@ def test_a_query_that_takes_too_long_is_a_no(wopr: Call, monkeypatch: pytest.Mon
 def test_an_answer_tells_of_when_it_is(wopr: Call) -> None:
     for form in ((), ("--json",), ("--csv",)):
         assert re.fullmatch(
-            r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\.\n", wopr("sql", COUNTS, *form).err
+            r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\.\n", wopr("sql", COUNTS, *form).err
         )
 
 

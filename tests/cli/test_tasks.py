@@ -10,7 +10,7 @@ from support.commands import NASTY, Call, Database
 def test_list_shows_the_newest_first_with_full_ids(wopr: Call, database: Database) -> None:
     answer = wopr("tasks", "list")
     assert 0 == answer.code
-    lines = answer.out.splitlines()[1:]
+    lines = answer.out.splitlines()[2:]
     assert [database.delayed, database.failed, database.succeeded] == [
         line.split()[0] for line in lines
     ]
@@ -107,7 +107,7 @@ def test_history_lists_every_move(wopr: Call, database: Database) -> None:
     assert "ValueError" in entries[2]["traceback"]
     shown = wopr("tasks", "history", database.failed).out
     assert "Traceback" not in shown
-    assert ["0", "1", "1"] == [line.split()[3] for line in shown.splitlines()[1:]]
+    assert ["0", "1", "1"] == [line.split()[3] for line in shown.splitlines()[2:]]
 
 
 def test_history_prints_tracebacks_when_asked(wopr: Call, database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.commands import Call, Database
+from wopr.domain.spoken import counted
 
 
 def status(wopr: Call, task_id: str) -> str:
@@ -44,7 +45,7 @@ def test_cancel_by_what_the_tasks_are(
 ) -> None:
     answer = wopr("tasks", "cancel", *options)
     assert 0 == answer.code
-    assert f"{changed} tasks cancelled (act 1).\n" == answer.out
+    assert f"{counted(changed, 'task')} cancelled (act 1).\n" == answer.out
     assert ("cancelled" if changed else "pending") == status(wopr, database.delayed)
 
 
@@ -72,7 +73,7 @@ def test_each_verb_says_what_it_did(wopr: Call, database: Database) -> None:
 
 def test_the_error_of_a_task_finds_others_like_it(wopr: Call, database: Database) -> None:
     error = wopr("tasks", "show", database.failed, "--json").json["error"]
-    assert "1 tasks retried (act 1).\n" == wopr("tasks", "retry", "--error", error).out
+    assert "1 task retried (act 1).\n" == wopr("tasks", "retry", "--error", error).out
 
 
 def test_acts_tell_who_did_what_and_undo_takes_it_back(wopr: Call, database: Database) -> None:
@@ -84,7 +85,7 @@ def test_acts_tell_who_did_what_and_undo_takes_it_back(wopr: Call, database: Dat
     )
     assert ("pause", "moving house") == (pause["verb"], pause["reason"])
     assert "moving house" in wopr("acts").out
-    assert "1 tasks taken back (act 3).\n" == wopr("undo", cancel["number"]).out
+    assert "1 task taken back (act 3).\n" == wopr("undo", cancel["number"]).out
     assert "pending" == status(wopr, database.delayed)
     assert 0 == wopr("undo", pause["number"]).code
     assert "Nothing is paused.\n" == wopr("pause").out

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.output import document, say, table, utc
+from wopr.cli.output import document, say, table
 from wopr.cli.verbs import show_answer, with_bar
 from wopr.core.tasks import OnProgress
 from wopr.domain.act import Act
+from wopr.domain.spoken import local, named
 from wopr.queue.queue import TaskQueue
 
 
@@ -23,7 +26,7 @@ def acts(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """List what operators did, newest first: who, from where, when, to what and why. Times: UTC."""
+    """List what operators did, newest first: who, from where, when, to what and why."""
     found = with_queue(database, lambda queue: queue.acts(limit, before=before))
     if as_json:
         document({"acts": found})
@@ -31,21 +34,20 @@ def acts(
     if not found:
         say("Nobody has done anything yet.")
         return
-    columns = ("act", "began", "verb", "to", "changed", "ended", "who", "from", "reason")
-    table(columns, [_row(one) for one in found])
+    table(tables.ACTS, [_row(one) for one in found])
     if any(not one.finished for one in found):
         say("An act without an end goes on now, or was interrupted: the same call goes on with it.")
 
 
 def _row(act: Act) -> tuple[object, ...]:
-    said = " ".join(part for part in (act.selection, act.detail) if part != "{}")
+    said = " ".join([*named(json.loads(act.selection)), *named(json.loads(act.detail))])
     return (
         act.number,
-        utc(act.began_at),
+        local(act.began_at),
         act.verb,
         said,
         act.changed,
-        utc(act.ended_at) or "no",
+        local(act.ended_at) or "no",
         act.who,
         act.origin,
         act.reason,

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NothingFoundError, UsageError
 from wopr.cli.output import document, say, table
 from wopr.domain.alertrule import AlertCondition, AlertRule
 from wopr.domain.clock import SystemClock
 from wopr.domain.level import NotificationLevel
+from wopr.domain.spoken import age
 from wopr.notifications.alertbook import AlertBook, AlertOptions
 from wopr.queue.queue import TaskQueue
 
@@ -66,8 +68,20 @@ def list_alerts(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) 
     if not found:
         say("There are no alerts.")
         return
-    columns = ("name", "when", "threshold", "task", "category", "level", "every", "emits")
-    table(columns, [[getattr(rule, column) for column in columns] for rule in found])
+    table(tables.ALERTS, [_row(rule) for rule in found])
+
+
+def _row(rule: AlertRule) -> tuple[object, ...]:
+    return (
+        rule.name,
+        rule.when,
+        rule.threshold,
+        rule.task,
+        rule.category,
+        rule.level,
+        age(rule.every),
+        rule.emits,
+    )
 
 
 @app.command()

@@ -43,7 +43,7 @@ Database = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task.")]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task, or its beginning.")]
 
 
 def require_file(database: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import AsJson
 from wopr.cli.flags import FLAGS, Grace, Http, LogFormat, LogLevel, OwnDatabase, given, settings_of
 from wopr.cli.output import complain, document, table
@@ -52,8 +53,8 @@ def show(
         return
     if origin:
         rows = [(name, value, where[name]) for name, value in values.items()]
-        table(("setting", "value", "origin"), rows)
+        table(tables.ORIGINS, rows)
     else:
-        table(("setting", "value"), list(values.items()))
+        table(tables.SETTINGS, list(values.items()))
     for warning in unknown:
         complain(f"Warning: {warning}")

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import complain, document, say, table, utc
+from wopr.cli.output import complain, document, say, table
 from wopr.domain.checks import is_task_id
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.errors import WoprError
 from wopr.domain.limits import Limit, OnFull
+from wopr.domain.spoken import age, counted, local, named
 from wopr.insights import queries
 from wopr.queue.controls import KEEP
 from wopr.queue.queue import TaskQueue
@@ -80,8 +82,7 @@ def list_limits(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) 
     if not found:
         say("There are no limits.")
         return
-    columns = ("category", "key", "concurrency", "rate", "fair by", "aging", "backlog", "when full")
-    table(columns, [_row(limit) for limit in found])
+    table(tables.LIMITS, [_row(limit) for limit in found])
 
 
 def _row(limit: Limit) -> tuple[object, ...]:
@@ -89,9 +90,9 @@ def _row(limit: Limit) -> tuple[object, ...]:
         limit.category,
         limit.key,
         limit.concurrency,
-        None if limit.rate is None else f"{limit.rate} per {limit.per:g} s",
+        None if limit.rate is None else f"{limit.rate} per {age(limit.per)}",
         limit.fair_by,
-        None if limit.aging is None else f"{limit.aging:g} s",
+        None if limit.aging is None else age(limit.aging),
         limit.backlog,
         limit.on_full.value if limit.backlog is not None else None,
     )
@@ -137,7 +138,7 @@ def set_limit(
     if as_json:
         document(limit)
     else:
-        say(f"{limit.name}: {_words(limit)}")
+        say(f"{limit.name}: {limit.words()}")
 
 
 def _given(option: str, text: str | None, kind: Callable[[str], object]) -> object:
@@ -153,20 +154,6 @@ def _given(option: str, text: str | None, kind: Callable[[str], object]) -> obje
         raise UsageError(
             f"{option} must be {what}, or {NONE} to take this limit away, not {text!r}."
         ) from None
-
-
-def _words(limit: Limit) -> str:
-    if limit.empty:
-        return "no limits any more"
-    _, _, _, _, fair_by, aging, backlog, when_full = _row(limit)
-    started = limit.concurrency is not None or limit.rate is not None
-    said = (
-        limit.describe() if started else None,
-        f"{fair_by} takes turns" if fair_by else None,
-        f"a level of priority per {aging}" if aging else None,
-        f"{backlog} wait at most, then {when_full}" if backlog else None,
-    )
-    return ", ".join(part for part in said if part)
 
 
 @limits.command("remove")
@@ -217,8 +204,8 @@ def _list_pauses(found: list[Pause], *, as_json: bool) -> None:
     if as_json:
         document({"pauses": found})
     elif found:
-        rows = [(one.category, one.task, utc(one.since), one.reason) for one in found]
-        table(("category", "task", "since", "reason"), rows)
+        rows = [(one.category, one.task, local(one.since), one.reason) for one in found]
+        table(tables.PAUSES, rows)
     else:
         say("Nothing is paused.")
 
@@ -292,7 +279,7 @@ def revoke(
     elif as_json:
         document({"cancelled": number})
     else:
-        say(f"{number} tasks cancelled.")
+        say(f"{counted(number, 'task')} cancelled.")
 
 
 def _say_lifted(*, lifted: bool, as_json: bool) -> None:
@@ -338,7 +325,9 @@ def _list_revocations(found: list[Revocation], *, as_json: bool) -> None:
     if as_json:
         document({"revocations": found})
     elif found:
-        rows = [(one.task, json.dumps(one.where), utc(one.since), one.reason) for one in found]
-        table(("task", "where", "since", "reason"), rows)
+        rows = [
+            (one.task, " ".join(named(one.where)), local(one.since), one.reason) for one in found
+        ]
+        table(tables.REVOCATIONS, rows)
     else:
         say("There are no standing revocations.")

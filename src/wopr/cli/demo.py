@@ -19,12 +19,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from wopr.cli import tables
 from wopr.cli.common import AsJson
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
 from wopr.demo import run
 from wopr.demo.proof import Outcome
 from wopr.domain.clock import SystemClock
+from wopr.domain.spoken import age, counted
 from wopr.domain.terminal import clean
 
 LINE_SECONDS = 2.0
@@ -190,30 +192,27 @@ def _print(outcome: Outcome) -> None:
     rows = [
         (
             *(row[name] for name in ("category", "tasks", "attempts", "succeeded", "failed")),
-            *(f"{row[name] or 0:.3f} s" for name in ("wait_p50", "wait_p95", "run_p95")),
+            *(age(row[name]) for name in ("wait_p50", "wait_p95", "run_p95")),
         )
         for row in outcome.categories
     ]
-    table(
-        ("category", "tasks", "attempts", "success", "failed", "p50 wait", "p95 wait", "p95 run"),
-        rows,
-    )
+    table(tables.DEMO, rows)
     say(
-        f"{outcome.tasks_per_second:,.0f} tasks per second in {outcome.seconds:.1f} s, "
-        f"{outcome.retries} retries, {outcome.interrupted} attempts interrupted by the kill."
+        f"{outcome.tasks_per_second:,.0f} tasks per second in {age(outcome.seconds)}, "
+        f"{counted(outcome.retries, 'retry', 'retries')}, "
+        f"{counted(outcome.interrupted, 'attempt')} interrupted by the kill."
     )
     _say_what_limits(outcome)
     if outcome.report is not None:
         found = outcome.report
         say(
-            f"The report, written when {found['files']} scans had succeeded: "
-            f"{found['lines']:,} lines, {found['bytes']:,} bytes."
+            f"The report, written when {counted(found['files'], 'scan')} had succeeded: "
+            f"{counted(found['lines'], 'line')}, {counted(found['bytes'], 'byte')}."
         )
     if outcome.failures:
         say("")
-        say("The files that do not parse:")
         failed = [(Path(row["path"] or "").name, row["error"]) for row in outcome.failures]
-        table(("file", "error"), failed)
+        table(tables.DEMO_FAILURES, failed)
     if not outcome.killed:
         say("The work was done before the worker could be killed: process more files.")
     say("Proven: every file was done, none was lost." if outcome.proven else "Not proven!")

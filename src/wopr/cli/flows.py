@@ -9,10 +9,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, NothingFoundError
-from wopr.cli.output import document, pairs, say, table, utc
+from wopr.cli.ids import enough, whole
+from wopr.cli.output import document, pairs, say, table
 from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.spoken import counted, local
 from wopr.domain.task import TaskInfo
 from wopr.flows import FlowHandle, FlowProgress
 from wopr.insights import queries
@@ -24,7 +27,7 @@ app = typer.Typer(
     name="flows", help="Look at flows of tasks and cancel them.", no_args_is_help=True
 )
 
-FlowId = Annotated[str, typer.Argument(metavar="ID", help="The id of a flow.")]
+FlowId = Annotated[str, typer.Argument(metavar="ID", help="The id of a flow, or its beginning.")]
 
 
 @app.command("list")
@@ -33,26 +36,31 @@ def list_flows(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """List flows, newest first. Times are UTC."""
-    found = list(with_queue(database, lambda queue: queue.sql(queries.FLOWS, limit)))
+    """List flows, newest first."""
+
+    async def ask(queue: TaskQueue) -> tuple[list[dict[str, Any]], int]:
+        rows = list(await queue.sql(queries.FLOWS, limit))
+        return rows, await enough(queue, [str(row["flow_id"]) for row in rows], flow=True)
+
+    found, prefix = with_queue(database, ask)
     if as_json:
         document({"flows": found})
     elif not found:
         say("There are no flows.")
     else:
         counts = ("tasks", "ended", "succeeded", "failed", "cancelled", "running", "waiting")
-        columns = ("id", *counts, "created", "completed")
         table(
-            columns,
+            tables.FLOWS,
             [
                 (
                     row["flow_id"],
                     *(row[name] for name in counts),
-                    utc(row["created_at"]),
-                    utc(row["completed_at"]),
+                    local(row["created_at"]),
+                    local(row["completed_at"]),
                 )
                 for row in found
             ],
+            prefix=prefix,
         )
 
 
@@ -65,22 +73,25 @@ def show(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a flow is, and its newest tasks. Times are UTC."""
+    """Show how far a flow is, and its newest tasks."""
 
     async def ask(
         queue: TaskQueue, flow: FlowHandle[Any]
-    ) -> tuple[FlowProgress, dict[str, Any], list[TaskInfo]]:
+    ) -> tuple[FlowProgress, dict[str, Any], list[TaskInfo], int]:
         times = (await queue.sql(queries.FLOW_TIMES, flow.id))[0]
-        return await flow.progress(), times, await queue.get_tasks(flow_id=flow.id, limit=limit)
+        tasks = await queue.get_tasks(flow_id=flow.id, limit=limit)
+        prefix = await enough(queue, [info.id for info in tasks])
+        return await flow.progress(), {"id": flow.id, **times}, tasks, prefix
 
-    progress, times, tasks = _with_flow(database, flow_id, ask)
+    progress, times, tasks, prefix = _with_flow(database, flow_id, ask)
     if as_json:
         counts = {**asdict(progress), "percent": progress.percent}
-        document({"id": flow_id, **counts, **times, "tasks": tasks})
+        document({**counts, **times, "tasks": tasks})
         return
     pairs(
+        "Flow",
         {
-            "id": flow_id,
+            "id": times["id"],
             "created": times["created_at"],
             "started": times["first_started_at"],
             "completed": times["completed_at"],
@@ -90,18 +101,17 @@ def show(
                 for name, count in asdict(progress).items()
                 if count and name not in {"total", "ended"}
             },
-        }
+        },
     )
-    columns = ("id", "name", "category", "status", "attempt", "note")
-    table(columns, [_row(info) for info in tasks])
+    table(tables.FLOW_TASKS, [_row(info) for info in tasks], prefix=prefix)
     if len(tasks) < progress.total:
-        say(f"The newest {len(tasks)} of {progress.total} tasks: --limit shows more.")
+        say(f"The newest {len(tasks)} of {counted(progress.total, 'task')}: --limit shows more.")
 
 
 def _row(info: TaskInfo) -> tuple[object, ...]:
     note = (info.error or "").strip().partition("\n")[0]
     if info.waiting:
-        note = f"waits for some of its {len(info.depends_on)} parents"
+        note = f"waits for some of its {counted(len(info.depends_on), 'parent')}"
     return info.id, info.name, info.category, info.status, info.attempt, note
 
 
@@ -109,14 +119,14 @@ def _row(info: TaskInfo) -> tuple[object, ...]:
 def cancel(flow_id: FlowId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Cancel all tasks of a flow that have not ended."""
 
-    async def end(queue: TaskQueue, flow: FlowHandle[Any]) -> int:
-        return await flow.cancel()
+    async def end(queue: TaskQueue, flow: FlowHandle[Any]) -> tuple[str, int]:
+        return flow.id, await flow.cancel()
 
-    count = _with_flow(database, flow_id, end)
+    flow_id, count = _with_flow(database, flow_id, end)
     if as_json:
         document({"id": flow_id, "cancelled": count})
     elif count:
-        say(f"{flow_id}: {count} tasks cancelled")
+        say(f"{flow_id}: {counted(count, 'task')} cancelled")
     else:
         say(f"{flow_id} not cancelled: all of its tasks have ended")
     if not count:
@@ -129,10 +139,10 @@ def mermaid(
 ) -> None:
     """Print a picture of a flow: the text of a Mermaid flow chart."""
 
-    async def draw(queue: TaskQueue, flow: FlowHandle[Any]) -> str:
-        return await flow.mermaid()
+    async def draw(queue: TaskQueue, flow: FlowHandle[Any]) -> tuple[str, str]:
+        return flow.id, await flow.mermaid()
 
-    text = _with_flow(database, flow_id, draw)
+    flow_id, text = _with_flow(database, flow_id, draw)
     if as_json:
         document({"id": flow_id, "mermaid": text})
     else:
@@ -147,7 +157,7 @@ def _with_flow(
 ) -> T:
     async def run(queue: TaskQueue) -> T:
         try:
-            flow = await queue.flow(flow_id)
+            flow = await queue.flow(await whole(queue, flow_id, flow=True))
         except TaskNotFoundError as error:
             raise NothingFoundError(str(error)) from error
         return await work(queue, flow)

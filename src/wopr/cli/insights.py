@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
-from wopr.cli.output import age, complain, document, plain, say, table, utc
+from wopr.cli.output import complain, document, plain, say, table
+from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
 from wopr.domain.terminal import clean
 from wopr.insights import queries
@@ -34,13 +36,13 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     if as_json:
         document(found)
         return
-    say(f"{found['total']} tasks, {found['queued']} waiting, {found['running']} running")
+    waiting = f"{found['queued']:,} waiting, {found['running']:,} running"
+    say(f"{counted(found['total'], 'task')}, {waiting}")
     if found["total"]:
-        table(("status", "tasks"), sorted(found["by_status"].items()))
-        table(("category", "tasks"), sorted(found["by_category"].items()))
+        table(tables.BY_STATUS, sorted(found["by_status"].items()))
+        table(tables.BY_CATEGORY, sorted(found["by_category"].items()))
     if found["backlog"]:
-        columns = ("category", "priority", "status", "tasks", "due", "oldest")
-        table(columns, [_backlog_row(row) for row in found["backlog"]])
+        table(tables.BACKLOG, [_backlog_row(row) for row in found["backlog"]])
     for held in found.get("held", ()):
         say(f"{held['text']} They wait; wopr tasks explain ID says more.")
     for pause in found["pauses"]:
@@ -69,10 +71,11 @@ def sql(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the database one read-only question in SQL. Its times are UTC.
+    """Ask the database one read-only question in SQL.
 
-    A table cuts long values; --json and --csv print all of them. It is asked of a copy of the
-    database, some seconds old at most, in a process of its own; standard error says of when.
+    Its times are UTC; a table shows them local, with their offset. A table cuts long values;
+    --json and --csv print all of them. It is asked of a copy of the database, some seconds old
+    at most, in a process of its own; standard error says of when.
 
     Tables: tasks, transitions, results, schedules, rules, acts, task_logs, refused_records, meta.
     Views: history, task_times, latency, backlog, dependencies, flows, schedule_runs, failures.
@@ -91,13 +94,13 @@ def sql(
     elif as_csv:
         _print_csv(result)
     else:
-        table(result.columns, result.rows)
-        say(f"{len(result)} {'row' if len(result) == 1 else 'rows'}")
-    complain(f"As of {utc(result.moment)}.")
+        form = tables.answer(result.columns, result.rows, counted(len(result), "row"))
+        table(form, result.rows)
+    complain(f"As of {local(result.moment)}.")
     if result.truncated:
         complain(
-            f"Only the first {len(result)} rows: there are more. Narrow the query, or allow more "
-            "with WOPR_TASKS_QUERY_ROWS. All rows together may take 32 MB."
+            f"Only the first {counted(len(result), 'row')}: there are more. Narrow the query, or "
+            "allow more with WOPR_TASKS_QUERY_ROWS. All rows together may take 32 MB."
         )
 
 

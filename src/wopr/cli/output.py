@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from wopr.cli.fitting import GAP, Kind, Table, fit
+from wopr.domain.spoken import aware, local
 from wopr.domain.terminal import clean
 
 STYLES = {
@@ -37,7 +40,8 @@ STYLES = {
 LONGEST_CELL = 160
 """Characters of a cell in a table; JSON and CSV hold all of it."""
 
-WIDEST = 100_000  # columns: more than any table has
+WHOLE_ID = 36
+"""Characters of an id."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -60,62 +64,112 @@ def complain(text: object) -> None:
     console(stderr=True).print(Text(clean(text, lines=True)), soft_wrap=True)
 
 
-def utc(moment: datetime | None) -> str:
-    """Return a time for people: UTC, to the second."""
-    if moment is None:
-        return ""
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.strftime("%Y-%m-%d %H:%M:%SZ")
+def room() -> int | None:
+    """Return how many places a line has; ``None``: it is for no terminal, and as long as it is.
 
-
-def age(seconds: float | None) -> str:
-    """Return a duration in its largest two units: ``3 h 20 min``."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table, one line per row: a narrow terminal wraps lines, nothing is left out.
-
-    Cells are cut at :data:`LONGEST_CELL` characters, which no id has.
+    ``COLUMNS`` says it where standard output is no terminal, as ``watch`` does.
     """
-    cells = [list(row) for row in rows]
-    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
-        out.add_column(clean(column), no_wrap=True, justify="right" if numeric else "left")
-    for row in cells:
-        out.add_row(*map(_cell, row))
-    printer = console()
-    printer.width = WIDEST
-    printer.width = max(1, printer.measure(out).maximum)
-    printer.print(out, crop=False)
+    if sys.stdout.isatty():
+        return console().width
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else None
 
 
-def pairs(values: Mapping[str, object]) -> None:
-    """Print names and values, one pair per line; values may have several lines."""
-    width = max((len(name) for name in values), default=0)
+def table(form: Table, rows: Iterable[Sequence[object]], *, prefix: int = WHOLE_ID) -> None:
+    """Print a table under its title, one line per row, no line wider than the terminal.
+
+    What gives way is said by its columns; what is left out is told below. Cells are cut at
+    :data:`LONGEST_CELL` characters, which no id has.
+
+    Args:
+        form: its title and columns.
+        rows: what is shown, a value per column.
+        prefix: so many characters of an id are enough.
+    """
+    values = [list(row) for row in rows]
+    cells = [[_cell(value) for value in row] for row in values]
+    names = [clean(column.name) for column in form.columns]
+    columns = range(len(names))
+    fitted = fit(
+        form.columns,
+        [max(map(cell_len, [names[at], *(row[at] for row in cells)])) for at in columns],
+        room(),
+        empty=[bool(cells) and not any(row[at] for row in cells) for at in columns],
+        prefix=prefix,
+    )
+    numeric = [
+        bool(values) and all(isinstance(row[at], int | float) for row in values) for at in columns
+    ]
+    kept = [(at, width) for at, width in enumerate(fitted.widths) if width is not None]
+    out = console()
+    _title(form.title)
+    for number, row in enumerate([names, *cells]):
+        line = Text()
+        for at, width in kept:
+            id_ = number > 0 and form.columns[at].kind is Kind.ID
+            text = row[at][:width].rstrip("-") if id_ else _cut(row[at], width)
+            fill = " " * (width - cell_len(text))
+            gap = " " * GAP if at != kept[0][0] else ""
+            shown_ = fill + text if numeric[at] else text + fill
+            line.append(gap).append(shown_, STYLES.get(row[at], "") if number else "")
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+    if fitted.left_out:
+        for part in _wrapped(f"No room for: {', '.join(fitted.left_out)}.", room()):
+            out.print(Text(part, "dim"), soft_wrap=True)
+
+
+def _title(text: str) -> None:
+    for line in _wrapped(clean(text), room()):
+        console().print(Text(line, "bold"), soft_wrap=True)
+
+
+def _cut(text: str, width: int) -> str:
+    """Return a text that takes so many places at most; a … at its end says that it was cut."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Return the lines of a text, none wider than so many places; words stay whole if they can."""
+    lines = text.split("\n")
+    if width is None:
+        return lines
+    return [
+        part.plain.rstrip()
+        for line in lines
+        for part in (Text(line).wrap(console(), max(width, 1)) if line else [Text()])
+    ]
+
+
+def pairs(title: str, values: Mapping[str, object]) -> None:
+    """Print names and values under a title, one pair per line; values may have several lines.
+
+    What has no room beside its name begins on the line below it.
+    """
+    _title(title)
+    beside = max((len(name) for name in values), default=0) + GAP
+    wide = room()
     out = console()
     for name, value in values.items():
-        text = clean(shown(value), lines=True).replace("\n", "\n" + " " * (width + 2))
-        out.print(
-            Text(f"{clean(name):{width}}  ") + Text(text, STYLES.get(text, "")), soft_wrap=True
-        )
+        text = clean(shown(value), lines=True).replace("\t", "    ")
+        below = wide is not None and max(map(cell_len, text.split("\n"))) > wide - beside
+        indent = GAP if below else beside
+        lines = _wrapped(text, None if wide is None else wide - indent)
+        head = Text(f"{clean(name):{beside}}")
+        if below:
+            head.rstrip()
+            out.print(head, soft_wrap=True)
+            head = Text(" " * indent)
+        for line in lines:
+            whole = head + Text(line, STYLES.get(text, ""))
+            whole.rstrip()
+            out.print(whole, soft_wrap=True)
+            head = Text(" " * indent)
 
 
-def _cell(value: object) -> Text:
+def _cell(value: object) -> str:
     text = clean(shown(value))
-    if len(text) > LONGEST_CELL:
-        text = text[: LONGEST_CELL - 1] + "…"
-    return Text(text, STYLES.get(text, ""))
+    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
 def shown(value: object) -> str:
@@ -127,7 +181,7 @@ def shown(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, datetime):
-        return utc(value)
+        return local(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str | int | UUID | Decimal):
@@ -144,7 +198,8 @@ def document(value: object) -> None:
 _WRITTEN: dict[type | tuple[type, ...], Callable[[Any], object]] = {
     float: lambda number: number if math.isfinite(number) else None,
     Decimal: lambda number: float(number) if number.is_finite() else None,
-    (date, time): lambda moment: moment.isoformat(),  # a datetime is a date
+    datetime: lambda moment: aware(moment).isoformat(),
+    (date, time): lambda moment: moment.isoformat(),
     timedelta: lambda duration: duration.total_seconds(),
     (bytes, bytearray, memoryview): lambda data: bytes(data).hex(),
 }

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.output import age, document, pairs, say, table, utc
+from wopr.cli.output import document, pairs, say, table
 from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.domain.spoken import age, counted, local
 from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="schedules", help="Look at schedules and change them.", no_args_is_help=True)
@@ -23,7 +25,7 @@ def _corrected(queue: TaskQueue, info: ScheduleInfo) -> ScheduleInfo:
     """Correct an answer that is true only of this command: it has no scheduler, no functions."""
     if info.reason not in {"no scheduler", "unregistered"} or not queue.storage.is_open:
         return info
-    when = f"It is planned for {utc(info.next_fire_at)}"
+    when = f"It is planned for {local(info.next_fire_at)}"
     text = (
         f"{when}, but no process has the database open, so nothing fires. Start one: wopr worker "
         "module:queue"
@@ -33,7 +35,7 @@ def _corrected(queue: TaskQueue, info: ScheduleInfo) -> ScheduleInfo:
 
 @app.command("list")
 def list_schedules(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """List all schedules by name. Times are UTC."""
+    """List all schedules by name."""
 
     async def ask(queue: TaskQueue) -> list[ScheduleInfo]:
         return [_corrected(queue, info) for info in await queue.schedules.list()]
@@ -45,8 +47,7 @@ def list_schedules(database: Database = DEFAULT_DATABASE, as_json: AsJson = Fals
     if not found:
         say("There are no schedules.")
         return
-    columns = ("name", "task", "when", "state", "next", "last", "missed", "skipped")
-    table(columns, [_row(info) for info in found])
+    table(tables.SCHEDULES, [_row(info) for info in found])
 
 
 def _row(info: ScheduleInfo) -> tuple[object, ...]:
@@ -55,8 +56,8 @@ def _row(info: ScheduleInfo) -> tuple[object, ...]:
         info.task,
         info.description,
         info.reason,
-        utc(info.next_fire_at),
-        utc(info.last_fire_at),
+        local(info.next_fire_at),
+        local(info.last_fire_at),
         info.missed,
         info.skipped,
     )
@@ -64,7 +65,7 @@ def _row(info: ScheduleInfo) -> tuple[object, ...]:
 
 @app.command()
 def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show all that is known of a schedule, and why it is not firing. Times are UTC."""
+    """Show all that is known of a schedule, and why it is not firing."""
 
     async def ask(queue: TaskQueue) -> ScheduleInfo:
         return _corrected(queue, await queue.schedules.get(name))
@@ -73,6 +74,7 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
     if as_json:
         document(info)
         return
+    late = f"{info.misfire.value} after {age(info.misfire_grace)}"
     values: dict[str, object] = {
         "name": info.name,
         "state": info.reason,
@@ -88,8 +90,8 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
         "runs on start": info.run_on_start or None,
         "depends on": ", ".join(info.depends_on) or None,
         "runs as": info.run_as,
-        "missed": f"{info.missed} times, {info.misfire.value} after {age(info.misfire_grace)}",
-        "skipped": f"{info.skipped} times, overlap {info.overlap.value}",
+        "missed": f"{counted(info.missed, 'time')}, {late}",
+        "skipped": f"{counted(info.skipped, 'time')}, overlap {info.overlap.value}",
         "jitter": age(info.jitter) if info.jitter else None,
         "category": info.category,
         "priority": info.priority.name,
@@ -101,7 +103,7 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
         "created": info.created_at,
         "updated": info.updated_at,
     }
-    pairs({key: value for key, value in values.items() if value is not None})
+    pairs("Schedule", {key: value for key, value in values.items() if value is not None})
 
 
 @app.command()
@@ -170,12 +172,12 @@ def preview(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Show when a schedule would fire next. Times are UTC."""
+    """Show when a schedule would fire next."""
     times = with_queue(database, lambda queue: queue.schedules.preview(name, count))
     if as_json:
         document({"name": name, "times": times})
         return
     for moment in times:
-        say(utc(moment))
+        say(local(moment))
     if not times:
         say("It never fires again.")

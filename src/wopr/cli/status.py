@@ -10,6 +10,7 @@ import typer
 from wopr.cli import tasks
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, OK, STORAGE, NothingFoundError, UsageError
+from wopr.cli.ids import whole
 from wopr.cli.output import document, say
 from wopr.domain.errors import ScheduleNotFoundError, TaskNotFoundError
 from wopr.domain.reason import Reason
@@ -91,7 +92,7 @@ async def _explain(
         if name is not None:
             return await queue.explain(name=name)
         if flow is not None:
-            return await queue.explain(flow=flow)
+            return await queue.explain(flow=await whole(queue, flow, flow=True))
         return await queue.explain(schedule=schedule or "")
     except (TaskNotFoundError, ScheduleNotFoundError) as error:
         raise NothingFoundError(str(error)) from error

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import (
     DEFAULT_DATABASE,
     AsJson,
@@ -17,11 +18,13 @@ from wopr.cli.common import (
     with_queue,
 )
 from wopr.cli.errors import NothingFoundError
-from wopr.cli.output import age, document, pairs, say, table, utc
+from wopr.cli.ids import enough, whole
+from wopr.cli.output import document, pairs, say, table
 from wopr.cli.verbs import COMMANDS
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.logline import LogLine
+from wopr.domain.spoken import age, local
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry
@@ -47,13 +50,16 @@ def list_tasks(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """List tasks, newest first. Times are UTC."""
-    found = with_queue(
-        database,
-        lambda queue: queue.get_tasks(
-            category=category, status=status, name=name, limit=limit, cursor=cursor
-        ),
-    )
+    """List tasks, newest first."""
+
+    async def ask(queue: TaskQueue) -> tuple[list[TaskInfo], int]:
+        last = None if cursor is None else await whole(queue, cursor)
+        page = await queue.get_tasks(
+            category=category, status=status, name=name, limit=limit, cursor=last
+        )
+        return page, await enough(queue, [info.id for info in page])
+
+    found, prefix = with_queue(database, ask)
     more = found[-1].id if len(found) == limit else None
     if as_json:
         document({"tasks": found, "next_cursor": more})
@@ -61,8 +67,7 @@ def list_tasks(
     if not found:
         say("No tasks match." if category or status or name or cursor else "There are no tasks.")
         return
-    columns = ("id", "name", "category", "priority", "status", "attempt", "created", "note")
-    table(columns, [_row(info) for info in found])
+    table(tables.TASKS, [_row(info) for info in found], prefix=prefix)
     if more:
         say(f"There may be more: --cursor {more}")
 
@@ -75,7 +80,7 @@ def _row(info: TaskInfo) -> tuple[object, ...]:
         info.priority.name,
         info.status,
         info.attempt,
-        utc(info.created_at),
+        local(info.created_at),
         _note(info),
     )
 
@@ -86,15 +91,19 @@ def _note(info: TaskInfo) -> str:
     if info.status is TaskStatus.SUCCESS:
         return f"ran {age(info.elapsed_seconds)}"
     due = info.run_at and not info.is_completed and info.run_at > SystemClock().now()
-    text = f"due {utc(info.run_at)}" if due else ""
+    text = f"due {local(info.run_at)}" if due else ""
     error = (info.error or "").strip().partition("\n")[0][:120]
     return ", ".join(part for part in (text, error) if part)
 
 
 @app.command()
 def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show all that is known of a task. Times are UTC."""
-    info = with_queue(database, lambda queue: queue.get_task_info(task_id))
+    """Show all that is known of a task."""
+
+    async def ask(queue: TaskQueue) -> TaskInfo | None:
+        return await queue.get_task_info(await whole(queue, task_id))
+
+    info = with_queue(database, ask)
     if info is None:
         raise NothingFoundError(_unknown(task_id, database))
     if as_json:
@@ -126,7 +135,7 @@ def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson
         "result": info.result,
         "error": info.error,
     }
-    pairs({name: value for name, value in values.items() if value is not None})
+    pairs("Task", {name: value for name, value in values.items() if value is not None})
 
 
 for name, command in COMMANDS.items():
@@ -142,18 +151,21 @@ def history(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Show every move of a task, oldest first. Times are UTC."""
-    entries = with_queue(database, lambda queue: queue.get_history(task_id))
+    """Show every move of a task, oldest first."""
+
+    async def ask(queue: TaskQueue) -> list[HistoryEntry]:
+        return await queue.get_history(await whole(queue, task_id))
+
+    entries = with_queue(database, ask)
     if not entries:
         raise NothingFoundError(_unknown(task_id, database))
     if as_json:
-        document({"task_id": task_id, "history": entries})
+        document({"task_id": entries[0].task_id, "history": entries})
         return
-    columns = ("seq", "time", "attempt", "from", "to", "reason", "worker", "error")
-    table(columns, [_move(entry) for entry in entries])
+    table(tables.HISTORY, [_move(entry) for entry in entries])
     for entry in entries if traceback else ():
         if entry.traceback:
-            pairs({f"attempt {entry.attempt}": entry.traceback})
+            pairs(f"Attempt {entry.attempt}", {"traceback": entry.traceback})
 
 
 def _move(entry: HistoryEntry) -> tuple[object, ...]:
@@ -171,21 +183,22 @@ def _move(entry: HistoryEntry) -> tuple[object, ...]:
 
 @app.command()
 def logs(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show what a task logged in each attempt, as far as it was kept. Times are UTC."""
+    """Show what a task logged in each attempt, as far as it was kept."""
 
-    async def ask(queue: TaskQueue) -> list[LogLine]:
-        lines = await queue.get_logs(task_id)
-        if not lines and await queue.get_task_info(task_id) is None:
+    async def ask(queue: TaskQueue) -> tuple[str, list[LogLine]]:
+        found = await whole(queue, task_id)
+        lines = await queue.get_logs(found)
+        if not lines and await queue.get_task_info(found) is None:
             raise NothingFoundError(_unknown(task_id, database))
-        return lines
+        return found, lines
 
-    lines = with_queue(database, ask)
+    task_id, lines = with_queue(database, ask)
     if as_json:
         document({"task_id": task_id, "logs": lines})
     elif not lines:
         say("It has logged nothing that was kept. `wopr worker` keeps what a task logs.")
     for line in () if as_json else lines:
-        when = f"{utc(line.logged_at)} attempt {line.attempt}"
+        when = f"{local(line.logged_at)} attempt {line.attempt}"
         say(f"{when} {line.level:<7} {line.logger}: {line.message}", lines=True)
 
 
@@ -197,7 +210,7 @@ def explain(
 
     async def ask(queue: TaskQueue) -> Explanation:
         try:
-            answer = await queue.explain(task_id)
+            answer = await queue.explain(await whole(queue, task_id))
         except TaskNotFoundError as error:
             raise NothingFoundError(_unknown(task_id, database)) from error
         nobody = answer.reason in {"unregistered", "no workers"} and bool(queue.queues)
@@ -213,7 +226,7 @@ def explain(
 async def _without_owner(queue: TaskQueue, answer: Explanation) -> Explanation:
     """Correct an answer that is true only of this command: it has no functions, no workers."""
     info = await queue.require_task_info(answer.task_id)
-    due = f" It is due at {utc(info.run_at)}." if info.run_at is not None else ""
+    due = f" It is due at {local(info.run_at)}." if info.run_at is not None else ""
     text = (
         f"It is {info.status.value} and no process has the database open, so nothing works on "
         f"it.{due} Start one: wopr worker module:queue -c {shlex.quote(info.category)}:4"

@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from wopr.cli import tables
 from wopr.cli.backup import at_rest
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import complain, console, document, say, table
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock, naive_now
-from wopr.domain.spoken import local
+from wopr.domain.spoken import counted, local, size
 from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
 
@@ -82,8 +83,7 @@ def cleanup(
     if as_json:
         document({"deleted": 0 if dry_run else count, "found": count, "dry_run": dry_run})
     else:
-        tasks = "task" if count == 1 else "tasks"
-        say(f"{count} {tasks} would be deleted." if dry_run else f"{count} {tasks} deleted.")
+        say(f"{counted(count, 'task')} {'would be deleted' if dry_run else 'deleted'}.")
 
 
 def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
@@ -101,7 +101,7 @@ def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
     if as_json:
         document({"bytes_before": before, "bytes_after": after})
     else:
-        say(f"{before:,} bytes before, {after:,} bytes after.")
+        say(f"{size(before)} before, {size(after)} after.")
 
 
 def doctor(
@@ -139,8 +139,8 @@ def doctor(
             (item.task_id, item.kind, item.text, repr(item.expected), repr(item.actual))
             for item in report.problems
         ]
-        checked = f"{report.tasks} tasks and {report.transitions} transitions checked"
-        _print_report(checked, rows, report.unlisted)
+        tasks, moves = counted(report.tasks, "task"), counted(report.transitions, "transition")
+        _print_report(f"{tasks} and {moves} checked", rows, report.unlisted)
         _of_a_copy(moment)
     if not report.clean:
         raise typer.Exit(NO)
@@ -150,9 +150,9 @@ def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: 
     if not problems:
         say(f"{checked}: all is well.")
         return
-    table(("task", "problem", "where", "expected", "found"), problems)
+    table(tables.PROBLEMS, problems)
     count = len(problems) + unlisted
-    say(f"{checked}: {count} {'problem' if count == 1 else 'problems'} found.")
+    say(f"{checked}: {counted(count, 'problem')} found.")
     if unlisted:
         say(f"{unlisted} of them are not listed; show more with --limit.")
     say("Keep a copy of the file before anything else is done with it.")

@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import complain, document, say, table, utc
+from wopr.cli.ids import enough
+from wopr.cli.output import complain, document, say, table
 from wopr.cli.selections import WHEN, Chosen, filtered, when
 from wopr.cli.upkeep import bars
 from wopr.core.tasks import OnProgress, SelectedTasks
 from wopr.domain.act import MOST_UNCHANGED, ActAnswer, ActProgress, Preview
+from wopr.domain.spoken import counted, local
 from wopr.domain.status import TaskPriority
 from wopr.queue.queue import TaskQueue
 
@@ -143,11 +146,14 @@ def _run(
 ) -> None:
     chosen.check()
     if dry_run:
-        preview = with_queue(
-            database, lambda queue: verb(chosen.of(queue))(dry_run=True, reason=reason)
-        )
-        assert isinstance(preview, Preview)
-        show_preview(preview, word, as_json=as_json)
+
+        async def look(queue: TaskQueue) -> tuple[Preview, int]:
+            found = await verb(chosen.of(queue))(dry_run=True, reason=reason)
+            assert isinstance(found, Preview)
+            return found, await enough(queue, [one.id for one in found.examples])
+
+        preview, prefix = with_queue(database, look)
+        show_preview(preview, word, prefix, as_json=as_json)
         return
 
     def doing(queue: TaskQueue, on_progress: OnProgress) -> Coroutine[Any, Any, Any]:
@@ -182,14 +188,14 @@ def with_bar(
         except KeyboardInterrupt:
             bar.stop()
             complain(
-                f"Interrupted: {seen.changed:,} of about {seen.total:,} tasks, or a few more, are "
-                f"{word}. The same command goes on with the others; wopr acts tells how far it "
-                "came."
+                f"Interrupted: {seen.changed:,} of about {counted(seen.total, 'task')}, or a few "
+                f"more, are {word}. The same command goes on with the others; wopr acts tells "
+                "how far it came."
             )
             raise typer.Exit(INTERRUPTED) from None
 
 
-def show_preview(preview: Preview, word: str, *, as_json: bool) -> None:
+def show_preview(preview: Preview, word: str, prefix: int, *, as_json: bool) -> None:
     """Print what would be done."""
     if as_json:
         document({"selected": preview.selected, "changes": preview.changes, "preview": preview})
@@ -199,19 +205,17 @@ def show_preview(preview: Preview, word: str, *, as_json: bool) -> None:
     if not preview.selected:
         say("No tasks match.")
         return
-    say(f"{preview.changes:,} of {preview.selected:,} selected tasks would be {word}.")
+    say(f"{preview.changes:,} of {counted(preview.selected, 'selected task')} would be {word}.")
     table(
-        ("name", "status", "tasks", f"would be {word}"),
+        tables.COUNTS,
         [(one.name, one.status, one.count, one.changes) for one in preview.counts],
     )
     if preview.examples:
-        say("The first of them:")
-        columns = ("id", "name", "category", "priority", "status", "created")
         rows = [
-            (one.id, one.name, one.category, one.priority.name, one.status, utc(one.created_at))
+            (one.id, one.name, one.category, one.priority.name, one.status, local(one.created_at))
             for one in preview.examples
         ]
-        table(columns, rows)
+        table(tables.EXAMPLES, rows, prefix=prefix)
 
 
 def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
@@ -220,7 +224,7 @@ def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
     if as_json:
         document({"act": act, "left": answer.left, "unchanged": answer.unchanged})
     else:
-        say(f"{act.changed:,} tasks {word} (act {act.number}).")
+        say(f"{counted(act.changed, 'task')} {word} (act {act.number}).")
         for one in answer.unchanged[:SHOWN]:
             say(f"{one.id} not {word}: {one.why}")
         if answer.left > SHOWN:

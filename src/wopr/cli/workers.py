@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import typer
 
+from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.output import document, say, table, utc
+from wopr.cli.ids import enough
+from wopr.cli.output import document, say, table
+from wopr.domain.spoken import local
 from wopr.ports.answers import WorkerInfo
+from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="workers", help="Look at the workers.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_workers(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """List the workers: what each does, its last claim, its last sign of life. Times are UTC."""
-    found = with_queue(database, lambda queue: queue.worker_info())
+    """List the workers: what each does, its last claim, its last sign of life."""
+
+    async def ask(queue: TaskQueue) -> tuple[list[WorkerInfo], int]:
+        infos = await queue.worker_info()
+        return infos, await enough(queue, [info.task_id for info in infos])
+
+    found, prefix = with_queue(database, ask)
     if as_json:
         document({"workers": found})
         return
     if not found:
         say("No process has workers on this database. Start one: wopr worker module:queue")
         return
-    columns = ("worker", "category", "runs", "task", "attempt", "since", "last claim", "heartbeat")
-    table(columns, [_row(info) for info in found])
+    table(tables.WORKERS, [_row(info) for info in found], prefix=prefix)
 
 
 def _row(info: WorkerInfo) -> tuple[object, ...]:
@@ -32,7 +40,7 @@ def _row(info: WorkerInfo) -> tuple[object, ...]:
         info.task_name,
         info.task_id,
         info.attempt,
-        utc(info.since),
-        utc(info.last_claim_at),
-        utc(info.heartbeat_at),
+        local(info.since),
+        local(info.last_claim_at),
+        local(info.heartbeat_at),
     )

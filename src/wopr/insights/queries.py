@@ -14,6 +14,32 @@ from wopr.domain.status import TERMINAL
 FLOWS = "select * from flows order by created_at desc, flow_id desc limit ?"
 """Which flows are there, and how far is each? The newest so many."""
 
+_BEGINNING = """
+select distinct {column}::varchar as id from tasks
+where {column} between ?::uuid and ?::uuid order by 1 limit ?
+"""
+TASKS_BEGINNING = _BEGINNING.format(column="id")
+"""Which tasks have an id between these? So many at most."""
+
+FLOWS_BEGINNING = _BEGINNING.format(column="flow_id")
+"""Which flows have one?"""
+
+_ALIKE = """
+with near as (
+    select distinct {column}::varchar as id from tasks where {column} between ?::uuid and ?::uuid
+)
+select
+    count(*) filter (left(id, 13) in (select unnest(?::varchar[]))) as by_13,
+    count(*) filter (left(id, 18) in (select unnest(?::varchar[]))) as by_18,
+    count(*) filter (left(id, 23) in (select unnest(?::varchar[]))) as by_23
+from near
+"""
+TASKS_ALIKE = _ALIKE.format(column="id")
+"""How many tasks between two ids have one that begins with one of these, of each length?"""
+
+FLOWS_ALIKE = _ALIKE.format(column="flow_id")
+"""How many flows have one?"""
+
 FLOW_TIMES = "select created_at, first_started_at, completed_at from flows where flow_id = ?::uuid"
 """When was this flow enqueued, when did its first task start, when did its last one end?"""
 

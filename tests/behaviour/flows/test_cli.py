@@ -74,7 +74,7 @@ def wopr(flows: Flows) -> Call:
 def test_list_shows_the_newest_first_with_counts(wopr: Call, flows: Flows) -> None:
     answer = wopr("flows", "list")
     assert 0 == answer.code
-    rows = [line.split() for line in answer.out.splitlines()[1:]]
+    rows = [line.split() for line in answer.out.splitlines()[2:]]
     assert [flows.waiting, flows.failed, flows.done] == [row[0] for row in rows]
     assert [["3", "1", "1"], ["2", "2", "0"], ["3", "3", "3"]] == [row[1:4] for row in rows]
 
@@ -103,7 +103,7 @@ def test_show_tells_how_far_it_is_and_what_waits(wopr: Call, flows: Flows) -> No
     out = wopr("flows", "show", flows.waiting).out
     assert flows.waiting in out
     assert "1 of 3 (33 %)" in out
-    assert "waits for some of its 1 parents" in out
+    assert "waits for some of its 1 parent" in out
     assert "newest 1 of 3" in wopr("flows", "show", flows.waiting, "-l", 1).out
 
 

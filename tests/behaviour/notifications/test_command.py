@@ -60,8 +60,8 @@ def test_add_list_and_remove(database: Path) -> None:
     assert ["mail", "slow"] == [one["name"] for one in found]
     assert expected == found[1]
     said = wopr(database, "list")
-    assert ["mail", "final_failure", "mail.*", "error", "300", "alerts"] == (
-        said.splitlines()[1].split()
+    assert ["mail", "final_failure", "mail.*", "error", "5", "min", "alerts"] == (
+        said.splitlines()[2].split()
     )
     assert {"removed": "slow"} == json.loads(wopr(database, "remove", "slow", "--json"))
     assert "mail removed" in wopr(database, "remove", "mail")
