@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from wopr.domain.task import TaskInfo
     from wopr.executors.context import CurrentTask, current_task
     from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
+    from wopr.handlers.functions import task
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
     from wopr.ports.backup import Backup
     from wopr.ports.status import GroupExplanation, State, Status
@@ -128,6 +129,7 @@ _MODULES = {
     "wopr.domain.task": "TaskInfo",
     "wopr.executors.context": "CurrentTask current_task",
     "wopr.flows": "Flow FlowHandle FlowProgress Signature chain chord group",
+    "wopr.handlers.functions": "task",
     "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
     "wopr.ports.backup": "Backup",
     "wopr.ports.status": "GroupExplanation State Status",
@@ -255,4 +257,5 @@ __all__ = [
     "group",
     "provided",
     "should_run_background_workers",
+    "task",
 ]

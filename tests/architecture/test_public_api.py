@@ -30,6 +30,7 @@ PUBLIC = {
     "TaskHandle",
     "CurrentTask",
     "current_task",
+    "task",
     "RetryAfter",
     "RetryPolicy",
     "OnConflict",

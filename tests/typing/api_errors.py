@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wopr
 from wopr import TaskPriority, TaskQueue
 from wopr.handlers import TaskHandler, schedule, task
 
@@ -28,6 +29,23 @@ async def no_priority() -> None: ...
 
 @queue.task(colour="red")  # error
 async def bad_option() -> None: ...
+
+
+@wopr.task(priority="high")  # error
+async def bad_declaration() -> None: ...
+
+
+@wopr.task
+async def shipped(parcel: int) -> str:
+    return str(parcel)
+
+
+async def wrong_declared() -> None:
+    await shipped.enqueue("3")  # error
+    number: int = await (await shipped.enqueue(3)).result()  # error
+    queue.include("shop.tasks")  # error
+    queue.include(wrong_declared)  # error
+    print(number)
 
 
 async def wrong_arguments() -> None:

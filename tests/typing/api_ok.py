@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
+import wopr
 from wopr import Task, TaskHandle, TaskInfo, TaskPriority, TaskQueue, TaskStatus, provided
 from wopr.flows import Composition, Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.handlers import (
@@ -63,6 +64,26 @@ async def resources() -> None:
     assert_type(plain(), Iterator[Client])
     with queue.override(client, Client()):
         assert_type(await clean(3, client=Client()), int)
+
+
+@wopr.task
+async def shipped(parcel: int) -> str:
+    return str(parcel)
+
+
+@wopr.task(category="mail", max_retries=3)
+def posted(to: str, n: int = 1) -> int:
+    return len(to) * n
+
+
+async def declared_without_a_queue() -> None:
+    included = TaskQueue(tasks=[shipped, wopr])
+    included.include(posted, wopr)
+    assert_type(await shipped(3), str)
+    assert_type(posted("a", n=2), int)
+    assert_type(await shipped.enqueue(3), TaskHandle[str])
+    assert_type(await posted.options(delay=5).enqueue("a"), TaskHandle[int])
+    assert_type(await (await included.enqueue(posted, ("a",))).result(), int)
 
 
 any_int: Task[..., int] = send

@@ -80,6 +80,7 @@ class Core:
         self.variables = ContextVariables(limits)
         self.handlers: dict[type, Any] = {}
         """What ``register_handler`` returned, by class."""
+        self.was_shut_down = False
         self.provider: Callable[[type[Any]], Any] | None = None
         """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
         self.access = Access(settings, database, storage_factory, self.registry, clock, rng)
@@ -93,6 +94,11 @@ class Core:
     @database.setter
     def database(self, database: Path) -> None:
         self.access.database = database
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether it was shut down, and not opened since."""
+        return self.was_shut_down and self.access.closed
 
     # -- who carries it out ---------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import (
 from wopr.calls.options import Options
 from wopr.calls.signature import Composition, Signature, chunked, mapped, starmapped
 from wopr.core.core import Core
+from wopr.core.declared import Declared
 from wopr.core.handle import TaskHandle
 from wopr.core.likefunction import like_function
 from wopr.domain.leftout import names_options
@@ -32,13 +33,25 @@ class Task(Generic[P, R]):
 
     ``R`` is what the task gives in the end: for a coroutine function what it
     returns when awaited.
+
+    Args:
+        home: the queue it is registered with; or what is known of a task that was declared
+            without one.
+        name: of the task.
+        function: what it runs.
     """
 
-    def __init__(self, core: Core, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, home: Core | Declared, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
-        self._core = core
+        self.home = home
         functools.update_wrapper(self, function)
+
+    @property
+    def core(self) -> Core:
+        """The queue that its calls go to."""
+        home = self.home
+        return home.core() if isinstance(home, Declared) else home
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now, without the queue."""
@@ -59,8 +72,10 @@ class Task(Generic[P, R]):
             InvalidCallError: the arguments don't fit the function, or can't be stored.
             QueueDisabledError: the queue is switched off.
             StorageError: the storage refused it.
+            TaskNotRegisteredError: it was declared without a queue, and is in none.
         """
-        return TaskHandle(self._core, await self._core.enqueue(self.name, args, kwargs, {}))
+        core = self.core
+        return TaskHandle(core, await core.enqueue(self.name, args, kwargs, {}))
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
@@ -70,28 +85,29 @@ class Task(Generic[P, R]):
         Args:
             calls: one tuple of positional, or mapping of keyword arguments per call.
         """
-        ids = await self._core.enqueue_many(self.name, calls, {})
-        return [TaskHandle(self._core, task_id) for task_id in ids]
+        core = self.core
+        ids = await core.enqueue_many(self.name, calls, {})
+        return [TaskHandle(core, task_id) for task_id in ids]
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """Return a call for a flow; see :meth:`BoundTask.s`."""
-        return BoundTask(self._core, self, {}).s(*args, **kwargs)
+        return BoundTask(self, {}).s(*args, **kwargs)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """Return a whole call for a flow; see :meth:`BoundTask.si`."""
-        return BoundTask(self._core, self, {}).si(*args, **kwargs)
+        return BoundTask(self, {}).si(*args, **kwargs)
 
     def map(self, items: Iterable[Any]) -> Composition[list[R]]:
         """Return a group with one call per item; see :meth:`BoundTask.map`."""
-        return BoundTask(self._core, self, {}).map(items)
+        return BoundTask(self, {}).map(items)
 
     def starmap(self, items: Iterable[Sequence[Any]]) -> Composition[list[R]]:
         """Return a group with one call per item; see :meth:`BoundTask.starmap`."""
-        return BoundTask(self._core, self, {}).starmap(items)
+        return BoundTask(self, {}).starmap(items)
 
     def chunks(self, items: Iterable[Any], size: int) -> Composition[list[R]]:
         """Return a group with one call per ``size`` items; see :meth:`BoundTask.chunks`."""
-        return BoundTask(self._core, self, {}).chunks(items, size)
+        return BoundTask(self, {}).chunks(items, size)
 
     @names_options(Options)
     def options(self, **options: Unpack[Options]) -> BoundTask[P, R]:
@@ -100,30 +116,30 @@ class Task(Generic[P, R]):
         Args:
             **options: see :class:`wopr.calls.options.Options`.
         """
-        return BoundTask(self._core, self, options)
+        return BoundTask(self, options)
 
 
 class BoundTask(Generic[P, R]):
     """A task with options for its next calls; see :meth:`Task.options`."""
 
-    __slots__ = ("_core", "_options", "task")
+    __slots__ = ("_options", "task")
 
-    def __init__(self, core: Core, task: Task[P, R], options: Options) -> None:
+    def __init__(self, task: Task[P, R], options: Options) -> None:
         self.task = task
-        self._core = core
         self._options = options
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a call with these options; see :meth:`Task.enqueue`."""
-        task_id = await self._core.enqueue(self.task.name, args, kwargs, self._options)
-        return TaskHandle(self._core, task_id)
+        core = self.task.core
+        return TaskHandle(core, await core.enqueue(self.task.name, args, kwargs, self._options))
 
     async def enqueue_many(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
     ) -> list[TaskHandle[R]]:
         """Enqueue any number of calls with these options; see :meth:`Task.enqueue_many`."""
-        ids = await self._core.enqueue_many(self.task.name, calls, self._options)
-        return [TaskHandle(self._core, task_id) for task_id in ids]
+        core = self.task.core
+        ids = await core.enqueue_many(self.task.name, calls, self._options)
+        return [TaskHandle(core, task_id) for task_id in ids]
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """Return a call for a flow, with these options.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,8 +48,7 @@ class TaskMark:
         if self.name is not None:
             check_label(self.name, "name")
         check_options(self.options, HANDLER_OPTIONS | {"name"})
-        for key, value in self.given().items():
-            _CHECKS[key](value)
+        check_values(self.options)
 
     def given(self) -> dict[str, Any]:
         """Return what was said besides the name."""
@@ -71,6 +70,17 @@ class ScheduleMark:
     def __post_init__(self) -> None:
         check_options(self.options, SCHEDULE_OPTIONS, "@schedule has no option")
         trigger_of(self.options)
+
+
+def check_values(options: Mapping[str, Any]) -> None:
+    """Refuse values that a task can't have where it is declared, long before it is registered.
+
+    Raises:
+        InvalidCallError: a value can't be what it has to be.
+    """
+    for key in _CHECKS.keys() & options.keys():
+        if options[key] is not None:
+            _CHECKS[key](options[key])
 
 
 def put(method: Any, attribute: str, mark: TaskMark | ScheduleMark) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from wopr.auth.config import Auth
 from wopr.config.primary import should_run_background_workers
 from wopr.config.settings import Settings, led_outside
 from wopr.core.core import Core
+from wopr.core.task import Task
 from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import InvalidCallError
@@ -26,6 +27,7 @@ from wopr.queue.enqueueing import Enqueueing
 from wopr.queue.face import inside
 from wopr.queue.flows import Flows
 from wopr.queue.hooks import Hooks
+from wopr.queue.including import Including
 from wopr.queue.insights import Insights
 from wopr.queue.registration import Registration
 from wopr.queue.resources import Resources
@@ -38,7 +40,9 @@ __all__ = ["TaskQueue", "inside"]
 log = logging.getLogger(__name__)
 
 
-class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Controls, Acting):
+class TaskQueue(
+    Registration, Including, Resources, Hooks, Enqueueing, Flows, Insights, Controls, Acting
+):
     """A durable queue of tasks in one DuckDB file.
 
     Args:
@@ -49,6 +53,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         clock: source of time.
         rng: source of randomness, for jitter.
         auth: how protected tasks are checked; ``None`` refuses to enqueue and to run them.
+        tasks: declared without a queue, or modules with such tasks; see :meth:`include`.
 
     A queue that is switched off makes no file, no thread and no import of duckdb:
     reads answer empty, and ``add_task`` raises :class:`QueueDisabledError`.
@@ -66,6 +71,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         clock: Clock | None = None,
         rng: random.Random | None = None,
         auth: Auth | None = None,
+        tasks: Iterable[Task[..., Any] | ModuleType] = (),
     ) -> None:
         _check_given(enabled, database)
         if settings is None:
@@ -83,6 +89,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         )
         self.shutdown_event = asyncio.Event()
         """Set by :meth:`shutdown`, until workers are started again."""
+        self.include(*tasks)
 
     # -- what there is -------------------------------------------------------
 
@@ -232,6 +239,7 @@ class TaskQueue(Registration, Resources, Hooks, Enqueueing, Flows, Insights, Con
         if timeout is not None:
             grace = check_seconds(timeout, "timeout", zero="allow")
         self.shutdown_event.set()
+        self._core.was_shut_down = True
         await self._core.access.stop(grace)
 
     async def __aenter__(self) -> Self:
