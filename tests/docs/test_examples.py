@@ -64,6 +64,7 @@ def put_files(block: Block, folder: Path) -> None:
     """Save the named blocks that stand before this one on its page."""
     for other in blocks_of(block.page):
         if other.file and other.line < block.line:
+            (folder / other.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / other.file).write_text(program_of(other, blocks_of(block.page)))
 
 
@@ -95,6 +96,7 @@ def test_python_block_runs(block: Block, tmp_path: Path) -> None:
         pytest.skip(f"{', '.join(lacking)} is not installed: pip install 'wopr[test]'")
     put_files(block, tmp_path)
     program = tmp_path / (block.file or "program.py")
+    program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(program_of(block, blocks_of(block.page)))
     warnings = "default" if block.needs else "error"
     run_ok([sys.executable, "-W", warnings, program], tmp_path)

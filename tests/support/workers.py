@@ -17,13 +17,16 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def worker(
-    folder: Path, *options: str, target: str = "application:queue"
+    folder: Path,
+    *options: str,
+    target: str = "application:queue",
+    env: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a worker in a folder; whatever happens, it is gone afterwards."""
     process = subprocess.Popen(
         [str(BIN / "wopr"), "worker", target, *options],
         cwd=folder,
-        env=environment(),
+        env=environment() if env is None else env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,7 +8,17 @@ import typer
 
 from wopr.cli import tables
 from wopr.cli.common import AsJson
-from wopr.cli.flags import FLAGS, Grace, Http, LogFormat, LogLevel, OwnDatabase, given, settings_of
+from wopr.cli.flags import (
+    FLAGS,
+    Discover,
+    Grace,
+    Http,
+    LogFormat,
+    LogLevel,
+    OwnDatabase,
+    given,
+    settings_of,
+)
 from wopr.cli.output import complain, document, table
 from wopr.config.files import unknown_variables
 from wopr.config.settings import Settings, origins
@@ -27,6 +37,7 @@ def show(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     http: Http = None,
+    discover: Discover = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every setting as a worker would have it that is started here, with these options.
@@ -35,7 +46,7 @@ def show(
     .env, wopr.toml, [tool.wopr] in pyproject.toml, the default. Files are those of the
     working directory. Settings that a program gives in its code are not known here.
     """
-    flags = given(database, grace, log_level, log_format, http)
+    flags = given(database, grace, log_level, log_format, http, discover)
     settings = settings_of(flags)
     where = origins({name: FLAGS[name] for name in flags})
     values = {name: masked(getattr(settings, name), name) for name in where}

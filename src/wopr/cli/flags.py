@@ -19,6 +19,7 @@ FLAGS = {
     "log_level": "--log-level",
     "log_format": "--log-format",
     "http": "--http",
+    "discover": "--discover",
 }
 
 OwnDatabase = Annotated[
@@ -67,15 +68,28 @@ Http = Annotated[
 ]
 
 
+Discover = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--discover",
+        metavar="MODULES",
+        help="Import the modules that match, like 'shop.*.tasks', for their tasks; may be "
+        "repeated. Default: WOPR_TASKS_DISCOVER.",
+    ),
+]
+
+
 def given(
     database: Path | None,
     grace: float | None,
     log_level: str | None,
     log_format: str | None,
     http: str | None,
+    discover: list[str] | None,
 ) -> dict[str, Any]:
     """Return the options that were given, by the names of their settings."""
-    values = (database, grace, log_level, log_format, http)
+    patterns = None if discover is None else ",".join(discover)
+    values = (database, grace, log_level, log_format, http, patterns)
     return {name: value for name, value in zip(FLAGS, values, strict=True) if value is not None}
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
+from wopr.calls.modules import broken
 from wopr.cli.errors import UsageError
-from wopr.domain.frames import ours
 from wopr.queue.queue import TaskQueue
-
-_LOADERS = {"importlib._bootstrap", "importlib._bootstrap_external"}
 
 
 def load_queue(target: str) -> TaskQueue:
@@ -55,9 +52,9 @@ def _import(name: str, attribute: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(_missing(name, attribute)) from error
-        raise UsageError(_broken(name, error)) from error
+        raise UsageError(broken(name, error)) from error
     except (Exception, SystemExit) as error:  # code of the application: it may raise anything
-        raise UsageError(_broken(name, error)) from error
+        raise UsageError(broken(name, error)) from error
 
 
 def _missing(name: str, attribute: str) -> str:
@@ -71,25 +68,6 @@ def _missing(name: str, attribute: str) -> str:
         f"There is no module {name!r}, looked for in {os.getcwd()} and in this Python's packages "
         f"({sys.prefix}).{hint} Start the worker in the directory of your code."
     )
-
-
-def _broken(name: str, error: BaseException) -> str:
-    """Say what the application's own code raised, and where: that is not wopr's to hide."""
-    trace = error.__traceback__
-    frames = [
-        summary
-        for summary, (frame, _) in zip(
-            traceback.extract_tb(trace), traceback.walk_tb(trace), strict=True
-        )
-        if not _machinery(frame.f_globals.get("__name__", ""))
-    ]
-    lines = "".join(traceback.format_list(frames))
-    reason = "".join(traceback.format_exception_only(error)).strip()
-    return f"Importing {name!r} failed:\n{lines}{reason}"
-
-
-def _machinery(module: str) -> bool:
-    return ours(module) or module in {"importlib", *_LOADERS}
 
 
 def _queues_of(found: object, name: str) -> str:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,17 @@ import typer
 
 from wopr.cli.common import AsJson
 from wopr.cli.errors import NO, OK, UsageError
-from wopr.cli.flags import FLAGS, Grace, Http, LogFormat, LogLevel, OwnDatabase, given, settings_of
+from wopr.cli.flags import (
+    FLAGS,
+    Discover,
+    Grace,
+    Http,
+    LogFormat,
+    LogLevel,
+    OwnDatabase,
+    given,
+    settings_of,
+)
 from wopr.cli.output import document
 from wopr.cli.target import load_queue
 from wopr.config.files import PREFIX
@@ -59,6 +70,7 @@ def worker(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     http: Http = None,
+    discover: Discover = None,
     reload: Reload = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +83,7 @@ def worker(
     Exit code 0 after a drain, 1 when a second signal forced the end.
     """
     wanted = [_parse(item) for item in category or ()]
-    flags = given(database, grace, log_level, log_format, http)
+    flags = given(database, grace, log_level, log_format, http, discover)
     settings = settings_of(flags)
     logs.start(settings)
     if reload:
@@ -82,13 +94,14 @@ def worker(
     with _ending_at_sigterm():
         queue = load_queue(target)
         _check(queue, target, database)
+        queue.settings = settings = _effective(queue.settings, settings, flags)
+        _discover(queue)
         counts = dict(wanted) if wanted else dict.fromkeys(queue.categories, DEFAULT_WORKERS)
         if not counts:
             raise UsageError(
                 f"{target} has no tasks registered, so there is nothing to run. Are the modules "
-                "that define them imported there?"
+                "that define them imported there? Others: --discover 'shop.*.tasks'."
             )
-        settings = _effective(queue.settings, settings, flags)
         run = WorkerRun(queue, target, counts, settings)
         summary = run.run()
     if as_json:
@@ -112,6 +125,15 @@ def _ending_at_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _discover(queue: TaskQueue) -> None:
+    """Import the modules with tasks that settings name, and those of Django's applications."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django") is not None:
+        from wopr.integrations.djangoapps import discover
+
+        discover(queue)
+    queue.discover()
 
 
 def _effective(code: Settings, read: Settings, flags: dict[str, object]) -> Settings:

@@ -20,6 +20,7 @@ from pydantic import (
 from wopr.config.files import PREFIX, file_values, variables_of
 from wopr.domain.errors import InvalidSettingError
 from wopr.domain.masking import mask
+from wopr.domain.modulenames import patterns_in
 
 DEFAULT = "default"
 _SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
@@ -46,6 +47,10 @@ def _address(value: object) -> object:
         if not found or int(found[1]) > 65_535:
             raise ValueError("an address is a port or host:port, as in 8080 or 0.0.0.0:8080")
     return text
+
+
+def _patterns(value: str) -> str:
+    return ",".join(patterns_in(value))
 
 
 def _upper(value: object) -> object:
@@ -138,6 +143,12 @@ class Settings(_Sourced):
     mask_errors: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether secrets are masked in errors, tracebacks and progress messages before they are
     stored."""
+    discover: Annotated[str, AfterValidator(_patterns)] = ""
+    """Modules with tasks that ``wopr worker`` and ``queue.discover()`` import: patterns like
+    ``shop.*.tasks``, separated by commas."""
+    entry_points: Annotated[bool, BeforeValidator(is_on)] = True
+    """Whether these take the tasks of installed packages too, by the entry points of the group
+    ``wopr.tasks``."""
     processes: int | None = Field(default=None, ge=1)
     """Worker processes for tasks that run in one; ``None`` means one per usable CPU."""
     process_max_tasks: int = Field(default=1_000, ge=1)

@@ -21,7 +21,7 @@ def include(queue: Declares, core: Core, sources: Iterable[object]) -> None:
         InvalidCallError: a source is no declared task and no module with one; nothing was
             registered.
     """
-    for task, declared in [pair for source in sources for pair in _tasks_of(source)]:
+    for task, declared in [pair for source in sources for pair in tasks_of(source)]:
         bind(queue, core, task, declared)
 
 
@@ -52,7 +52,12 @@ def declared_of(task: Task[..., object]) -> Declared | None:
     return home if isinstance(home, Declared) else None
 
 
-def _tasks_of(source: object) -> list[tuple[Task[..., object], Declared]]:
+def tasks_of(source: object) -> list[tuple[Task[..., object], Declared]]:
+    """Return the declared tasks that a source stands for.
+
+    Raises:
+        InvalidCallError: it is no declared task and no module with one.
+    """
     if isinstance(source, ModuleType):
         if found := list(declared_in(source)):
             return found

@@ -6,7 +6,9 @@ from types import ModuleType
 from typing import Any, cast
 
 from wopr.core.task import Task
+from wopr.domain.modulenames import patterns_in
 from wopr.handlers.declares import Declares
+from wopr.handlers.discover import of_modules, of_packages
 from wopr.handlers.include import include
 from wopr.queue.face import Face
 
@@ -30,3 +32,31 @@ class Including(Face):
                 put in.
         """
         include(cast("Declares", self), self._core, sources)
+
+    def discover(self, *patterns: str) -> list[str]:
+        """Import the modules that have tasks, and put those into this queue that are declared.
+
+        Nothing is imported twice, the program that runs neither, and nothing is put in before
+        all is imported.
+
+        Args:
+            *patterns: of modules, like ``shop.*.tasks``: ``*`` stands for any characters of one
+                part, ``**`` for any number of parts, also none. Without any, those of
+                ``WOPR_TASKS_DISCOVER`` count, and what installed packages offer as entry points
+                of the group ``wopr.tasks``, unless ``WOPR_TASKS_ENTRY_POINTS`` is off.
+
+        Returns:
+            The modules.
+
+        Raises:
+            DuplicateTaskError: a name belongs to another function; the error says both places.
+            InvalidCallError: a pattern matches nothing, or an import failed; the error names the
+                module and says where.
+        """
+        settings = self._core.settings
+        found = of_modules(patterns or patterns_in(settings.discover))
+        if not patterns and settings.entry_points:
+            found += of_packages()
+        for one in found:
+            include(cast("Declares", self), self._core, one.tasks)
+        return list(dict.fromkeys(one.module for one in found))
