@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from support.programs import BIN, run
+from support.programs import BIN, run, run_ok
 from support.workers import environment, read_until, worker
 
 TASK = "import wopr\n\n@wopr.task(category={0!r})\ndef work() -> None: ...\n"
@@ -42,6 +43,23 @@ def test_the_option_comes_before_the_code_and_the_code_before_the_environment(fo
     options = ("--discover", "bakery.bread.tasks")
     with worker(folder, *options, target="given:queue") as process:
         assert "workers: bread:4, parcels:4." in read_until(process, "Started")
+
+
+def test_a_worker_runs_what_tasks_name_if_its_module_is_allowed(folder: Path) -> None:
+    (folder / "jobs.py").write_text("def bake(n: int) -> int:\n    print('baked', n, flush=True)\n")
+    allowed = {**environment(), "WOPR_TASKS_ALLOW_MODULES": "jobs"}
+    (folder / "enqueue.py").write_text(
+        "import asyncio\nfrom application import queue\n\n"
+        "async def main():\n    async with queue:\n"
+        "        await queue.enqueue('jobs:bake', (7,))\n\n"
+        "asyncio.run(main())\n"
+    )
+    run_ok([sys.executable, "enqueue.py"], folder, env=allowed)
+    with worker(folder, "--allow-module", "jobs") as process:
+        log = read_until(process, "was found by its name")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "baked 7\n"
+    assert "default:4" in log
 
 
 @pytest.mark.parametrize(

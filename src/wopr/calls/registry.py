@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wopr.calls.byname import ByName
 from wopr.calls.carrier import Carrier
 from wopr.calls.resources import Resource, Resources
 from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
 from wopr.domain.jsontext import shown
+from wopr.domain.modulenames import path_of
 from wopr.domain.origin import Kinship, Origin, executed_anew, kinship, origin_of
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.task import UNLIMITED_RETRIES
@@ -86,6 +88,8 @@ class Registry:
         """Around each run of each task, the outermost first."""
         self.resources = Resources()
         """What fills parameters of tasks that are no part of their calls."""
+        self.by_name: ByName | None = None
+        """Finds functions by their modules; ``None``: nobody does."""
 
     def add(
         self,
@@ -173,15 +177,31 @@ class Registry:
             definition.codec.forget()
 
     def get(self, name: str) -> TaskDefinition:
-        """Return a definition.
+        """Return a definition; that of ``module:function`` or ``module.function`` may be imported.
 
         Raises:
             TaskNotRegisteredError: nothing has this name.
         """
         definition = self.definitions.get(name)
-        if definition is None:
-            raise TaskNotRegisteredError(f"Task '{name}' not registered{self._hint(name)}")
-        return definition
+        return self._named(name) if definition is None else definition
+
+    def want(self, name: str) -> None:
+        """Look for the function of a waiting task, should it be one that may be imported."""
+        if self.by_name is not None:
+            self.by_name.want(name)
+
+    def missing(self, name: str) -> str:
+        """Say what would register a name that has no function; empty if nobody knows."""
+        return "" if self.by_name is None else self.by_name.told(name)
+
+    def _named(self, name: str) -> TaskDefinition:
+        path = path_of(name) if isinstance(name, str) else None
+        if path is not None and (known := self.definitions.get(str(path))) is not None:
+            return known
+        if path is not None and self.by_name is not None and self.by_name.find(path):
+            return self.definitions[str(path)]
+        more = f". {self.missing(name)}".removesuffix(". ") if path is not None else ""
+        raise TaskNotRegisteredError(f"Task '{name}' not registered{self._hint(name)}{more}")
 
     def _hint(self, name: str) -> str:
         import difflib

@@ -10,6 +10,7 @@ from wopr.cli import tables
 from wopr.cli.common import AsJson
 from wopr.cli.flags import (
     FLAGS,
+    AllowModule,
     Discover,
     Grace,
     Http,
@@ -38,6 +39,7 @@ def show(
     log_format: LogFormat = None,
     http: Http = None,
     discover: Discover = None,
+    allow_module: AllowModule = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every setting as a worker would have it that is started here, with these options.
@@ -46,7 +48,7 @@ def show(
     .env, wopr.toml, [tool.wopr] in pyproject.toml, the default. Files are those of the
     working directory. Settings that a program gives in its code are not known here.
     """
-    flags = given(database, grace, log_level, log_format, http, discover)
+    flags = given(database, grace, log_level, log_format, http, discover, allow_module)
     settings = settings_of(flags)
     where = origins({name: FLAGS[name] for name in flags})
     values = {name: masked(getattr(settings, name), name) for name in where}

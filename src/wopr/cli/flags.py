@@ -20,6 +20,7 @@ FLAGS = {
     "log_format": "--log-format",
     "http": "--http",
     "discover": "--discover",
+    "allow_modules": "--allow-module",
 }
 
 OwnDatabase = Annotated[
@@ -79,6 +80,17 @@ Discover = Annotated[
 ]
 
 
+AllowModule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-module",
+        metavar="MODULES",
+        help="Let tasks name functions of modules that match, like 'shop.*.jobs', which are "
+        "imported for them; may be repeated. Default: WOPR_TASKS_ALLOW_MODULES, or none.",
+    ),
+]
+
+
 def given(
     database: Path | None,
     grace: float | None,
@@ -86,10 +98,11 @@ def given(
     log_format: str | None,
     http: str | None,
     discover: list[str] | None,
+    allow_module: list[str] | None,
 ) -> dict[str, Any]:
     """Return the options that were given, by the names of their settings."""
-    patterns = None if discover is None else ",".join(discover)
-    values = (database, grace, log_level, log_format, http, patterns)
+    found, allowed = (None if one is None else ",".join(one) for one in (discover, allow_module))
+    values = (database, grace, log_level, log_format, http, found, allowed)
     return {name: value for name, value in zip(FLAGS, values, strict=True) if value is not None}
 
 

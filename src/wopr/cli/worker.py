@@ -20,6 +20,7 @@ from wopr.cli.common import AsJson
 from wopr.cli.errors import NO, OK, UsageError
 from wopr.cli.flags import (
     FLAGS,
+    AllowModule,
     Discover,
     Grace,
     Http,
@@ -71,6 +72,7 @@ def worker(
     log_format: LogFormat = None,
     http: Http = None,
     discover: Discover = None,
+    allow_module: AllowModule = None,
     reload: Reload = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +85,7 @@ def worker(
     Exit code 0 after a drain, 1 when a second signal forced the end.
     """
     wanted = [_parse(item) for item in category or ()]
-    flags = given(database, grace, log_level, log_format, http, discover)
+    flags = given(database, grace, log_level, log_format, http, discover, allow_module)
     settings = settings_of(flags)
     logs.start(settings)
     if reload:
@@ -96,7 +98,7 @@ def worker(
         _check(queue, target, database)
         queue.settings = settings = _effective(queue.settings, settings, flags)
         _discover(queue)
-        counts = dict(wanted) if wanted else dict.fromkeys(queue.categories, DEFAULT_WORKERS)
+        counts = dict(wanted) if wanted else dict.fromkeys(_categories(queue), DEFAULT_WORKERS)
         if not counts:
             raise UsageError(
                 f"{target} has no tasks registered, so there is nothing to run. Are the modules "
@@ -134,6 +136,12 @@ def _discover(queue: TaskQueue) -> None:
 
         discover(queue)
     queue.discover()
+
+
+def _categories(queue: TaskQueue) -> list[str]:
+    """Return the categories to work on; functions that tasks name are in the default one."""
+    named = ["default"] if queue.settings.allow_modules else []
+    return sorted({*queue.categories, *named})
 
 
 def _effective(code: Settings, read: Settings, flags: dict[str, object]) -> Settings:

@@ -149,6 +149,9 @@ class Settings(_Sourced):
     entry_points: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether these take the tasks of installed packages too, by the entry points of the group
     ``wopr.tasks``."""
+    allow_modules: Annotated[str, AfterValidator(_patterns)] = ""
+    """Modules that may be imported because a task names a function of theirs: patterns like
+    ``shop.*.jobs``, separated by commas; none unless given."""
     processes: int | None = Field(default=None, ge=1)
     """Worker processes for tasks that run in one; ``None`` means one per usable CPU."""
     process_max_tasks: int = Field(default=1_000, ge=1)

@@ -103,6 +103,8 @@ class Facts:
     """By category."""
     registered: frozenset[str] = frozenset()
     """Names with a function."""
+    unfound: Mapping[str, str] = field(default_factory=dict)
+    """What would register names that have none, as far as that is known."""
     live: tuple[Live, ...] = ()
     pauses: tuple[Pause, ...] = ()
     standing_back: frozenset[str] = frozenset()

@@ -133,7 +133,7 @@ def _unanswered(facts: Facts) -> Iterator[Reason]:
 
 
 def _unregistered(facts: Facts) -> Iterator[Reason]:
-    if not facts.registered:  # nobody here has functions, which is said already
+    if not facts.registered and not any(facts.workers.values()):  # which is said already
         return
     for name, tasks in _by(facts.live, lambda one: one.name):
         if name in facts.registered or not (due := _due(tasks)):
@@ -144,7 +144,8 @@ def _unregistered(facts: Facts) -> Iterator[Reason]:
             severity=Severity.HELD,
             text=f"{counted(due, 'due task')} of the name {name!r}, which no function of process "
             f"{facts.owner} has{_for(since, facts.now)}. They wait until one is registered: import "
-            "its module, restore the old name, or cancel them.",
+            "its module, restore the old name, or cancel them. "
+            f"{facts.unfound.get(name, '')}".rstrip(),
             command=f"wopr tasks list --name {shlex.quote(name)}",
             tasks=due,
             since=_aware(since),

@@ -88,11 +88,12 @@ class Explaining:
                 "then enqueue it anew with arguments that fit.",
             )
         if record.name not in self._engine.shared.registry.definitions:
+            missing = self._engine.shared.registry.missing(record.name)
             return Because(
                 "unregistered",
                 f"No function is registered under the name '{record.name}' in the process that "
                 "owns the queue. It waits until one is: register it, or start the worker with the "
-                "module that does.",
+                f"module that does. {missing}".rstrip(),
             )
         refusal = self._engine.shared.refusals.of(record)
         if refusal is not None:

@@ -108,6 +108,7 @@ class _Gathering:
             stopping=engine.stopping,
             workers={name: len(pool.workers) for name, pool in engine.pools.items()},
             registered=frozenset(engine.shared.registry.definitions),
+            unfound=self._unfound(live),
             live=live,
             pauses=tuple(Pause.from_rule(rule) for rule in engine.rules.of(RuleKind.PAUSE)),
             standing_back=self._standing_back(),
@@ -122,6 +123,11 @@ class _Gathering:
             unanswered=tuple(self._unanswered),
             **past,
         )
+
+    def _unfound(self, live: Sequence[Live]) -> dict[str, str]:
+        registry = self._engine.shared.registry
+        names = {one.name for one in live} - registry.definitions.keys()
+        return {name: registry.missing(name) for name in names}
 
     # -- what memory knows -----------------------------------------------------
 

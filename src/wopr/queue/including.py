@@ -5,16 +5,26 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, cast
 
+from wopr.calls.byname import ByName
 from wopr.core.task import Task
 from wopr.domain.modulenames import patterns_in
 from wopr.handlers.declares import Declares
 from wopr.handlers.discover import of_modules, of_packages
 from wopr.handlers.include import include
+from wopr.handlers.named import register_named
 from wopr.queue.face import Face
 
 
 class Including(Face):
     """Puts tasks into a queue."""
+
+    def _find_by_name(self) -> None:
+        """Let calls name functions of modules, as far as the settings allow it."""
+        core, queue = self._core, cast("Declares", self)
+        core.registry.by_name = ByName(
+            lambda: core.settings.allow_modules,
+            lambda path, found: register_named(queue, core, path, found),
+        )
 
     def include(self, *sources: Task[..., Any] | ModuleType) -> None:
         """Put tasks into this queue that were declared without one, with ``@wopr.task``.

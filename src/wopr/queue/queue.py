@@ -89,6 +89,7 @@ class TaskQueue(
         )
         self.shutdown_event = asyncio.Event()
         """Set by :meth:`shutdown`, until workers are started again."""
+        self._find_by_name()
         self.include(*tasks)
 
     # -- what there is -------------------------------------------------------

@@ -224,6 +224,8 @@ class Pool:
         if unknown or name in shared.paused or (shared.refusals and shared.refusals.of(record)):
             self.lanes.unregistered.add(name)
             self._leave(record)
+            if unknown:  # what is found is told to the engine as any other new name
+                shared.registry.want(name)
             return False
         if name in shared.revoked or record.options is not None:
             return not shared.refuse(record, now)

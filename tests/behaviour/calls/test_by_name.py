@@ -1,0 +1,228 @@
+"""Functions that a call names by their module: what may be imported for that, and what never."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from support.queues import PATIENCE
+from wopr import InvalidCallError, Settings, TaskNotRegisteredError, TaskQueue
+from wopr.calls.byname import ByName
+from wopr.queue.queue import inside
+
+JOBS = """
+import subprocess
+from os import system
+from os.path import join as glue
+
+import wopr
+from bakery.inner import helper
+
+limit = 7
+alias = wopr
+
+def bake(loaves: int) -> int:
+    return loaves * 2
+
+async def sell(loaves: int) -> int:
+    return loaves + 1
+
+@wopr.task(category="ovens", max_retries=3)
+def clean() -> str:
+    return "clean"
+
+@wopr.task(name="bakery-renamed")
+def renamed() -> None: ...
+
+def _secret() -> None: ...
+
+class Oven:
+    def heat(self) -> None: ...
+
+other = bake
+short = lambda: None
+
+def __getattr__(name):
+    raise AssertionError(f"{name} was looked up by code of the module")
+"""
+FILES = {
+    "bakery/__init__.py": "",
+    "bakery/jobs.py": JOBS,
+    "bakery/inner.py": "def helper() -> None: ...\n",
+    "bakery/_own.py": "def bake() -> None: ...\n",
+    "bakery/broken.py": "import not_installed_anywhere\n",
+    "pantry.py": "def eat() -> None: ...\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder with modules, on the path of Python for the time of the test."""
+    before = set(sys.modules)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in {"bakery", "pantry"}:
+            del sys.modules[name]
+
+
+def allowing(folder: Path, modules: str) -> TaskQueue:
+    settings = Settings(allow_modules=modules)
+    return TaskQueue(enabled=True, database=folder / "q.duckdb", settings=settings)
+
+
+def finder_of(queue: TaskQueue) -> ByName:
+    finder = inside(queue).registry.by_name
+    assert finder is not None
+    return finder
+
+
+def searched(queue: TaskQueue) -> None:
+    """Wait until all was looked for that waits."""
+    thread = finder_of(queue)._thread
+    assert thread is not None
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+async def test_an_allowed_function_is_enqueued_by_its_name(folder: Path) -> None:
+    async with allowing(folder, "bakery.*") as queue:
+        await queue.start_workers()
+        handles = [
+            await queue.enqueue("bakery.jobs:bake", (3,)),
+            await queue.enqueue("bakery.jobs.sell", kwargs={"loaves": 3}),
+        ]
+        assert [await one.result(timeout=20) for one in handles] == [6, 4]
+        assert [(await one.info()).name for one in handles] == [
+            "bakery.jobs.bake",
+            "bakery.jobs.sell",
+        ]
+        with pytest.raises(InvalidCallError, match="loaves"):
+            await queue.enqueue("bakery.jobs:bake", ("three",))
+
+
+async def test_a_declared_task_has_its_own_options_also_by_its_name(folder: Path) -> None:
+    async with allowing(folder, "bakery.jobs") as queue:
+        info = await (await queue.enqueue("bakery.jobs:clean")).info()
+        assert (info.category, info.max_retries) == ("ovens", 3)
+
+
+async def test_a_worker_finds_the_function_that_a_waiting_task_names(folder: Path) -> None:
+    async with TaskQueue(enabled=True, database=folder / "q.duckdb") as web:
+        web.register_task("bakery.jobs.bake")(lambda loaves: None)
+        task_id = await web.add_task("bakery.jobs.bake", None, None, None, 4)
+    async with allowing(folder, "bakery.jobs") as queue:
+        assert "bakery.jobs" not in sys.modules
+        await queue.start_workers()
+        assert await queue.handle(task_id).result(timeout=20) == 8
+
+
+NEVER = [
+    "bakery.jobs:system",
+    "bakery.jobs:glue",
+    "bakery.jobs:helper",
+    "bakery.jobs:subprocess",
+    "bakery.jobs:subprocess.run",
+    "bakery.jobs.subprocess.run",
+    "bakery.jobs.alias.task",
+    "bakery.jobs:Oven",
+    "bakery.jobs:Oven.heat",
+    "bakery.jobs.Oven.heat",
+    "bakery.jobs:limit",
+    "bakery.jobs:other",
+    "bakery.jobs:short",
+    "bakery.jobs:renamed",
+    "bakery.jobs:missing",
+    "bakery.jobs:_secret",
+    "bakery.jobs:__getattr__",
+    "bakery.jobs:__builtins__",
+    "bakery.jobs.__builtins__.eval",
+    "bakery._own:bake",
+    "bakery.inner:helper",
+    "bakery:jobs",
+    "pantry:eat",
+    "pantry.eat",
+    "os:system",
+    "builtins:eval",
+    "subprocess:run",
+    "wopr:task",
+    "../pantry:eat",
+    "bakery.jobs:bake;import os",
+    "bakery.jobs:bake\n",
+]
+
+
+@pytest.mark.parametrize("name", NEVER)
+async def test_nothing_else_can_be_named_and_nothing_else_is_imported(
+    folder: Path, name: str
+) -> None:
+    async with allowing(folder, "bakery.jobs") as queue:
+        with pytest.raises(TaskNotRegisteredError):
+            await queue.enqueue(name)
+        await queue.start_workers()
+        inside(queue).registry.want(name)
+        assert queue.task_functions == {}
+    assert {"pantry", "bakery._own", "bakery.broken"}.isdisjoint(sys.modules)
+
+
+@pytest.mark.parametrize("name", ["bakery.jobs:bake", "os:system", "os.path.join", "shop"])
+async def test_no_module_is_allowed_unless_somebody_says_so(folder: Path, name: str) -> None:
+    async with allowing(folder, "") as queue:
+        with pytest.raises(TaskNotRegisteredError, match="not registered"):
+            await queue.enqueue(name)
+    assert "bakery" not in sys.modules
+
+
+@pytest.mark.parametrize("pattern", ["*", "**", "*.jobs"])
+def test_all_modules_there_are_can_not_be_allowed(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="is no pattern of modules"):
+        Settings(allow_modules=pattern)
+
+
+async def test_what_is_missing_is_said_with_the_setting(folder: Path) -> None:
+    async with allowing(folder, "bakery.broken") as queue:
+        queue.register_task("pantry.eat")(lambda: None)
+        handle = await queue.enqueue("pantry.eat")
+        inside(queue).registry.definitions.clear()
+        await queue.start_workers()
+        said = "WOPR_TASKS_ALLOW_MODULES=pantry"
+        assert said in (await queue.explain(handle.id)).text
+        [reason] = [one for one in (await queue.status()).reasons if one.kind == "unregistered"]
+        assert said in reason.text
+        with pytest.raises(TaskNotRegisteredError, match=said):
+            await queue.enqueue("pantry.eat")
+
+
+async def test_an_import_that_fails_is_tried_once_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with TaskQueue(enabled=True, database=folder / "q.duckdb") as web:
+        web.register_task("bakery.broken.work")(lambda: None)
+        ids = [await web.add_task("bakery.broken.work") for _ in range(3)]
+    async with allowing(folder, "bakery.**") as queue:
+        await queue.start_workers()
+        await queue.enqueue("bakery.jobs.bake", (1,))
+        handle = await queue.enqueue("bakery.jobs.sell", (1,))
+        assert await handle.result(timeout=20) == 2
+        searched(queue)
+        said = "Importing 'bakery.broken' failed"
+        assert said in (await queue.explain(ids[0])).text
+        [reason] = [one for one in (await queue.status()).reasons if one.kind == "unregistered"]
+        assert (said in reason.text, reason.tasks) == (True, 3)
+    assert sum(said in line for line in caplog.messages) == 1
+
+
+async def test_names_from_outside_fill_no_memory(folder: Path) -> None:
+    queue = allowing(folder, "bakery.jobs")
+    finder = finder_of(queue)
+    for number in range(3_000):
+        finder.want(f"bakery.jobs.missing{number}")
+    searched(queue)
+    assert sum(bool(finder.told(f"bakery.jobs.missing{n}")) for n in range(3_000)) <= 1_000
