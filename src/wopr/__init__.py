@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
     from wopr.ports.backup import Backup
     from wopr.ports.status import GroupExplanation, State, Status
+    from wopr.ports.stream import QueryStream
     from wopr.queue.queue import TaskQueue
     from wopr.queue.sync import SyncQueue
     from wopr.storage.seed.noop import NoopStorage
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "wopr.ports.stream": "QueryStream",
     "wopr.config.primary": "should_run_background_workers",
     "wopr.config.settings": "Settings",
     "wopr.core.handle": "TaskHandle",
@@ -204,6 +206,7 @@ __all__ = [
     "ProcessDiedError",
     "QueryError",
     "QueryResult",
+    "QueryStream",
     "QueryTimeoutError",
     "QueueClosedError",
     "QueueDisabledError",

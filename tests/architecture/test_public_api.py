@@ -83,6 +83,7 @@ PUBLIC = {
     "Status",
     "HistoryEntry",
     "QueryResult",
+    "QueryStream",
     "WorkerInfo",
 }
 

@@ -20,11 +20,13 @@ from wopr import (
     InvalidCallError,
     OnFull,
     QueryError,
+    QueryTimeoutError,
     TaskFailedError,
     TaskNotFoundError,
     TaskStatus,
     UniqueKeyConflictError,
 )
+from wopr.config.settings import Settings
 from wopr.domain.newtask import OnConflict
 from wopr.remote import client as remote_client
 from wopr.remote.protocol import socket_path
@@ -302,3 +304,20 @@ async def test_reads_go_on_when_the_owner_dies(
         assert (await queue.require_task_info(held)).status is TaskStatus.PENDING
         assert await queue.cancel_task(held)
         assert (await waiting).status is TaskStatus.CANCELLED
+
+
+async def test_the_limits_of_a_query_are_those_of_the_process_that_asks(
+    database: Path, owner: subprocess.Popen[str]
+) -> None:
+    few = Settings(query_rows=3)
+    async with client(database, settings=few) as queue:
+        cut = await queue.sql("select * from range(10)")
+        assert (3, True) == (len(cut), cut.truncated)
+    soon = Settings(query_seconds=0.2)
+    async with client(database, settings=soon) as queue:
+        with pytest.raises(QueryTimeoutError, match=r"longer than 0\.2 s"):
+            await queue.sql("select count(*) from range(100000000) a, range(1000000) b")
+    many = Settings(query_rows=150_000)
+    async with client(database, settings=many) as queue:
+        whole = await queue.sql("select * from range(120000)")
+        assert (120_000, False) == (len(whole), whole.truncated)

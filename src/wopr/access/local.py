@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from wopr.access.noted import NotedScheduler
-from wopr.config.settings import Settings
 from wopr.domain.errors import TaskNotFoundError
 from wopr.engine.engine import Engine
 from wopr.insights.groups import ExplainingGroups
@@ -17,10 +16,10 @@ from wopr.ports.answers import Explanation
 class LocalBackend:
     """The verbs over the engine in this process."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.schedules = NotedScheduler(engine)
-        self._insights = Insights(engine, settings)
+        self._insights = Insights(engine)
         self.add = engine.add
         self.add_many = engine.add_many
         self.check_room = engine.check_room

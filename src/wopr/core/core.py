@@ -37,8 +37,9 @@ from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import QueryResult, attempts
 from wopr.ports.backend import Backend
 from wopr.ports.backup import Backup
-from wopr.ports.storage import Snapshot, TaskFilter
-from wopr.storage import ask_snapshot, back_up
+from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
+from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
+from wopr.storage import ask_snapshot, back_up, stream_snapshot
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -280,8 +281,8 @@ class Core:
         nothing: list[TaskRecord] = []
         return await self.ask(lambda backend: backend.find(query, cursor), nothing)
 
-    async def sql(self, text: str, *params: Any) -> QueryResult:
-        """Run one read-only query.
+    async def sql(self, text: str, *params: Any, rows: int | None = None) -> QueryResult:
+        """Run one read-only query; its answer has ``rows`` at most, or what the settings say.
 
         Raises:
             QueryError: it was refused, or it failed.
@@ -290,9 +291,9 @@ class Core:
         if not self.enabled:
             raise QueueDisabledError
         text = check_query(text, params)
-        return await (await self.access.backend()).sql(text, params)
+        return await (await self.access.backend()).sql(text, params, self._limits(rows))
 
-    async def typed_sql(self, text: str, *params: Any) -> QueryResult:
+    async def typed_sql(self, text: str, *params: Any, rows: int | None = None) -> QueryResult:
         """Run one read-only query on a snapshot, in a process of its own.
 
         Raises:
@@ -303,8 +304,30 @@ class Core:
             raise QueueDisabledError
         text = check_query(text, params)
         found = await (await self.access.backend()).snapshot()
-        rows = await ask_snapshot(found.path, text, params, self.settings)
-        return QueryResult(rows, found.moment)
+        limits = self._limits(rows)
+        answer = await ask_snapshot(found.path, text, params, limits, self.settings.memory_limit)
+        return QueryResult(answer, found.moment)
+
+    async def stream_sql(
+        self, text: str, *params: Any, timeout: float, batch_bytes: int
+    ) -> QueryStream:
+        """Run one read-only query on a copy of its own; its rows come in Arrow batches.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        text = check_query(text, params)
+        require_arrow()
+        found = await (await self.access.backend()).snapshot(own=True)
+        limits = StreamLimits(timeout, self.settings.query_seconds, batch_bytes)
+        source = await stream_snapshot(found.path, text, params, limits, self.settings.memory_limit)
+        return QueryStream(source, found.moment)
+
+    def _limits(self, rows: int | None) -> QueryLimits:
+        return QueryLimits(self.settings.query_seconds, rows or self.settings.query_rows)
 
     async def backup(self, target: Path, *, verify: bool, overwrite: bool) -> Backup:
         """Make one complete file of the database, which goes on meanwhile.

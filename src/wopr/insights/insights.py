@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from wopr.config.settings import Settings
 from wopr.domain.logline import LogLine
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.transition import Transition
@@ -24,21 +24,18 @@ _OWN = frozenset(text for name, text in vars(queries).items() if name.isupper())
 class Insights:
     """Questions to one engine. Writes nothing."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._settings = settings
         self.explain = Explaining(engine).explain
 
-    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
-        """Run one read-only query within the limits of the settings."""
-        limits = QueryLimits(
-            self._settings.query_seconds, self._settings.query_rows, own=query in _OWN
-        )
+    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
+        """Run one read-only query within the limits of whoever asks."""
+        limits = replace(limits, own=query in _OWN)
         return QueryResult(await self._engine.shared.storage.query(query, params, limits))
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a copy of the database to ask in another process."""
-        return await self._engine.shared.storage.snapshot()
+        return await self._engine.shared.storage.snapshot(own=own)
 
     async def history(self, task_id: str) -> list[HistoryEntry]:
         """Return the task's transitions in order."""

@@ -11,24 +11,31 @@ from wopr.domain.errors import QueryError
 from wopr.domain.notebook import html_pairs, html_table
 from wopr.domain.spoken import counted, local
 from wopr.domain.status import TaskStatus
+from wopr.ports.cut import way_on, why_cut
 from wopr.ports.storage import QueryRows
 
 
 class QueryResult:
     """The answer to a query: iterates as dicts, converts to data frames.
 
-    ``truncated`` tells that there were more rows than the limits allow
-    (``WOPR_TASKS_QUERY_ROWS``, and 32 MB) and the rest is missing. ``moment`` tells of when the
-    answer is, if it is of a snapshot; else it is of now.
+    ``truncated`` tells that there were more rows than the limits allow (``limit=``, or
+    ``WOPR_TASKS_QUERY_ROWS``; and 32 MB) and the rest is missing; such an answer does not become
+    a data frame. ``moment`` tells of when the answer is, if it is of a snapshot; else it is of now.
     """
 
-    __slots__ = ("columns", "moment", "rows", "truncated")
+    __slots__ = ("columns", "cut", "moment", "rows")
 
     def __init__(self, answer: QueryRows, moment: datetime | None = None) -> None:
         self.moment = moment
         self.columns = answer.columns
         self.rows = answer.rows
-        self.truncated = answer.truncated
+        self.cut = answer.cut
+        """Which limit it was cut at."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether there were more rows than these."""
+        return self.cut is not None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
@@ -65,16 +72,18 @@ class QueryResult:
         """Return a pandas DataFrame.
 
         Raises:
-            QueryError: pandas is not installed.
+            QueryError: pandas is not installed, or the answer was cut.
         """
+        self._check_whole()
         return self._module("pandas").DataFrame(self.rows, columns=list(self.columns))
 
     def pl(self) -> Any:
         """Return a polars DataFrame.
 
         Raises:
-            QueryError: polars is not installed.
+            QueryError: polars is not installed, or the answer was cut.
         """
+        self._check_whole()
         module = self._module("polars")
         return module.DataFrame(
             self._plain_rows(), schema=list(self.columns), orient="row", infer_schema_length=None
@@ -84,11 +93,20 @@ class QueryResult:
         """Return a pyarrow Table.
 
         Raises:
-            QueryError: pyarrow is not installed.
+            QueryError: pyarrow is not installed, or the answer was cut.
         """
+        self._check_whole()
         rows = self._plain_rows()
         columns = {name: [row[at] for row in rows] for at, name in enumerate(self.columns)}
         return self._module("pyarrow").table(columns)
+
+    def _check_whole(self) -> None:
+        """Refuse to make a frame of a part: what is counted from it would be wrong, silently."""
+        if self.cut is not None:
+            raise QueryError(
+                f"{why_cut(self.cut, len(self.rows))} A data frame of them would count too little, "
+                f"so none was made. {way_on(self.cut)} The rows that there are: .rows"
+            )
 
     def _plain_rows(self) -> list[tuple[Any, ...]]:
         """Return the rows with ids as text: not every library knows UUIDs."""

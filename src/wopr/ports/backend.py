@@ -25,7 +25,7 @@ from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.status import About, GroupExplanation, Status
-from wopr.ports.storage import Snapshot, TaskFilter
+from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 
 
 class ScheduleBackend(Protocol):
@@ -268,8 +268,13 @@ class Backend(Protocol):
         """Return the workers by category and name."""
         ...
 
-    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
+    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
         """Run one read-only query; it sees every change before it.
+
+        Args:
+            query: its text.
+            params: the values of ``?``, in order.
+            limits: those of whoever asks, wherever it is carried out.
 
         Raises:
             QueryError: it was refused, or it failed.
@@ -281,6 +286,10 @@ class Backend(Protocol):
         """Return a copy of the database as of now; whoever asks takes it away."""
         ...
 
-    async def snapshot(self) -> Snapshot:
-        """Return a copy of the database to ask in another process, some seconds old at most."""
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
+        """Return a copy of the database to ask in another process, some seconds old at most.
+
+        Args:
+            own: of now, and only the caller's, who deletes its folder.
+        """
         ...

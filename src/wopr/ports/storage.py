@@ -30,6 +30,7 @@ from wopr.domain.schedule import Schedule
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
+from wopr.ports.cut import Cut
 from wopr.ports.selecting import ActLog, Selecting
 
 Entry = tuple[TaskRecord, Transition]
@@ -92,7 +93,8 @@ class QueryRows:
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
-    truncated: bool = False
+    cut: Cut | None = None
+    """Why there are more rows than these; ``None``: there are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +310,8 @@ class Reads(Protocol):
         """Run one read-only query that sees everything submitted before."""
         ...
 
-    async def snapshot(self) -> Snapshot:
-        """Return a copy of the database to ask in another process, some seconds old at most.
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
+        """Return a copy to ask apart, some seconds old at most; ``own``, the caller's and of now.
 
         Raises:
             QueryError: there is no SQL here, or the database is too large to be copied.

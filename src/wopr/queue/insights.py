@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from wopr.core.status import status_of
-from wopr.domain.checks import check_count, check_id, check_label
+from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.logline import LogLine
 from wopr.domain.selection import check_status
@@ -16,6 +16,7 @@ from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInf
 from wopr.ports.backup import Backup
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
+from wopr.ports.stream import BATCH_BYTES, LONGEST_STREAM, MOST_BATCH_BYTES, QueryStream
 from wopr.queue.face import Face
 
 
@@ -96,27 +97,71 @@ class Insights(Face):
         nothing = {"total": 0, "by_status": {}, "by_category": {}, "running": 0, "queued": 0}
         return await self._core.ask(lambda backend: backend.stats(), nothing)
 
-    async def sql(self, query: str, *params: Any) -> QueryResult:
+    @overload
+    async def sql(
+        self, query: str, *params: Any, limit: int | Literal["setting"] = "setting"
+    ) -> QueryResult: ...
+
+    @overload
+    async def sql(
+        self,
+        query: str,
+        *params: Any,
+        limit: None,
+        timeout: float = LONGEST_STREAM,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> QueryStream: ...
+
+    async def sql(
+        self,
+        query: str,
+        *params: Any,
+        limit: int | Literal["setting"] | None = "setting",
+        timeout: float = LONGEST_STREAM,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> QueryResult | QueryStream:
         """Run one read-only SQL query; it sees everything enqueued before.
 
         Args:
             query: one SELECT; ``?`` stands for a parameter. Tables ``tasks`` and
                 ``transitions``, and the views of the reference.
             *params: the values, in order.
+            limit: most rows of the answer; without it, ``WOPR_TASKS_QUERY_ROWS``. ``None`` gives
+                all rows there are, as a stream of Arrow batches from a process of its own, on
+                a copy of the database that is deleted with it.
+            timeout: a stream ends after so many seconds, read to its end or not; an hour at most.
+            batch_bytes: about so large a batch of a stream is; 1 KiB to 64 MiB.
 
         Raises:
             QueryError: it was refused, or it failed.
-            QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
+            QueryTimeoutError: it, or the next batch, took longer than
+                ``WOPR_TASKS_QUERY_SECONDS``.
             QueueDisabledError: the queue is switched off.
         """
-        return await self._core.sql(query, *params)
+        if limit is None:
+            return await self._core.stream_sql(
+                query,
+                *params,
+                timeout=_stream_seconds(timeout),
+                batch_bytes=check_count(
+                    batch_bytes, "batch_bytes", least=1024, most=MOST_BATCH_BYTES
+                ),
+            )
+        return await self._core.sql(query, *params, rows=_rows(limit))
 
-    async def typed_sql(self, query: str, *params: Any) -> QueryResult:
+    async def typed_sql(
+        self, query: str, *params: Any, limit: int | Literal["setting"] = "setting"
+    ) -> QueryResult:
         """Run one read-only SQL query that somebody typed, where it can do no harm.
 
         Like :meth:`sql`, but in a process of its own, which is killed when its time or its
         memory is over, and on a snapshot of the database, some seconds old at most: the
         ``moment`` of the answer tells of when.
+
+        Args:
+            query: as of :meth:`sql`.
+            *params: the values, in order.
+            limit: most rows of the answer; without it, ``WOPR_TASKS_QUERY_ROWS``.
 
         Raises:
             QueryError: it was refused, or it failed; or the database is larger than
@@ -124,7 +169,7 @@ class Insights(Face):
             QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
             QueueDisabledError: the queue is switched off.
         """
-        return await self._core.typed_sql(query, *params)
+        return await self._core.typed_sql(query, *params, rows=_rows(limit))
 
     async def backup(
         self, path: str | Path, *, verify: bool = False, overwrite: bool = False
@@ -235,3 +280,19 @@ class Insights(Face):
         task_id, limit = check_id(task_id), check_count(limit, "limit", most=1_000_000)
         backend = await self._core.reader()
         return [] if backend is None else await backend.logs(task_id, limit)
+
+
+def _rows(limit: object) -> int | None:
+    """Return how many rows an answer may have; ``None``: what the settings say."""
+    return None if limit == "setting" else check_count(limit, "limit", least=1)
+
+
+def _stream_seconds(timeout: object) -> float:
+    seconds = check_seconds(timeout, "timeout", zero="refuse")
+    if seconds > LONGEST_STREAM:
+        raise InvalidCallError(
+            f"timeout must be at most {LONGEST_STREAM:,.0f} seconds for a stream, not "
+            f"{seconds:,.0f}: it holds a copy of the database. For larger exports there is "
+            "wopr backup, whose file can be read for as long as you like."
+        )
+    return seconds

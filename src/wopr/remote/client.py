@@ -19,7 +19,8 @@ from wopr.domain.status import LIVE, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import running_task
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.storage import PAGE_BYTES, QueryRows, Snapshot, TaskFilter, weight
+from wopr.ports.cut import Cut
+from wopr.ports.storage import PAGE_BYTES, QueryLimits, QueryRows, Snapshot, TaskFilter, weight
 from wopr.remote import protocol
 from wopr.remote.acts import RemoteActs
 from wopr.remote.caller import CALL_SECONDS, Caller, Elsewhere
@@ -187,16 +188,18 @@ class RemoteBackend(Caller, RemoteQuestions):
         """Return a task's transitions in order."""
         return [protocol.entry_from_plain(item) for item in await self._call("history", task_id)]
 
-    async def sql(self, query: str, params: Sequence[Any]) -> QueryResult:
-        """Run one read-only query."""
-        columns, rows, truncated = await self._within(
-            self._query_seconds, "sql", query, list(params)
+    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
+        """Run one read-only query, within limits that the owner is told."""
+        columns, rows, cut = await self._within(
+            max(self._call_seconds, limits.seconds + QUERY_ANSWER_SECONDS),
+            *("sql", query, list(params), limits.rows, limits.seconds),
         )
-        return QueryResult(QueryRows(tuple(columns), [tuple(row) for row in rows], truncated))
+        rows = [tuple(row) for row in rows]
+        return QueryResult(QueryRows(tuple(columns), rows, None if cut is None else Cut(cut)))
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a copy of the database to ask in another process, some seconds old at most."""
-        path, moment, taken = await self._call("snapshot")
+        path, moment, taken = await self._call("snapshot", own)
         return Snapshot(Path(path), moment, taken)
 
 

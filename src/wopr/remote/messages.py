@@ -128,6 +128,7 @@ NewId = Annotated[
 ]
 """As :class:`wopr.domain.clock.IdFactory` makes them."""
 Count = Annotated[int, Field(ge=0, le=2**31 - 2)]
+Rows = Annotated[int, Field(ge=1, le=2**31 - 2)]
 Seq = Annotated[int, Field(ge=0, le=MOST)]
 _Position = Annotated[str, Field(pattern=r"^[0-9]{1,5}$")]
 Span = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]

@@ -21,7 +21,7 @@ from wopr.domain.task import TaskRecord
 from wopr.executors.context import on_behalf_of
 from wopr.ports.backend import Backend
 from wopr.ports.status import About
-from wopr.ports.storage import PAGE_BYTES, Snapshot
+from wopr.ports.storage import PAGE_BYTES, QueryLimits, Snapshot
 from wopr.remote import protocol
 from wopr.remote.acts import ActVerbs
 from wopr.remote.messages import (
@@ -35,10 +35,12 @@ from wopr.remote.messages import (
     NewTaskMessage,
     NewTasks,
     Reason,
+    Rows,
     RuleChange,
     RuleRow,
     Rules,
     Seconds,
+    Span,
     TaskId,
     check_places,
     misfit,
@@ -213,12 +215,13 @@ class Verbs(ScheduleVerbs, ActVerbs):
     async def history(self, task_id: TaskId) -> list[dict[str, Any]]:
         return [asdict(entry) for entry in await self._backend.history(task_id)]
 
-    async def sql(self, query: str, params: list[Any]) -> list[Any]:
-        answer = await self._backend.sql(check_query(query, params), params)
-        return [answer.columns, answer.rows, answer.truncated]
+    async def sql(self, query: str, params: list[Any], rows: Rows, seconds: Span) -> list[Any]:
+        limits = QueryLimits(seconds, rows)
+        answer = await self._backend.sql(check_query(query, params), params, limits)
+        return [answer.columns, answer.rows, answer.cut and answer.cut.value]
 
-    async def snapshot(self) -> list[Any]:
-        return _place(await self._backend.snapshot())
+    async def snapshot(self, own: bool = False) -> list[Any]:  # noqa: FBT001, FBT002
+        return _place(await self._backend.snapshot(own=own))
 
     async def backup(self) -> list[Any]:
         return _place(await self._backend.backup())

@@ -14,10 +14,19 @@ from wopr.domain.clock import SystemClock
 from wopr.domain.errors import StorageFileError, StorageOwnedError
 from wopr.ports.backup import Backup, Restored
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
+from wopr.ports.stream import BatchSource, StreamLimits
 from wopr.storage.duckdb.file.location import absolute, check_name
 from wopr.storage.duckdb.file.signature import Signature
 
-__all__ = ["absolute", "ask_snapshot", "check_name", "missing", "open_storage", "unwritten"]
+__all__ = [
+    "absolute",
+    "ask_snapshot",
+    "check_name",
+    "missing",
+    "open_storage",
+    "stream_snapshot",
+    "unwritten",
+]
 
 
 def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storage:
@@ -85,9 +94,13 @@ def sign_deaf(database: Path, error: int) -> None:
 
 
 async def ask_snapshot(
-    path: str | os.PathLike[str], sql: str, params: Sequence[Any], settings: Settings
+    path: str | os.PathLike[str],
+    sql: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
+    memory_limit: str,
 ) -> QueryRows:
-    """Run a query on a snapshot, in a process of its own within the limits of the settings.
+    """Run a query on a snapshot, in a process of its own.
 
     Raises:
         QueryError: it was refused, it failed, or it needed more memory than it may have.
@@ -95,8 +108,23 @@ async def ask_snapshot(
     """
     from wopr.storage.duckdb.asked import apart
 
-    limits = QueryLimits(settings.query_seconds, settings.query_rows)
-    return await apart.ask(Path(path), sql, params, limits, settings.memory_limit)
+    return await apart.ask(Path(path), sql, params, limits, memory_limit)
+
+
+async def stream_snapshot(
+    path: Path, sql: str, params: Sequence[Any], limits: StreamLimits, memory_limit: str
+) -> BatchSource:
+    """Run a query on a copy that is the caller's, in a process of its own, batch by batch.
+
+    The copy is deleted when the stream ends, or was not begun.
+
+    Raises:
+        QueryError: it was refused, it failed, or it needed more memory than it may have.
+        QueryTimeoutError: its first batch took too long.
+    """
+    from wopr.storage.duckdb.asked import stream
+
+    return await stream.begun(path, sql, params, limits, memory_limit)
 
 
 Copying = Callable[[], Awaitable[Snapshot]]

@@ -15,6 +15,7 @@ import pytest
 from support.queues import PATIENCE
 from wopr import QueryError, QueryTimeoutError, StorageError, TaskQueue
 from wopr.config.settings import Settings
+from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.storage.duckdb import asking
 from wopr.storage.duckdb.asked import apart, people, snapshot
@@ -138,11 +139,11 @@ async def test_an_answer_ends_with_its_bytes(queue: TaskQueue) -> None:
     limits = QueryLimits(seconds=PATIENCE, bytes=100_000)
     text = "select repeat('x', 1000) from range(1000)"
     found = await queue.storage.query(text, [], limits)
-    assert found.truncated
+    assert found.cut is Cut.BYTES
     assert 90 <= len(found.rows) <= 100
 
     one = await queue.storage.query("select repeat('x', 1000)", [], QueryLimits(bytes=10))
-    assert (1, False) == (len(one.rows), one.truncated)
+    assert (1, None) == (len(one.rows), one.cut)
 
 
 # -- planned apart ------------------------------------------------------------

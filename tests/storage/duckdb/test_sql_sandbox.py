@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.queues import PATIENCE
-from wopr import QueryError, QueryTimeoutError, TaskQueue
+from wopr import InvalidCallError, QueryError, QueryTimeoutError, TaskQueue
 from wopr.config.settings import Settings
 from wopr.ports.storage import QueryLimits
 
@@ -171,6 +171,24 @@ async def test_more_rows_than_the_limit_are_cut_and_that_is_said(queue: TaskQueu
 
     assert (1_000, True) == (len(cut), cut.truncated)
     assert (1_000, False) == (len(whole), whole.truncated)
+
+
+async def test_the_limit_of_rows_of_a_call_counts_for_it(queue: TaskQueue) -> None:
+    more = await queue.sql("select * from range(5000)", limit=5_000)
+    less = await queue.sql("select * from range(5000)", limit=7)
+    apart = await queue.typed_sql("select * from range(5000)", limit=6)
+    found = [(len(one), one.truncated) for one in (more, less, apart)]
+    assert [(5_000, False), (7, True), (6, True)] == found
+    for bad in (0, -1, 1.5, True, "all"):
+        with pytest.raises(InvalidCallError, match="limit"):
+            await queue.sql("select 1", limit=bad)  # type: ignore[call-overload]
+
+
+async def test_a_query_without_memory_names_the_setting_and_whose_it_is(queue: TaskQueue) -> None:
+    text = "select list(range || repeat('x', 1000)) from range(1000000)"
+    with pytest.raises(QueryError, match=r"for want of memory.*WOPR_TASKS_MEMORY_LIMIT") as error:
+        await queue.sql(text)
+    assert "SET " not in str(error.value)
 
 
 async def test_a_query_sees_everything_enqueued_before_it(queue: TaskQueue) -> None:

@@ -21,7 +21,7 @@ KEPT_SECONDS = 5.0
 REMOVED_SECONDS = KEPT_SECONDS + apart.BEGINS_SECONDS
 """A snapshot is deleted so long after it was taken: by then who was told of it has opened it."""
 ABANDONED_SECONDS = 3_600.0
-"""A copy for a backup that nobody took away is deleted after so long."""
+"""A copy that somebody got and did not take away, or delete, is deleted after so long."""
 MOST_KNOWN = 256
 
 
@@ -50,22 +50,30 @@ class AskCalls(Base):
             self._known[sql] = None
         return await self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a snapshot; it is kept for some seconds, and others get it too.
+
+        Args:
+            own: of now, and given away to whoever asks.
 
         Raises:
             QueryError: the database is too large for that, or the disk has no room.
             StorageError: it could not be made.
         """
         self._check()
+        if own:
+            return await self._given_away(self._snapshots.for_query())
         async with self._copying:
-            kept, not_before = self._kept, time.monotonic() - KEPT_SECONDS
+            snapshots, kept, not_before = (
+                self._snapshots,
+                self._kept,
+                time.monotonic() - KEPT_SECONDS,
+            )
             if kept is not None and kept.taken >= not_before and kept.path.exists():
                 return kept
-            self._kept = kept = await self._taken()
+            self._kept = kept = await self._taken(snapshots.for_query())
             loop = asyncio.get_running_loop()
-            remove = self._snapshots.remove
-            loop.call_later(REMOVED_SECONDS, loop.run_in_executor, None, remove, kept)
+            loop.call_later(REMOVED_SECONDS, loop.run_in_executor, None, snapshots.remove, kept)
             return kept
 
     async def backup(self) -> Snapshot:
@@ -75,17 +83,19 @@ class AskCalls(Base):
             StorageError: it could not be made, or the disk has no room for it.
         """
         self._check()
+        return await self._given_away(BACKUP)
+
+    async def _given_away(self, purpose: Purpose) -> Snapshot:
         async with self._copying:
-            found = await self._taken(BACKUP)
+            found = await self._taken(purpose)
         self._snapshots.give_away(found)
         loop = asyncio.get_running_loop()
         remove = self._snapshots.remove
         loop.call_later(ABANDONED_SECONDS, loop.run_in_executor, None, remove, found)
         return found
 
-    async def _taken(self, purpose: Purpose | None = None) -> Snapshot:
+    async def _taken(self, purpose: Purpose) -> Snapshot:
         snapshots = self._snapshots
-        purpose = snapshots.for_query() if purpose is None else purpose
 
         def freeze() -> Any:
             self._folding.lines.write_all()
@@ -109,7 +119,7 @@ class AskCalls(Base):
 
     async def _apart(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         async with self._copying:
-            snapshot = await self._taken()
+            snapshot = await self._taken(self._snapshots.for_query())
         try:
             return await apart.ask(snapshot.path, sql, params, limits, self.memory_limit)
         finally:

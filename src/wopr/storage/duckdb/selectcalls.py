@@ -54,7 +54,7 @@ class SelectCalls(AskCalls):
         until = time.monotonic() + seconds
         await self._asked(lambda cursor: selecting.check_condition(cursor, where), until, limits)
         found = await self.query(selecting.people_ask(where), [], limits)
-        if found.truncated:
+        if found.cut is not None:
             raise QueryError(
                 f"The condition {where!r:.200} holds for more than {MOST_MATCHES:,} tasks. Say "
                 "more of it with name=, category=, status=, since= or until=, or narrow it."

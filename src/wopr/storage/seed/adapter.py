@@ -310,7 +310,7 @@ class SeedStorageAdapter(SeedSelecting):
         """Refuse: there is no SQL here."""
         raise self._no_sql()
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Refuse: there is no SQL here."""
         raise self._no_sql()
 

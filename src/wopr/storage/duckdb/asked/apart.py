@@ -14,6 +14,7 @@ from typing import Any
 
 from wopr.domain.errors import PayloadError, QueryError, StorageError
 from wopr.domain.jsontext import decode_plain, encode_plain
+from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.child import MOST_LEVELS, READY
 from wopr.storage.duckdb.asked.people import late
@@ -49,8 +50,8 @@ async def ask(
         QueryError: it was refused, it failed, or it needed more memory than it may have.
         QueryTimeoutError: it took too long.
     """
-    columns, rows, truncated = await _run(str(path), sql, params, limits, memory_limit)
-    return QueryRows(tuple(columns), [tuple(row) for row in rows], truncated)
+    columns, rows, cut = await _run(str(path), sql, params, limits, memory_limit)
+    return QueryRows(tuple(columns), [tuple(row) for row in rows], cut and Cut(cut))
 
 
 async def plan(sql: str, params: Sequence[Any], seconds: float) -> None:
@@ -72,10 +73,20 @@ async def plan(sql: str, params: Sequence[Any], seconds: float) -> None:
         ) from None
 
 
-async def _run(
-    path: str | None, sql: str, params: Sequence[Any], limits: QueryLimits, memory_limit: str
-) -> list[Any]:
-    order = {
+def order(
+    path: str | None,
+    sql: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
+    memory_limit: str,
+    batch_bytes: int = 0,
+) -> bytes:
+    """Return what the process is told to do.
+
+    Raises:
+        QueryError: the parameters can't travel.
+    """
+    told = {
         "path": path,
         "sql": sql,
         "params": list(params),
@@ -83,11 +94,40 @@ async def _run(
         "bytes": limits.bytes,
         "seconds": limits.seconds,
         "memory_limit": memory_limit,
+        "batch_bytes": batch_bytes,
     }
     try:
-        line = encode_plain(order, "the query", _ORDER_BYTES, MOST_LEVELS).encode() + b"\n"
+        return encode_plain(told, "the query", _ORDER_BYTES, MOST_LEVELS).encode() + b"\n"
     except PayloadError as error:
         raise QueryError(f"The query's parameters can't be used: {error}") from error
+
+
+def command() -> tuple[str, ...]:
+    """Return what starts the process."""
+    return (_executable(), "-P", "-c", _PROGRAM, json.dumps(sys.path))
+
+
+def not_begun(code: int) -> StorageError:
+    """Return the error that the process ended before it was ready."""
+    return StorageError(
+        f"The process that was to run the query ended before it began (exit code {code}). Run "
+        f"wopr doctor, and see that {_executable()} can import wopr."
+    )
+
+
+def no_answer(code: int) -> QueryError:
+    """Return the error that the process ended in the middle of its answer."""
+    return QueryError(
+        f"The process that ran the query ended without an answer (exit code {code}): it needed "
+        "more memory than WOPR_TASKS_MEMORY_LIMIT allows, or DuckDB crashed. Nothing else is "
+        "affected. Narrow the query."
+    )
+
+
+async def _run(
+    path: str | None, sql: str, params: Sequence[Any], limits: QueryLimits, memory_limit: str
+) -> list[Any]:
+    line = order(path, sql, params, limits, memory_limit)
     async with _process() as child:
         answer = await _conversation(child, line, limits)
     found: Any = await asyncio.to_thread(decode_plain, answer.decode())
@@ -101,7 +141,7 @@ async def _run(
 async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the process; however this ends, it is gone."""
     child = await asyncio.create_subprocess_exec(
-        *(_executable(), "-P", "-c", _PROGRAM, json.dumps(sys.path)),
+        *command(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -140,11 +180,7 @@ async def _conversation(
             f"{BEGINS_SECONDS:g} s. The machine may be overloaded; ask again."
         ) from None
     if begun != READY:
-        raise StorageError(
-            f"The process that was to run the query ended before it began (exit code "
-            f"{await child.wait()}). Run wopr doctor, and see that {_executable()} can import "
-            "wopr."
-        )
+        raise not_begun(await child.wait())
     try:
         async with asyncio.timeout(limits.seconds):
             return await _answer(child, child.stdout, limits)
@@ -165,8 +201,4 @@ async def _answer(
     answer = b"".join(parts)
     if answer.endswith(b"\n"):
         return answer
-    raise QueryError(
-        f"The process that ran the query ended without an answer (exit code {await child.wait()}): "
-        "it needed more memory than WOPR_TASKS_MEMORY_LIMIT allows, or DuckDB crashed. Nothing "
-        "else is affected. Narrow the query."
-    )
+    raise no_answer(await child.wait())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +20,8 @@ import duckdb
 from wopr.domain.errors import QueryError
 from wopr.domain.jsontext import decode_plain, encode_plain
 from wopr.ports.storage import QueryLimits, QueryRows
-from wopr.storage.duckdb.asked.reading import check, run
+from wopr.storage.duckdb.asked.frames import BATCH, END, ERROR, SCHEMA, frame, packed, portions
+from wopr.storage.duckdb.asked.reading import check, reader, run
 from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.memory import bytes_of
@@ -30,6 +33,7 @@ READY = b"ready\n"
 ROOM_BYTES = 256 * 1024 * 1024
 """So much address space it gets beside what it has and DuckDB's memory limit."""
 MOST_LEVELS = 200
+Say = Callable[..., None]
 _CARRIED = (bool, int, str, bytes, UUID, Decimal, datetime, date, time, timedelta)
 
 
@@ -37,17 +41,42 @@ def main() -> None:
     """Answer the order on stdin with a line on stdout; end at once when stdin is closed."""
     order: Any = decode_plain(sys.stdin.buffer.readline().decode())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    say = _only_way_out()
+    if order["batch_bytes"]:
+        importlib.import_module("pyarrow")  # before there is an end to the memory
     _limit(order)
     cursor = _open(order)
-    _say(READY)
+    say(READY)
+    if order["batch_bytes"]:
+        _stream(cursor, order, say)
+    else:
+        say(_answered(cursor, order))
+    os._exit(0)  # nothing here is worth the time that it takes to be torn down
+
+
+def _answered(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> bytes:
     try:
         answer: dict[str, Any] = {"ok": _answer(cursor, order)}
     except QueryError as error:
         answer = {"error": str(error)}
     except MemoryError:
         answer = {"error": f"The query needed more memory than {order['memory_limit']}."}
-    _say(encode_plain(answer, "the answer", 8 * order["bytes"], MOST_LEVELS).encode() + b"\n")
-    os._exit(0)  # nothing here is worth the time that it takes to be torn down
+    return encode_plain(answer, "the answer", 8 * order["bytes"], MOST_LEVELS).encode() + b"\n"
+
+
+def _stream(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any], say: Say) -> None:
+    """Send the answer as it is made; the pipe is full as long as nobody reads it."""
+    try:
+        check(cursor, order["sql"])
+        with reader(cursor, order["sql"], order["params"]) as batches:
+            say(*frame(SCHEMA, packed(batches.schema, ())))
+            for portion in portions(batches, order["batch_bytes"]):
+                say(*frame(BATCH, packed(batches.schema, portion)))
+        say(*frame(END))
+    except QueryError as error:
+        say(*frame(ERROR, str(error).encode()))
+    except MemoryError:
+        say(*frame(ERROR, f"The query needed more memory than {order['memory_limit']}.".encode()))
 
 
 def _answer(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> list[Any]:
@@ -61,7 +90,7 @@ def _answer(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> list
     if order["path"] is None:
         return []
     rows = [[_carried(value) for value in row] for row in found.rows]
-    return [list(found.columns), rows, found.truncated]
+    return [list(found.columns), rows, found.cut and found.cut.value]
 
 
 def _open(order: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -82,6 +111,7 @@ def _limit(order: Mapping[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seconds = int(order["seconds"]) + 60
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    signal.alarm(seconds)  # also while it waits for somebody who does not read
     with contextlib.suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + bytes_of(order["memory_limit"]) + ROOM_BYTES
@@ -99,9 +129,20 @@ def _carried(value: Any) -> Any:
     return value if value is None or isinstance(value, _CARRIED) else str(value)
 
 
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()
+def _only_way_out() -> Say:
+    """Return what writes to who asked.
+
+    What DuckDB prints, a progress bar, goes where its errors go: nowhere.
+    """
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def say(*parts: bytes | memoryview) -> None:
+        for part in parts:
+            out.write(part)
+        out.flush()
+
+    return say
 
 
 def _end_with_parent() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import duckdb
 
 from wopr.domain.errors import QueryError
 from wopr.domain.jsontext import safe_text, shown
+from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
 from wopr.storage.duckdb.asked.shape import shape_of
@@ -22,6 +24,8 @@ _READS = re.compile(r"[\s(]*(?:select|with|from|pivot|pivot_wider)\b", re.IGNORE
 _PIVOT = re.compile(r"\bpivot(?:_wider)?\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\W*(\w+)")
 _BATCH = 2_000
+_VECTOR = 2_048
+"""Rows that DuckDB makes at once."""
 _WHOLE_TASKS = """
 create temp view tasks as
 select one.* replace (coalesce(one.result, apart.result) as result)
@@ -103,15 +107,49 @@ def run(
     Raises:
         QueryError: DuckDB refuses it, or was interrupted.
     """
+    with _reading(cursor):
+        if not limits.own:
+            _show_large_results(cursor)
+        cursor.execute(sql, list(params))
+        return _fetch(cursor, limits)
+
+
+@contextlib.contextmanager
+def reader(cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]) -> Iterator[Any]:
+    """Give the answer to a text that was checked: Arrow batches, made as they are read.
+
+    Raises:
+        QueryError: DuckDB refuses it, or was interrupted.
+    """
+    with _reading(cursor):
+        _show_large_results(cursor)
+        answer = cursor.sql(sql, params=list(params))
+        try:
+            yield answer.to_arrow_reader(_VECTOR)
+        except (QueryError, MemoryError, duckdb.Error):
+            raise
+        except Exception as error:  # what Arrow makes of DuckDB's errors while it is read
+            raise QueryError(f"The query failed: {safe_text(error)}") from error
+
+
+@contextlib.contextmanager
+def _reading(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Have a transaction that only reads; what goes wrong in it is told as a QueryError."""
     try:
         _begin(cursor)
         try:
-            if not limits.own:
-                _show_large_results(cursor)
-            cursor.execute(sql, list(params))
-            return _fetch(cursor, limits)
+            yield
         finally:
             cursor.execute("rollback")
+    except (QueryError, MemoryError):
+        raise
+    except duckdb.OutOfMemoryException as error:
+        raise QueryError(
+            f"The query failed for want of memory: {str(error).partition(chr(10))[0]}. Ask for "
+            "less at once, or allow more with WOPR_TASKS_MEMORY_LIMIT: that of the owner of the "
+            "file counts for queue.sql, and that of the process that asks for queue.typed_sql, "
+            "wopr sql and limit=None."
+        ) from error
     except duckdb.Error as error:
         raise QueryError(f"The query failed: {error}") from error
     except Exception as error:
@@ -152,10 +190,10 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
         for row in some:
             size += sum(map(_weight, row))
             if size > limits.bytes and rows:
-                return QueryRows(columns, rows, truncated=True)
+                return QueryRows(columns, rows, Cut.BYTES)
             rows.append(row)
         batch = min(max(1, (limits.bytes - size) * len(rows) // (size + 1)), 2 * batch, _BATCH)
-    return QueryRows(columns, rows[: limits.rows], truncated=True)
+    return QueryRows(columns, rows[: limits.rows], Cut.ROWS)
 
 
 def _weight(value: Any) -> int:
