@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wopr.domain.misfire import Overlap
-from wopr.domain.missing import may_lack, missing
+from wopr.domain.missing import expected, may_lack
 from wopr.domain.schedule import Schedule
 from wopr.domain.triggers import Cron
 
 NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 FIVE_PAST = NOON + timedelta(minutes=5)
 
 
@@ -36,24 +38,35 @@ def test_one_that_fired_all_its_times_lacks_none() -> None:
     assert not may_lack(hourly(next_fire_at=NOON + HOUR), FIVE_PAST)
 
 
-def test_one_that_left_times_out_lacks_those_of_the_last_day_that_have_no_task() -> None:
+def test_one_that_left_times_out_must_have_those_of_the_last_week() -> None:
     row = hourly(next_fire_at=NOON + HOUR, missed=1)
     assert may_lack(row, FIVE_PAST)
-    had = {NOON - n * HOUR for n in range(24)} - {NOON - 3 * HOUR, NOON - 2 * HOUR}
-    assert (NOON - 3 * HOUR, NOON - 2 * HOUR) == missing(row, had, FIVE_PAST)
+    times = expected(row, FIVE_PAST)
+    assert (NOON - 167 * HOUR, NOON, 168) == (times[0], times[-1], len(times))
+
+
+def test_what_was_deleted_is_not_missed() -> None:
+    row = hourly(next_fire_at=NOON + HOUR, missed=1)
+    assert (NOON - HOUR, NOON) == expected(row, FIVE_PAST, FIVE_PAST - 2 * HOUR)
+
+
+def test_a_daily_one_that_nobody_fired_for_days_misses_each_of_them() -> None:
+    row = hourly(trigger=Cron("0 2 * * *"), next_fire_at=NOON - 3 * DAY - 10 * HOUR)
+    assert may_lack(row, FIVE_PAST)
+    assert {NOON - n * DAY - 10 * HOUR for n in range(4)} <= set(expected(row, FIVE_PAST))
 
 
 def test_one_that_is_late_lacks_what_is_due() -> None:
     row = hourly(next_fire_at=NOON, skipped=1, overlap=Overlap.SKIP)
     assert may_lack(row, FIVE_PAST)
-    assert (NOON,) == missing(row, (), FIVE_PAST)
+    assert (NOON,) == expected(row, FIVE_PAST)
 
 
 def test_what_may_still_be_fired_in_time_is_not_missed() -> None:
     row = hourly(next_fire_at=NOON, overlap=Overlap.SKIP)
     assert not may_lack(row, NOON + timedelta(seconds=30))
     late = replace(row, skipped=1)
-    assert () == missing(late, (), NOON + timedelta(seconds=30))
+    assert () == expected(late, NOON + timedelta(seconds=30))
 
 
 def test_what_was_left_out_for_an_earlier_one_is_not_missed() -> None:
@@ -65,6 +78,9 @@ def test_a_paused_one_misses_nothing() -> None:
     assert not may_lack(hourly(next_fire_at=NOON, paused_at=NOON - HOUR), FIVE_PAST)
 
 
-def test_one_of_every_second_is_not_counted_through() -> None:
+def test_one_of_every_second_is_looked_at_for_some_minutes_only() -> None:
     row = hourly(trigger=Cron("* * * * * *"), next_fire_at=NOON + HOUR, missed=5)
-    assert () == missing(row, (), NOON + HOUR)
+    times = expected(row, NOON + HOUR)
+    assert (NOON + 50 * MINUTE, NOON + 59 * MINUTE) == (times[0], times[-1])
+    minutely = expected(hourly(trigger=Cron("* * * * *"), missed=5), NOON)
+    assert (NOON - DAY, NOON - MINUTE) == (minutely[0], minutely[-1])

@@ -12,6 +12,7 @@ from wopr.domain.controls import Pause
 from wopr.domain.facts import Behind, Disk, Facts, Failing, Held, Live, Reached, Usual
 from wopr.domain.reason import Reason, Severity
 from wopr.domain.schedule import Schedule
+from wopr.domain.spoken import local
 from wopr.domain.standing import Standing
 from wopr.domain.triggers import Cron
 from wopr.domain.why import NO_DISK, reasons
@@ -171,6 +172,17 @@ def test_a_reason_says_who_how_many_since_when_and_the_rest() -> None:
     assert "(10 min)" in reason.text
     assert LATE.replace(tzinfo=UTC) == reason.since
     assert {"name": "send"} == reason.about
+
+
+def test_a_pause_says_by_whom_from_where_since_when_and_why() -> None:
+    pause = Pause(
+        category="mail", reason="Monday", since=NOON, by="ada", origin="wopr, pid 3 on hal"
+    )
+    [reason] = found(pauses=(pause,))
+    assert f"paused since {local(NOON)} by ada (wopr, pid 3 on hal): Monday." in reason.text
+    assert ("ada", "wopr, pid 3 on hal") == (reason.about["by"], reason.about["origin"])
+    [older] = found(pauses=(Pause(category="mail", reason="Monday", since=NOON),))
+    assert f"paused since {local(NOON)}: Monday." in older.text
 
 
 def test_a_name_is_quoted_for_the_shell() -> None:

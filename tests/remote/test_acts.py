@@ -75,6 +75,10 @@ async def test_an_act_says_which_process_asked_and_for_whom(
         assert f"pid {os.getpid()} " in pause.origin
         assert str(owner.pid) not in pause.origin
         assert ("ada", pause.origin) == (cancel.who, cancel.origin)
+        [paused] = await queue.pauses()
+        assert (pause.who, pause.origin) == (paused.by, paused.origin)
+        [reason] = [one for one in (await queue.status()).reasons if one.kind == "paused"]
+        assert f"by {pause.who} ({pause.origin}): moving house" in reason.text
 
 
 @pytest.mark.usefixtures("owner")

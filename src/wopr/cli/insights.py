@@ -47,7 +47,7 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
         say(f"{held['text']} They wait; wopr tasks explain ID says more.")
     for pause in found["pauses"]:
         target = pause.category if pause.category is not None else f"--task {pause.task}"
-        say(f"{pause.name} is paused: {pause.reason}. To go on: wopr resume {target}")
+        say(f"{pause.name} is paused {pause.told}. To go on: wopr resume {target}")
     if found["limits"]:
         say(f"Limits count; to see them: wopr limits list ({found['limits']})")
 

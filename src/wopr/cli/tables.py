@@ -132,6 +132,7 @@ PAUSES = Table(
         _text("category", 9),
         _text("task", 9),
         _whole("since", drops=1),
+        _text("by", 6, drops=2),
         _text("reason", 9),
     ),
 )

@@ -13,6 +13,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.limits import check_expression, key_of
 from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.spoken import local
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +24,31 @@ class Pause:
     task: str | None = None
     reason: str = ""
     since: datetime
+    by: str = ""
+    """Who paused it; the engine that carries it out writes it down."""
+    origin: str = ""
+    """From where: the program, its process and its machine."""
 
     @property
     def name(self) -> str:
         """The name of its rule."""
         return f"task {self.task}" if self.category is None else f"category {self.category}"
 
+    @property
+    def told(self) -> str:
+        """Since when, by whom and why, for people."""
+        by = f" by {self.by} ({self.origin})" if self.by else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"since {local(self.since)}{by}{why}"
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Why, by whom and from where, for programs."""
+        return {"reason": self.reason, "by": self.by, "origin": self.origin}
+
     def to_rule(self) -> Rule:
         """Return the row."""
-        said = {"category": self.category, "task": self.task, "reason": self.reason}
+        said = {"category": self.category, "task": self.task, **self.about}
         return Rule(RuleKind.PAUSE, self.name, json.dumps(said), self.since)
 
     @classmethod
@@ -46,7 +63,8 @@ class Pause:
         if (found.category is None) == (found.task is None):
             raise InvalidCallError("A pause is of a category or of a task, not of both or neither.")
         check_label(found.task if found.category is None else found.category, "its name")
-        _check_reason(found.reason)
+        for said in (found.reason, found.by, found.origin):
+            _check_reason(said)
         return found
 
 

@@ -117,7 +117,7 @@ class Facts:
     """Id, category and why, of running tasks that wait for what can't start."""
     schedules: tuple[View, ...] = ()
     missing: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
-    """By schedule: times of the last day that were planned and have no task."""
+    """By schedule: times of the last week that were planned and have no task."""
     usual: Mapping[str, Usual] = field(default_factory=dict)
     """By category."""
     failing: tuple[Failing, ...] = ()

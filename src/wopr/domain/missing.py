@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from wopr.domain.misfire import Overlap
 from wopr.domain.schedule import Schedule
 
-WINDOW = timedelta(days=1)
+WINDOWS = (timedelta(days=7), timedelta(days=1), timedelta(hours=1), timedelta(minutes=10))
+"""So far back it is looked: the first of these in which a schedule has no more than MOST times."""
 LEAST_LATE = timedelta(minutes=1)
 MOST = 1_500
-"""A schedule that has more times in the window is not looked at."""
 
 
 def may_lack(row: Schedule, now: datetime) -> bool:
@@ -22,27 +21,40 @@ def may_lack(row: Schedule, now: datetime) -> bool:
     return late or (row.missed > 0 and not _leaves_out(row))
 
 
-def missing(row: Schedule, had: Collection[datetime], now: datetime) -> tuple[datetime, ...]:
-    """Return the times of the last day that were planned and have no task, oldest first.
+def expected(row: Schedule, now: datetime, gone: datetime | None = None) -> tuple[datetime, ...]:
+    """Return the times of the last week that must have a task by now, oldest first.
+
+    Of a schedule that fires often it is less than a week.
 
     Args:
         row: with :func:`may_lack`.
-        had: the planned times that have a task, aware.
         now: those that may still be fired in time are left out.
+        gone: tasks that ended until then may have been deleted; nobody knows of these.
     """
-    begins = [row.created_at, row.updated_at, row.start_at, now - WINDOW]
+    begins = [row.created_at, row.updated_at, row.start_at, gone]
     if _leaves_out(row):
         begins.append(row.next_fire_at)
-    moment = max(one for one in begins if one is not None) - timedelta(microseconds=1)
-    found: list[datetime] = []
-    for _ in range(MOST):
-        after = row.after(moment)
-        if after is None or after > now - _grace(row):
-            return tuple(found)
-        if after not in had:
-            found.append(after)
-        moment = after
+    begin = max((one for one in begins if one is not None), default=None)
+    last = now - _grace(row)
+    for window in WINDOWS:
+        first = now - window if begin is None else max(begin, now - window)
+        times = _between(row, first, last)
+        if times is not None:
+            return times
     return ()
+
+
+def _between(row: Schedule, first: datetime, last: datetime) -> tuple[datetime, ...] | None:
+    """Return the planned times from one moment to another; ``None`` if there are too many."""
+    moment = first - timedelta(microseconds=1)
+    found: list[datetime] = []
+    while len(found) <= MOST:
+        after = row.after(moment)
+        if after is None or after > last:
+            return tuple(found)
+        found.append(after)
+        moment = after
+    return None
 
 
 def _leaves_out(row: Schedule) -> bool:

@@ -24,6 +24,8 @@ NO_DISK = 64 * 1024 * 1024
 BEHIND_SECONDS = 10.0
 NAMED = 5
 """So many of a kind are named; all are counted."""
+MOST_TIMES = 100
+"""So many missed times are told to programs; all are counted."""
 
 _ORDER = (
     *("refused record", "disk", "shutting down", "no worker process", "storage"),
@@ -180,17 +182,16 @@ def _paused(facts: Facts) -> Iterator[Reason]:
             [one for one in facts.live if (one.name if of_name else one.category) == target]
         )
         option = f"--task {shlex.quote(target or '')}" if of_name else shlex.quote(target or "")
-        why = f": {pause.reason}" if pause.reason else ""
         what = "Tasks" if of_name else "Category"
         yield Reason(
             kind="paused",
             severity=Severity.HELD if held else Severity.WARNING,
-            text=f"{what} {target!r} {'are' if of_name else 'is'} paused since "
-            f"{local(pause.since)}{why}. It holds {counted(held, 'due task')}.",
+            text=f"{what} {target!r} {'are' if of_name else 'is'} paused {pause.told}. It holds "
+            f"{counted(held, 'due task')}.",
             command=f"wopr resume {option}",
             tasks=held,
             since=pause.since,
-            about={"name" if of_name else "category": target, "reason": pause.reason},
+            about={"name" if of_name else "category": target, **pause.about},
         )
 
 
@@ -329,11 +330,11 @@ def _scheduled(facts: Facts) -> Iterator[Reason]:
             yield Reason(
                 kind="missed",
                 severity=Severity.WARNING,
-                text=f"Schedule {row.name!r} has no task for {counted(len(times), 'time')} of the "
-                f"last day: {shown}{more}.",
+                text=f"Schedule {row.name!r} missed {counted(len(times), 'time')}, for which there "
+                f"is no task: {shown}{more}.",
                 command=f"wopr schedules run {shlex.quote(row.name)}",
                 since=_aware(times[0]),
-                about={"schedule": row.name, "times": [one.isoformat() for one in times]},
+                about={"schedule": row.name, "missed": len(times), "times": _plain(times)},
             )
         if standing.reason in ("unreadable", "unregistered") and facts.registered:
             yield Reason(
@@ -387,6 +388,10 @@ def _for(since: datetime | None, now: datetime) -> str:
 
 def _aware(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _plain(times: Iterable[datetime]) -> list[str]:
+    return [one.isoformat() for one in times][:MOST_TIMES]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from wopr.domain.act import Act
+from wopr.config.whoami import this_process
+from wopr.domain.act import Act, acting
+from wopr.domain.controls import Pause
 from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.stored import check_rule
 from wopr.engine.actbook import ActBook
 from wopr.engine.changing import Changed
 from wopr.engine.rules import Rules
@@ -41,6 +45,7 @@ class RuleActs:
     async def save(self, rules: Sequence[Rule]) -> None:
         """Add or change rules."""
         before = [self._value(rule.kind, rule.name) for rule in rules]
+        rules = [_signed(rule) for rule in rules]
         await self._rules.save(rules)
         for rule, value in zip(rules, before, strict=True):
             await self._note(_SET[rule.kind], rule.kind, rule.name, value)
@@ -85,6 +90,20 @@ class RuleActs:
         detail = {"kind": kind.value, "name": name, "before": before, "after": after}
         reason = str((after or {}).get("reason") or "")
         await self._book.note(verb, {kind.value: name}, detail, reason=reason)
+
+
+def _signed(rule: Rule) -> Rule:
+    """Return a rule in which stands whose it is, where people are told of that.
+
+    Raises:
+        InvalidCallError: it can't be read.
+    """
+    if rule.kind is not RuleKind.PAUSE:
+        return rule
+    check_rule(rule)
+    by = acting.get() or this_process()
+    pause = replace(Pause.from_rule(rule), by=by.who, origin=by.origin)
+    return replace(rule, value=pause.to_rule().value)
 
 
 def _said(rule: Rule) -> dict[str, Any]:

@@ -126,8 +126,7 @@ class Explaining:
             option = pause.category if pause.category is not None else f"--task {pause.task}"
             return Because(
                 "paused",
-                f"Tasks of {what} are paused since {local(pause.since)} ({pause.reason}). "
-                f"To go on: wopr resume {option}",
+                f"Tasks of {what} are paused {pause.told}. To go on: wopr resume {option}",
             )
         if pool.background and self._engine.shared.foreground.active:
             return Because(

@@ -178,11 +178,19 @@ FIRST_TRANSITION = "select min(occurred_at) from transitions"
 """Since when is there a history?"""
 
 SCHEDULED_SINCE = """
-select schedule, scheduled_for
+select tasks.schedule, tasks.scheduled_for
 from tasks
-where schedule is not null and scheduled_for >= $1
+join (select unnest($1::varchar[]) as name, unnest($2::timestamp[]) as since) as asked
+    on tasks.schedule = asked.name and tasks.scheduled_for >= asked.since
 """
-"""For which planned times of schedules are there tasks, from a moment on?"""
+"""For which planned times of some schedules are there tasks, each from a moment on?"""
+
+GONE_UNTIL = """
+select max(cast(selection ->> '$."completed until"' as timestamp))
+from acts
+where verb in ('cleanup', 'archive', 'retain')
+"""
+"""Until when may tasks that have ended be gone?"""
 
 FAILING = r"""
 with failed as (

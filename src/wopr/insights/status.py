@@ -13,7 +13,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause
 from wopr.domain.errors import QueryError, QueryTimeoutError, WoprError
 from wopr.domain.facts import Behind, Facts, Failing, Held, Live, Reached, Usual
-from wopr.domain.missing import WINDOW, may_lack, missing
+from wopr.domain.missing import expected, may_lack
 from wopr.domain.rule import RuleKind
 from wopr.domain.standing import View
 from wopr.domain.status import LIVE, TaskStatus
@@ -31,6 +31,8 @@ DAYS = 7
 MOST_NAMES = 1_000
 MOST_FAILING = 20
 MOST_LIMITS = 20
+MOST_SCHEDULES = 50
+"""So many late schedules are looked at for what they missed."""
 MOST_WITHOUT_SQL = 10_000
 
 
@@ -234,14 +236,26 @@ class _Gathering:
         late = [row for row, _ in schedules if may_lack(row, now)]
         if not late:
             return {}
-        since = self._now - WINDOW
-        rows = await self._told("what schedules missed", queries.SCHEDULED_SINCE, since)
+        gone = await self._told("which tasks were deleted", queries.GONE_UNTIL)
+        if gone is None:
+            return {}
+        until = gone[0][0] and gone[0][0].replace(tzinfo=UTC)
+        plans: dict[str, tuple[datetime, ...]] = {}
+        for row in late[:MOST_SCHEDULES]:
+            if times := expected(row, now, until):
+                plans[row.name] = times
+            await asyncio.sleep(0)  # a plan may take some milliseconds
+        since = [times[0].replace(tzinfo=None) for times in plans.values()]
+        rows = await self._told(
+            "what schedules missed", queries.SCHEDULED_SINCE, list(plans), since
+        )
         if rows is None:
             return {}
-        had: dict[str, set[datetime]] = {}
-        for name, planned in rows:
-            had.setdefault(name, set()).add(planned.replace(tzinfo=UTC))
-        found = {row.name: missing(row, had.get(row.name, ()), now) for row in late}
+        had = {(name, planned.replace(tzinfo=UTC)) for name, planned in rows}
+        found = {
+            name: tuple(one for one in times if (name, one) not in had)
+            for name, times in plans.items()
+        }
         return {name: times for name, times in found.items() if times}
 
     async def _told(self, what: str, sql: str, *params: Any) -> list[tuple[Any, ...]] | None:

@@ -8,6 +8,7 @@ import pytest
 
 from support.queues import DuckDBHome, Gate, Home, ended, running, until, until_status
 from wopr import InvalidCallError, TaskQueue, TaskStatus
+from wopr.config.whoami import this_process
 from wopr.domain.rule import Rule, RuleKind
 from wopr.ports.storage import Storage
 from wopr.queue.queue import inside
@@ -46,6 +47,7 @@ async def test_a_paused_category_starts_nothing_until_it_is_resumed(home: Home) 
         assert await status(queue, waits) is PENDING
         explained = await queue.explain(waits)
         assert explained.reason == "paused"
+        assert f"by {this_process().who} ({this_process().origin}): the mail" in explained.text
         assert "the mail server is down" in explained.text
         assert "wopr resume default" in explained.text
         assert await queue.resume("default")

@@ -179,6 +179,39 @@ async def test_a_schedule_whose_times_passed_says_which(
         assert "missed" in [one.kind for one in why.reasons]
 
 
+async def test_a_schedule_that_nobody_fired_for_days_says_all_its_times(
+    durable_home: DuckDBHome, clock: SteppableClock
+) -> None:
+    async with durable_home.queue(clock=clock) as queue:
+
+        @queue.task
+        async def work() -> None: ...
+
+        await queue.schedules.add("nightly", work, cron="0 2 * * *")
+        clock.advance(4 * 24 * 3600, queue)
+        missed = next(one for one in (await queue.status()).reasons if one.kind == "missed")
+        assert [f"2030-05-{day}T02:00:00+00:00" for day in (18, 19, 20, 21)] == missed.about[
+            "times"
+        ]
+        assert "missed 4 times" in missed.text
+
+
+async def test_times_whose_tasks_may_have_been_deleted_are_not_called_missed(
+    durable_home: DuckDBHome, clock: SteppableClock
+) -> None:
+    async with durable_home.queue(clock=clock) as queue:
+
+        @queue.task
+        async def work() -> None: ...
+
+        await queue.cancel_task((await work.enqueue()).id)
+        await queue.schedules.add("nightly", work, cron="0 2 * * *")
+        clock.advance(4 * 24 * 3600, queue)
+        assert 1 == await queue.cleanup_old_tasks(2)
+        missed = next(one for one in (await queue.status()).reasons if one.kind == "missed")
+        assert ["2030-05-20T02:00:00+00:00", "2030-05-21T02:00:00+00:00"] == missed.about["times"]
+
+
 async def test_a_flow_is_explained_by_those_of_its_tasks_that_could_go_on(
     durable_home: DuckDBHome,
 ) -> None:
