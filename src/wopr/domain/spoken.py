@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+NAMED = 5
+"""So many of a kind are named; all are counted."""
+
 
 def aware(moment: datetime) -> datetime:
     """Return a time with its zone; one without is UTC, as all times in the file are."""
@@ -84,3 +87,10 @@ def _value(value: object) -> str:
     text = str(value)
     plain = text != "" and not any(letter in text for letter in " \t\r\n\"'=,")
     return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return the first of several texts, and how many more there are; each once."""
+    distinct = list(dict.fromkeys(texts))
+    more = f" and {len(distinct) - NAMED:,} more" if len(distinct) > NAMED else ""
+    return ", ".join(distinct[:NAMED]) + more

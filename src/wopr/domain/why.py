@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from wopr.domain.facts import Facts, Failing, Live
 from wopr.domain.reason import Reason, Severity
-from wopr.domain.spoken import age, counted, local, size
+from wopr.domain.spoken import age, counted, listed, local, size
 
 MANY_FAILURES = 5
 """Fewer in an hour are told of by nobody."""
@@ -22,8 +21,6 @@ SHORT_WAIT = 60.0
 LITTLE_DISK = 512 * 1024 * 1024
 NO_DISK = 64 * 1024 * 1024
 BEHIND_SECONDS = 10.0
-NAMED = 5
-"""So many of a kind are named; all are counted."""
 MOST_TIMES = 100
 """So many missed times are told to programs; all are counted."""
 
@@ -201,7 +198,8 @@ def _held(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             kind="refused",
             severity=Severity.HELD,
-            text=f"{one.text} {counted(held, 'due task')} of {_listed(one.names)} wait for it.",
+            text=f"{one.text} {counted(held, 'due task')} of {listed(map(repr, one.names))} wait "
+            "for it.",
             tasks=held,
             about={"names": list(one.names)},
         )
@@ -318,20 +316,18 @@ def _scheduled(facts: Facts) -> Iterator[Reason]:
             kind="no scheduler",
             severity=Severity.HELD,
             text=f"No scheduler runs, so nothing fires {counted(len(idle), 'schedule')}: "
-            f"{_listed(idle)}. Is WOPR_TASKS_SCHEDULER off?",
+            f"{listed(map(repr, idle))}. Is WOPR_TASKS_SCHEDULER off?",
             command="wopr config show --origin",
             about={"schedules": idle},
         )
     for row, standing in facts.schedules:
         times = facts.missing.get(row.name, ())
         if times:
-            shown = ", ".join(local(moment) for moment in times[:NAMED])
-            more = f" and {len(times) - NAMED} more" if len(times) > NAMED else ""
             yield Reason(
                 kind="missed",
                 severity=Severity.WARNING,
                 text=f"Schedule {row.name!r} missed {counted(len(times), 'time')}, for which there "
-                f"is no task: {shown}{more}.",
+                f"is no task: {listed(map(local, times))}.",
                 command=f"wopr schedules run {shlex.quote(row.name)}",
                 since=_aware(times[0]),
                 about={"schedule": row.name, "missed": len(times), "times": _plain(times)},
@@ -392,10 +388,3 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 def _plain(times: Iterable[datetime]) -> list[str]:
     return [one.isoformat() for one in times][:MOST_TIMES]
-
-
-def _listed(names: Iterable[str]) -> str:
-    counts = Counter(names)
-    shown = ", ".join(repr(name) for name in list(counts)[:NAMED])
-    more = f" and {len(counts) - NAMED} more" if len(counts) > NAMED else ""
-    return f"{shown}{more}"
