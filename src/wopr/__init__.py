@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
     from wopr.handlers.functions import task
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-    from wopr.ports.backup import Backup
+    from wopr.ports.backup import Backup, Export
     from wopr.ports.status import GroupExplanation, State, Status
     from wopr.ports.stream import QueryStream
     from wopr.queue.queue import TaskQueue
@@ -133,7 +133,7 @@ _MODULES = {
     "wopr.flows": "Flow FlowHandle FlowProgress Signature chain chord group",
     "wopr.handlers.functions": "task",
     "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
-    "wopr.ports.backup": "Backup",
+    "wopr.ports.backup": "Backup Export",
     "wopr.ports.status": "GroupExplanation State Status",
     "wopr.queue.queue": "TaskQueue",
     "wopr.queue.sync": "SyncQueue",
@@ -177,6 +177,7 @@ __all__ = [
     "DuplicateScheduleError",
     "DuplicateTaskError",
     "Explanation",
+    "Export",
     "Flow",
     "FlowHandle",
     "FlowProgress",

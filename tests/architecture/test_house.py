@@ -56,7 +56,7 @@ def folders(top: str, *, deep: set[str]) -> set[str]:
 
 def test_the_map_names_the_rooms_that_there_are() -> None:
     there = folders("src/wopr", deep={"engine", "storage"})
-    there |= {f"storage/duckdb/{room}" for room in ("asked", "file", "journal")}
+    there |= {f"storage/duckdb/{room}" for room in ("asked", "file", "journal", "parquet")}
     told = rooms_of("The map")
     wrong = sorted((there | {"scheduler.py", "periodic.py"}) ^ told)
     assert wrong == [], f"the map of CONTRIBUTING.md and src/wopr differ by {wrong}"

@@ -76,6 +76,7 @@ PUBLIC = {
     "TaskPriority",
     "Backup",
     "Explanation",
+    "Export",
     "GroupExplanation",
     "Reason",
     "Severity",

@@ -1,4 +1,4 @@
-"""``wopr backup`` and ``wopr restore``: one complete file, made beside work and put back."""
+"""``wopr backup``, ``restore`` and ``export``: all of it as one file or many, beside work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.output import document, say
 from wopr.config.settings import Settings
 from wopr.domain.errors import StorageOwnedError
@@ -56,6 +56,27 @@ def _make(database: Path, file: Path, *, verify: bool = False, overwrite: bool =
             await queue.shutdown()
 
     return asyncio.run(make())
+
+
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The new directory.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an export that is there.")
+    ] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Write tasks, transitions and logs, of one moment, as Parquet files by day.
+
+    A queue that is open goes on. The directory appears when it is complete.
+    """
+    made = with_queue(database, lambda queue: queue.export(directory, overwrite=overwrite))
+    if as_json:
+        document(made)
+        return
+    rows = [counted(made.tasks, "task"), counted(made.transitions, "transition")]
+    say(f"{made.path}: {', '.join([*rows, counted(made.logs, 'log line')])}, {size(made.bytes)}.")
+    say(f"As of {local(made.moment)}.")
 
 
 def at_rest(database: Path, look: Callable[[Path], T]) -> tuple[T, datetime | None]:

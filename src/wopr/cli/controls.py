@@ -326,7 +326,7 @@ def _list_revocations(found: list[Revocation], *, as_json: bool) -> None:
         document({"revocations": found})
     elif found:
         rows = [
-            (one.task, " ".join(named(one.where)), local(one.since), one.by, one.reason) for one in found
+            (one.task, " ".join(named(one.where)), local(one.since), one.reason) for one in found
         ]
         table(tables.REVOCATIONS, rows)
     else:

@@ -92,6 +92,11 @@ COMMANDS = (
         "wopr.cli.backup:restore",
         "Put a backup in the place of the database, once the doctor has seen it.",
     ),
+    (
+        "export",
+        "wopr.cli.backup:export",
+        "Write tasks, transitions and logs, of one moment, as Parquet files by day.",
+    ),
     ("db", "wopr.cli.upkeep:db", "Look after the schema of the file."),
     (
         "doctor",

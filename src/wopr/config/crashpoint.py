@@ -25,6 +25,9 @@ POINTS = (
     "schedule.after_enqueue",
     "schedule.after_save",
 )
+"""Those that any work passes."""
+KEEPING = ("export.written", "archive.noted", "archive.written", "archive.placed")
+"""Those of an export, and of one portion of an archive."""
 
 
 def _selected() -> dict[str, int]:

@@ -36,10 +36,10 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import QueryResult, attempts
 from wopr.ports.backend import Backend
-from wopr.ports.backup import Backup
+from wopr.ports.backup import Backup, Export
 from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
-from wopr.storage import ask_snapshot, back_up, stream_snapshot
+from wopr.storage import ask_snapshot, back_up, export, stream_snapshot
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -339,12 +339,23 @@ class Core:
         if not self.enabled:
             raise QueueDisabledError
 
-        async def copy() -> Snapshot:
-            return await (await self.access.backend()).backup()
-
         return await back_up(
-            self.database, target, self.settings, copy, verify=verify, overwrite=overwrite
+            self.database, target, self.settings, self._copy, verify=verify, overwrite=overwrite
         )
+
+    async def export(self, target: Path, *, overwrite: bool) -> Export:
+        """Write all of the database, which goes on meanwhile, as Parquet files.
+
+        Raises:
+            StorageError: it could not be done.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        return await export(target, self.settings, self._copy, overwrite=overwrite)
+
+    async def _copy(self) -> Snapshot:
+        return await (await self.access.backend()).backup()
 
     async def cancel(self, task_id: str) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""

@@ -1,4 +1,4 @@
-"""What a backup, and putting one back, came to."""
+"""What a backup, an export, and putting a backup back, came to."""
 
 from __future__ import annotations
 
@@ -33,3 +33,16 @@ class Restored:
     transitions: int
     moved: tuple[Path, ...]
     """Where the files are now that were in its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """Parquet files of one moment, in one directory."""
+
+    path: Path
+    moment: datetime
+    """Every change acknowledged until then is in it, and none that came later; aware, UTC."""
+    bytes: int
+    tasks: int
+    transitions: int
+    logs: int

@@ -13,7 +13,7 @@ from wopr.domain.selection import check_status
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
-from wopr.ports.backup import Backup
+from wopr.ports.backup import Backup, Export
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
 from wopr.ports.stream import BATCH_BYTES, LONGEST_STREAM, MOST_BATCH_BYTES, QueryStream
@@ -187,6 +187,23 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         return await self._core.backup(Path(path), verify=verify, overwrite=overwrite)
+
+    async def export(self, directory: str | Path, *, overwrite: bool = False) -> Export:
+        """Write all tasks, transitions and log lines, of one moment, as Parquet files.
+
+        Work goes on meanwhile. The files are ``tasks/day=2026-11-30/….parquet`` by the day, in
+        UTC, on which a task was enqueued, and ``transitions`` and ``logs`` by theirs. The
+        directory appears when it is complete.
+
+        Args:
+            directory: a new one, mode 0700.
+            overwrite: replace an export that is there.
+
+        Raises:
+            StorageError: it could not be done. Then nothing is left of it.
+            QueueDisabledError: the queue is switched off.
+        """
+        return await self._core.export(Path(directory), overwrite=overwrite)
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import StorageFileError, StorageOwnedError
-from wopr.ports.backup import Backup, Restored
+from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
 from wopr.ports.stream import BatchSource, StreamLimits
 from wopr.storage.duckdb.file.location import absolute, check_name
@@ -167,6 +168,26 @@ async def back_up(
         raise StorageFileError(
             f"The backup {target} could not be made: {error}. Nothing is left of it."
         ) from error
+
+
+async def export(target: Path, settings: Settings, copy: Copying, *, overwrite: bool) -> Export:
+    """Write all of a database as Parquet files; ``copy`` asks the owner for one of its own.
+
+    Raises:
+        StorageError: it could not be done; the message says why, and nothing is left of it.
+    """
+    from wopr.storage.duckdb.failures import told
+    from wopr.storage.duckdb.parquet import export as work
+
+    target = work.check_target(target, overwrite=overwrite)
+    found = await copy()
+    try:
+        with told(f"The export {target} could not be made"):
+            return await asyncio.to_thread(
+                work.export, found.path, found.moment, target, settings.memory_limit
+            )
+    finally:
+        await asyncio.to_thread(shutil.rmtree, found.path.parent, ignore_errors=True)
 
 
 def restore(source: Path, database: Path, settings: Settings) -> Restored:

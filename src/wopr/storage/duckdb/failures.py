@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import duckdb
+
+from wopr.domain.errors import StorageFileError
 
 _MEMORY = ("failed to pin block", "could not allocate block", "failed to allocate data")
 """What a checkpoint says, whose error is a fatal one."""
@@ -39,3 +44,21 @@ def is_fatal(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Let what DuckDB or the system refuses be told as an error of the storage.
+
+    Raises:
+        StorageFileError: it begins with ``what``; nothing is left of what was begun.
+    """
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        help_out = "Free some space if that is the reason, or name a directory on another disk."
+        if lacks_memory(error):
+            help_out = "Raise WOPR_TASKS_MEMORY_LIMIT."
+        raise StorageFileError(
+            f"{what}, because: {str(error).rstrip('.')}. Nothing is left of it. {help_out}"
+        ) from error

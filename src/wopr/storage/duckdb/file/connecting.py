@@ -6,6 +6,7 @@ can be read, written or loaded, and no setting changes that, before its first by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -55,7 +56,11 @@ def settings(memory_limit: str | None) -> Settings:
 
 
 def connect(
-    path: Path, memory_limit: str | None = None, *, read_only: bool = False
+    path: Path,
+    memory_limit: str | None = None,
+    *,
+    read_only: bool = False,
+    reach: Sequence[Path] = (),
 ) -> duckdb.DuckDBPyConnection:
     """Connect to one file; closing the connection never writes by itself.
 
@@ -65,21 +70,28 @@ def connect(
         path: the file, made if it is missing.
         memory_limit: DuckDB's; ``None`` leaves it most of the machine's.
         read_only: whether nothing may be written.
+        reach: directories whose files can be read and written too. Only for a file that was
+            opened without them before, and whose content was looked at.
     """
-    config = settings(memory_limit) | {"enable_external_access": "false"}
-    return _connected(
-        str(path), config, "PRAGMA disable_checkpoint_on_shutdown", read_only=read_only
-    )
+    config = settings(memory_limit)
+    first = "PRAGMA disable_checkpoint_on_shutdown"
+    if reach:  # can't be said before the file is open
+        first = f"{_fence(reach)}; {first}"
+    else:
+        config["enable_external_access"] = "false"
+    return _connected(str(path), config, first, read_only=read_only)
+
+
+def _fence(directories: Sequence[Path]) -> str:
+    found = ", ".join(map(quoted, directories))
+    return f"SET allowed_directories = [{found}]; SET enable_external_access = false"
 
 
 def connect_to_copy(old: Path, new: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     """Connect to no file yet; ``old`` and what lies in the folder of ``new`` can be attached."""
     config = settings(memory_limit) | {"temp_directory": str(beside(new, ".tmp"))}
     files = ", ".join(quoted(beside(old, suffix)) for suffix in ("", *LOG_SUFFIXES))
-    fence = (
-        f"SET allowed_paths = [{files}]; SET allowed_directories = [{quoted(new.parent)}]; "
-        "SET enable_external_access = false"
-    )
+    fence = f"SET allowed_paths = [{files}]; {_fence([new.parent])}"
     return _connected(":memory:", config, fence)
 
 

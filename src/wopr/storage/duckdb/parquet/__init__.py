@@ -1,0 +1,1 @@
+"""Parquet: written in parts, exported, archived, and asked together with the tables."""
