@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import django
@@ -11,6 +16,12 @@ from django.conf import settings
 BACKEND = "wopr.integrations.django.WoprBackend"
 QUEUE = "integrations.django_shop:queue"
 BUILT_IN = django.VERSION >= (6, 0) and find_spec("django.tasks") is not None
+
+VARIABLE = "DJANGO_SHOP_FOLDER"
+if VARIABLE not in os.environ:  # worker processes have it from the one that has the file
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix="wopr-django-")
+    atexit.register(shutil.rmtree, os.environ[VARIABLE])
+FOLDER = Path(os.environ[VARIABLE])
 
 TASKS: dict[str, Any] = {
     "default": {
@@ -27,7 +38,11 @@ TASKS: dict[str, Any] = {
 if not settings.configured:
     settings.configure(
         ALLOWED_HOSTS=["testserver"],
-        INSTALLED_APPS=[] if BUILT_IN else ["django_tasks"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "shop.db"}},
+        INSTALLED_APPS=[
+            *([] if BUILT_IN else ["django_tasks"]),
+            "wopr.integrations.outbox.django",
+        ],
         ROOT_URLCONF="integrations.django_shop",
         SECRET_KEY="not a secret",
         TASKS=TASKS,

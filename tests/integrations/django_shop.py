@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
-import shutil
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -22,11 +18,7 @@ if project.BUILT_IN:
 else:
     from django_tasks import task
 
-FOLDER = "DJANGO_SHOP_FOLDER"
-if FOLDER not in os.environ:  # worker processes have it from the one that has the file
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="wopr-django-")
-    atexit.register(shutil.rmtree, os.environ[FOLDER])
-folder = Path(os.environ[FOLDER])
+folder = project.FOLDER
 queue = TaskQueue(enabled=True, database=folder / "tasks.duckdb")
 
 seen: list[Any] = []

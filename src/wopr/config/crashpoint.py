@@ -24,6 +24,8 @@ POINTS = (
     "recovery.after_write",
     "schedule.after_enqueue",
     "schedule.after_save",
+    "outbox.after_enqueue",
+    "outbox.after_delete",
 )
 """Those that any work passes."""
 KEEPING = ("export.written", "archive.noted", "archive.written", "archive.placed")

@@ -122,6 +122,8 @@ class Settings(_Sourced):
     """Longest wait for an answer of the process that has the file, in any other one."""
     query_seconds: float = Field(default=30.0, gt=0)
     """Longest run of one ``queue.sql``."""
+    outbox_seconds: float = Field(default=1.0, gt=0)
+    """Longest time between two looks into an outbox for what other processes have committed."""
     query_rows: int = Field(default=100_000, ge=1)
     """Most rows that one ``queue.sql`` answers."""
     snapshot_limit: Annotated[str, AfterValidator(_size)] = "2GB"

@@ -25,7 +25,8 @@ from weakref import WeakKeyDictionary
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from wopr.calls.options import RegistrationOptions
+from wopr.calls.options import Options, RegistrationOptions
+from wopr.core.core import Core
 from wopr.core.handle import TaskHandle
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.djangoruns import runner_of
@@ -176,12 +177,7 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
         task = result.task
         _calls.take(task)
         handle: TaskHandle[Any] = await self.queue.enqueue(
-            self.name_of(task),
-            result.args,
-            result.kwargs,
-            category=task.queue_name,
-            priority=priority_of(task.priority),
-            run_at=None if task.run_after is None else aware(task.run_after),
+            self.name_of(task), result.args, result.kwargs, **_options_of(task)
         )
         return handle.id, (await self.queue.require_task_info(handle.id)).created_at
 
@@ -207,6 +203,36 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
         except ImproperlyConfigured as error:
             return [checks.Error(str(error), id="wopr.E001")]
         return []
+
+
+def _options_of(task: Task) -> Options:
+    return {
+        "category": task.queue_name,
+        "priority": priority_of(task.priority),
+        "run_at": None if task.run_after is None else aware(task.run_after),
+    }
+
+
+def call_of(
+    task: Task, core: Core, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[str, Options]:
+    """Return the name and the options that a call of one of Django's tasks has in a queue.
+
+    What Django can say more exactly goes along with the next call that this context enqueues.
+
+    Raises:
+        InvalidCallError: its backend has another queue, or the arguments don't fit.
+    """
+    backend = task.get_backend()
+    if not isinstance(backend, WoprBackend) or inside(backend.queue) is not core:
+        raise InvalidCallError(
+            f"{task.module_path} has the backend {task.backend!r}, which enqueues elsewhere. Name "
+            'the queue of the outbox in its OPTIONS["queue"].'
+        )
+    backend.validate_task(task)
+    _check_call(task, args, kwargs)
+    _calls.take(task)
+    return backend.name_of(task), _options_of(task)
 
 
 def _check_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

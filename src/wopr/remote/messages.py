@@ -233,14 +233,19 @@ class FilterMessage(TypedDict):
     before_seq: Seq | None
 
 
-def misfit(verb: str, error: ValidationError) -> InvalidCallError:
-    """Return the error for a message that is none of this verb."""
+def misfits(error: ValidationError) -> str:
+    """Say what is wrong with the values of a message."""
     said = [
         ": ".join([".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")])
         for one in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
+    return "; ".join(said[:3]) + more
+
+
+def misfit(verb: str, error: ValidationError) -> InvalidCallError:
+    """Return the error for a message that is none of this verb."""
     return InvalidCallError(
         f"The message {verb!r} says what no call may, so nothing was carried out: "
-        f"{'; '.join(said[:3])}{more}. A client of the same version of wopr sends none like it."
+        f"{misfits(error)}. A client of the same version of wopr sends none like it."
     )

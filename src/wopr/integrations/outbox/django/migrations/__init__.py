@@ -1,0 +1,1 @@
+"""Build the table, with ``manage.py migrate``."""

