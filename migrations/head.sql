@@ -587,4 +587,19 @@ GROUP BY name, error_type, fingerprint;
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
+-- Running upgrade 0007 -> 0010
+
+ALTER TABLE schedules ADD COLUMN max_running INTEGER;
+
+ALTER TABLE schedules ADD COLUMN missed_times VARCHAR;
+
+CREATE VIEW missed_times AS
+SELECT
+    name AS schedule,
+    unnest(from_json(missed_times, '["TIMESTAMP"]')) AS planned_at
+FROM schedules
+WHERE missed_times IS NOT NULL;
+
+UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0007';
+
 COMMIT;

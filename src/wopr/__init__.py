@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from wopr.domain.limits import Limit, OnFull
     from wopr.domain.logline import LogLine
     from wopr.domain.misfire import Misfire, Overlap
+    from wopr.domain.monthly import Monthly
     from wopr.domain.newtask import OnConflict, OnParentFailure
     from wopr.domain.reason import Reason, Severity
     from wopr.domain.resultof import ResultOf
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "wopr.domain.monthly": "Monthly",
     "wopr.ports.stream": "QueryStream",
     "wopr.config.primary": "should_run_background_workers",
     "wopr.config.settings": "Settings",
@@ -191,6 +193,7 @@ __all__ = [
     "LogLine",
     "Misfire",
     "Month",
+    "Monthly",
     "NoopStorage",
     "OnConflict",
     "OnFull",

@@ -51,6 +51,7 @@ PUBLIC = {
     "Crontab",
     "Misfire",
     "Month",
+    "Monthly",
     "Overlap",
     "ScheduleInfo",
     "Weekday",

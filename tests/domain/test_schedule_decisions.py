@@ -11,6 +11,7 @@ import pytest
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.misfire import Misfire, Overlap
+from wopr.domain.missed import LISTED, MOST_COUNTED
 from wopr.domain.schedule import (
     COLUMNS,
     Schedule,
@@ -22,7 +23,7 @@ from wopr.domain.schedule import (
     same_plan,
     settle,
 )
-from wopr.domain.standing import check_dependencies
+from wopr.domain.standing import Circumstances, check_dependencies, standing
 from wopr.domain.triggers import At, Cron, Interval, Once
 
 NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
@@ -69,7 +70,7 @@ def test_a_once_in_the_past_counts_as_missed() -> None:
         decision = decide(past, NOON)
         assert fired == len(decision.fire)
         assert decision.next_fire_at is None
-        assert decision.missed is (not fired)
+        assert (1 - fired, fired) == (decision.missed.number, 1 - len(decision.missed.times))
 
 
 def test_an_end_is_the_last_moment_that_counts() -> None:
@@ -105,14 +106,15 @@ def test_what_was_missed_is_decided_by_the_policy(misfire: Misfire, fired: list[
     decision = decide(schedule, NOON + 5.5 * HOUR)
     assert [NOON + number * HOUR for number in fired] == list(decision.fire)
     assert NOON + 6 * HOUR == decision.next_fire_at
-    assert decision.missed is (len(fired) < 5)
+    left_out = [NOON + number * HOUR for number in range(1, 6) if number not in fired]
+    assert (len(left_out), tuple(left_out)) == decision.missed
 
 
 def test_run_all_has_a_limit() -> None:
     schedule = hourly(misfire=Misfire.RUN_ALL, misfire_limit=2, overlap=Overlap.ALLOW)
     decision = decide(schedule, NOON + 5.5 * HOUR)
     assert (NOON + 4 * HOUR, NOON + 5 * HOUR) == decision.fire
-    assert decision.missed
+    assert (NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR) == decision.missed.times
 
 
 @pytest.mark.parametrize("late", [0, 60])
@@ -122,7 +124,83 @@ def test_within_the_grace_time_nothing_is_missed(late: int) -> None:
     assert (NOON + HOUR,) == on_time.fire
     too_late = decide(schedule, NOON + HOUR + timedelta(seconds=60.000001))
     assert () == too_late.fire
-    assert too_late.missed
+    assert (1, (NOON + HOUR,)) == too_late.missed
+
+
+@pytest.mark.parametrize(
+    ("overlap", "live", "fired", "after", "cancelled"),
+    [
+        (Overlap.SKIP, ["a", "b"], 1, (), ()),
+        (Overlap.SKIP, ["a", "b", "c"], 0, (), ()),
+        (Overlap.SKIP, ["a", "b", "c", "d"], 0, (), ()),  # one was run by hand
+        (Overlap.QUEUE_ONE, ["a", "b"], 1, (), ()),
+        (Overlap.QUEUE_ONE, ["a", "b", "c"], 1, ("a",), ()),
+        (Overlap.QUEUE_ONE, ["a", "b", "c", "d"], 0, (), ()),
+        (Overlap.CANCEL_RUNNING, ["a", "b"], 1, (), ()),
+        (Overlap.CANCEL_RUNNING, ["a", "b", "c"], 1, (), ("a",)),
+        (Overlap.CANCEL_RUNNING, ["a", "b", "c", "d"], 1, (), ("a", "b")),
+    ],
+)
+def test_so_many_runs_go_on_at_once(
+    overlap: Overlap,
+    live: list[str],
+    fired: int,
+    after: tuple[str, ...],
+    cancelled: tuple[str, ...],
+) -> None:
+    decision = decide(hourly(overlap=overlap, max_running=3), NOON + HOUR, live)
+    assert (fired, after, cancelled) == (len(decision.fire), decision.after, decision.cancel)
+    assert 1 - fired == decision.skipped
+
+
+def test_of_what_is_made_up_for_only_so_many_runs_begin_as_may() -> None:
+    late = NOON + 5.5 * HOUR
+    plan: dict[str, Any] = {"misfire": Misfire.RUN_ALL, "max_running": 3}
+    skip = decide(hourly(overlap=Overlap.SKIP, **plan), late, ["a"])
+    assert ((NOON + HOUR, NOON + 2 * HOUR), 3) == (skip.fire, skip.skipped)
+    cancel = decide(hourly(overlap=Overlap.CANCEL_RUNNING, **plan), late, ["a"])
+    assert (tuple(NOON + n * HOUR for n in (3, 4, 5)), 2) == (cancel.fire, cancel.skipped)
+    assert ("a",) == cancel.cancel
+
+
+def test_why_a_schedule_does_not_fire_tells_how_many_runs_there_are() -> None:
+    for overlap, most in ((Overlap.SKIP, 2), (Overlap.QUEUE_ONE, 3)):
+        row = hourly(overlap=overlap, max_running=2)
+        live = ["a", "b", "c"][:most]
+        full = standing(row, Circumstances(NOON, running=True, registered=True, live=live))
+        assert "overlap" == full.reason
+        assert f"{most} runs have not ended, of which a is the oldest" in full.text
+        assert "max_running=2" in full.text
+        room = standing(row, Circumstances(NOON, running=True, registered=True, live=live[1:]))
+        assert "planned" == room.reason
+
+
+def test_all_missed_times_of_an_interval_are_counted_and_the_newest_are_listed() -> None:
+    years = 3 * 365 * 24 * 3_600
+    every_second = hourly(trigger=Interval(timedelta(seconds=1)), misfire=Misfire.RUN_ONCE)
+    found = decide(every_second, NOON + timedelta(seconds=years + 0.5)).missed
+    assert years - 60 == found.number  # those of the last minute are on time
+    assert LISTED == len(found.times)
+    assert NOON + timedelta(seconds=years - 60) == found.times[-1]
+
+
+def test_of_others_as_many_are_counted_as_one_look_may_ask_for() -> None:
+    minutely = hourly(trigger=Cron("* * * * *"), misfire=Misfire.SKIP, misfire_grace=0)
+    day = decide(minutely, NOON + timedelta(days=1, seconds=30)).missed
+    assert 24 * 60 == day.number
+    year = decide(minutely, NOON + timedelta(days=365, seconds=30)).missed
+    assert MOST_COUNTED == year.number
+    assert NOON.replace(microsecond=0) + timedelta(days=365) == year.times[-1]
+
+
+def test_a_row_remembers_the_newest_missed_times() -> None:
+    row = hourly(misfire=Misfire.SKIP)
+    for day in range(1, 8):
+        settle(row, decide(row, NOON + timedelta(days=day, minutes=30)), None)
+    assert (7 * 24, LISTED) == (row.missed, len(row.missed_times))
+    assert NOON + timedelta(days=7) == row.missed_times[-1]
+    assert sorted(row.missed_times) == list(row.missed_times)
+    assert row == Schedule.from_row(row.row())
 
 
 def test_overlap_allow_fires_beside_a_running_one() -> None:

@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wopr.domain.combined import AllOf, AnyOf
 from wopr.domain.crontab import Crontab, Weekday
 from wopr.domain.errors import InvalidCallError, InvalidScheduleSpecificationError
+from wopr.domain.monthly import Monthly
 from wopr.domain.scheduleoptions import parse_schedule_options
+from wopr.domain.triggerjson import anchored, trigger_from_json
 from wopr.domain.triggers import (
     MAX_INTERVAL,
     At,
@@ -23,7 +26,6 @@ from wopr.domain.triggers import (
     Interval,
     Once,
     Trigger,
-    trigger_from_json,
 )
 
 NOON = datetime(2025, 7, 1, 12, tzinfo=UTC)
@@ -44,6 +46,17 @@ triggers: st.SearchStrategy[Trigger] = st.one_of(
         st.booleans(),
     ),
     st.builds(Once, moments),
+    st.builds(
+        Monthly,
+        st.integers(1, 30),
+        st.sampled_from([1, 15, 28, 29, 31, "last"]),
+        st.times(),
+        st.sampled_from(ZONES),
+        st.dates(date(1990, 1, 1), date(2090, 1, 1)),
+    ),
+)
+triggers = st.one_of(
+    triggers, st.builds(AnyOf, st.lists(triggers, min_size=2, max_size=3).map(tuple))
 )
 
 
@@ -52,6 +65,16 @@ def refused(text: str) -> Any:
 
 
 # -- all of them -------------------------------------------------------------------------
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    """Return triggers in triggers in triggers, as JSON."""
+    once = {"type": "once", "moment": "2025-07-01T00:00:00+00:00"}
+    found: dict[str, Any] = once
+    for _ in range(levels):
+        found = {"type": "any", "of": [found, once]}
+    return found
+
 
 EXAMPLES: list[tuple[Trigger, str]] = [
     (Interval(timedelta(minutes=5), NOON), "every 5 min"),
@@ -66,6 +89,19 @@ EXAMPLES: list[tuple[Trigger, str]] = [
         "cron '0 0 13 * 5' Asia/Kolkata, on days that match both day and weekday",
     ),
     (Once(NOON + timedelta(days=1)), "once at 2025-07-02 12:00:00 UTC"),
+    (
+        Monthly(3, "last", "09:00", "Europe/Berlin", date(2025, 1, 1)),
+        "every 3 months on the last day at 09:00 Europe/Berlin",
+    ),
+    (Monthly(day=15), "every month on day 15 at 00:00 UTC"),
+    (
+        AnyOf((At(time(9)), Cron("0 18 * * FRI"))),
+        "any of (daily at 09:00 UTC; cron '0 18 * * FRI' UTC)",
+    ),
+    (
+        AllOf((At(time(9)), Cron("* * 1-7 * *"))),
+        "all of (daily at 09:00 UTC; cron '* * 1-7 * *' UTC)",
+    ),
 ]
 
 
@@ -102,11 +138,10 @@ def test_a_trigger_comes_back_from_json(trigger: Trigger) -> None:
 @settings(deadline=None)
 @given(triggers, moments)
 def test_next_is_strictly_later_and_the_first(trigger: Trigger, moment: datetime) -> None:
-    if isinstance(trigger, Interval):
-        trigger = trigger.anchored(moment)
+    trigger = anchored(trigger, moment)
     following = trigger.next_after(moment)
     if following is None:
-        assert isinstance(trigger, (Once, Interval))
+        assert isinstance(trigger, (Once, Interval, AnyOf))
         return
     assert following > moment
     assert trigger.next_after(following - TICK) == following
@@ -144,6 +179,15 @@ def test_after_the_year_9999_comes_nothing(trigger: Trigger, name: str) -> None:
         {"type": "cron", "expression": "* * * * *", "zone": "UTC"},
         {"type": "cron", "expression": "* * *", "tz": "UTC", "day_and_weekday": False},
         {"type": "once", "moment": 5},
+        {"type": "monthly", "every": 0, "day": 1, "at": "09:00", "tz": "UTC", "first": None},
+        {"type": "monthly", "every": 1, "day": "first", "at": "09:00", "tz": "UTC", "first": None},
+        {"type": "monthly", "every": 1, "day": 1},
+        {"type": "any", "of": []},
+        {"type": "any", "of": 5},
+        {"type": "all", "of": [{"type": "moon"}, {"type": "moon"}]},
+        {"type": "any", "of": [{"type": "once", "moment": "2025-07-01T00:00:00+00:00"}] * 21},
+        _nested(4),
+        _nested(2_000),
         None,
         [],
         "* * * * *",

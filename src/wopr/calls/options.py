@@ -104,7 +104,9 @@ class PlanOptions(TypedDict, total=False):
     misfire_limit: int | None
     """Most occurrences that one look at the clock fires; default 100."""
     overlap: Overlap | None
-    """What to do while an earlier run goes on; default SKIP, with RUN_ALL it is ALLOW."""
+    """What to do while as many runs go on as may; default SKIP, with RUN_ALL it is ALLOW."""
+    max_running: int | None
+    """Most runs at once; default 1, and any number with ALLOW."""
     jitter: float | timedelta | None
     """Seconds; each task is due up to so much later, at random. The plan stays."""
     start_at: datetime | None

@@ -118,7 +118,7 @@ def new_schedule(
     trigger = trigger_of(options)
     plan = _plan(options)
     if "overlap" not in plan:  # who makes up for all that was missed wants more than one run
-        all_of_them = plan.get("misfire") is Misfire.RUN_ALL
+        all_of_them = plan.get("misfire") is Misfire.RUN_ALL and plan.get("max_running") is None
         plan["overlap"] = Overlap.ALLOW if all_of_them else Overlap.SKIP
     parents = _parents(options.get("depends_on", ()))
     args, kwargs = _call(options)
@@ -215,6 +215,11 @@ def _plan(options: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("start_at", "end_at"):  # None takes these away
         if key in options:
             plan[key] = _moment(options[key], key, options.get("tz"))
+    if "max_running" in options:
+        most = options["max_running"]
+        if most is not None:
+            most = check_count(most, "max_running", least=1, most=MOST_AT_ONCE)
+        plan["max_running"] = most
     if "run_as" in options:
         run_as = options["run_as"]
         plan["run_as"] = None if run_as is None else check_label(run_as, "run_as")
@@ -318,5 +323,11 @@ def _checked(schedule: Schedule) -> Schedule:
     if start is not None and end is not None and end < start:
         raise InvalidScheduleSpecificationError(
             f"Schedule {schedule.name!r} ends ({end}) before it starts ({start})."
+        )
+    if schedule.max_running is not None and schedule.overlap is Overlap.ALLOW:
+        raise InvalidCallError(
+            f"Schedule {schedule.name!r} has max_running={schedule.max_running} and Overlap.ALLOW, "
+            "which is any number at once. Say what becomes of what is due beyond that: "
+            "overlap=Overlap.SKIP, QUEUE_ONE or CANCEL_RUNNING."
         )
     return schedule

@@ -18,6 +18,9 @@ from wopr.queue.queue import TaskQueue
 
 app = typer.Typer(name="schedules", help="Look at schedules and change them.", no_args_is_help=True)
 
+SHOWN = 10
+"""So many missed times are shown; --json has all that are remembered."""
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
 
 
@@ -91,7 +94,9 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
         "depends on": ", ".join(info.depends_on) or None,
         "runs as": info.run_as,
         "missed": f"{counted(info.missed, 'time')}, {late}",
+        "missed last": ", ".join(map(local, info.missed_times[-SHOWN:])) or None,
         "skipped": f"{counted(info.skipped, 'time')}, overlap {info.overlap.value}",
+        "at once": info.max_running,
         "jitter": age(info.jitter) if info.jitter else None,
         "category": info.category,
         "priority": info.priority.name,

@@ -48,7 +48,12 @@ class ScheduleInfo:
     next_fire_at: datetime | None
     last_fire_at: datetime | None
     last_task_id: str | None
+    max_running: int | None
+    """Most runs at once; ``None`` is one, or any number where they may overlap."""
     missed: int
+    """How many planned times were left out because they were late."""
+    missed_times: tuple[datetime, ...]
+    """The newest 100 of them, in order."""
     skipped: int
     created_at: datetime | None
     updated_at: datetime | None

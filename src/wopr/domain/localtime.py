@@ -15,8 +15,9 @@ is the earlier one, and in a gap, where it is the later one.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,6 +28,7 @@ NextWall = Callable[[datetime], datetime | None]
 """The first wall time (naive) strictly after another one that a pattern matches, if any."""
 
 _TICK = timedelta(microseconds=1)
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -70,6 +72,24 @@ def zone_name(info: tzinfo) -> str:
     raise InvalidScheduleSpecificationError(
         f"The time zone {shown(info)} has no name by which it could be stored. Use "
         f"zoneinfo.ZoneInfo('Europe/Berlin'), or no tzinfo and tz='Europe/Berlin'."
+    )
+
+
+def time_of_day(text: str) -> time:
+    """Return the time that a text like ``14:30`` or ``14:30:15`` says.
+
+    Raises:
+        InvalidScheduleSpecificationError: It says none.
+    """
+    found = _TIME_OF_DAY.fullmatch(text)
+    try:
+        if found is not None:
+            hour, minute, second = (int(part) for part in found.groups(default="0"))
+            return time.min.replace(hour=hour, minute=minute, second=second)
+    except ValueError:  # 25:00
+        pass
+    raise InvalidScheduleSpecificationError(
+        f"at field must be in HH:MM format (or HH:MM:SS), like '14:30', not {shown(text)}."
     )
 
 

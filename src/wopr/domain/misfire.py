@@ -48,8 +48,7 @@ class Due(NamedTuple):
 
     Attributes:
         fire: Planned times (UTC) to fire, oldest first.
-        missed: Whether any occurrence is left out. They are not counted: there may be
-            millions.
+        missed: Whether any occurrence is left out; :mod:`wopr.domain.missed` says which.
         next_at: The next planned time after now; None when there is none.
     """
 
@@ -97,12 +96,12 @@ def due_occurrences(
     if first is None or first > last:
         return Due([], missed=False, next_at=_until(end_at, first))
     edge = after if grace >= now - after else now - grace - _TICK  # on time is what comes after it
-    fire, cut, upcoming = _newest(trigger, edge, last, limit)
+    fire, cut, upcoming = newest(trigger, edge, last, limit)
     if first <= edge:
         late: list[datetime] = []
         if misfire is Misfire.RUN_ALL or (misfire is Misfire.RUN_ONCE and not fire):
             count = limit if misfire is Misfire.RUN_ALL else 1
-            late = _newest(trigger, after, min(edge, last), count)[0]
+            late = newest(trigger, after, min(edge, last), count)[0]
         fire = late + fire
         cut = cut or late[:1] != [first]
     return Due(fire, missed=cut, next_at=_until(end_at, upcoming))
@@ -112,7 +111,7 @@ def _until(end_at: datetime | None, moment: datetime | None) -> datetime | None:
     return None if moment is None or (end_at is not None and moment > end_at) else moment
 
 
-def _newest(
+def newest(
     trigger: Trigger, low: datetime, high: datetime, limit: int
 ) -> tuple[list[datetime], bool, datetime | None]:
     """Return the newest occurrences in (low, high], whether there are older ones, and the next.

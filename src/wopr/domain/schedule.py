@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wopr.domain.errors import InvalidScheduleSpecificationError
 from wopr.domain.misfire import Due, Misfire, Overlap, due_occurrences
+from wopr.domain.missed import LISTED, NOTHING_MISSED, Missed, missed_between
 from wopr.domain.snapshot import aware, naive
-from wopr.domain.triggers import Interval, Once, Trigger, TriggerJson, trigger_from_json
+from wopr.domain.triggerjson import anchored, continued, trigger_from_json
+from wopr.domain.triggers import Interval, Once, Trigger, TriggerJson
 
 _TICK = timedelta(microseconds=1)
 
@@ -58,12 +60,16 @@ class Schedule:
     last_fire_at: datetime | None = None
     last_task_id: str | None = None
     missed: int = 0
-    """How often it was found that occurrences had been missed and were left out."""
+    """How many planned times were left out because they were late."""
     skipped: int = 0
     """How many occurrences were left out because an earlier one had not ended."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     """When the plan was last changed."""
+    max_running: int | None = None
+    """Most runs at once, unless ``overlap`` allows any number; ``None`` is one."""
+    missed_times: tuple[datetime, ...] = ()
+    """The newest of the planned times that were missed, in order."""
 
     def row(self) -> tuple[object, ...]:
         """Return the values in the order of :data:`COLUMNS`, as they are stored."""
@@ -94,8 +100,7 @@ class Schedule:
 
     def plan(self, now: datetime) -> None:
         """Set the first planned time of a new plan: never one before now, except a missed once."""
-        if isinstance(self.trigger, Interval):
-            self.trigger = self.trigger.anchored(self.start_at or now)
+        self.trigger = anchored(self.trigger, self.start_at or now)
         if isinstance(self.trigger, Once):
             once = self.trigger.moment
             self.next_fire_at = once if self.counts(once) else None
@@ -117,7 +122,7 @@ COLUMNS: tuple[str, ...] = tuple(item.name for item in fields(Schedule))
 """All stored columns of a schedule."""
 STATE = (
     *("name", "origin", "paused_at", "paused_reason", "next_fire_at", "last_fire_at"),
-    *("last_task_id", "missed", "skipped", "created_at", "updated_at"),
+    *("last_task_id", "missed", "missed_times", "skipped", "created_at", "updated_at"),
 )
 """Those that say where it stands. The others are the plan."""
 _PLAN = tuple(name for name in COLUMNS if name not in STATE)
@@ -144,6 +149,14 @@ class Unreadable:
         return self.problem
 
 
+def _text(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
 def _read_trigger(text: str) -> Trigger:
     try:
         return trigger_from_json(json.loads(text))
@@ -160,6 +173,7 @@ _TO_ROW: dict[str, Callable[[Any], object]] = {
     "misfire": lambda misfire: misfire.value,
     "overlap": lambda overlap: overlap.value,
     "depends_on": lambda names: json.dumps(names) if names else None,
+    "missed_times": lambda times: json.dumps([_text(one) for one in times]) if times else None,
     **dict.fromkeys(_TIMES, naive),
 }
 _FROM_ROW: dict[str, Callable[[Any], object]] = {
@@ -167,6 +181,7 @@ _FROM_ROW: dict[str, Callable[[Any], object]] = {
     "misfire": Misfire,
     "overlap": Overlap,
     "depends_on": lambda text: tuple(json.loads(text)) if text else (),
+    "missed_times": lambda text: tuple(map(_moment, json.loads(text))) if text else (),
     "last_task_id": lambda task_id: None if task_id is None else str(task_id),
     **dict.fromkeys(_TIMES, aware),
 }
@@ -200,11 +215,9 @@ def redefined(old: Schedule, new: Schedule, now: datetime) -> Schedule:
 
 
 def _plan_trigger(old: Schedule, new: Schedule) -> Trigger:
-    """Return the new trigger; the same interval goes on counting from where it began."""
-    one, other = old.trigger, new.trigger
-    if isinstance(one, Interval) and isinstance(other, Interval) and old.start_at == new.start_at:
-        return one if one.every == other.every else other
-    return other
+    """Return the new trigger; what counts from somewhere goes on from where it began."""
+    same = old.start_at == new.start_at
+    return continued(old.trigger, new.trigger) if same else new.trigger
 
 
 # -- decide ------------------------------------------------------------------
@@ -221,7 +234,7 @@ class Decision:
     """Tasks that have to end first."""
     cancel: tuple[str, ...] = ()
     """Tasks to cancel before."""
-    missed: bool = False
+    missed: Missed = NOTHING_MISSED
     skipped: int = 0
 
 
@@ -237,20 +250,32 @@ def decide(
         start: when the scheduler started, if it runs on start and has not yet.
     """
     due = _due(schedule, now)
-    fire = due.fire
+    missed, fire = _missed(schedule, due, now), due.fire
     if start is not None and schedule.counts(start) and start not in fire:
         fire = [*fire, start]
     if schedule.overlap is Overlap.ALLOW or not fire:
-        return Decision(tuple(fire), due.next_at, missed=due.missed)
+        return Decision(tuple(fire), due.next_at, missed=missed)
+    most = schedule.max_running or 1
+    room = most - len(live)
     if schedule.overlap is Overlap.CANCEL_RUNNING:
-        cancel, skipped = tuple(live), len(fire) - 1
-        return Decision((fire[-1],), due.next_at, (), cancel, due.missed, skipped)
-    if len(live) > (schedule.overlap is Overlap.QUEUE_ONE):
-        return Decision((), due.next_at, missed=due.missed, skipped=len(fire))
+        newest = tuple(fire[-most:])
+        cancel = tuple(live[: max(0, len(newest) - room)])
+        return Decision(newest, due.next_at, (), cancel, missed, len(fire) - len(newest))
+    if room < (schedule.overlap is Overlap.SKIP):
+        return Decision((), due.next_at, missed=missed, skipped=len(fire))
     if schedule.overlap is Overlap.QUEUE_ONE:  # the next one is decided when this one is known
         next_at = fire[1] if len(fire) > 1 else due.next_at
-        return Decision((fire[0],), next_at, tuple(live), missed=due.missed)
-    return Decision((fire[0],), due.next_at, missed=due.missed, skipped=len(fire) - 1)
+        after = () if room else (live[0],)
+        return Decision((fire[0],), next_at, after, missed=missed)
+    return Decision(tuple(fire[:room]), due.next_at, missed=missed, skipped=len(fire[room:]))
+
+
+def _missed(schedule: Schedule, due: Due, now: datetime) -> Missed:
+    """Return which of the planned times up to now are left out."""
+    if not due.missed or schedule.next_fire_at is None:
+        return NOTHING_MISSED
+    last = now if schedule.end_at is None else min(now, schedule.end_at)
+    return missed_between(schedule.trigger, schedule.next_fire_at - _TICK, last, due.fire)
 
 
 def _due(schedule: Schedule, now: datetime) -> Due:
@@ -276,7 +301,8 @@ def _due(schedule: Schedule, now: datetime) -> Due:
 def settle(schedule: Schedule, decision: Decision, last_task_id: str | None) -> None:
     """Note in the row what was decided and done."""
     schedule.next_fire_at = decision.next_fire_at
-    schedule.missed += decision.missed
+    schedule.missed += decision.missed.number
+    schedule.missed_times = (*schedule.missed_times, *decision.missed.times)[-LISTED:]
     schedule.skipped += decision.skipped
     if decision.fire:
         schedule.last_fire_at = decision.fire[-1]

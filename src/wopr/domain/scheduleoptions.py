@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any, TypedDict, Unpack
 
+from wopr.domain.combined import AllOf, AnyOf
 from wopr.domain.crontab import Crontab
 from wopr.domain.errors import InvalidScheduleSpecificationError
 from wopr.domain.jsontext import safe_text, shown, type_name
-from wopr.domain.localtime import as_utc, from_wall, zone
+from wopr.domain.localtime import as_utc, from_wall, time_of_day, zone
+from wopr.domain.monthly import Monthly
 from wopr.domain.triggers import At, Cron, Interval, Once, Trigger
 
 Every = Mapping[str, float] | timedelta | float
@@ -35,17 +37,23 @@ class WhenOptions(TypedDict, total=False):
     """An expression of 5 fields, or 6 with the second first."""
     run_at: datetime | None
     """Once. A naive one is a wall time in ``tz``."""
+    monthly: Monthly | None
+    """Every so many months on a day, which may be the last."""
+    any_of: Sequence[Trigger | Mapping[str, Any]] | None
+    """Whenever one of several fires: triggers, or dicts of these options."""
+    all_of: Sequence[Trigger | Mapping[str, Any]] | None
+    """When all of several fire at the same moment."""
     tz: str | None
-    """Name of the time zone, default UTC; for ``at``, ``crontab``, ``cron`` and ``run_at``."""
+    """Name of the time zone, default UTC; for ``at``, ``crontab``, ``cron``, ``run_at`` and
+    ``monthly``, also inside of ``any_of`` and ``all_of`` where no other is named."""
 
 
 WHEN = frozenset(WhenOptions.__annotations__)
 _EXACTLY_ONE = (
     "Exactly one of 'interval', 'at', or 'crontab' must be provided "
-    "('every', 'cron' and 'run_at' count too)"
+    "('every', 'cron', 'run_at', 'monthly', 'any_of' and 'all_of' count too)"
 )
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
-_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
 
 
 def parse_schedule_options(**options: Unpack[WhenOptions]) -> Trigger:
@@ -80,7 +88,7 @@ def parse_schedule_options(**options: Unpack[WhenOptions]) -> Trigger:
 
 
 def _daily(_name: str, at: Any, tz: str | None) -> At:
-    return At(_time_of_day(at) if isinstance(at, str) else at, tz or "UTC")
+    return At(time_of_day(at) if isinstance(at, str) else at, tz or "UTC")
 
 
 def _cron(name: str, value: Any, tz: str | None) -> Cron:
@@ -91,6 +99,44 @@ def _cron(name: str, value: Any, tz: str | None) -> Cron:
 
 def _once(_name: str, run_at: Any, tz: str | None) -> Once:
     return Once(_moment(run_at, tz or "UTC"))
+
+
+def _monthly(_name: str, value: object, tz: str | None) -> Monthly:
+    if not isinstance(value, Monthly):
+        raise InvalidScheduleSpecificationError(
+            f"'monthly' takes Monthly(3, day='last', at='09:00'), not {shown(value)}."
+        )
+    if tz is None or value.tz == tz:
+        return value
+    if value.tz != "UTC":
+        raise InvalidScheduleSpecificationError(
+            f"The months are of the zone {value.tz!r} and tz is {tz!r}: give one."
+        )
+    return replace(value, tz=tz)
+
+
+def _combined(name: str, value: object, tz: str | None) -> Trigger:
+    kind = AnyOf if name == "any_of" else AllOf
+    if not isinstance(value, list | tuple):
+        return kind(value)  # type: ignore[arg-type]  # it refuses that
+    return kind(tuple(_part(name, part, tz) for part in value))
+
+
+def _part(name: str, part: Any, tz: str | None) -> Any:
+    """Return the trigger that one of several is; what is none is refused by who takes them."""
+    if not isinstance(part, Mapping):
+        return part
+    options = dict(part)
+    if tz is not None and not {"every", "interval"} & options.keys():
+        options.setdefault("tz", tz)
+    try:
+        return parse_schedule_options(**options)
+    except TypeError as error:  # its keys are no names
+        if isinstance(error, InvalidScheduleSpecificationError):
+            raise
+        raise InvalidScheduleSpecificationError(
+            f"{shown(part)} in {name} does not say when: {safe_text(error)}."
+        ) from error
 
 
 def _interval(name: str, value: object, tz: str | None) -> Interval:
@@ -126,6 +172,11 @@ def _checked(every: Mapping[str, float]) -> Mapping[str, float]:
             "'every' field cannot be an empty dictionary. Example: {'minutes': 5}."
         )
     for unit, count in every.items():
+        if unit in {"month", "months"}:
+            raise InvalidScheduleSpecificationError(
+                "Months are of different lengths, so 'every' can't count them. Say "
+                f"monthly=Monthly({shown(count)}, day='last', at='09:00'), or day=1 to 31."
+            )
         if unit not in _UNITS:
             raise InvalidScheduleSpecificationError(
                 f"Invalid key '{unit}' in 'every' field. Allowed keys are: {', '.join(_UNITS)}."
@@ -136,19 +187,6 @@ def _checked(every: Mapping[str, float]) -> Mapping[str, float]:
                 f"{shown(count)}."
             )
     return every
-
-
-def _time_of_day(text: str) -> time:
-    found = _TIME_OF_DAY.fullmatch(text)
-    try:
-        if found is not None:
-            hour, minute, second = (int(part) for part in found.groups(default="0"))
-            return time.min.replace(hour=hour, minute=minute, second=second)
-    except ValueError:  # 25:00
-        pass
-    raise InvalidScheduleSpecificationError(
-        f"at field must be in HH:MM format (or HH:MM:SS), like '14:30', not {shown(text)}."
-    )
 
 
 def _moment(run_at: datetime, tz: str) -> datetime:
@@ -169,5 +207,8 @@ _READERS: dict[str, Callable[[str, Any, str | None], Trigger]] = {
     "crontab": _cron,
     "cron": _cron,
     "run_at": _once,
+    "monthly": _monthly,
+    "any_of": _combined,
+    "all_of": _combined,
 }
 """What makes a trigger of each form."""

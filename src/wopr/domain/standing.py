@@ -79,14 +79,8 @@ def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tu
     if around.lacking:
         whom = "; ".join(f"{parent!r}, {state}" for parent, state in around.lacking.items())
         return "waiting", f"{when}. It waits for the first success of: {whom}."
-    room = 1 if schedule.overlap is Overlap.QUEUE_ONE else 0
-    if schedule.overlap in (Overlap.SKIP, Overlap.QUEUE_ONE) and len(around.live) > room:
-        return (
-            "overlap",
-            f"{when}. What is due while task {around.live[0]} has not ended is left out "
-            f"(overlap={schedule.overlap.value}); so far {counted(schedule.skipped, 'time')}. See: "
-            f"wopr tasks explain {around.live[0]}",
-        )
+    if _is_full(schedule, len(around.live)):
+        return "overlap", f"{when}. {_full(schedule, around.live)}"
     if not around.registered:
         return (
             "unregistered",
@@ -94,6 +88,24 @@ def _planned(schedule: Schedule, planned: datetime, around: Circumstances) -> tu
             f"{schedule.task!r} in the process that owns the database.",
         )
     return ("planned" if planned > around.now else "due"), f"{when}."
+
+
+def _is_full(schedule: Schedule, live: int) -> bool:
+    """Whether what is due now is left out because of earlier runs."""
+    if schedule.overlap not in {Overlap.SKIP, Overlap.QUEUE_ONE}:
+        return False
+    return live >= (schedule.max_running or 1) + (schedule.overlap is Overlap.QUEUE_ONE)
+
+
+def _full(schedule: Schedule, live: Sequence[str]) -> str:
+    which, said = f"task {live[0]} has not ended", f"overlap={schedule.overlap.value}"
+    if schedule.max_running is not None:
+        which = f"{len(live)} runs have not ended, of which {live[0]} is the oldest,"
+        said += f", max_running={schedule.max_running}"
+    return (
+        f"What is due while {which} is left out ({said}); so far "
+        f"{counted(schedule.skipped, 'time')}. See: wopr tasks explain {live[0]}"
+    )
 
 
 def _paused(schedule: Schedule) -> str:

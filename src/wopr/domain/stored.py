@@ -22,6 +22,7 @@ from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.limits import Limit
 from wopr.domain.localtime import as_utc
 from wopr.domain.misfire import MOST_AT_ONCE
+from wopr.domain.missed import LISTED
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import COLUMNS as SCHEDULE_COLUMNS
 from wopr.domain.schedule import Schedule
@@ -195,6 +196,8 @@ def _check_schedule(found: Schedule) -> None:
             check_label(getattr(found, name), name, longest=1_000)
     check_count(found.max_retries, "max_retries", most=UNLIMITED_RETRIES)
     check_count(found.misfire_limit, "misfire_limit", least=1, most=MOST_AT_ONCE)
+    if found.max_running is not None:
+        check_count(found.max_running, "max_running", least=1, most=MOST_AT_ONCE)
     check_count(found.missed, "missed", most=MOST)
     check_count(found.skipped, "skipped", most=MOST)
     check_seconds(found.misfire_grace, "misfire_grace", zero="allow")
@@ -204,6 +207,7 @@ def _check_schedule(found: Schedule) -> None:
         "run_on_start": type(found.run_on_start) is not bool,
         "origin": found.origin not in {"code", "call"},
         "depends_on": not _are_texts(list(found.depends_on)),
+        "missed_times": len(found.missed_times) > LISTED,
         "last_task_id": found.last_task_id is not None and not is_task_id(found.last_task_id),
     }
     for name in (name for name, is_wrong in wrong.items() if is_wrong):

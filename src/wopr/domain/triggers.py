@@ -6,17 +6,16 @@ drifts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from wopr.domain.crontab import Crontab, pattern_of
 from wopr.domain.errors import InvalidScheduleSpecificationError
-from wopr.domain.jsontext import safe_text, shown, type_name
+from wopr.domain.jsontext import shown, type_name
 from wopr.domain.localtime import as_utc, next_fixed, next_real, zone, zone_name
 
-TriggerJson = dict[str, str | float | bool | None]
+TriggerJson = dict[str, Any]
 """What a trigger is stored as: plain JSON with a ``type``."""
 
 MAX_INTERVAL = timedelta(days=36_525)
@@ -35,7 +34,7 @@ class Trigger(Protocol):
         ...
 
     def to_json(self) -> TriggerJson:
-        """Return what :func:`trigger_from_json` reads."""
+        """Return what :func:`wopr.domain.triggerjson.trigger_from_json` reads."""
         ...
 
     def describe(self) -> str:
@@ -95,7 +94,7 @@ class Interval:
             return None
 
     def to_json(self) -> TriggerJson:
-        """Return what :func:`trigger_from_json` reads."""
+        """Return what :func:`wopr.domain.triggerjson.trigger_from_json` reads."""
         anchor = None if self.anchor is None else self.anchor.isoformat()
         return {"type": "interval", "seconds": self.every.total_seconds(), "anchor": anchor}
 
@@ -153,7 +152,7 @@ class At:
         return today if today > wall else today + timedelta(days=1)
 
     def to_json(self) -> TriggerJson:
-        """Return what :func:`trigger_from_json` reads."""
+        """Return what :func:`wopr.domain.triggerjson.trigger_from_json` reads."""
         return {"type": "at", "time": self.time.isoformat(), "tz": self.tz}
 
     def describe(self) -> str:
@@ -210,7 +209,7 @@ class Cron:
             return None
 
     def to_json(self) -> TriggerJson:
-        """Return what :func:`trigger_from_json` reads."""
+        """Return what :func:`wopr.domain.triggerjson.trigger_from_json` reads."""
         return {
             "type": "cron",
             "expression": self.expression,
@@ -246,41 +245,9 @@ class Once:
         return self.moment if self.moment > as_utc(moment, "The moment") else None
 
     def to_json(self) -> TriggerJson:
-        """Return what :func:`trigger_from_json` reads."""
+        """Return what :func:`wopr.domain.triggerjson.trigger_from_json` reads."""
         return {"type": "once", "moment": self.moment.isoformat()}
 
     def describe(self) -> str:
         """Return text like ``once at 2030-01-31 09:00:00 UTC``."""
         return f"once at {self.moment.replace(tzinfo=None).isoformat(' ')} UTC"
-
-
-def trigger_from_json(data: Mapping[str, object]) -> Trigger:
-    """Return the trigger that ``to_json`` stored.
-
-    Raises:
-        InvalidScheduleSpecificationError: It is none, or one of a newer version.
-    """
-    try:
-        values = dict(data)
-        kind = values.pop("type")
-        if kind == "interval":
-            anchor = values["anchor"]
-            return Interval(
-                timedelta(seconds=values["seconds"]),  # type: ignore[arg-type]
-                None if anchor is None else datetime.fromisoformat(anchor),  # type: ignore[arg-type]
-            )
-        if kind == "at":
-            return At(time.fromisoformat(values["time"]), values["tz"])  # type: ignore[arg-type]
-        if kind == "cron":
-            return Cron(**values)  # type: ignore[arg-type]
-        if kind == "once":
-            return Once(datetime.fromisoformat(values["moment"]))  # type: ignore[arg-type]
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise InvalidScheduleSpecificationError(
-            f"The stored trigger {shown(data, 300)} can't be read: {safe_text(error)}. "
-            f"Add the schedule again, or remove it."
-        ) from error
-    raise InvalidScheduleSpecificationError(
-        f"The stored trigger {shown(data, 300)} is of a type that this version of wopr does "
-        f"not know. Was it written by a newer one? Upgrade wopr, or add the schedule again."
-    )

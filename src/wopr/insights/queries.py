@@ -162,7 +162,7 @@ NAMES = "select distinct name as value from tasks"
 """Which names do tasks have?"""
 
 MISSED_OCCURRENCES = "select name, missed from schedules order by created_at, name"
-"""How often did each schedule leave out occurrences that it had missed?"""
+"""How many planned times did each schedule leave out because they were late?"""
 
 # -- what was -----------------------------------------------------------------
 

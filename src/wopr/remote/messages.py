@@ -39,8 +39,8 @@ LONGEST_ID = 200
 MOST_CATEGORIES = 1_000
 """So many are asked about at a time."""
 _OWNERS = (
-    *("paused_at", "paused_reason", "last_fire_at", "last_task_id", "missed", "skipped"),
-    *("created_at", "updated_at"),
+    *("paused_at", "paused_reason", "last_fire_at", "last_task_id", "missed", "missed_times"),
+    *("skipped", "created_at", "updated_at"),
 )
 """Where a schedule stands: nobody says so of a new one."""
 

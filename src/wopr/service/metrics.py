@@ -83,7 +83,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "wopr_schedule_missed_total": (
         "counter",
         ("schedule",),
-        "How often a schedule left out occurrences that it had missed",
+        "Planned times that a schedule left out because they were late",
     ),
 }
 """Name -> type, labels, meaning. The whole list: what is not in it is not served."""

@@ -113,6 +113,8 @@ schedules = Table(
     Column("skipped", BigInteger, nullable=False),
     Column("created_at", DateTime, nullable=False),
     Column("updated_at", DateTime, nullable=False),
+    Column("max_running", Integer),
+    Column("missed_times", String),
 )
 """One row per schedule: the plan, and where it stands."""
 
@@ -190,6 +192,7 @@ VIEWS: dict[str, str] = {
     "backlog": "the live tasks by category, priority and status, with the age of the oldest",
     "dependencies": "one row per task and task that it depends on, with the state of both",
     "flows": "per flow: how many tasks it has, how many ended and how, and when",
+    "missed_times": "the newest planned times that schedules missed, one row each",
     "schedule_runs": "the tasks that schedules enqueued: planned, due, started and ended",
     "failures": "failed attempts grouped by name, type and text of the error without its numbers",
 }

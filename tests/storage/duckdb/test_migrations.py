@@ -20,8 +20,9 @@ from support.paths import ROOT
 from support.programs import run, run_ok
 from wopr import ResultOf, TaskQueue, TaskStatus
 from wopr.domain.errors import SchemaError, StorageFileError, StorageOwnedError
+from wopr.domain.schedule import COLUMNS as SCHEDULE_COLUMNS
 from wopr.domain.task import COLUMNS
-from wopr.storage.duckdb import doctor
+from wopr.storage.duckdb import doctor, operations
 from wopr.storage.duckdb.compact import compact
 from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
@@ -91,7 +92,7 @@ def test_a_stale_sql_of_new_files_is_completed_by_the_migrations(
 ) -> None:
     open_database(path).close()
 
-    assert "0008" == migrate.current(path)
+    assert "0011" == migrate.current(path)
 
 
 def test_check_tells_what_differs(path: Path) -> None:
@@ -163,7 +164,7 @@ def test_alembic_works_on_a_file_from_the_command_line(path: Path) -> None:
 
     said = run_ok([*ALEMBIC, "-x", f"database={path}", "current"], path.parent)
 
-    assert "0007 (head)" in said
+    assert "0010 (head)" in said
 
 
 def test_alembic_builds_a_file_from_the_command_line(path: Path) -> None:
@@ -196,10 +197,10 @@ def test_a_missing_file_is_not_made_by_asking_for_its_revision(path: Path) -> No
 
 def test_stamping_writes_the_revision_only(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
-        migrate.stamp(connection, "0007")
+        migrate.stamp(connection, "0010")
         tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
 
-    assert "0007" == migrate.current(path)
+    assert "0010" == migrate.current(path)
     assert [("alembic_version",)] == tables
 
 
@@ -213,9 +214,9 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
     run_ok([*command, "--autogenerate", "-m", "add a thing"], copy)
 
-    made = (copy / "migrations" / "versions" / "0008_add_a_thing.py").read_text()
-    assert "revision = '0008'" in made
-    assert "down_revision = '0007'" in made
+    made = (copy / "migrations" / "versions" / "0011_add_a_thing.py").read_text()
+    assert "revision = '0011'" in made
+    assert "down_revision = '0010'" in made
     assert "    pass" in made, "the schema and the metadata differ"
 
 
@@ -226,8 +227,8 @@ import os, signal
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0008"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 
 def point(name):
     if os.environ.get("DIE_AT") == name:
@@ -256,7 +257,7 @@ def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0008_teams.py").write_text(SECOND)
+    (folder / "versions" / "0011_teams.py").write_text(SECOND)
     return folder
 
 
@@ -265,14 +266,14 @@ def newer_wopr(newer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let this process be a wopr that has one more migration."""
     migrate.head.cache_clear()
     monkeypatch.setattr(migrate, "directory", lambda: newer)
-    yield "0008"
+    yield "0011"
     monkeypatch.undo()
     migrate.head.cache_clear()
 
 
 @pytest.fixture
 def older_file(path: Path) -> Path:
-    """Leave a file of revision 0007 with two commits in its log."""
+    """Leave a file of revision 0010 with two commits in its log."""
     child(AS_OLDER, path)
     assert log_of(path).exists()
     return path
@@ -298,7 +299,7 @@ def test_an_older_file_is_copied_as_it_was_before_it_is_upgraded(
     with caplog.at_level(logging.WARNING, logger="wopr"):
         open_database(older_file).close()
 
-    backup = older_file.with_name("queue.duckdb.backup-0007")
+    backup = older_file.with_name("queue.duckdb.backup-0010")
     assert list(before.values()) == list(bytes_of(backup).values())
     assert {0o600} == {file.stat().st_mode & 0o777 for file in (backup, log_of(backup))}
     assert str(backup) in caplog.text
@@ -311,7 +312,7 @@ def test_the_copy_opens_with_the_older_wopr(
     monkeypatch.undo()
     migrate.head.cache_clear()
 
-    database = open_database(older_file.with_name("queue.duckdb.backup-0007"))
+    database = open_database(older_file.with_name("queue.duckdb.backup-0010"))
 
     assert [1, 2] == seqs(database.connection)
     database.close()
@@ -329,7 +330,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
-        assert [("0007",)] == connection.execute("FROM alembic_version").fetchall()
+        assert [("0010",)] == connection.execute("FROM alembic_version").fetchall()
         assert 10 == len(connection.execute("FROM transitions").description or ())
     said = child_ok(
         AS_NEWER + "opened = open_database(path)\n"
@@ -345,10 +346,10 @@ def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
 ) -> None:
     monkeypatch.setenv("FAIL", "1")
 
-    with pytest.raises(SchemaError, match="from schema 0007 to 0008, and still has the old one"):
+    with pytest.raises(SchemaError, match="from schema 0010 to 0011, and still has the old one"):
         open_database(older_file)
 
-    assert "0007" == migrate.current(older_file)
+    assert "0010" == migrate.current(older_file)
     monkeypatch.delenv("FAIL")
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
@@ -359,7 +360,7 @@ def test_a_file_of_a_newer_wopr_is_refused_untouched(older_file: Path, newer: Pa
     child_ok(AS_NEWER + "open_database(path).close()", older_file, newer)
     before = bytes_of(older_file)
 
-    with pytest.raises(SchemaError, match="has schema 0008; this wopr knows 0001, 0002, 000"):
+    with pytest.raises(SchemaError, match="has schema 0011; this wopr knows 0001, 0002, 000"):
         open_database(older_file)
 
     assert before == bytes_of(older_file)
@@ -482,11 +483,32 @@ def test_a_file_of_the_second_schema_keeps_its_schedules_and_takes_rules_and_lin
 
     database = open_database(path)
 
-    assert before == database.connection.execute("FROM schedules").fetchall()
+    after = database.connection.execute("FROM schedules").fetchall()
+    assert [(*row, None, None) for row in before] == after
     for table in ("rules", "task_logs"):
         assert [] == database.connection.execute(f"FROM {table}").fetchall()
     database.close()
-    assert "0007" == migrate.current(path)
+    assert "0010" == migrate.current(path)
+
+
+def test_a_schedule_in_the_journal_of_an_older_wopr_has_fewer_columns(path: Path) -> None:
+    values = dict.fromkeys(SCHEDULE_COLUMNS, None) | {
+        **dict.fromkeys(("name", "task", "category", "args", "kwargs", "trigger"), "x"),
+        **dict.fromkeys(("misfire", "overlap", "origin"), "skip"),
+        **dict.fromkeys(("priority", "max_retries", "misfire_limit", "missed", "skipped"), 1),
+        **dict.fromkeys(("misfire_grace", "jitter"), 1.0),
+        **dict.fromkeys(("created_at", "updated_at"), datetime(2026, 1, 1)),
+        "run_on_start": False,
+    }
+    older = [name for name in SCHEDULE_COLUMNS if name not in {"max_running", "missed_times"}]
+    assert older == list(SCHEDULE_COLUMNS[: len(older)])  # they go by their place
+
+    database = open_database(path)
+    line = operations.save_schedules([tuple(values[name] for name in older)])
+    operations.execute(database.connection, line)
+    found = database.connection.execute("select name, missed, max_running from schedules")
+    assert [("x", 1, None)] == found.fetchall()
+    database.close()
 
 
 # --- compaction ---

@@ -64,6 +64,8 @@ class Firing:
                 continue
             start = self._book.starting.get(name)
             shots.append(Shot(row, decide(row, now, self._book.live(name), start)))
+            if shots[-1].decision.missed.number:
+                await asyncio.sleep(0)  # to count them took a while
         await self._cancel(shots)
         for shot in shots:
             shot.news = [self._task(shot, moment, now) for moment in shot.decision.fire]

@@ -28,6 +28,7 @@ _TYPES = {
     "priority": "integer",
     "max_retries": "integer",
     "misfire_limit": "integer",
+    "max_running": "integer",
     "misfire_grace": "double",
     "jitter": "double",
     "run_on_start": "boolean",
@@ -181,7 +182,9 @@ def _delete_rules(connection: Connection, columns: list[list[object]]) -> None:
 
 
 def _save_schedules(connection: Connection, columns: list[list[object]]) -> None:
-    connection.execute(_SAVE_SCHEDULES, columns).fetchall()
+    lacking = len(_COLUMNS) - len(columns)  # in a record of an older wopr
+    nothing: list[list[object]] = [[None] * len(columns[0])] * lacking
+    connection.execute(_SAVE_SCHEDULES, [*columns, *nothing]).fetchall()
 
 
 def _delete_schedule(connection: Connection, name: str) -> None:
