@@ -13,7 +13,7 @@ from wopr.calls import options
 
 READ_IN = {
     "Options": ("calls/tasks.py",),
-    "TaskOptions": ("queue/registration.py",),
+    "TaskOptions": ("calls/limits.py", "queue/registration.py"),
     "HandlerOptions": ("calls/options.py", "handlers/marks.py"),
     "ScheduleOptions": ("calls/schedules.py", "calls/tasks.py", "domain/scheduleoptions.py"),
 }

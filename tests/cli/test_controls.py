@@ -19,6 +19,7 @@ def test_limits_are_set_changed_listed_and_removed(wopr: Call) -> None:
     whole, keyed = wopr("limits", "list", "--json").json["limits"]
     assert whole == {
         "category": "mail",
+        "task": None,
         "key": None,
         "concurrency": 3,
         "rate": 10,
@@ -27,6 +28,7 @@ def test_limits_are_set_changed_listed_and_removed(wopr: Call) -> None:
         "aging": 60.0,
         "backlog": 9,
         "on_full": "refuse",
+        "declared": None,
     }
     assert (keyed["key"], keyed["concurrency"]) == ("to", 1)
     assert "10 per 1 min" in wopr("limits", "list").out

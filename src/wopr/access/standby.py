@@ -122,6 +122,9 @@ class Standby:
         if engine is None:
             return  # the file was given up meanwhile
         know_all_secrets()
+        for category in list(self.wanted):
+            await engine.declaring.follow(category)
+            self._check_open(stops)
         engine.heartbeat.start()
         for category, count in self.wanted.items():
             missing = count - self._begun.get(category, 0)

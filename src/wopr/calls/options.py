@@ -42,6 +42,18 @@ class FunctionOptions(AttemptOptions, total=False):
     catch it to clean up or to return what it has."""
 
 
+class LimitOptions(TypedDict, total=False):
+    """How many calls of a task run and start; stored when workers start, and changeable then."""
+
+    limit: int | None
+    """So many run at most at the same time."""
+    rate: str | tuple[int, float | timedelta] | None
+    """So many start at most in any span of a period: ``"100/minute"``, ``"5/2s"``,
+    ``(100, 60.0)``."""
+    key: str | None
+    """An expression (JMESPath) over the arguments: each value of it has its own limits."""
+
+
 class PlaceOptions(TypedDict, total=False):
     """Where tasks wait and how urgently, for those who may leave it to the function."""
 
@@ -51,7 +63,7 @@ class PlaceOptions(TypedDict, total=False):
     """``None`` means the one that the task is registered with, or NORMAL."""
 
 
-class RegistrationOptions(FunctionOptions, total=False):
+class RegistrationOptions(FunctionOptions, LimitOptions, total=False):
     """What ``queue.register_task`` can be told besides name and category."""
 
     priority: TaskPriority
@@ -69,7 +81,7 @@ class TaskOptions(RegistrationOptions, total=False):
     """Where its tasks wait and which workers run them; ``"default"`` unless given."""
 
 
-class HandlerOptions(FunctionOptions, PlaceOptions, total=False):
+class HandlerOptions(FunctionOptions, PlaceOptions, LimitOptions, total=False):
     """What ``@TaskHandler`` and ``@task`` of a handler class can be told besides a name."""
 
 

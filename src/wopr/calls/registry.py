@@ -14,6 +14,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.codec import CallCodec, PayloadLimits
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError, TaskNotRegisteredError
 from wopr.domain.jsontext import shown
+from wopr.domain.limits import Limit
 from wopr.domain.modulenames import path_of
 from wopr.domain.origin import Kinship, Origin, executed_anew, kinship, origin_of
 from wopr.domain.retry import RetryPolicy
@@ -65,6 +66,8 @@ class TaskDefinition:
     """Where the function was defined."""
     executor: ExecutorChoice = None
     """What runs it; ``None`` leaves it to the category."""
+    limit: Limit | None = None
+    """What it declares for all its calls in its category, or for each value of a key."""
 
     @property
     def retry(self) -> RetryPolicy:
@@ -104,6 +107,7 @@ class Registry:
         soft_timeout: float | None = None,
         executor: ExecutorChoice = None,
         carriers: Sequence[Carrier] = (),
+        limit: Limit | None = None,
     ) -> TaskDefinition:
         """Register a function.
 
@@ -131,6 +135,7 @@ class Registry:
             [*self.carriers, *carriers] if carriers else self.carriers,
             origin,
             executor,
+            limit,
         )
         self.definitions[name] = definition
         return definition

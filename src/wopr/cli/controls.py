@@ -43,6 +43,10 @@ Key = Annotated[
 NONE = "none"
 """Takes one limit away."""
 
+LimitedTask = Annotated[
+    str | None,
+    typer.Option("--task", metavar="NAME", help="Count the tasks of this name only."),
+]
 Concurrency = Annotated[
     str | None,
     typer.Option(
@@ -74,7 +78,7 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="For those who look 
 
 @limits.command("list")
 def list_limits(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """List all limits by category and key."""
+    """List all limits by category, task and key, and what the code declares."""
     found = with_queue(database, lambda queue: queue.limits())
     if as_json:
         document({"limits": found})
@@ -88,6 +92,7 @@ def list_limits(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) 
 def _row(limit: Limit) -> tuple[object, ...]:
     return (
         limit.category,
+        limit.task,
         limit.key,
         limit.concurrency,
         None if limit.rate is None else f"{limit.rate} per {age(limit.per)}",
@@ -95,12 +100,21 @@ def _row(limit: Limit) -> tuple[object, ...]:
         None if limit.aging is None else age(limit.aging),
         limit.backlog,
         limit.on_full.value if limit.backlog is not None else None,
+        _declared(limit),
     )
+
+
+def _declared(limit: Limit) -> str | None:
+    """Return whether the code declares it, and what, where something else counts."""
+    if limit.declared is None:
+        return None
+    return f"{limit.declared.describe()}, changed since" if limit.differs else "yes"
 
 
 @limits.command("set")
 def set_limit(
     category: Category,
+    task: LimitedTask = None,
     key: Key = None,
     concurrency: Concurrency = None,
     rate: Rate = None,
@@ -113,7 +127,7 @@ def set_limit(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Set limits of a category; what is not given stays as it is, `none` takes one away."""
+    """Set limits of a category or a task in it; what is not given stays, `none` takes one away."""
     changes: dict[str, Any] = {
         "concurrency": _given("--concurrency", concurrency, int),
         "rate": _given("--rate", rate, str),
@@ -125,13 +139,13 @@ def set_limit(
     if all(value is KEEP for value in changes.values()):
         raise UsageError(
             f"Say what to limit: wopr limits set {category} --concurrency 5, or --rate, --fair-by, "
-            "--aging, --backlog. To take one away: --concurrency none; all of them: wopr limits "
-            "remove."
+            "--aging, --backlog. To take one away: --concurrency none; all: wopr limits remove."
         )
 
     async def change(queue: TaskQueue) -> Limit:
-        limit = await queue.set_limit(category, key=key, **changes)
+        limit = await queue.set_limit(category, task=task, key=key, **changes)
         await _complain_if_unknown(queue, "category", category)
+        await _complain_if_unknown(queue, "name", task)
         return limit
 
     limit = with_queue(database, change)
@@ -159,12 +173,13 @@ def _given(option: str, text: str | None, kind: Callable[[str], object]) -> obje
 @limits.command("remove")
 def remove_limit(
     category: Category,
+    task: LimitedTask = None,
     key: Key = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Take all limits of a category, or of a key inside of it, away."""
-    removed = with_queue(database, lambda queue: queue.remove_limit(category, key))
+    """Take all limits of a category, or of a task or a key inside of it, away."""
+    removed = with_queue(database, lambda queue: queue.remove_limit(category, key, task=task))
     if as_json:
         document({"removed": removed})
     else:
@@ -295,12 +310,14 @@ async def _complain_if_unknown(
     queue: TaskQueue, column: Literal["category", "name"], value: str | None
 ) -> None:
     """Say if no task has this category, or name: it may be misspelt. What was asked is done."""
+    if value is None:
+        return
     try:
         rows = await queue.sql(queries.CATEGORIES if column == "category" else queries.NAMES)
     except WoprError:  # too slow, or no SQL: the command has succeeded all the same
         return
     known = [row["value"] for row in rows]
-    if rows.truncated or value is None or value in known:
+    if rows.truncated or value in known:
         return
     near = get_close_matches(value, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""

@@ -32,15 +32,36 @@ class OnFull(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the declaration of a task says about its limit."""
+
+    concurrency: int | None = None
+    rate: int | None = None
+    per: float | None = None
+
+    def describe(self) -> str:
+        """Return what it says about starting, in words."""
+        said = []
+        if self.concurrency is not None:
+            said.append(f"{self.concurrency} at the same time")
+        if self.rate is not None:
+            said.append(f"{self.rate} per {age(self.per)}")
+        return ", ".join(said) or "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What is set for a category, or for each key inside of it.
+    """What is set for a category, for a task or a key inside of it.
 
     With a ``key``, an expression (JMESPath) over the arguments of a call, ``concurrency`` and
     ``rate`` count for each value of it on its own; a call for which it gives nothing is not
-    limited by it. The other fields are of the category as a whole.
+    limited by it. With a ``task``, they count for the tasks of that name only. The other fields
+    are of the category as a whole.
     """
 
     category: str
+    task: str | None = None
+    """The name of the tasks in the category that it is about; ``None``: all of them."""
     key: str | None = None
     concurrency: int | None = None
     """So many tasks run at most at the same time."""
@@ -54,11 +75,29 @@ class Limit:
     backlog: int | None = None
     """So many tasks wait at most."""
     on_full: OnFull = OnFull.WAIT
+    declared: Declared | None = None
+    """What the code declares; ``None`` if it declares nothing. What is set counts."""
 
     @property
     def name(self) -> str:
         """The name of its rule."""
-        return self.category if self.key is None else f"{self.category}/{self.key}"
+        place = self.category if self.task is None else f"{self.category}//{self.task}"
+        return place if self.key is None else f"{place}/{self.key}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of the category as a whole."""
+        return self.key is None and self.task is None
+
+    @property
+    def says(self) -> Declared:
+        """What it says about starting."""
+        return Declared(concurrency=self.concurrency, rate=self.rate, per=self.per)
+
+    @property
+    def differs(self) -> bool:
+        """Whether something else was set at run time than the code declares."""
+        return self.declared is not None and self.says != self.declared
 
     @property
     def empty(self) -> bool:
@@ -73,7 +112,7 @@ class Limit:
     def changes_to_json(self, names: Iterable[str]) -> str:
         """Return what it is of, and these fields of it; null for what is not limited."""
         values = asdict(self)
-        return json.dumps({name: values[name] for name in ("category", "key", *names)})
+        return json.dumps({name: values[name] for name in ("category", "task", "key", *names)})
 
     @classmethod
     def from_json(cls, text: str) -> Limit:
@@ -90,16 +129,11 @@ class Limit:
             given["rate"] = (rate, per)
         fields = check_fields(given)
         limit = cls(**fields)
-        return limit if limit.key is None else changed(limit, _said(fields))
+        return limit if limit.whole else changed(limit, _said(fields))
 
     def describe(self) -> str:
         """Return what it says about starting, in words."""
-        said = []
-        if self.concurrency is not None:
-            said.append(f"{self.concurrency} at the same time")
-        if self.rate is not None:
-            said.append(f"{self.rate} per {age(self.per)}")
-        return ", ".join(said) or "nothing"
+        return self.says.describe()
 
     def words(self) -> str:
         """Return all that it says, in words."""
@@ -174,13 +208,22 @@ def check_expression(expression: object, what: str) -> str:
     )
 
 
+def _declared(value: Mapping[str, Any]) -> Declared:
+    given = {name: one for name, one in value.items() if one is not None}
+    rate, per = given.pop("rate", None), given.pop("per", None)
+    fields = check_fields({**given, "rate": None if rate is None else (rate, per)})
+    return Declared(**fields)
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "category": lambda value: check_label(value, "category"),
+    "task": lambda value: check_label(value, "task"),
     "key": lambda value: check_expression(value, "key"),
     "concurrency": lambda value: check_count(value, "concurrency", least=1),
     "fair_by": lambda value: check_expression(value, "fair_by"),
     "aging": lambda value: check_seconds(value, "aging", zero="refuse"),
     "backlog": lambda value: check_count(value, "backlog", least=1),
+    "declared": _declared,
 }
 
 
@@ -229,6 +272,16 @@ def key_of(expression: str, arguments: Mapping[str, object]) -> str | None:
     if type(found) is int:
         return str(found)
     return json.dumps(found) if type(found) is str else json.dumps(found, sort_keys=True)
+
+
+def value_of(limit: Limit, name: str, arguments: Mapping[str, object]) -> str | None:
+    """Return which of the counts of a limit a call has its place in; ``None``: in none of them.
+
+    That is a value of its key; without one all tasks of its name are counted together.
+    """
+    if limit.task is not None and limit.task != name:
+        return None
+    return "" if limit.key is None else key_of(limit.key, arguments)
 
 
 class Meter:
@@ -283,8 +336,12 @@ class Meter:
         """Say why nothing may start, with the numbers."""
         limit = self.limit
         whose = f"'{limit.category}'"
+        if limit.task is not None:
+            whose += f" named {limit.task}"
         if limit.key is not None:
             whose += f" with {limit.key} = {self.value}"
+        if limit.differs and limit.declared is not None:
+            whose += f" (set at run time; the code declares {limit.declared.describe()})"
         at = self.next_at(now)
         if at is None:
             most = counted(limit.concurrency or 0, "task")
@@ -304,13 +361,14 @@ def changed(limit: Limit, changes: Mapping[str, Any]) -> Limit:
     """Return the limit with some of its fields changed.
 
     Raises:
-        InvalidCallError: a field of the category was given with a key.
+        InvalidCallError: a field of the category was given with a task or a key.
     """
-    if limit.key is not None and (
+    if not limit.whole and (
         wrong := sorted(changes.keys() & {"fair_by", "aging", "backlog", "on_full"})
     ):
+        part, left_out = ("each key", "key=") if limit.task is None else ("one task", "task=")
         raise InvalidCallError(
-            f"{', '.join(wrong)} can't be set for each key: they are of the category as a whole. "
-            f"Set them without key=: set_limit({limit.category!r}, {wrong[0]}=…)."
+            f"{', '.join(wrong)} can't be set for {part}: they are of the category as a whole. "
+            f"Set them without {left_out}: set_limit({limit.category!r}, {wrong[0]}=…)."
         )
     return replace(limit, **changes)

@@ -27,6 +27,7 @@ from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
 from wopr.engine.joins import Joins
+from wopr.engine.limits.declaring import Declaring
 from wopr.engine.limits.limits import Limits
 from wopr.engine.memory import proportionate
 from wopr.engine.pools.pool import Pool
@@ -93,6 +94,7 @@ class Engine:
         self.changing = Changing(
             shared, self.pool, self._keys, self.dependents, self.unfit, self._was_put_back
         )
+        self.declaring = Declaring(shared, self.rules, self.pool)
         self.joins = Joins(shared, self.pools)
         self.wait = Waiters(shared, self.changing.known, self.joins).wait
         self.book = ActBook(shared)
@@ -140,6 +142,7 @@ class Engine:
         self.shared.refusals.close()
         await self.unfit.close()
         await self.dependents.close()
+        await self.declaring.close()
         await self.limits.close(told)
         await self.controls.close()
         self.heartbeat.stop()
@@ -193,6 +196,7 @@ class Engine:
             pool.regroup()
             if name in pool.lanes.unregistered:
                 pool.reread()
+        self.declaring.registered(name)
         self.unfit.look(name)
 
     def _look_again(self) -> None:

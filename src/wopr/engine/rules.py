@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from wopr.domain.declaredlimits import lifted
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.stored import check_rule, json_of
@@ -101,7 +102,7 @@ class Rules:
             self._changed(kind)
 
     async def delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
-        """Delete rules; return those that there were.
+        """Delete rules; return those that there were. Of what is declared, the declaration stays.
 
         Raises:
             StorageError: nothing has changed.
@@ -112,14 +113,39 @@ class Rules:
         async with self._changing:
             stored = self._aside | self._rules
             found = [rule for name in names if (rule := stored.get((kind, name))) is not None]
-            if found:
-                await self._shared.storage.delete_rules([(kind, rule.name) for rule in found])
-        if found:
-            for rule in found:
-                self._rules.pop((kind, rule.name), None)
-                self._aside.pop((kind, rule.name), None)
-            self._changed(kind)
+            left = {rule.name: one for rule in found if (one := lifted(rule)) is not None}
+            found = [rule for rule in found if left.get(rule.name) != rule]  # it is lifted already
+            if changed := [left[rule.name] for rule in found if rule.name in left]:
+                await self._write(changed)
+            await self._drop(kind, [rule.name for rule in found if rule.name not in left])
         return found
+
+    async def _drop(self, kind: RuleKind, names: Sequence[str]) -> None:
+        if names:
+            await self._shared.storage.delete_rules([(kind, name) for name in names])
+            for name in names:
+                self._rules.pop((kind, name), None)
+                self._aside.pop((kind, name), None)
+            self._changed(kind)
+
+    async def follow(
+        self, kind: RuleKind, change: Callable[[list[Rule]], tuple[list[Rule], list[str]]]
+    ) -> None:
+        """Write and delete what ``change`` makes of the rules of a kind.
+
+        Raises:
+            StorageError: nothing of what failed has changed.
+        """
+        await asyncio.shield(asyncio.ensure_future(self._follow(kind, change)))
+
+    async def _follow(
+        self, kind: RuleKind, change: Callable[[list[Rule]], tuple[list[Rule], list[str]]]
+    ) -> None:
+        async with self._changing:
+            new, gone = change(self.of(kind))
+            if new:
+                await self._write(new)
+            await self._drop(kind, gone)
 
     def _changed(self, kind: RuleKind) -> None:
         for listener in self._listeners.get(kind, ()):

@@ -18,6 +18,7 @@ from wopr.calls.schedules import trigger_of
 from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.limits import check_expression, parse_rate
 from wopr.domain.retry import RetryPolicy
 
 HANDLER = "__wopr_handler__"
@@ -30,6 +31,9 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "retry": RetryPolicy.of,
     "timeout": lambda value: check_seconds(value, "timeout", zero="refuse"),
     "soft_timeout": lambda value: check_seconds(value, "soft_timeout", zero="refuse"),
+    "limit": lambda value: check_count(value, "limit", least=1),
+    "rate": parse_rate,
+    "key": lambda value: check_expression(value, "key"),
 }
 
 

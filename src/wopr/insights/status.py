@@ -151,8 +151,8 @@ class _Gathering:
                 continue
             for meter, held in pool.gate.reached(now):
                 count = due[category] if held is None else held
-                limit, why = meter.limit, meter.why(now)
-                found.append(Reached(limit.name, category, limit.key, meter.value, count, why))
+                limit, value, why = meter.limit, meter.value or None, meter.why(now)
+                found.append(Reached(limit.name, category, limit.key, value, count, why))
         return tuple(sorted(found, key=lambda one: -one.held)[:MOST_LIMITS])
 
     def _stuck(self) -> tuple[tuple[str, str, str], ...]:

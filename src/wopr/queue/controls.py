@@ -90,6 +90,7 @@ class Controls(Face):
         self,
         category: str,
         *,
+        task: str | None = None,
         key: str | None = None,
         concurrency: int | None = KEEP,
         rate: str | tuple[int, float | timedelta] | None = KEEP,
@@ -98,12 +99,15 @@ class Controls(Face):
         backlog: int | None = KEEP,
         on_full: OnFull = KEEP,
     ) -> Limit:
-        """Set limits of a category, or of each key inside of it; from now on, and durable.
+        """Set limits of a category, of a task or each key inside of it; from now on, and durable.
 
-        What is not given stays as it is; ``None`` takes a limit away.
+        What is not given stays as it is; ``None`` takes a limit away. What is set here counts,
+        whatever the code declares.
 
         Args:
             category: need not have any tasks yet.
+            task: a name: ``concurrency`` and ``rate`` then count for its tasks in the category,
+                as those of ``@queue.task(limit=…, rate=…)`` do.
             key: an expression (JMESPath) over the arguments, like ``"customer"`` or
                 ``"order.customer.id"``: ``concurrency`` and ``rate`` then count for each of its
                 values. A call for which it gives nothing is not limited by it.
@@ -125,8 +129,6 @@ class Controls(Face):
             QueueDisabledError: the queue is switched off.
             StorageError: nothing has changed.
         """
-        category = check_label(category, "category")
-        key = None if key is None else check_expression(key, "key")
         given = {
             "concurrency": concurrency,
             "rate": rate,
@@ -136,8 +138,8 @@ class Controls(Face):
             "on_full": on_full,
         }
         changes = check_fields({name: value for name, value in given.items() if value is not KEEP})
+        wanted = changed(_limit(category, task, key), changes)
         backend = await self._core.writer()
-        wanted = changed(Limit(category=category, key=key), changes)
         rule = Rule(
             RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._core.clock.now()
         )
@@ -146,14 +148,20 @@ class Controls(Face):
             await backend.rules.delete(RuleKind.LIMIT, [limit.name])
         return limit
 
-    async def remove_limit(self, category: str, key: str | None = None) -> bool:
-        """Take all limits of a category, or of a key inside of it, away; whether there were any."""
-        limit = Limit(category=check_label(category, "category"), key=key)
+    async def remove_limit(
+        self, category: str, key: str | None = None, *, task: str | None = None
+    ) -> bool:
+        """Take all limits of a category, or of a task or a key inside of it, away.
+
+        Returns whether there were any. Those that the code declares don't come back either, until
+        they are set to what it says.
+        """
+        limit = _limit(category, task, key)
         backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.LIMIT, [limit.name]))
 
     async def limits(self) -> list[Limit]:
-        """Return all limits, by category and key."""
+        """Return all limits, by category, task and key, with what the code declares."""
         return [Limit.from_json(rule.value) for rule in await self._stored(RuleKind.LIMIT)]
 
     # -- pause ----------------------------------------------------------------
@@ -271,6 +279,14 @@ class Controls(Face):
     async def _stored(self, kind: RuleKind) -> list[Rule]:
         backend = await self._core.reader()
         return [] if backend is None else await backend.rules.all(kind)
+
+
+def _limit(category: str, task: str | None, key: str | None) -> Limit:
+    return Limit(
+        category=check_label(category, "category"),
+        task=None if task is None else check_label(task, "task"),
+        key=None if key is None else check_expression(key, "key"),
+    )
 
 
 def _one(category: str | None, task: str | None) -> dict[str, str]:

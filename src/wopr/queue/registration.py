@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from wopr.auth.carrier import AuthCarrier
 from wopr.auth.metadata import close_marks, requirements_of
+from wopr.calls.limits import limit_of
 from wopr.calls.options import (
     TASK_OPTIONS,
     AttemptOptions,
@@ -135,7 +136,7 @@ class Registration(Face):
             category: where its tasks wait and which workers run them.
             **options: ``priority`` (NORMAL), ``max_retries`` (0, or as many as a policy's
                 ``stop`` allows), ``retry``, ``timeout``, ``soft_timeout`` (seconds or
-                timedelta) and ``executor``; see
+                timedelta), ``executor``, ``limit``, ``rate`` and ``key``; see
                 :class:`wopr.calls.options.RegistrationOptions`.
 
         Raises:
@@ -177,6 +178,7 @@ class Registration(Face):
             soft_timeout=soft,
             executor=executor,
             carriers=[AuthCarrier(name, metadata, self._core.auth)] if metadata.protected else (),
+            limit=limit_of(function, name, label, options),
         )
         close_marks(function)
         self._core.access.registered(name)

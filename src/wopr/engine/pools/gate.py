@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from wopr.domain.limits import Limit, Meter, key_of
+from wopr.domain.limits import Limit, Meter, key_of, value_of
 from wopr.domain.status import CLAIMABLE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.lanes import Lanes, score
@@ -52,16 +52,17 @@ class Gate:
         window: int,
     ) -> None:
         self.limits = limits
-        whole = [limit for limit in limits if limit.key is None]
+        whole = [limit for limit in limits if limit.whole]
         self._lanes = lanes
         self._arguments = arguments
         self._room = ROOM * window
         self._whole = [
             Meter(one) for one in whole if one.concurrency is not None or one.rate is not None
         ]
-        self._keyed = [limit for limit in limits if limit.key is not None]
+        self._keyed = [limit for limit in limits if not limit.whole]
         self._fair_by = next((one.fair_by for one in whole if one.fair_by is not None), None)
         self._sorts = bool(self._keyed) or self._fair_by is not None
+        self._reads = self._fair_by is not None or any(one.key is not None for one in self._keyed)
         self._meters: dict[tuple[int, str], Meter] = {}
         self._groups: dict[Values, Group] = {}
         self._lined_up: list[tuple[float, float, int, int, int, Group]] = []
@@ -145,8 +146,8 @@ class Gate:
         return self._waiting > 0 and self._bytes >= ROOM * self._lanes.memory.free
 
     def _values(self, record: TaskRecord) -> Values:
-        arguments = self._arguments(record)
-        values = [key_of(limit.key, arguments) for limit in self._keyed if limit.key is not None]
+        arguments = self._arguments(record) if self._reads else {}
+        values = [value_of(limit, record.name, arguments) for limit in self._keyed]
         if self._fair_by is not None:
             values.append(key_of(self._fair_by, arguments))
         return tuple(values)
