@@ -12,7 +12,7 @@ from support.sources import parsed
 from wopr.calls import options
 
 READ_IN = {
-    "Options": ("calls/tasks.py",),
+    "Options": ("calls/followups.py", "calls/tasks.py"),
     "TaskOptions": ("calls/limits.py", "queue/registration.py"),
     "HandlerOptions": ("calls/options.py", "handlers/marks.py"),
     "ScheduleOptions": ("calls/schedules.py", "calls/tasks.py", "domain/scheduleoptions.py"),

@@ -43,7 +43,9 @@ def expected(nodes: list[Node]) -> list[tuple[TaskStatus, int | None]]:
     ends: list[tuple[TaskStatus, int | None]] = []
     for number, node in enumerate(nodes):
         failed = any(ends[parent][0] is not TaskStatus.SUCCESS for parent in node.parents)
-        if failed and node.on_failure is OnParentFailure.CANCEL:
+        called = any(ends[parent][0] is TaskStatus.FAILED for parent in node.parents)
+        only = bool(node.parents) and node.on_failure is OnParentFailure.ONLY
+        if (only and not called) or (failed and node.on_failure is OnParentFailure.CANCEL):
             ends.append((TaskStatus.CANCELLED, None))
         elif node.fails or (failed and node.on_failure is OnParentFailure.FAIL):
             ends.append((TaskStatus.FAILED, None))

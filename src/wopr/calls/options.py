@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, TypedDict
 
 from wopr.calls.registry import RunOptions, TaskDefinition
+from wopr.calls.signature import Signature
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.newtask import OnConflict, OnParentFailure
@@ -104,6 +105,11 @@ class Options(FunctionOptions, PlaceOptions, total=False):
     """Handles or ids of the tasks that have to end first, or a dict of names to them."""
     on_parent_failure: OnParentFailure
     """What becomes of it when one of them does not succeed; default CANCEL."""
+    on_success: Signature[Any] | Sequence[Signature[Any]] | None
+    """Calls like ``task.s(…)`` that run once it has succeeded; each gets its result first, unless
+    it was made with ``task.si``."""
+    on_failure: Signature[Any] | Sequence[Signature[Any]] | None
+    """Calls that run once it has failed for good."""
 
 
 class PlanOptions(TypedDict, total=False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from wopr.calls.followups import has_follow_ups
 from wopr.calls.options import CALL_OPTIONS, Options, check_options, encode_options
 from wopr.calls.parents import has_results, parents_of_call
 from wopr.calls.registry import TaskDefinition, retry_budget
@@ -103,6 +104,12 @@ def new_task(
                 kwargs=encoded_kwargs,
             )
     check_options(options, CALL_OPTIONS)
+    if has_follow_ups(options):
+        raise InvalidCallError(
+            f"on_success= and on_failure= are for a call that is enqueued by itself, and "
+            f"{definition.name!r} is a step of a flow: what comes after it is a step too, with "
+            "on_parent_failure=OnParentFailure.ONLY if it runs on a failure."
+        )
     return _with_options(definition, args, kwargs, clock, options)
 
 

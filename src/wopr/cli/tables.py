@@ -117,6 +117,7 @@ LIMITS = Table(
     "Limits",
     (
         _text("category", 8),
+        _text("task", 8, drops=5),
         _text("key", 8),
         _whole("concurrency"),
         _text("rate", 11),
@@ -124,6 +125,7 @@ LIMITS = Table(
         _whole("aging", drops=3),
         _whole("backlog", drops=1),
         _whole("when full", drops=4),
+        _text("declared", 8, drops=6),
     ),
 )
 PAUSES = Table(

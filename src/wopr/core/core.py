@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from wopr.access.access import Access
 from wopr.access.carrying import not_answered, not_begun
 from wopr.auth.config import Auth
+from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
 from wopr.calls.options import Options
 from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of, infos_of, result_of
@@ -145,6 +146,8 @@ class Core:
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> str:
         """Enqueue one call and return its id; what the other forms are made of."""
+        if options and has_follow_ups(options):
+            return (await self._enqueue_followed(name, [(args, kwargs)], options))[0]
         new = self.new_task(name, args, kwargs, options)
         while True:
             backend = self.access.at_hand() or await self.access.backend()
@@ -159,6 +162,8 @@ class Core:
         self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options
     ) -> list[str]:
         """Enqueue many calls of one task and return their ids."""
+        if options and has_follow_ups(options):
+            return await self._enqueue_followed(name, map(_call, _iterated(calls)), options)
         tasks = [
             self.new_task(name, call, {}, options)
             if type(call) is tuple
@@ -166,6 +171,24 @@ class Core:
             for call in _iterated(calls)
         ]
         return await self.change(lambda backend: backend.add_many(tasks))
+
+    async def _enqueue_followed(
+        self,
+        name: str,
+        calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]],
+        options: Options,
+    ) -> list[str]:
+        """Enqueue calls with what follows on them, each with that in one commit."""
+        groups = [with_follow_ups(self.new_task, name, *call, options) for call in calls]
+        ids: list[str] = []
+        for tasks, begins in in_commits(groups):
+            known = await self.add_flow(tasks)
+            ids += [known[begin] for begin in begins]
+        return ids
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other, in one commit; return their ids in order."""
+        return await self.change(lambda backend: backend.add_flow(tasks))
 
     async def change(self, change: Callable[[Backend], Awaitable[A]]) -> A:
         """Have a change made; by the next owner, if this one gives up the file before it begins."""

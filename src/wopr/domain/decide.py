@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from wopr.domain.newtask import OnParentFailure
 from wopr.domain.outcome import Failed, NotTaken, Outcome, Snoozed, Succeeded, Unfit
 from wopr.domain.spoken import counted
 from wopr.domain.status import TRANSITIONS, Move, TaskStatus
@@ -61,19 +62,23 @@ def _not_back(record: TaskRecord, now: datetime) -> datetime:
 
 
 def release(
-    record: TaskRecord, now: datetime, failed: str | None, *, fail: bool
+    record: TaskRecord,
+    now: datetime,
+    failed: str | None,
+    how: OnParentFailure = OnParentFailure.CANCEL,
 ) -> Transition | None:
     """Let a waiting task go, because its parents have ended.
 
     If ``failed`` is one that did not succeed the task is cancelled, or fails where
-    that was asked for.
+    that was asked for; or one that did not fail, where that was.
     """
     if not record.waiting:
         return None
     if failed is None:
         return move(record, Move.RELEASE, now, reason="parents ended")
-    if not fail:
-        return move(record, Move.CANCEL, now, reason=f"parent {failed} did not succeed")
+    if how is not OnParentFailure.FAIL:
+        missed = "fail" if how is OnParentFailure.ONLY else "succeed"
+        return move(record, Move.CANCEL, now, reason=f"parent {failed} did not {missed}")
     transition = move(
         record,
         Move.FAIL,

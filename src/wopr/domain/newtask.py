@@ -13,6 +13,8 @@ class OnParentFailure(enum.Enum):
     CANCEL = "cancel"
     FAIL = "fail"
     RUN = "run"
+    ONLY = "only"
+    """It runs only if one of them failed, and is cancelled where none did."""
 
 
 class OnConflict(enum.Enum):

@@ -249,10 +249,10 @@ class Adding:
     async def _add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         await self._shared.storage.room()
         statuses = await self._outside(tasks)
-        while len(tasks) == 1 and tasks[0].unique_key in self._keys:
+        while tasks[0].unique_key in self._keys:
             known = await self._conflict(tasks[0])
             if known is not None:
-                return [known]
+                return [known] * len(tasks)
             statuses = await self._outside(tasks)  # meanwhile they, or the key, may have changed
         now = naive_now(self._shared.clock)  # nothing is awaited between here and the write
         entries: list[Entry] = []
@@ -321,7 +321,7 @@ class Adding:
                         f"Task number {at} of the flow, {new.name!r}, depends on {one}: numbers "
                         "must be those of earlier tasks, else they wait in a circle."
                     )
-            if new.unique_key is not None and len(tasks) > 1:
+            if new.unique_key is not None and (at or new.flow_id is not None):
                 raise InvalidCallError(
                     f"Task {new.name!r} of a flow has the unique key {new.unique_key!r}: tasks of "
                     "a flow can't have one, because the flow could not go on without the task."

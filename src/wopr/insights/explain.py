@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from wopr.domain.clock import naive_now
+from wopr.domain.newtask import OnParentFailure
 from wopr.domain.snapshot import parents_of
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
+from wopr.engine.dependencies.waits import on_failure_of
 from wopr.engine.engine import Engine
 from wopr.engine.pools.pool import Pool
 from wopr.ports.answers import Explanation, attempts
@@ -181,5 +183,7 @@ class Explaining:
             f"{one} ({known[one].name}, {known[one].status.value})" for one in left if one in known
         ]
         more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
+        only = on_failure_of(record) is OnParentFailure.ONLY
+        more += ". It runs only if one of them fails." if only else "."
         of = f"{len(left)} of its {counted(len(parents), 'parent')}"
-        return f"It waits for {of}: {', '.join(names)}{more}."
+        return f"It waits for {of}: {', '.join(names)}{more}"

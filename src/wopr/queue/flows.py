@@ -42,7 +42,7 @@ class Flows(Face):
             raise QueueDisabledError
         flow_id = self._core.flow_ids.new(naive_now(self._core.clock))
         tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
-        ids = await self._core.change(lambda backend: backend.add_flow(tasks))
+        ids = await self._core.add_flow(tasks)
         return FlowHandle(self._core, flow_id, members_of(tasks, ids))
 
     async def flow(self, flow_id: str) -> FlowHandle[Any]:

@@ -186,7 +186,7 @@ class _Options(TypedDict, total=False):
     timeout: Span
     soft_timeout: Span
     delay: Span
-    on_parent_failure: Literal["cancel", "fail", "run"]
+    on_parent_failure: Literal["cancel", "fail", "run", "only"]
     results: _Results
 
 

@@ -48,6 +48,26 @@ class Client:
         self.hold: Task[..., int] = self.queue.task(hold)
 
 
+async def test_what_follows_on_a_call_travels_with_it(database: Path) -> None:
+    client = Client(database)
+    async with client.queue:
+        good = client.add.options(on_success=client.add.s(5), on_failure=client.add.s(9))
+        bad = client.fail.options(on_success=client.add.s(5), on_failure=client.add.s(9))
+        for call in (good, bad):
+            await (await call.enqueue(1)).info()
+        infos = [
+            await client.queue.wait(info.id, timeout=PATIENCE)
+            for info in await client.queue.get_tasks(name="add")
+        ]
+    assert sorted(str((info.args, info.status.value)) for info in infos) == [
+        "((1,), 'success')",
+        "((9,), 'cancelled')",
+        "((9,), 'success')",
+        "((None, 5), 'cancelled')",
+        "((None, 5), 'success')",
+    ]
+
+
 async def add(number: int, more: int = 0) -> int:
     raise AssertionError("runs in the owner, not here")
 

@@ -97,7 +97,7 @@ async def test_a_task_that_waits_for_another_is_not_ready(any_storage: Storage) 
     assert [child.id] == ids(await any_storage.waiting(0, 100))
     assert [] == await any_storage.waiting(child.seq, 100)
 
-    await write(any_storage, child, decide.release(child, NOW, None, fail=False))
+    await write(any_storage, child, decide.release(child, NOW, None))
     assert ids([parent, child]) == await ready(any_storage)
     assert [] == await any_storage.waiting(0, 100)
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 BATCH = 5_000
 MOST_AT_ONCE = 100
 BACK_OFF = 0.25
+_WAITS_FOR_THE_END = (OnParentFailure.RUN, OnParentFailure.ONLY)
 
 
 class Dependents:
@@ -107,8 +108,7 @@ class Dependents:
 
     def watch(self, record: TaskRecord, parents: dict[str, TaskStatus]) -> None:
         """Let a task wait for its parents, of which it is known where they stand."""
-        on_failure = on_failure_of(record)
-        wait = Wait(record.id, on_failure)
+        wait = Wait(record.id, on_failure_of(record))
         if self._kept < self._window and self._kept_bytes < self._shared.memory.free:
             wait.size = weight(record)
             self._keep(1, wait.size)
@@ -117,8 +117,9 @@ class Dependents:
             if status is TaskStatus.PENDING or status not in TERMINAL:
                 wait.open += 1
                 self._children.setdefault(parent, []).append(wait)
-            elif status is not TaskStatus.SUCCESS and on_failure is not OnParentFailure.RUN:
-                wait.failed = wait.failed or parent
+        for parent, status in parents.items():
+            if status in TERMINAL:
+                wait.end(parent, status)
         self._waits[record.id] = wait
 
     def stored(self, record: TaskRecord) -> None:
@@ -178,22 +179,21 @@ class Dependents:
         """Note that a task has ended, and this is on disk."""
         if self._waits or self._children:  # else nothing waits for anything
             self.forget(record.id)
-            self._parent_ended(record.id, succeeded=record.status is TaskStatus.SUCCESS)
+            self._parent_ended(record.id, record.status)
 
-    def _parent_ended(self, parent: str, *, succeeded: bool) -> None:
+    def _parent_ended(self, parent: str, status: TaskStatus) -> None:
         for wait in self._children.pop(parent, ()):
             if self._waits.get(wait.id) is not wait:
                 continue
             wait.open -= 1
-            if not succeeded and wait.on_failure is not OnParentFailure.RUN:
-                wait.failed = wait.failed or parent
+            wait.end(parent, status)
             if not wait.open or wait.failed is not None:
                 self._look(wait.id, wait)
 
     def _parent_failing(self, parent: str) -> None:
         """End those too that can't run any more; the others wait until this is on disk."""
         for wait in self._children.get(parent, ()):
-            if self._waits.get(wait.id) is wait and wait.on_failure is not OnParentFailure.RUN:
+            if self._waits.get(wait.id) is wait and wait.on_failure not in _WAITS_FOR_THE_END:
                 wait.failed = wait.failed or parent
                 self._look(wait.id, wait)
 
@@ -291,8 +291,7 @@ class Dependents:
                 self._shared.left_memory(record.id)  # a page read before may show it as it was
                 self._free(record)
                 continue
-            fail = wait.on_failure is OnParentFailure.FAIL
-            transition = decide.release(record, now, wait.failed, fail=fail)
+            transition = decide.release(record, now, wait.failed, wait.on_failure)
             if transition is None:  # it was cancelled meanwhile
                 self.forget(record.id)
                 continue
@@ -333,6 +332,8 @@ class Dependents:
         for wait in islice(children, MOST_AT_ONCE):
             record = wait.record  # None for those that wait no longer, too
             if record is None or wait.open != 1 or wait.failed is not None:
+                continue
+            if wait.on_failure is OnParentFailure.ONLY and not wait.called:
                 continue
             if not wait.stored or wait.leaving or self._shared.storage.in_flight(record):
                 continue

@@ -81,7 +81,7 @@ class Releasing:
             if self._shared.storage.in_flight(record):  # claimed, cancelled or released now
                 later.append(record)
                 continue
-            transition = decide.release(record, now, None, fail=False)
+            transition = decide.release(record, now, None)
             if transition is not None:
                 entries.append((record, transition))
             elif not in_lanes and record.status in CLAIMABLE:

@@ -26,11 +26,22 @@ class Wait:
     size: int = 0
     """How many bytes it takes in memory, if it is there."""
     failed: str | None = None
-    """The first parent that did not succeed, unless it is to run anyway."""
+    """The parent that ends it: the first that did not succeed, unless it is to run anyway; or
+    the last one of a task that runs only if one failed, and none did."""
+    called: bool = False
+    """Whether a parent failed that it waits for to fail."""
     stored: bool = False
     """Whether the task itself is on disk, and it is known where its parents stand."""
     leaving: bool = False
     """Whether a transition that ends the waiting is on its way to the disk."""
+
+    def end(self, parent: str, status: TaskStatus) -> None:
+        """Note how a parent has ended; what is still open was counted before."""
+        if self.on_failure is OnParentFailure.ONLY:
+            self.called = self.called or status is TaskStatus.FAILED
+            self.failed = None if self.open or self.called else parent
+        elif status is not TaskStatus.SUCCESS and self.on_failure is not OnParentFailure.RUN:
+            self.failed = self.failed or parent
 
     @property
     def over(self) -> bool:
@@ -41,9 +52,12 @@ class Wait:
 def parents_at(record: TaskRecord, known: dict[str, TaskStatus]) -> dict[str, TaskStatus]:
     """Return where each parent stands.
 
-    One that is gone can't succeed any more; for a task that ran before, it once did.
+    One that is gone can't succeed any more; for a task that ran before, it once did. That it
+    failed is not known of it.
     """
-    gone = TaskStatus.SUCCESS if record.attempt else TaskStatus.FAILED
+    gone = TaskStatus.SUCCESS if record.attempt else TaskStatus.CANCELLED
+    if on_failure_of(record) is OnParentFailure.ONLY and record.attempt:
+        gone = TaskStatus.FAILED
     return {parent: known.get(parent, gone) for parent in parents_of(record)}
 
 
