@@ -31,7 +31,7 @@ EDGES = {
     for (before, _), after in TRANSITIONS.items()
 }
 _JSON = ("args", "kwargs", "options", "result")
-_BESIDE_THE_LOG = ("progress", "progress_message")  # stored by themselves, not by transitions
+_BESIDE_THE_LOG = ("progress", "progress_message", "progress_data")  # no transitions store them
 
 
 @dataclass

@@ -72,6 +72,7 @@ STATE: dict[str, Callable[[random.Random], Any]] = {
     "progress": lambda rng: rng.choice(FLOATS),
     "progress_message": _text,
     "waiting": lambda rng: rng.random() < 0.5,
+    "progress_data": lambda rng: rng.choice([None, "{}", _text(rng)]),
 }
 """What a move can set besides what follows from it, and values for that."""
 

@@ -127,6 +127,7 @@ def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson
         "ran": age(info.elapsed_seconds) if info.elapsed_seconds else None,
         "worker": info.worker,
         "progress": running if info.progress or info.progress_message else None,
+        "progress data": info.progress_data or None,
         "timeout": age(info.timeout) if info.timeout else None,
         "unique key": info.unique_key,
         "tags": ", ".join(info.tags) or None,

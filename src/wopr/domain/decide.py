@@ -51,9 +51,14 @@ def move(
 
 def _progress(record: TaskRecord) -> dict[str, Any]:
     """Return how far the attempt came, for the log of what ended it."""
-    if not record.progress and not record.progress_message:
+    if not record.progress and not record.progress_message and record.progress_data is None:
         return {}
-    return {"progress": record.progress, "progress_message": record.progress_message}
+    said = {"progress": record.progress, "progress_message": record.progress_message}
+    return said if record.progress_data is None else said | _reported(record.progress_data)
+
+
+def _reported(data: str | None) -> dict[str, Any]:
+    return {"progress_data": data}
 
 
 def _not_back(record: TaskRecord, now: datetime) -> datetime:
@@ -100,7 +105,9 @@ def claim(record: TaskRecord, worker: str, now: datetime) -> Transition | None:
     if after is None:
         return None
     now = _not_back(record, now)
-    return Transition(record.id, Move.CLAIM, record.status, after, record.attempt + 1, now, worker)
+    attempt = record.attempt + 1
+    data = None if record.progress_data is None else _reported(None)
+    return Transition(record.id, Move.CLAIM, record.status, after, attempt, now, worker, data=data)
 
 
 def settle(record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float) -> Transition | None:
@@ -120,6 +127,8 @@ def settle(record: TaskRecord, attempt: int, outcome: Outcome, elapsed: float) -
         data: dict[str, Any] = {"result": outcome.result}
         if record.progress_message:
             data["progress_message"] = record.progress_message
+        if record.progress_data is not None:
+            data |= _reported(record.progress_data)
         return Transition(
             record.id,
             Move.SUCCEED,

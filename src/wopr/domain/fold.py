@@ -18,7 +18,8 @@ def apply(record: TaskRecord, transition: Transition) -> None:
 
     What follows from the status itself is set here, so that the hot transitions
     (claim, success) carry next to no data; ``transition.data`` overrides it. Progress
-    is not logged while a task runs: how far it came is in the data of what ended it.
+    is not logged while a task runs: how far it came is in the data of what ended it. What was
+    reported beside it, which is rare, goes and stays by the data alone.
     """
     status = transition.to_status
     record.status = status
@@ -54,6 +55,7 @@ def _apply_rare(record: TaskRecord, transition: Transition) -> None:
     if transition.from_status is TaskStatus.STARTED or status is TaskStatus.PENDING:
         record.progress = 0.0  # unless the data says how far the attempt came
         record.progress_message = ""
+        record.progress_data = None
     started = record.started_at
     if (
         transition.from_status is TaskStatus.STARTED

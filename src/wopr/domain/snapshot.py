@@ -44,6 +44,17 @@ def naive(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
+def reported(record: TaskRecord) -> dict[str, Any]:
+    """Return what a task reports beside its progress; nothing if it can't be read."""
+    if record.progress_data is None:
+        return {}
+    try:
+        data = json.loads(record.progress_data)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def snapshot(
     record: TaskRecord, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
 ) -> TaskInfo:
@@ -70,6 +81,7 @@ def snapshot(
         kwargs=kwargs,
         progress=record.progress,
         progress_message=record.progress_message,
+        progress_data=reported(record),
         run_at=aware(record.run_at),
         unique_key=record.unique_key,
         worker=record.worker,
@@ -142,4 +154,5 @@ def record_of(info: TaskInfo) -> TaskRecord:
         record.result = encode_plain(info.result, "result", _LARGEST, _DEEPEST)
     record.progress = info.progress
     record.progress_message = info.progress_message
+    record.progress_data = json.dumps(info.progress_data) if info.progress_data else None
     return record

@@ -41,6 +41,8 @@ class TaskInfo:
     kwargs: dict[str, Any] = field(default_factory=dict)
     progress: float = 0.0
     progress_message: str = ""
+    progress_data: dict[str, Any] = field(default_factory=dict)
+    """What the function reports beside the figure, as JSON values."""
     run_at: datetime | None = None
     unique_key: str | None = None
     worker: str | None = None
@@ -98,6 +100,7 @@ class TaskRecord:
         "options",
         "priority",
         "progress",
+        "progress_data",
         "progress_message",
         "result",
         "retry_count",
@@ -131,6 +134,7 @@ class TaskRecord:
     progress_message: str
     version: int
     waiting: bool
+    progress_data: str | None
     seq: int
     name: str
     category: str
@@ -180,6 +184,7 @@ class TaskRecord:
         self.worker = self.result = self.error = self.error_type = None
         self.progress = 0.0
         self.progress_message = ""
+        self.progress_data = None
         self.version = 0
         self.waiting = False
         self.depends_on = self.flow_id = self.schedule = self.scheduled_for = None
@@ -210,6 +215,7 @@ class TaskRecord:
             self.progress_message,
             self.version,
             self.waiting,
+            self.progress_data,
             self.seq,
             self.name,
             self.category,
@@ -246,6 +252,7 @@ class TaskRecord:
             self.progress_message,
             self.version,
             self.waiting,
+            self.progress_data,
             self.seq,
             self.name,
             self.category,
@@ -293,6 +300,7 @@ MUTABLE_COLUMNS = (
     "progress_message",
     "version",
     "waiting",
+    "progress_data",
 )
 """The key and the columns that change after a task was added."""
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wopr.domain.codec import clip
 from wopr.domain.errors import InvalidCallError, WoprError
-from wopr.domain.jsontext import shown
+from wopr.domain.jsontext import safe_text, shown
 
 logger = logging.getLogger("wopr.task")
+
+MOST_DATA = 4_096
+"""Bytes of JSON that a task can report beside its progress."""
 
 
 class CurrentTask:
@@ -26,7 +30,7 @@ class CurrentTask:
         name: str,
         category: str,
         attempt: int,
-        report: Callable[[CurrentTask, float, str], None],
+        report: Callable[[CurrentTask, float, str, Mapping[str, Any] | None], None],
     ) -> None:
         self.id = id
         self.name = name
@@ -51,25 +55,54 @@ class CurrentTask:
         """Tell the attempt to stop."""
         self._cancelled = True
 
-    def progress(self, percent: float, message: str = "") -> None:
+    def progress(
+        self, percent: float, message: str = "", *, data: Mapping[str, Any] | None = None
+    ) -> None:
         """Report how far the work is.
 
-        ``get_task_info`` shows it at once; it is stored a few times a second.
+        ``get_task_info`` shows it at once; it is stored a few times a second, and with the end
+        of the attempt.
 
         Args:
             percent: 0 to 100.
             message: a short text for people, at most 1,000 characters are kept; what can't
                 be stored, like a lone surrogate, becomes an escape.
+            data: a JSON object for programs, at most :data:`MOST_DATA` bytes; secrets in it are
+                masked. ``None`` leaves what this attempt reported before, ``{}`` takes it away.
 
         Raises:
-            InvalidCallError: ``percent`` is not a number from 0 to 100.
+            InvalidCallError: ``percent`` is not a number from 0 to 100, or ``data`` is no such
+                object.
         """
         number = isinstance(percent, int | float) and not isinstance(percent, bool)
         if not number or not 0 <= percent <= 100:  # NaN is neither
             raise InvalidCallError(
                 f"progress() takes a percentage from 0 to 100, not {shown(percent)}"
             )
-        self._report(self, float(percent), clip(str(message)[:1_000], 4_000))
+        if data is not None:
+            data = _plain(data)
+        self._report(self, float(percent), clip(str(message)[:1_000], 4_000), data)
+
+
+def _plain(data: object) -> dict[str, Any]:
+    """Return a copy of what can be stored as a JSON object."""
+    if not isinstance(data, Mapping):
+        raise InvalidCallError(
+            f"progress(data=…) takes a dict that JSON can hold, not {shown(data)}."
+        )
+    try:
+        text = json.dumps(dict(data), allow_nan=False)
+        plain: dict[str, Any] = json.loads(text)
+    except Exception as error:  # whatever the values raise
+        raise InvalidCallError(
+            f"progress(data=…) takes what JSON can hold, and this can't be: {safe_text(error)}"
+        ) from error
+    if len(text) > MOST_DATA:
+        raise InvalidCallError(
+            f"progress(data=…) takes up to {MOST_DATA:,} bytes of JSON, and this has "
+            f"{len(text):,}. What is larger is a result, or belongs into a file whose name is here."
+        )
+    return plain
 
 
 _current: contextvars.ContextVar[CurrentTask] = contextvars.ContextVar("wopr_current_task")

@@ -51,7 +51,7 @@ def call_by_reference(
     with contextlib.suppress(OSError):
         os.close(os.open(begun, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     context = contextvars.Context()
-    context.run(set_current_task, CurrentTask(*who, lambda task, percent, message: None))
+    context.run(set_current_task, CurrentTask(*who, lambda *reported: None))
     try:
         value = context.run(called, function_of(reference), args, kwargs, is_async)
         result = codec_of(reference, who[1], limits).encode_result(no_coroutine(value, who[1]))

@@ -45,6 +45,7 @@ class Progress:
 
     percent: float
     message: str
+    data: dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -103,6 +104,7 @@ def read(data: bytes) -> Message:
 _TYPES: dict[str, Any] = {
     "percent": int | float,
     "message": str,
+    "data": dict | None,
     "attributes": dict,
     "result": str | None,
     "error": dict | None,

@@ -154,7 +154,7 @@ class WorkerProcess:
             if isinstance(message, Begun):
                 self.begun = True
             elif isinstance(message, Progress):
-                task.progress(message.percent, message.message)
+                task.progress(message.percent, message.message, data=message.data)
             elif isinstance(message, LogEntry):
                 tell(message, task)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -47,10 +48,12 @@ class Channel:
             if in_main:
                 self.busy = False
 
-    def progress(self, task: CurrentTask, percent: float, message: str) -> None:
+    def progress(
+        self, task: CurrentTask, percent: float, message: str, data: Mapping[str, Any] | None
+    ) -> None:
         """Pass on what the running task reports; what ended before has nothing to say."""
         if task is self.current:
-            self.send(Progress(percent, message))
+            self.send(Progress(percent, message, None if data is None else dict(data)))
 
     def close(self) -> None:
         """Leave the channel to the process that this one was forked from."""

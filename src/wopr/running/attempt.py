@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -93,7 +93,7 @@ class Attempt:
         record: TaskRecord,
         slot: Worker,
         options: RunOptions,
-        report: Callable[[CurrentTask, float, str], None],
+        report: Callable[[CurrentTask, float, str, Mapping[str, Any] | None], None],
         around: Surroundings,
     ) -> None:
         self.record = record

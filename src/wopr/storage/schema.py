@@ -52,6 +52,7 @@ tasks = Table(
     Column("flow_id", Uuid),
     Column("schedule", String),
     Column("scheduled_for", DateTime),
+    Column("progress_data", String),
 )
 """One row per task: the fold of its transitions up to ``version``."""
 

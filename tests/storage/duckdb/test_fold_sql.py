@@ -135,6 +135,7 @@ UNUSUAL = {
     "progress": 5.0,
     "progress_message": "half",
     "waiting": True,
+    "progress_data": '{"rows": 3}',
 }
 """What a task seldom has when it starts or succeeds."""
 
@@ -163,6 +164,7 @@ def test_what_is_unusual_in_a_task_is_kept_when_it_succeeds(db: duckdb.DuckDBPyC
     more: list[dict[str, Any]] = [{"error": "E: no"}, {"reason": "by hand"}]
     more += [{"data": data} for data in (None, {}, {"result": None}, {"crashes": 1})]
     more += [{"data": {"result": "1", "progress_message": "done"}}]
+    more += [{"data": {"result": "1", "progress_data": '{"rows": 3}'}}]
     for unusual in more:
         record = story.add()
         story.claim(record)

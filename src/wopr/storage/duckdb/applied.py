@@ -34,13 +34,14 @@ where key in ('applied', 'seq')
 """
 _PROGRESS = """
 update tasks
-set progress = new.progress, progress_message = new.message
+set progress = new.progress, progress_message = new.message, progress_data = new.data
 from (
     select
         unnest(?::uuid[]) as id,
         unnest(?::bigint[]) as version,
         unnest(?::double[]) as progress,
-        unnest(?::varchar[]) as message
+        unnest(?::varchar[]) as message,
+        unnest(?::varchar[]) as data
 ) as new
 where tasks.id = new.id and tasks.version = new.version and tasks.id between ?::uuid and ?::uuid
 """
@@ -266,6 +267,7 @@ def _without_the_bad(connection: Connection, work: Sequence[Piece], error: Excep
 
 def progress(connection: Connection, rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Store how far tasks have come that still are what the rows say; one statement."""
-    at = [columns.index(name) for name in ("id", "version", "progress", "progress_message")]
+    wanted = ("id", "version", "progress", "progress_message", "progress_data")
+    at = [columns.index(name) for name in wanted]
     values = [[row[number] for row in rows] for number in at]
     connection.execute(_PROGRESS, [*values, min(values[0]), max(values[0])]).fetchall()

@@ -44,7 +44,7 @@ _SEQS = 1_000_000  # sequence numbers looked at together for duplicates
 
 _LEGAL = frozenset((before, after) for (before, _), after in TRANSITIONS.items())
 _JSON = frozenset({"args", "kwargs", "options", "result"})
-_UNLOGGED = frozenset({"progress", "progress_message"})
+_UNLOGGED = frozenset({"progress", "progress_message", "progress_data"})
 """Not in the log while a task is STARTED: they change too often to be history."""
 
 

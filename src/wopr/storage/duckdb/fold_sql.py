@@ -258,7 +258,7 @@ end
         return f"(strlen({field}) > {largeresults.LARGE} and l.f[7] in {largeresults.ENDED_SQL})"
 
     def state(self) -> dict[str, str]:
-        """Return the columns that change."""
+        """Return the columns that change; what only rare records set is NULL unless one did."""
         usual = {
             "status": "l.f[7]",
             "attempt": "l.attempt",
@@ -299,14 +299,17 @@ end
             "progress": "l.f[22]::double",
             "progress_message": self.text("l", 23),
             "waiting": "nullif(l.f[24], '')::boolean",
+            "progress_data": f"""
+case l.kind when 'f' then {self.nullable("l", 25)} else {self.nullable("l", 27)} end
+""",
         }
         new = {"run_at": _time("l", 16), "waiting": "nullif(l.f[19], '')::boolean"}
         return {
             column: f"""
 case
     when l.kind in ('f', 'm') then {value}
-    when l.kind = 'A' then {new.get(column, usual[column])}
-    else {usual[column]}
+    when l.kind = 'A' then {new.get(column, usual.get(column, "null"))}
+    else {usual.get(column, "null")}
 end
 """
             for column, value in full.items()

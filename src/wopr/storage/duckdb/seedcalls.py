@@ -42,6 +42,7 @@ _STATE = (
     "progress",
     "progress_message",
     "waiting",
+    "progress_data",
 )
 
 

@@ -20,8 +20,10 @@ and goes on by its kind:
   No retries and no crashes were counted, there is no run_at, and the worker is the task's.
 - ``f``, anything else: 10 error and 11 data of the transition, then how it left its task:
   12 retry_count, 13 crashes, 14 run_at, 15 started_at, 16 completed_at, 17 elapsed_seconds,
-  18 worker, 19 result, 20 error, 21 error_type, 22 progress, 23 progress_message, 24 waiting.
-- ``m``, a change of where a task waits: the same as ``f``, then 25 category, 26 priority.
+  18 worker, 19 result, 20 error, 21 error_type, 22 progress, 23 progress_message, 24 waiting,
+  and if there is any, 25 progress_data.
+- ``m``, a change of where a task waits: the same as ``f`` up to 24, then 25 category, 26 priority,
+  and if there is any, 27 progress_data.
 
 So each line says by itself how its task stands after it, and of several lines only the last
 one counts, but for category and priority: of those, the last ``m``. What a transition does is
@@ -50,6 +52,8 @@ _CHANGING = len(MUTABLE_COLUMNS)
 _NO_ERROR = (None, None)
 PLACE = frozenset({"category", "priority"})
 """The columns of a task that change only when somebody says so."""
+_STATE = 13
+"""So many fields say how a task stands after ``f`` or ``m``, besides what is seldom there."""
 _MOST_ENTRIES = 4096
 _LONGEST = 200
 
@@ -124,6 +128,7 @@ def _as_new(record: TaskRecord, transition: Transition) -> bool:
         and record.error is None
         and record.error_type is None
         and record.result is None
+        and record.progress_data is None
         and record.run_at is None
         and record.elapsed_seconds is None
         and not record.retry_count
@@ -178,6 +183,7 @@ def _success(record: TaskRecord, transition: Transition, time: int) -> str:
         or transition.reason != "succeed"
         or transition.error is not None
         or record.run_at is not None
+        or record.progress_data is not None
         or record.retry_count
         or record.crashes
         or record.waiting is not False
@@ -198,6 +204,7 @@ def _full(record: TaskRecord, transition: Transition, before: TaskStatus, time: 
     kind, place = "f", ""
     if transition.data is not None and not PLACE.isdisjoint(transition.data):
         kind, place = "m", f"\x1f{_TEXTS[record.category]}\x1f{_NUMBERS[record.priority]}"
+    reported = "" if record.progress_data is None else f"\x1f{_text(record.progress_data)}"
     return (
         f"{transition.seq}\x1f{kind}\x1f{transition.task_id}\x1f{time}"
         f"\x1f{_NUMBERS[transition.attempt]}\x1f{before._value_}"
@@ -208,7 +215,7 @@ def _full(record: TaskRecord, transition: Transition, before: TaskStatus, time: 
         f"\x1f{_time(record.run_at)}\x1f{_time(record.started_at)}\x1f{_time(record.completed_at)}"
         f"\x1f{_real(record.elapsed_seconds)}\x1f{_TEXTS[record.worker]}\x1f{_text(record.result)}"
         f"\x1f{_text(record.error)}\x1f{_TEXTS[record.error_type]}\x1f{_real(record.progress)}"
-        f"\x1f{message}\x1f{_YES_NO[record.waiting]}{place}"
+        f"\x1f{message}\x1f{_YES_NO[record.waiting]}{place}{reported}"
     )
 
 
@@ -266,15 +273,17 @@ def read_record(line: str) -> Read:
     state: Row
     error = data = rest = place = None
     if kind == "c":
-        state = (0, 0, None, time, None, None, worker, None, *_NO_ERROR, 0.0, "", seq, False)
+        state = (0, 0, None, time, None, None, worker, None, *_NO_ERROR, 0.0, "", seq, False, None)
     elif kind == "s":
         [took, result] = more
         times = (time - timedelta(microseconds=int(took)), time, int(took) / 1_000_000)
-        state = (0, 0, None, *times, worker, result, *_NO_ERROR, 100.0, "", seq, False)
+        state = (0, 0, None, *times, worker, result, *_NO_ERROR, 100.0, "", seq, False, None)
         data = '{"result":' + result + "}"
     elif kind == "m":
-        error, data, *left, category, priority = more
-        state, place = _state(left, seq), (task_id, category or "", int(priority))
+        error, data, *left = more
+        category, priority = left[_STATE : _STATE + 2]
+        place = (task_id, category or "", int(priority))
+        state = _state(left[:_STATE] + left[_STATE + 2 :], seq)
     elif kind == "f":
         error, data, *left = more
         state = _state(left, seq)
@@ -291,9 +300,8 @@ def read_record(line: str) -> Read:
 
 
 def _state(fields: list[Any], seq: int) -> Row:
-    [retries, crashes, run_at, started, completed, elapsed, *texts, progress, message, waits] = (
-        fields
-    )
+    [retries, crashes, run_at, started, completed, elapsed, *texts] = fields[: _STATE - 3]
+    [progress, message, waits, *reported] = fields[_STATE - 3 :]
     return (
         int(retries),
         int(crashes),
@@ -306,6 +314,7 @@ def _state(fields: list[Any], seq: int) -> Row:
         message or "",
         seq,
         None if waits is None else waits == "1",
+        reported[0] if reported else None,
     )
 
 
