@@ -1,6 +1,6 @@
 """Schedules: how many runs at once, and which planned times they missed.
 
-Revision 0010, after 0007. What ``missed`` had counted before stays in it.
+Revision 0010, after 0009. What ``missed`` had counted before stays in it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from support.records import NOW, claimed, record
 from wopr.domain.task import TaskRecord
-from wopr.engine.pools.lanes import Lanes
+from wopr.engine.pools.lanes import Key, Lanes
 
 SOON, LATER = NOW + timedelta(seconds=5), NOW + timedelta(seconds=50)
 
@@ -77,7 +77,7 @@ def test_memory_keeps_a_window_and_the_rest_stays_in_the_storage() -> None:
     lanes, left = filled(window=4, count=10)
     assert (4, [5, 6, 7, 8, 9, 10]) == (lanes.qsize(), [one.seq for one in left])
     assert [1, 2, 3, 4] == drained(lanes)
-    assert [(2, 4)] == lanes.lanes_to_page()
+    assert [((2, False), 4)] == lanes.lanes_to_page()
 
 
 def test_nothing_overtakes_what_is_in_the_storage_only() -> None:
@@ -134,10 +134,10 @@ def test_delayed_tasks_are_bounded_too() -> None:
 def test_reading_everything_again_also_asks_for_what_a_page_under_way_leaves_out() -> None:
     lanes, _ = filled(window=4, count=6)
     drained(lanes)
-    lanes.page_started(2)
+    lanes.page_started(Key(2, at_front=False))
     lanes.reset(NOW)
-    lanes.page_ended(2, 6, full=False)
-    assert (2, 0) in lanes.lanes_to_page()
+    lanes.page_ended(Key(2, at_front=False), 6, full=False)
+    assert ((2, False), 0) in lanes.lanes_to_page()
 
 
 def test_a_new_task_may_start_at_once_only_if_nothing_waits() -> None:
@@ -156,7 +156,7 @@ def test_what_is_due_in_the_storage_only_is_read_before_anything_newer_starts() 
     lanes.push(record(9), NOW)
     lanes.promote(SOON)
     assert None is lanes.pop()
-    assert (2, 0) in lanes.lanes_to_page()
+    assert ((2, False), 0) in lanes.lanes_to_page()
     assert True is lanes.wants_later(SOON)
 
 
@@ -167,19 +167,19 @@ def test_too_many_due_tasks_are_left_to_the_storage_again_the_newest_first() -> 
     assert [9, 10, 11, 12, 13] == [one.seq for one in lanes.trim()]
     assert [] == lanes.trim()
     assert [1, 2, 3, 4, 5, 6, 7, 8] == drained(lanes)
-    assert [(2, 8)] == lanes.lanes_to_page()
+    assert [((2, False), 8)] == lanes.lanes_to_page()
 
 
 def test_a_page_under_way_is_not_the_last_if_a_task_before_it_was_left_to_the_storage() -> None:
     lanes = Lanes(2)
     for seq in (5, 6):
         lanes.add_paged(record(seq), NOW)
-    lanes._lanes[2].beyond = 10  # pages up to there were read
-    lanes.page_started(2)  # from 10 on
+    lanes._lanes[Key(2, at_front=False)].beyond = 10  # pages up to there were read
+    lanes.page_started(Key(2, at_front=False))  # from 10 on
     assert False is lanes.push(record(7), NOW)  # its claim failed, and memory is full
-    lanes.page_ended(2, None, full=False)
+    lanes.page_ended(Key(2, at_front=False), None, full=False)
     assert [5, 6] == drained(lanes)
-    assert [(2, 6)] == lanes.lanes_to_page()
+    assert [((2, False), 6)] == lanes.lanes_to_page()
 
 
 def test_a_page_of_delayed_tasks_is_not_the_last_if_one_was_left_to_the_storage() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from wopr.domain.task import TaskRecord
-from wopr.engine.pools.lanes import Lanes
+from wopr.engine.pools.lanes import Key, Lanes
 
 NOW = datetime(2026, 1, 1, 12)
 NORMAL = 2
@@ -20,13 +20,13 @@ def _record(seq: int, run_at: datetime | None = None) -> TaskRecord:
 def test_a_task_that_comes_back_while_its_lane_is_paged_in_is_in_the_next_page() -> None:
     lanes = Lanes(window=4)
     lanes.reset(NOW)
-    lanes.page_started(NORMAL)
+    lanes.page_started(Key(NORMAL, at_front=False))
 
     kept = lanes.push(_record(7), NOW)  # a retry: its commit came after the page was read
-    lanes.page_ended(NORMAL, last_seq=20, full=False)
+    lanes.page_ended(Key(NORMAL, at_front=False), last=20, full=False)
 
     assert not kept
-    assert (NORMAL, 6) in lanes.lanes_to_page()
+    assert ((NORMAL, False), 6) in lanes.lanes_to_page()
 
 
 def test_a_task_that_comes_back_while_delayed_ones_are_paged_in_is_in_the_next_page() -> None:
@@ -45,7 +45,7 @@ def test_a_task_that_comes_back_while_delayed_ones_are_paged_in_is_in_the_next_p
 def test_a_whole_page_without_newcomers_moves_the_bound_to_its_last_task() -> None:
     lanes = Lanes(window=4)
     lanes.reset(NOW)
-    lanes.page_started(NORMAL)
-    lanes.page_ended(NORMAL, last_seq=20, full=True)
+    lanes.page_started(Key(NORMAL, at_front=False))
+    lanes.page_ended(Key(NORMAL, at_front=False), last=20, full=True)
 
-    assert (NORMAL, 20) in lanes.lanes_to_page()
+    assert ((NORMAL, False), 20) in lanes.lanes_to_page()

@@ -96,6 +96,8 @@ class Options(FunctionOptions, PlaceOptions, total=False):
     expires: float | timedelta | datetime | None
     """Seconds from now, or an aware moment, after which it is not started any more: it ends
     CANCELLED instead. Retries count as starts."""
+    at_front: bool
+    """Whether it starts before all others of its category and priority that wait then."""
     unique_key: str | None
     """At most one live task has it."""
     on_conflict: OnConflict | None

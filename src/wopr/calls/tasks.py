@@ -24,6 +24,7 @@ from wopr.domain.due import EXPIRES
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.guarded import shown
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
+from wopr.domain.place import AT_FRONT
 from wopr.domain.retry import RetryPolicy
 from wopr.executors.choice import Executors
 
@@ -59,6 +60,20 @@ def _expires(options: Options, clock: Clock, due: datetime | None) -> str | None
             f"{first.isoformat(sep=' ')} UTC: it would never run. Give a later moment."
         )
     return until.isoformat()
+
+
+def _when(options: Options, clock: Clock, run_at: datetime | None) -> dict[str, Any]:
+    return {
+        EXPIRES: _expires(options, clock, run_at),
+        AT_FRONT: _at_front(options.get("at_front", False)),
+    }
+
+
+def _at_front(given: object) -> bool | None:
+    """Return whether it goes before others, as it is stored: not said of those that don't."""
+    if not isinstance(given, bool):
+        raise InvalidCallError(f"at_front must be True or False, not {shown(given)}.")
+    return given or None
 
 
 def _delay(options: Options) -> float | None:
@@ -165,7 +180,7 @@ def _with_options(
         more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
     more |= _timeouts(definition, options)
     run_at = due_at(clock, options.get("delay"), options.get("run_at"))
-    more[EXPIRES] = _expires(options, clock, run_at)
+    more |= _when(options, clock, run_at)
     return NewTask(
         name=definition.name,
         category=category,

@@ -73,6 +73,8 @@ class LaneCount:
     priority: int
     due: int
     later: int
+    at_front: int = 0
+    """How many of all of them go to the front."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +223,13 @@ class Waiting(Protocol):
         limit: int,
         *,
         most_bytes: int = PAGE_BYTES,
+        at_front: bool | None = None,
     ) -> list[TaskRecord]:
-        """Return a page of tasks due at ``now``, in enqueue order; names in ``skip`` left out."""
+        """Return a page of tasks due at ``now``, in enqueue order; names in ``skip`` left out.
+
+        With ``at_front=False`` without those that go to the front. With ``True`` these alone, the
+        newest first, and ``after_seq`` is minus the seq of the last one that is known.
+        """
         ...
 
     async def delayed(

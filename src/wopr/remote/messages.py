@@ -186,6 +186,7 @@ class _Options(TypedDict, total=False):
     timeout: Span
     soft_timeout: Span
     delay: Span
+    at_front: Literal[True]
     on_parent_failure: Literal["cancel", "fail", "run", "only"]
     results: _Results
 

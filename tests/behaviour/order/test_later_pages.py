@@ -9,7 +9,7 @@ from pathlib import Path
 from support.queues import PATIENCE, DuckDBHome, SteppableClock
 from support.records import NOW, record
 from wopr import Settings, TaskQueue
-from wopr.engine.pools.lanes import Lanes
+from wopr.engine.pools.lanes import Key, Lanes
 
 DAY = timedelta(days=1)
 
@@ -55,7 +55,7 @@ def test_a_pool_sleeps_until_the_next_task_is_due_once_it_knows_it() -> None:
     lanes.later_ended(None, full=False)
     for priority, _ in lanes.lanes_to_page():
         lanes.page_started(priority)
-        lanes.page_ended(priority, 5 if priority == 2 else None, full=False)
+        lanes.page_ended(priority, 5 if priority == (2, False) else None, full=False)
 
     assert NOW + DAY == lanes.next_due()
     assert [] == lanes.lanes_to_page()
@@ -64,14 +64,14 @@ def test_a_pool_sleeps_until_the_next_task_is_due_once_it_knows_it() -> None:
 def test_what_a_page_brought_may_start_although_more_becomes_due_all_the_time() -> None:
     lanes = Lanes(window=4)
     lanes.reset(NOW)
-    lanes.page_started(2)
+    lanes.page_started(Key(2, at_front=False))
     lanes.add_paged(record(7), NOW)
-    lanes.page_ended(2, 7, full=True)
+    lanes.page_ended(Key(2, at_front=False), 7, full=True)
     lanes.later_beyond = NOW  # the next delayed task of the storage is due already
 
-    for priority in (4, 3):
-        lanes.page_started(priority)
-        lanes.page_ended(priority, None, full=False)
+    for key in (Key(4, at_front=False), Key(3, at_front=False)):
+        lanes.page_started(key)
+        lanes.page_ended(key, None, full=False)
     # a page clears what `reset` asked for; the lanes above are empty now
     lanes.promote(NOW)
     taken = lanes.pop()

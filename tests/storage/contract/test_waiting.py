@@ -5,6 +5,7 @@ from __future__ import annotations
 from storage.conftest import add, claim, end, fail, later, new_task, write
 from support.records import NOW
 from wopr.domain import decide
+from wopr.domain.place import FIRST
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
@@ -125,3 +126,30 @@ async def test_counts_and_a_backlog_are_exact(any_storage: Storage) -> None:
     assert {later_on.id: TaskStatus.PENDING, waiting.id: TaskStatus.CANCELLED} == (
         await any_storage.statuses([later_on.id, waiting.id, "unknown"])
     )
+
+
+async def test_what_goes_to_the_front_comes_by_itself_and_the_newest_first(
+    any_storage: Storage,
+) -> None:
+    plain = await add(any_storage)
+    named = new_task()
+    named.options = '{"tags": ["\\"at_front\\": true"], "results": {"kwargs": {"at_front": 0}}}'
+    fronts = [new_task(), new_task()]
+    for record in fronts:
+        record.options = '{"tags": ["x"], "at_front": true}'
+    for record in (named, *fronts):
+        await write(any_storage, record, added(record))
+    older, newer = fronts
+
+    async def pages(after: int, *, at_front: bool | None) -> list[str]:
+        found = await any_storage.ready("c", NORMAL, after, NOW, (), 100, at_front=at_front)
+        return ids(found)
+
+    assert ids([plain, named, older, newer]) == await pages(0, at_front=None)
+    assert ids([plain, named]) == await pages(0, at_front=False)
+    assert ids([newer, older]) == await pages(FIRST, at_front=True)
+    assert [older.id] == await pages(-newer.seq, at_front=True)
+    assert [0, 1, 2, 3] == [
+        await any_storage.position(record, NOW) for record in (newer, older, plain, named)
+    ]
+    assert [LaneCount("c", NORMAL, 4, 0, 2)] == await any_storage.lanes(NOW)

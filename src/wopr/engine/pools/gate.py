@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from wopr.domain.limits import Limit, Meter, key_of, value_of
+from wopr.domain.place import place
 from wopr.domain.status import CLAIMABLE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.lanes import Lanes, score
@@ -126,7 +127,7 @@ class Gate:
         aging = self._lanes.aging
         rank = -float(record.priority) if aging is None else score(record, aging)
         size = weight(record)
-        heapq.heappush(group.heap, (rank, record.seq, size, record))
+        heapq.heappush(group.heap, (rank, place(record), size, record))
         self._waiting += 1
         self._hold(size)
         if not group.parked and group.heap[0][-1] is record:
@@ -164,10 +165,10 @@ class Gate:
 
     def _line_up(self, group: Group) -> None:
         group.stamp += 1
-        rank, seq, _, _ = group.heap[0]
+        rank, at, _, _ = group.heap[0]
         turn = 0 if self._fair_by is None else group.turn
         number = next(self._numbers)
-        heapq.heappush(self._lined_up, (turn, rank, seq, number, group.stamp, group))
+        heapq.heappush(self._lined_up, (turn, rank, at, number, group.stamp, group))
 
     def _choose(self, now: datetime) -> TaskRecord | None:
         while self._lined_up:
@@ -195,10 +196,10 @@ class Gate:
         return None
 
     def _may_page(self, record: TaskRecord) -> bool:
-        """Whether one of a higher priority may be in the storage only, to be paged in first."""
+        """Whether one that goes before it may be in the storage only, to be paged in first."""
         if self._fair_by is not None or self._full():
             return False
-        return self._lanes.pages_above(record.priority)
+        return self._lanes.pages_above(record)
 
     def _take_first(self, group: Group) -> None:
         _, _, size, _ = heapq.heappop(group.heap)

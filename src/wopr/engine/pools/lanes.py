@@ -1,6 +1,7 @@
 """The waiting tasks of one category: what runs next, with bounded memory.
 
-Per priority a lane in enqueue order, and one heap of tasks that are not due yet.
+Per priority a lane in enqueue order, before it one of those that go to the front, and one
+heap of tasks that are not due yet.
 Each keeps at most a window in memory, and its share of the bytes. What does not fit
 stays in the storage; a bound (``beyond``) says from where on the storage may hold
 tasks that memory does not, and they are paged in before memory runs dry.
@@ -9,9 +10,13 @@ tasks that memory does not, and they are paged in before memory runs dry.
 from __future__ import annotations
 
 import heapq
+import math
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from wopr.domain.due import due_at, span_since
+from wopr.domain.place import FIRST, is_at_front, place
 from wopr.domain.status import CLAIMABLE, TaskPriority
 from wopr.domain.task import TaskRecord
 from wopr.engine.memory import Memory, Waiting
@@ -20,35 +25,60 @@ from wopr.ports.storage import LaneCount
 WINDOW = 10_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
 _TICK = timedelta.resolution
-_NOTHING = [None for _ in TaskPriority]
+_NOTHING = [None for _ in range(2 * len(TaskPriority))]
 
 
 def score(record: TaskRecord, aging: float) -> float:
     """Return what orders tasks of all priorities by age; the least starts first.
 
     It does not change with time: one level of priority is worth ``aging`` seconds of waiting.
+    Who goes to the front counts as the oldest.
     """
+    if is_at_front(record):
+        return -math.inf
     due = record.run_at or record.created_at
     return (due - _EPOCH).total_seconds() - record.priority * aging
 
 
+class Key(NamedTuple):
+    """What one lane holds; the greatest one goes first."""
+
+    priority: int
+    at_front: bool
+
+
+def key_of(record: TaskRecord) -> Key:
+    """Return which lane a task stands in."""
+    return Key(record.priority, is_at_front(record))
+
+
 class Lane(Waiting):
-    """Due tasks of one priority, first in, first out."""
+    """Due tasks of one priority: first in, first out, and the other way at the front."""
 
-    __slots__ = ("asked", "beyond", "missed", "newest", "paging")
+    __slots__ = ("asked", "before", "beyond", "missed", "newest", "paging")
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, key: Key) -> None:
         super().__init__(memory)
-        self.newest = 0
+        self.before = FIRST if key.at_front else 0
+        """Less than the place of any of its tasks."""
+        self.newest = self.before
         self.asked = 0  # bytes that the page which is being read may bring
-        self.beyond: int | None = None  # tasks with a greater seq may be in the storage only
+        self.beyond: int | None = None  # tasks of later places may be in the storage only
         self.paging = False
-        self.missed: int | None = None  # least seq sent to the storage while a page was being read
+        self.missed: int | None = None  # first place left to the storage while a page was read
 
-    def leave(self, seq: int) -> None:
-        """Note that a due task with this seq, or a greater one, is in the storage only."""
-        self.beyond = seq - 1 if self.beyond is None else min(self.beyond, seq - 1)
-        self.missed = seq if self.missed is None else min(self.missed, seq)
+    def leave(self, at: int) -> None:
+        """Note that a due task at this place, or a later one, is in the storage only."""
+        self.beyond = at - 1 if self.beyond is None else min(self.beyond, at - 1)
+        self.missed = at if self.missed is None else min(self.missed, at)
+
+    def leave_all(self) -> None:
+        """Note that any due task may be in the storage only."""
+        self.leave(self.before + 1)
+
+    def take(self, record: TaskRecord) -> None:
+        """Take a due task to its place."""
+        self.push((place(record),), record)
 
 
 class Lanes:
@@ -58,10 +88,12 @@ class Lanes:
         self._window = window
         self.memory = Memory() if memory is None else memory
         """What all lanes of the queue share."""
-        priorities = sorted(TaskPriority, reverse=True)
-        self._lanes = {int(priority): Lane(self.memory) for priority in priorities}
+        keys = sorted(Key(int(one), end) for one in TaskPriority for end in (False, True))
+        self._lanes = {key: Lane(self.memory, key) for key in reversed(keys)}
         self._all_lanes = tuple(self._lanes.values())
         self._heaps = [lane.heap for lane in self._all_lanes]
+        self.has_front = False
+        """Whether any task of the category went to the front; else nobody looks for them."""
         self._later = Waiting(self.memory)
         self._later_asked = 0
         self.later_beyond: datetime | None = None
@@ -87,37 +119,51 @@ class Lanes:
 
     def reset(self, now: datetime) -> None:
         """Read everything from the storage again."""
-        for lane in self._lanes.values():
-            lane.beyond = 0
-            lane.missed = 1  # a page that is being read may leave out what this is for
+        for lane in self._used():
+            lane.beyond = lane.before
+            lane.missed = lane.before + 1  # a page being read may leave out what this is for
         self.later_beyond = self.later_missed = now
 
     def expect(self, count: LaneCount, now: datetime) -> None:
         """Note at opening what one lane has in the storage."""
         self.latest = max(self.latest, now)
+        if count.at_front:
+            self.has_front = True
+            self._lanes[Key(count.priority, at_front=True)].leave_all()
         if count.due:
-            self._lanes[count.priority].beyond = 0
+            self._lanes[Key(count.priority, at_front=False)].leave_all()
         if count.later:
             self.later_beyond = now
+
+    def _used(self) -> Iterable[Lane]:
+        """Return the lanes that may have tasks."""
+        if self.has_front:
+            return self._all_lanes
+        return (lane for lane in self._all_lanes if not lane.before)
 
     # -- in -----------------------------------------------------------------
 
     def push(self, record: TaskRecord, now: datetime) -> bool:
         """Take a waiting task; return whether it is kept in memory."""
         self.latest = max(self.latest, now)
+        lane, at = self._lane(record), place(record)
         if record.run_at is not None and (due := due_at(record, now)) > now:
             return self._push_later(record, record.run_at, due)
-        lane = self._lanes[record.priority]
-        if lane.beyond is not None and record.seq > lane.beyond:
-            lane.missed = record.seq if lane.missed is None else min(lane.missed, record.seq)
+        if lane.beyond is not None and at > lane.beyond:
+            lane.missed = at if lane.missed is None else min(lane.missed, at)
             return False
-        if record.seq > lane.newest:
-            if lane.full(self._window):
-                lane.leave(record.seq)  # a page that is being read may begin after it
+        if at > lane.newest:
+            if lane.full(self._window) and not lane.before:  # else the last ones are left
+                lane.leave(at)  # a page that is being read may begin after it
                 return False
-            lane.newest = record.seq
-        lane.push((record.seq,), record)
+            lane.newest = at
+        lane.push((at,), record)
         return True
+
+    def _lane(self, record: TaskRecord) -> Lane:
+        key = key_of(record)
+        self.has_front = self.has_front or key.at_front
+        return self._lanes[key]
 
     def _push_later(self, record: TaskRecord, run_at: datetime, due: datetime) -> bool:
         if self.later_beyond is not None and run_at >= self.later_beyond:
@@ -162,12 +208,12 @@ class Lanes:
         while later.heap and later.heap[0][0] <= now:
             record = later.pop()
             if record.status in CLAIMABLE:
-                self._lanes[record.priority].push((record.seq,), record)
+                self._lane(record).take(record)
         fresh, self._fresh = self._fresh, False
         if fresh or self.later_beyond is None or self.later_beyond > now or self._paging():
             return
-        for lane in self._lanes.values():
-            lane.leave(1)
+        for lane in self._used():
+            lane.leave_all()
         self.later_beyond = now + _TICK
         self._passed = True
 
@@ -179,7 +225,7 @@ class Lanes:
         left: list[TaskRecord] = []
         for lane in self._lanes.values():
             if cut := lane.cut(self._window):
-                lane.leave(cut[0].seq)
+                lane.leave(place(cut[0]))
                 left += cut
         if cut := self._later.cut(self._window):
             self._leave_later(min(record.run_at for record in cut if record.run_at is not None))
@@ -219,15 +265,14 @@ class Lanes:
             if lane.beyond is not None and (not lane.heap or lane.heap[0][0] > lane.beyond):
                 return None
             if lane.heap:
-                found = score(lane.first, aging), lane.first.seq, lane
+                found = score(lane.first, aging), lane.heap[0][0], lane
                 best = found if best is None else min(best, found, key=lambda item: item[:2])
         return None if best is None else best[2].pop()
 
-    def pages_above(self, priority: int) -> bool:
-        """Whether the storage may hold due tasks of a higher priority that memory does not."""
-        return any(
-            number > priority and lane.beyond is not None for number, lane in self._lanes.items()
-        )
+    def pages_above(self, record: TaskRecord) -> bool:
+        """Whether the storage may hold due tasks that go before this one and memory does not."""
+        own = key_of(record)
+        return any(key > own and lane.beyond is not None for key, lane in self._lanes.items())
 
     def has_due(self) -> bool:
         """Whether a due task waits in memory."""
@@ -258,11 +303,11 @@ class Lanes:
 
     # -- paging -------------------------------------------------------------
 
-    def lanes_to_page(self) -> list[tuple[int, int]]:
-        """Return (priority, after seq) of the lanes that run low and have more in the storage."""
+    def lanes_to_page(self) -> list[tuple[Key, int]]:
+        """Return which lanes run low and have more in the storage, and after what place."""
         return [
-            (priority, lane.beyond)
-            for priority, lane in self._lanes.items()
+            (key, lane.beyond)
+            for key, lane in self._lanes.items()
             if lane.beyond is not None
             and not lane.paging
             and (lane.low(self._window // 4) or lane.heap[0][0] > lane.beyond)
@@ -276,9 +321,9 @@ class Lanes:
             return True
         return self.later_beyond != self._stuck_at and self._later.low(self._window // 4)
 
-    def page_started(self, priority: int) -> int:
+    def page_started(self, key: Key) -> int:
         """Note that a page of a lane is being read; return how many bytes it may bring."""
-        lane = self._lanes[priority]
+        lane = self._lanes[key]
         lane.paging, lane.missed = True, None
         lane.asked = self._ask()
         return lane.asked
@@ -289,21 +334,22 @@ class Lanes:
         self.memory.free -= asked
         return asked
 
-    def page_ended(self, priority: int, last_seq: int | None, *, full: bool) -> None:
-        """Note what a page brought: ``last_seq`` of it, and whether there may be more."""
-        lane = self._lanes[priority]
-        self.page_failed(priority)
+    def page_ended(self, key: Key, last: int | None, *, full: bool) -> None:
+        """Note what a page brought: its last place, and whether there may be more."""
+        lane = self._lanes[key]
+        self.page_failed(key)
         self._fresh = True
-        if last_seq is not None and lane.beyond is not None:
-            lane.beyond = max(lane.beyond, last_seq)
+        if last is not None and lane.beyond is not None:
+            lane.beyond = max(lane.beyond, last)
         if lane.missed is not None:  # the page may have been read before its commit
-            lane.beyond = min(lane.missed - 1, lane.beyond or 0)
+            beyond = lane.before if lane.beyond is None else lane.beyond
+            lane.beyond = min(lane.missed - 1, beyond)
         elif not full:
             lane.beyond = None
 
-    def page_failed(self, priority: int) -> None:
+    def page_failed(self, key: Key) -> None:
         """Note that a page could not be read."""
-        lane = self._lanes[priority]
+        lane = self._lanes[key]
         self.memory.free += lane.asked
         lane.paging, lane.asked = False, 0
 
@@ -312,7 +358,7 @@ class Lanes:
         if record.run_at is not None and (due := due_at(record, now)) > now:
             self._later.push((due, record.seq), record)
         else:
-            self._lanes[record.priority].push((record.seq,), record)
+            self._lane(record).take(record)
 
     def later_started(self) -> int:
         """Note that delayed tasks are being read; return how many bytes they may have."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from wopr.domain.clock import naive_now
 from wopr.domain.task import TaskRecord
-from wopr.engine.pools.lanes import Lanes
+from wopr.engine.pools.lanes import Key, Lanes
 from wopr.engine.shared import Shared
 from wopr.ports.storage import weight
 
@@ -39,9 +39,9 @@ class Pager:
 
     def page_in(self, now: datetime) -> None:
         """Start reading for the lanes that run low."""
-        for priority, after in self._lanes.lanes_to_page():
-            most_bytes = self._lanes.page_started(priority)
-            self._spawn(self._page_lane(priority, after, self._lanes.latest, most_bytes))
+        for key, after in self._lanes.lanes_to_page():
+            most_bytes = self._lanes.page_started(key)
+            self._spawn(self._page_lane(key, after, self._lanes.latest, most_bytes))
         if self._lanes.wants_later(now):
             self._spawn(self._page_later(self._lanes.later_started()))
 
@@ -60,18 +60,22 @@ class Pager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _page_lane(self, priority: int, after: int, now: datetime, most_bytes: int) -> None:
+    async def _page_lane(self, key: Key, after: int, now: datetime, most_bytes: int) -> None:
         skip = sorted(self._lanes.unregistered)
-        lane = self._category, priority, after, now, skip
+        lane = self._category, key.priority, after, now, skip
+        at_front = key.at_front if self._lanes.has_front else None
         with self._shared.reading() as changed:
             try:
-                found = await self._shared.storage.ready(*lane, self._page, most_bytes=most_bytes)
+                found = await self._shared.storage.ready(
+                    *lane, self._page, most_bytes=most_bytes, at_front=at_front
+                )
             except Exception as error:  # noqa: BLE001 - a storage that fails is asked again later
-                self._lanes.page_failed(priority)
+                self._lanes.page_failed(key)
                 self._failed(error)
                 return
         full = self._is_full(found, most_bytes)
-        self._lanes.page_ended(priority, found[-1].seq if found else None, full=full)
+        last = None if not found else -found[-1].seq if at_front else found[-1].seq
+        self._lanes.page_ended(key, last, full=full)
         self._take(found, changed)
 
     async def _page_later(self, most_bytes: int) -> None:

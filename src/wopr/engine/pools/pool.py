@@ -96,6 +96,8 @@ class Pool:
             now = self.lanes.latest if due else naive_now(self._shared.clock)
         if self.lanes.push(record, now):
             self._shared.live[record.id] = record
+            if self.lanes.has_front:  # they are always taken, and others left for them
+                self.pager.trim()
         else:
             self._leave(record)
         self.wake()

@@ -63,11 +63,14 @@ class ReadCalls(Base):
         limit: int,
         *,
         most_bytes: int = PAGE_BYTES,
+        at_front: bool | None = None,
     ) -> list[TaskRecord]:
-        """Return a page of waiting tasks due at ``now``, in enqueue order."""
+        """Return a page of waiting tasks due at ``now``, in the order of their places."""
         lane = category, priority, after_seq, now, skip
         return await self._read(
-            lambda cursor: reads.ready(cursor, *lane, limit, most_bytes=most_bytes)
+            lambda cursor: reads.ready(
+                cursor, *lane, limit, most_bytes=most_bytes, at_front=at_front
+            )
         )
 
     async def delayed(

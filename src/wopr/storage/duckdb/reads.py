@@ -11,6 +11,7 @@ from uuid import UUID
 import duckdb
 
 from wopr.domain.errors import StorageError
+from wopr.domain.place import AT_FRONT, place
 from wopr.domain.status import CLAIMABLE, LIVE, TaskPriority, TaskStatus
 from wopr.domain.stored import task_fault
 from wopr.domain.task import TaskRecord
@@ -30,6 +31,11 @@ _WAITING = ", ".join(f"'{status.value}'" for status in sorted(CLAIMABLE))
 LAST_MOMENT = "timestamp '9999-12-31 23:59:59'"
 """Of those that a datetime can be."""
 _FREE = "waiting is not true"  # of other tasks
+_AT_FRONT = (
+    f"case when contains(options, '\"{AT_FRONT}\"') and json_valid(options) "
+    f"then coalesce(options ->> '$.{AT_FRONT}' = 'true', false) else false end"
+)
+_ENDS = {None: "", False: f" and not {_AT_FRONT}", True: f" and {_AT_FRONT}"}
 _PRIORITIES = ", ".join(str(int(priority)) for priority in TaskPriority)
 _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 
@@ -163,15 +169,20 @@ def ready(
     limit: int,
     *,
     most_bytes: int = PAGE_BYTES,
+    at_front: bool | None = None,
 ) -> list[TaskRecord]:
-    """Return a page of one lane's due tasks in enqueue order."""
+    """Return a page of one lane's due tasks in the order of their places."""
     where = (
         f"where status in ({_WAITING}) and {_FREE} and category = ? and priority = ? "
         "and (run_at is null or run_at <= ?)"
     )
     params: list[object] = [category, priority, now]
-    where += _without(skip, params) + " and seq > ?"
+    where += _without(skip, params) + _ENDS[at_front]
     params.append(after_seq)
+    if at_front:
+        where += " and -seq > ? order by seq desc limit ?"
+        return _page(cursor, where, [*params, limit], most_bytes)
+    where += " and seq > ?"
 
     def read(chunks: wide.Chunks) -> list[TaskRecord]:
         # What was enqueued together mostly waits together: look nearby before looking everywhere.
@@ -213,7 +224,8 @@ def lanes(cursor: Connection, now: datetime) -> list[LaneCount]:
     """Return how many tasks wait per category and priority."""
     rows = cursor.execute(
         "select category, priority, count(*) filter (run_at is null or run_at <= ?), "
-        f"count(*) filter (run_at > ?) from tasks where status in ({_WAITING}) "
+        f"count(*) filter (run_at > ?), count(*) filter ({_AT_FRONT}) "
+        f"from tasks where status in ({_WAITING}) "
         f"and {_FREE} and priority in ({_PRIORITIES}) group by all order by all",
         [now, now],
     ).fetchall()
@@ -251,8 +263,9 @@ def position(cursor: Connection, record: TaskRecord, now: datetime) -> int:
     """Return how many due tasks stand before this one."""
     row = cursor.execute(
         f"select count(*) from tasks where status in ({_WAITING}) and {_FREE} and category = ? "
-        "and (run_at is null or run_at <= ?) and (priority > ? or (priority = ? and seq < ?))",
-        [record.category, now, record.priority, record.priority, record.seq],
+        "and (run_at is null or run_at <= ?) and (priority > ? or (priority = ? "
+        f"and case when {_AT_FRONT} then -seq else seq end < ?))",
+        [record.category, now, record.priority, record.priority, place(record)],
     ).fetchone()
     return int(row[0]) if row else 0
 

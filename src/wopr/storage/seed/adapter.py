@@ -13,6 +13,7 @@ from wopr.domain.clock import Clock, naive_now
 from wopr.domain.errors import QueryError, StorageError, WoprError
 from wopr.domain.fold import apply
 from wopr.domain.guarded import safe_text, type_name
+from wopr.domain.place import is_at_front, place
 from wopr.domain.snapshot import parents_of, record_of
 from wopr.domain.status import CLAIMABLE, LIVE, Move, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
@@ -214,15 +215,19 @@ class SeedStorageAdapter(SeedSelecting):
         limit: int,
         *,
         most_bytes: int = PAGE_BYTES,
+        at_front: bool | None = None,
     ) -> list[TaskRecord]:
-        """Return a page of waiting tasks due at ``now``, in enqueue order."""
+        """Return a page of waiting tasks due at ``now``, in the order of their places."""
         found = [
             record
             for record in self._waiting(category, skip)
             if record.priority == priority
-            and record.seq > after_seq
+            and at_front in (None, is_at_front(record))
+            and (place(record) if at_front else record.seq) > after_seq
             and (record.run_at is None or record.run_at <= now)
         ]
+        if at_front:
+            return _cut(sorted(found, key=place)[:limit], most_bytes)
         return _page(found, limit, most_bytes)
 
     async def delayed(
@@ -258,12 +263,14 @@ class SeedStorageAdapter(SeedSelecting):
         """Return the lanes that have waiting tasks."""
         due: Counter[tuple[str, int]] = Counter()
         later: Counter[tuple[str, int]] = Counter()
+        front: Counter[tuple[str, int]] = Counter()
         for record in self._records.values():
             if record.status in CLAIMABLE and not record.waiting:
                 waits = record.run_at is not None and record.run_at > now
                 (later if waits else due)[record.category, record.priority] += 1
+                front[record.category, record.priority] += is_at_front(record)
         lanes = sorted(due.keys() | later.keys())
-        return [LaneCount(*lane, due[lane], later[lane]) for lane in lanes]
+        return [LaneCount(*lane, due[lane], later[lane], front[lane]) for lane in lanes]
 
     async def orphans(
         self, after_seq: int, limit: int, *, most_bytes: int = PAGE_BYTES
@@ -295,9 +302,9 @@ class SeedStorageAdapter(SeedSelecting):
 
     async def position(self, record: TaskRecord, now: datetime) -> int:
         """Return how many waiting tasks of its category start before this one."""
-        own = (-record.priority, record.seq)
+        own = (-record.priority, place(record))
         return sum(
-            (-item.priority, item.seq) < own and (item.run_at is None or item.run_at <= now)
+            (-item.priority, place(item)) < own and (item.run_at is None or item.run_at <= now)
             for item in self._waiting(record.category, ())
         )
 
