@@ -16,12 +16,19 @@ COUNTABLE = (
     *("attempts", "changes", "flows", "parents", "problems", "retries", "rows", "schedules"),
     *("tasks", "transitions", "workers"),
 )
-AFTER_A_NUMBER = re.compile(rf"^ (?:\w+ )?(?:{'|'.join(COUNTABLE)})\b(?! per\b)")
+_NOUN = rf" (?:(?:due|failed|live|running|selected) )?(?:{'|'.join(COUNTABLE)})\b(?! per\b)"
+AFTER_A_NUMBER = re.compile(rf"^{_NOUN}")
+IN_A_LOG = re.compile(rf"%(?:\(\w+\))?d{_NOUN}")
 
 
 def plurals(tree: ast.AST) -> list[int]:
     """Return the lines where a number that may be one stands before a plural: ``{count} tasks``."""
-    return [
+    logged = [
+        text.lineno
+        for text in ast.walk(tree)
+        if isinstance(text, ast.Constant) and IN_A_LOG.search(str(text.value))
+    ]
+    return logged + [
         value.lineno
         for text in ast.walk(tree)
         if isinstance(text, ast.JoinedStr)
@@ -68,6 +75,7 @@ def test_times_for_people_are_made_in_one_place(source: Source) -> None:
         ('f"{MOST:,} tasks"', False),
         ('f"{rate:.0f} tasks per second"', False),
         ("f\"{counted(count, 'task')} wait\"", False),
+        ('log.info("Recovered %d tasks", count)', True),
     ],
 )
 def test_a_plural_after_a_number_is_noticed(text: str, found: bool) -> None:

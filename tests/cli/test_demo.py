@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import call
+from support.matching import check_document
 from support.programs import BIN, run
 from support.queues import PATIENCE
 from wopr.demo.proof import prove
@@ -35,7 +36,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
         [BIN / "wopr", "demo", "--files", "300", "-d", path, "--json"], tmp_path, timeout=110
     )
     assert 0 == done.returncode, done.stdout + done.stderr
-    outcome = json.loads(done.stdout)
+    outcome = check_document("demo", json.loads(done.stdout))
     assert (True, True, 300) == (outcome["proven"], outcome["killed"], outcome["files"])
     assert outcome["interrupted"] > 0
     assert outcome["retries"] > 0

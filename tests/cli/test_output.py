@@ -123,4 +123,4 @@ def test_a_document_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.isascii()
     assert "\x1b" not in out
-    assert {"text": "ä\x1b\u202e"} == json.loads(out)
+    assert {"version": 1, "text": "ä\x1b\u202e"} == json.loads(out)

@@ -96,7 +96,7 @@ def test_cancel_takes_several_ids_and_says_why_not(wopr: Call, database: Databas
 def test_retry_puts_a_failed_task_back(wopr: Call, database: Database) -> None:
     answer = wopr("tasks", "retry", database.failed, "--json")
     assert 0 == answer.code
-    result = {"id": database.failed, "retried": True, "why": None}
+    result = {"id": database.failed, "changed": True, "why": None}
     assert {"results": [result], "act": 1} == answer.json
     assert "pending" == wopr("tasks", "show", database.failed, "--json").json["status"]
 

@@ -52,7 +52,7 @@ def test_cancel_by_what_the_tasks_are(
 def test_ids_may_be_shortened_and_stand_with_commas(wopr: Call, database: Database) -> None:
     ids = f"{database.failed},{database.delayed[:-4]}"
     answer = wopr("tasks", "retry", "--ids", ids, "--json")
-    assert [True, False] == [one["retried"] for one in answer.json["results"]]
+    assert [True, False] == [one["changed"] for one in answer.json["results"]]
     assert 1 == answer.code
 
 

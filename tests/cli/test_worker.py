@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import call
+from support.matching import check_document
 from support.programs import BIN, run
 from support.queues import PATIENCE
 from support.workers import environment, read_until, worker
@@ -87,9 +88,9 @@ def test_a_signal_lets_the_running_task_finish(folder: Path, number: signal.Sign
         (folder / "woken").touch()
         out, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
-    assert "Draining: 1 tasks run and have 10 s" in log
+    assert "Draining: 1 task under way; the grace time is 10 s" in log
     assert "Stopped after" in err
-    summary = json.loads(out)
+    summary = check_document("worker", json.loads(out))
     summary.pop("seconds")
     assert {"forced": False, "running_at_signal": 1, "finished": 1, "put_back": 0} == summary
     info = info_of(folder, task_id)

@@ -314,7 +314,7 @@ def test_a_task_that_ignores_its_cancellation_does_not_keep_the_worker(folder: P
         out, err = process.communicate(timeout=PATIENCE)
     assert 0 == process.returncode
     assert (1, 1) == (json.loads(out)["running_at_signal"], json.loads(out)["put_back"])
-    assert "1 tasks do not end when they are cancelled, such as stubborn" in err
+    assert "Leaving without 1 task that did not end when cancelled, such as stubborn" in err
     assert (TaskStatus.PENDING, 1, 0) == standing(folder, task_id)
 
 
@@ -324,7 +324,7 @@ def test_a_task_that_ignores_its_cancellation_does_not_keep_the_worker(folder: P
         ("blocking", "A function still runs in thread asyncio_"),
         ("plain", "A function still runs in thread wopr-"),
         ("pooled", "A function still runs in thread ThreadPoolExecutor"),
-        ("leaving", "1 tasks do not end when they are cancelled, such as stubborn"),
+        ("leaving", "Leaving without 1 task that did not end when cancelled, such as stubborn"),
     ],
 )
 def test_what_a_task_leaves_behind_does_not_keep_the_worker(

@@ -10,6 +10,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from support.matching import check_document, command_of
 from support.queues import PATIENCE
 from wopr import TaskPriority, TaskQueue
 from wopr.cli.main import app
@@ -24,10 +25,12 @@ class Answer:
     code: int
     out: str
     err: str
+    words: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """What it printed, without the version; it has to be what the schema says."""
+        return check_document(command_of(self.words), json.loads(self.out))
 
 
 Call = Callable[..., Answer]
@@ -48,7 +51,7 @@ def call(*words: object, stdin: str | None = None) -> Answer:
     done = CliRunner().invoke(app, [str(word) for word in words], input=stdin)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return Answer(done.exit_code, done.stdout, done.stderr)
+    return Answer(done.exit_code, done.stdout, done.stderr, tuple(map(str, words)))
 
 
 async def fill(path: Path) -> Database:

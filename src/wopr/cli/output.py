@@ -37,6 +37,9 @@ STYLES = {
 }
 """How a status looks; everything else is plain."""
 
+VERSION = 1
+"""Of the documents: another one when a field goes or means something else, not when one comes."""
+
 LONGEST_CELL = 160
 """Characters of a cell in a table; JSON and CSV hold all of it."""
 
@@ -190,8 +193,12 @@ def shown(value: object) -> str:
 
 
 def document(value: object) -> None:
-    """Print one JSON document: ASCII, no NaN, times in ISO 8601."""
-    sys.stdout.write(json.dumps(plain(value), allow_nan=False, indent=2) + "\n")
+    """Print one JSON document: an object with its version, ASCII, no NaN, times in ISO 8601.
+
+    What it consists of is told by ``docs/reference/wopr.schema.json``.
+    """
+    said = {"version": VERSION, **plain(value)}
+    sys.stdout.write(json.dumps(said, allow_nan=False, indent=2) + "\n")
     sys.stdout.flush()
 
 

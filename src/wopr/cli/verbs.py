@@ -236,9 +236,7 @@ def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
 def _show_each(ids: list[str], answer: ActAnswer, word: str, *, as_json: bool) -> None:
     """Print what became of each task that was named."""
     why = {one: said for one in ids if (said := _why_not(one, answer)) is not None}
-    results = [
-        {"id": one, word.replace(" ", "_"): one not in why, "why": why.get(one)} for one in ids
-    ]
+    results = [{"id": one, "changed": one not in why, "why": why.get(one)} for one in ids]
     if as_json:
         document({"results": results, "act": answer.act.number})
     else:

@@ -10,6 +10,7 @@ from typing import Protocol
 from wopr.config.crashpoint import crashpoint
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskRecord
 from wopr.engine.shared import Shared
 from wopr.ports.storage import Entry
@@ -65,7 +66,8 @@ class Recovery:
                     if record.worker not in own and category in {None, record.category}
                 )
             if count:
-                log.warning("Recovered %d tasks that a dead process had left running.", count)
+                said = counted(count, "task")
+                log.warning("Recovered %s that a dead process had left running.", said)
             return count
 
     async def _decide(self, orphans: Iterable[TaskRecord]) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from wopr.domain.change import Change, Decision, Verb, decision
 from wopr.domain.controls import Revocation
 from wopr.domain.rule import Rule
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.acts import Acts
@@ -51,5 +52,6 @@ class Revoking:
             revocation.task, revocation.reason, where, decide, LOOK_SECONDS
         )
         if ended:
-            log.info("Revoked: %d tasks %s: %s", ended, revocation.name, revocation.reason)
+            said = counted(ended, "task")
+            log.info("Revoked: %s %s: %s", said, revocation.name, revocation.reason)
         return ended

@@ -14,6 +14,7 @@ from wopr.calls.registry import TaskDefinition
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import StorageError
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskRecord
 from wopr.engine.memory import FIRST_READ, fitting
 from wopr.engine.pools.pool import Pool
@@ -121,7 +122,8 @@ class Unfit:
 
     def _gone(self, entries: Sequence[Entry], error: BaseException | None) -> None:
         if error is not None:
-            log.error("Storing that %d tasks fit again failed: %s", len(entries), error)
+            said = counted(len(entries), "task")
+            log.error("Storing that %s fit again failed: %s", said, error)
         for record, transition in entries:
             if error is not None:
                 self._shared.live.pop(record.id, None)

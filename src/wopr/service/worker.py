@@ -16,6 +16,7 @@ from wopr.domain.clock import SystemClock
 from wopr.domain.errors import InvalidCallError, StorageOwnedError
 from wopr.domain.events import TaskFailed, TaskRetrying
 from wopr.domain.masking import mask
+from wopr.domain.spoken import age, counted
 from wopr.queue.queue import TaskQueue, inside
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
@@ -88,8 +89,8 @@ class WorkerRun:
         """
         if self._stuck:
             log.warning(
-                "%d tasks do not end when they are cancelled, such as %s; leaving without them.",
-                len(self._stuck),
+                "Leaving without %s that did not end when cancelled, such as %s.",
+                counted(len(self._stuck), "task"),
                 self._stuck[0],
             )
         threads = busy_threads()
@@ -144,9 +145,11 @@ class WorkerRun:
             "put_back": interrupted,
         }
         log.info(
-            "Stopped after %(seconds).1f s. Of %(running_at_signal)d running tasks %(finished)d "
-            "finished and %(put_back)d were put back in their queue.",
-            summary,
+            "Stopped after %s. Of %s under way %d finished and %d went back to their queue.",
+            age(seconds),
+            counted(len(draining), "task"),
+            len(draining) - interrupted,
+            interrupted,
         )
         return summary
 
@@ -262,9 +265,9 @@ class WorkerRun:
         if self._signals == 1:
             self._until = self._clock.monotonic() + self._settings.shutdown_seconds
             log.info(
-                "Draining: %d tasks run and have %g s; signal again to interrupt them.",
-                len(self._queue.running_tasks),
-                self._settings.shutdown_seconds,
+                "Draining: %s under way; the grace time is %s. Signal again to interrupt.",
+                counted(len(self._queue.running_tasks), "task"),
+                age(self._settings.shutdown_seconds),
             )
             if self._server is not None:
                 self._server.drain()

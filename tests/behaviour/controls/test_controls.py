@@ -398,7 +398,7 @@ async def test_the_log_says_what_operators_do(
         with_task(queue)
         await queue.add_task("work")
         await queue.revoke(task="work", reason="wrong price")
-        assert said() == ["Revoked: 1 tasks work: wrong price"]
+        assert said() == ["Revoked: 1 task work: wrong price"]
     async with durable_home.queue():
         assert said() == [paused]
 

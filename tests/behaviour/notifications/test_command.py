@@ -12,6 +12,7 @@ import pytest
 
 from behaviour.notifications.conftest import Inbox
 from support.commands import call
+from support.matching import check_document
 from support.queues import PATIENCE, ended
 from wopr import TaskQueue
 from wopr.notifications import NotificationService
@@ -55,7 +56,7 @@ def test_add_list_and_remove(database: Path) -> None:
         "every": 60.0,
         "emits": "ops",
     }
-    assert expected == json.loads(added)
+    assert expected == check_document("alerts add", json.loads(added))
     found = json.loads(wopr(database, "list", "--json"))["alerts"]
     assert ["mail", "slow"] == [one["name"] for one in found]
     assert expected == found[1]
@@ -63,7 +64,9 @@ def test_add_list_and_remove(database: Path) -> None:
     assert ["mail", "final_failure", "mail.*", "error", "5", "min", "alerts"] == (
         said.splitlines()[2].split()
     )
-    assert {"removed": "slow"} == json.loads(wopr(database, "remove", "slow", "--json"))
+    assert {"version": 1, "removed": "slow"} == json.loads(
+        wopr(database, "remove", "slow", "--json")
+    )
     assert "mail removed" in wopr(database, "remove", "mail")
     said = wopr(database, "remove", "mail", code=1)
     assert "There is no alert 'mail'" in said

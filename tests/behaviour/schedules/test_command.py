@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.matching import check_document
 from support.programs import run
 from wopr import Settings, TaskQueue
 
@@ -42,7 +43,7 @@ def wopr(database: Path, *words: str, code: int = 0) -> str:
 
 
 def answer(database: Path, *words: str) -> Any:
-    return json.loads(wopr(database, *words, "--json"))
+    return check_document(f"schedules {words[0]}", json.loads(wopr(database, *words, "--json")))
 
 
 def test_list_shows_each_with_what_it_does(database: Path) -> None:

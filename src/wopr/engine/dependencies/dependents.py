@@ -18,6 +18,7 @@ from wopr.domain import decide
 from wopr.domain.clock import naive_now
 from wopr.domain.newtask import OnParentFailure
 from wopr.domain.snapshot import parents_of
+from wopr.domain.spoken import counted
 from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -310,7 +311,7 @@ class Dependents:
                 if record.version == transition.seq:  # else it was put back already
                     self._shared.ended(record)
             return
-        log.error("Ending %d tasks whose parents failed: %s", len(entries), error)
+        log.error("Ending %s whose parents failed: %s", counted(len(entries), "task"), error)
         for record, _ in entries:
             if (wait := self._waits.get(record.id)) is not None:
                 wait.leaving = False

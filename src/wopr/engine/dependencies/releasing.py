@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
+from wopr.domain.spoken import counted
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.pool import Pool
@@ -65,7 +66,7 @@ class Releasing:
                 if error is None and not in_lanes and record.status is TaskStatus.PENDING:
                     pool.restore(record)
             if error is not None:
-                log.error("Storing that %d tasks may start failed: %s", len(entries), error)
+                log.error("Letting %s start failed: %s", counted(len(entries), "task"), error)
                 self._later([record for record, _ in entries], in_lanes=in_lanes)
 
         self._shared.submit(entries, written, urgent=not in_lanes)

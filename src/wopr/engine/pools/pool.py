@@ -16,6 +16,7 @@ from wopr.domain import decide
 from wopr.domain.clock import naive_now
 from wopr.domain.due import is_expired
 from wopr.domain.limits import Meter
+from wopr.domain.spoken import counted
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -337,7 +338,8 @@ class Pool:
             for record, worker in claimed:
                 self.start(record, worker)
             return
-        log.error("Claiming %d tasks of %r failed: %s", len(claimed), self.category, error)
+        said = counted(len(claimed), "task")
+        log.error("Claiming %s of %r failed: %s", said, self.category, error)
         for record, worker in claimed:
             self.release(record, worker)
             self.push(record)

@@ -21,6 +21,7 @@ from wopr.domain.errors import InvalidCallError, StorageError, WoprError
 from wopr.domain.newtask import NewTask, OnParentFailure
 from wopr.domain.schedule import Decision, Schedule, decide, settle
 from wopr.domain.snapshot import decode_options, naive
+from wopr.domain.spoken import counted
 from wopr.engine.engine import Engine
 from wopr.engine.schedules.book import ScheduleBook
 
@@ -112,7 +113,7 @@ class Firing:
             await self._engine.shared.storage.save_schedules(rows)
         except StorageError as error:
             log.error(
-                "%d schedules fired, but their rows can't be stored yet: %s", len(rows), error
+                "%s fired, and can't be stored yet: %s", counted(len(rows), "schedule"), error
             )
         else:
             self._unsaved.clear()

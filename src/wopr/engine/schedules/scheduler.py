@@ -22,7 +22,7 @@ from wopr.domain.schedule import (
     follow_clock,
     redefined,
 )
-from wopr.domain.spoken import local
+from wopr.domain.spoken import counted, local
 from wopr.domain.standing import (
     Circumstances,
     View,
@@ -201,7 +201,8 @@ class Scheduler:
             self.book.plan(row)
         self._sure, self._followed = True, self._engine.shared.steady.set_back
         if behind:
-            log.info("%d schedules were brought up to the tasks they had enqueued.", len(behind))
+            said = counted(len(behind), "schedule")
+            log.info("Brought %s up to the tasks they had enqueued.", said)
         if early:
             log.warning("%d intervals begin anew: their times were of the future.", len(early))
         if changed := {row.name: row for row in [*behind, *early]}:

@@ -158,7 +158,7 @@ class Base:
             started.close()
         else:
             log.error(
-                "%s is behind its journal by %d changes, because %s. The journal stays beside it, "
+                "%s is behind its journal (changes: %d), because %s. The journal stays beside it, "
                 "and the next opening goes on from there.",
                 self.path,
                 self._folding.pending.rows,

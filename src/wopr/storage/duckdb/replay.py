@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from wopr.domain.fold import apply
+from wopr.domain.spoken import counted
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
@@ -91,7 +92,8 @@ def catch_up(connection: duckdb.DuckDBPyConnection) -> int:
         count += sum(_apply_row(row, known, fresh) for row in rows)
         low += step
     if count:
-        log.warning("Replayed %d transitions that a crash had left to fold.", count)
+        said = counted(count, "transition")
+        log.warning("Replayed %s that a crash had left to fold.", said)
         _write(connection, known, fresh)
     return last
 

@@ -18,6 +18,7 @@ import duckdb
 
 from wopr.domain.clock import Clock, new_identity
 from wopr.domain.errors import StorageError, StorageFileError
+from wopr.domain.spoken import counted
 from wopr.storage.duckdb import applied
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.examination import Examination
@@ -241,7 +242,8 @@ class Left:
         count = _replay(opened.connection, self.plan)
         if count:
             _, self.seq = applied.position(opened.connection)
-            log.warning("Replayed %d changes from the journal of %s.", count, opened.path)
+            said = counted(count, "change")
+            log.warning("Replayed %s from the journal of %s.", said, opened.path)
 
     def settle(self) -> OpenedDatabase:
         """Leave a complete database and no journal."""

@@ -119,10 +119,10 @@ def take_over(path: Path, state: migrate.FileState) -> Path:
         _checkpoint(path)
         install(new, path)
     log.warning(
-        "%s was a file of Gobstopper %s: its %d tasks were taken over. The old file: %s.",
+        "%s was a file of Gobstopper %s: %s taken over. The old file: %s.",
         path,
         versions,
-        count,
+        counted(count, "task"),
         copy,
     )
     return copy

@@ -1,0 +1,458 @@
+"""What each command prints with ``--json``, as types: all but the version."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import (
+    Any,
+    NotRequired,
+    TypedDict,
+)
+
+from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.demo.proof import Check
+from wopr.domain.act import Act, Preview, Unchanged
+from wopr.domain.alertrule import AlertCondition
+from wopr.domain.controls import Pause, Revocation
+from wopr.domain.level import NotificationLevel
+from wopr.domain.limits import Limit
+from wopr.domain.logline import LogLine
+from wopr.domain.task import TaskInfo
+from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
+from wopr.ports.backup import Backup, Restored
+from wopr.ports.status import GroupExplanation, Status
+from wopr.storage.duckdb.examination import Problem
+
+
+class Failed(TypedDict):
+    """Instead of the answer, of every command, if it has none."""
+
+    error: Error
+
+
+class Error(TypedDict):
+    """What went wrong."""
+
+    type: str
+    message: str
+    exit_code: int
+
+
+class Demo(TypedDict):
+    """What the demo came to."""
+
+    proven: bool
+    files: int
+    killed: bool
+    seconds: float
+    checks: list[Check]
+    categories: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    report: Any
+    tasks_per_second: float
+    retries: int
+    interrupted: int
+
+
+class Project(TypedDict):
+    """A project that was written."""
+
+    path: Path
+    package: str
+    files: list[str]
+
+
+class Stopped(TypedDict):
+    """How a worker ended."""
+
+    seconds: float
+    forced: bool
+    running_at_signal: int
+    finished: int
+    put_back: int
+
+
+class Workers(TypedDict):
+    """The workers."""
+
+    workers: list[WorkerInfo]
+
+
+class Settings(TypedDict):
+    """Every setting by its name; with ``--origin`` an object of ``value`` and ``origin``."""
+
+    settings: dict[str, Any]
+    warnings: list[str]
+
+
+class Tasks(TypedDict):
+    """A page of tasks."""
+
+    tasks: list[TaskInfo]
+    next_cursor: str | None
+
+
+class History(TypedDict):
+    """Every move of a task."""
+
+    task_id: str
+    history: list[HistoryEntry]
+
+
+class Logs(TypedDict):
+    """What a task logged."""
+
+    task_id: str
+    logs: list[LogLine]
+
+
+class Previewed(TypedDict):
+    """What a verb would do, with ``--dry-run``."""
+
+    selected: int
+    changes: int
+    preview: Preview
+
+
+class Acted(TypedDict):
+    """What a verb did to selected tasks."""
+
+    act: Act
+    left: int
+    unchanged: list[Unchanged]
+
+
+class Result(TypedDict):
+    """What became of a task that was named by its id."""
+
+    id: str
+    changed: bool
+    why: str | None
+
+
+class Results(TypedDict):
+    """What a verb did to tasks that were named by their ids."""
+
+    results: list[Result]
+    act: int
+
+
+class Acts(TypedDict):
+    """What operators did."""
+
+    acts: list[Act]
+
+
+class Schedules(TypedDict):
+    """The schedules."""
+
+    schedules: list[ScheduleInfo]
+
+
+class Enqueued(TypedDict):
+    """A task that was enqueued."""
+
+    task_id: str
+
+
+class Removed(TypedDict):
+    """What was removed, by its name."""
+
+    removed: str
+
+
+class Times(TypedDict):
+    """When a schedule fires next."""
+
+    name: str
+    times: list[datetime]
+
+
+class Alert(TypedDict):
+    """An alert."""
+
+    name: str
+    when: AlertCondition
+    task: str | None
+    category: str | None
+    level: NotificationLevel
+    threshold: float | None
+    every: float
+    emits: str
+
+
+class Alerts(TypedDict):
+    """The alerts."""
+
+    alerts: list[Alert]
+
+
+class FlowRow(TypedDict):
+    """A row of the view ``flows``."""
+
+    flow_id: str
+    tasks: int
+    ended: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    running: int
+    waiting: int
+    created_at: datetime
+    first_started_at: datetime | None
+    completed_at: datetime | None
+
+
+class Flows(TypedDict):
+    """The flows."""
+
+    flows: list[FlowRow]
+
+
+class Flow(TypedDict):
+    """How far a flow is."""
+
+    id: str
+    total: int
+    ended: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    running: int
+    waiting: int
+    percent: float
+    created_at: datetime
+    first_started_at: datetime | None
+    completed_at: datetime | None
+    tasks: list[TaskInfo]
+
+
+class FlowCancelled(TypedDict):
+    """How many tasks of a flow were cancelled."""
+
+    id: str
+    cancelled: int
+
+
+class Picture(TypedDict):
+    """The Mermaid flow chart of a flow."""
+
+    id: str
+    mermaid: str
+
+
+class Limits(TypedDict):
+    """The limits."""
+
+    limits: list[Limit]
+
+
+class LimitRemoved(TypedDict):
+    """Whether there was such a limit."""
+
+    removed: bool
+
+
+class Paused(TypedDict):
+    """The category, or the name of tasks, that is paused now."""
+
+    paused: str
+
+
+class Pauses(TypedDict):
+    """What is paused."""
+
+    pauses: list[Pause]
+
+
+class Resumed(TypedDict):
+    """Whether it was paused."""
+
+    resumed: bool
+
+
+class Cancelled(TypedDict):
+    """How many tasks were cancelled."""
+
+    cancelled: int
+
+
+class Lifted(TypedDict):
+    """Whether there was such a standing revocation."""
+
+    lifted: bool
+
+
+class Revocations(TypedDict):
+    """The standing revocations."""
+
+    revocations: list[Revocation]
+
+
+class BacklogRow(TypedDict):
+    """What waits in a category, of one priority and status."""
+
+    category: str
+    priority: int
+    status: str
+    tasks: int
+    due: int
+    oldest_age_seconds: float | None
+
+
+class Held(TypedDict):
+    """Tasks that wait for a reason of their own."""
+
+    reason: str
+    tasks: list[str]
+    text: str
+    count: NotRequired[int]
+
+
+class Stats(TypedDict):
+    """Counts."""
+
+    total: int
+    by_status: dict[str, int]
+    by_category: dict[str, int]
+    running: int
+    queued: int
+    held: NotRequired[list[Held]]
+    backlog: list[BacklogRow]
+    pauses: list[Pause]
+    limits: int
+
+
+class Answer(TypedDict):
+    """The rows of a query, each by the names of its columns."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    truncated: bool
+
+
+class Cleaned(TypedDict):
+    """What a cleanup deleted, or would delete."""
+
+    deleted: int
+    found: int
+    dry_run: bool
+
+
+class Compacted(TypedDict):
+    """The size of the file."""
+
+    bytes_before: int
+    bytes_after: int
+
+
+class Report(TypedDict):
+    """What the doctor found."""
+
+    moment: datetime | None
+    clean: bool
+    tasks: int
+    transitions: int
+    problems: list[Problem]
+    unlisted: int
+
+
+class Upgraded(TypedDict):
+    """The schema before and after."""
+
+    before: str | None
+    after: str | None
+
+
+class Step(TypedDict):
+    """A revision of the schema that is missing."""
+
+    revision: str
+    summary: str
+
+
+class Plan(TypedDict):
+    """What an upgrade would do."""
+
+    current: str | None
+    newest: str
+    steps: list[Step]
+    copy: str | None
+
+
+class Current(TypedDict):
+    """The schema of the file and the newest one."""
+
+    current: str | None
+    newest: str
+
+
+class Differences(TypedDict):
+    """Where the tables and views differ from what they should be."""
+
+    differences: list[str]
+
+
+class Accepted(TypedDict):
+    """What of the journal counts, and what was set aside."""
+
+    position: int
+    moved: list[str]
+
+
+_VERB = Results | Acted | Previewed
+DOCUMENTS: dict[str, Any] = {
+    "acts": Acts,
+    "alerts add": Alert,
+    "alerts list": Alerts,
+    "alerts remove": Removed,
+    "backup": Backup,
+    "cleanup": Cleaned,
+    "compact": Compacted,
+    "config show": Settings,
+    "db accept": Accepted,
+    "db check": Differences,
+    "db current": Current,
+    "db upgrade": Upgraded | Plan,
+    "demo": Demo,
+    "doctor": Report,
+    "explain": Explanation | GroupExplanation,
+    "flows cancel": FlowCancelled,
+    "flows list": Flows,
+    "flows mermaid": Picture,
+    "flows show": Flow,
+    "init": Project,
+    "limits list": Limits,
+    "limits remove": LimitRemoved,
+    "limits set": Limit,
+    "pause": Paused | Pauses,
+    "restore": Restored,
+    "resume": Resumed,
+    "revoke": Cancelled | Lifted | Revocations,
+    "schedules list": Schedules,
+    "schedules pause": ScheduleInfo,
+    "schedules preview": Times,
+    "schedules remove": Removed,
+    "schedules resume": ScheduleInfo,
+    "schedules run": Enqueued,
+    "schedules show": ScheduleInfo,
+    "sql": Answer,
+    "stats": Stats,
+    "status": Status,
+    "tasks cancel": _VERB,
+    "tasks delay": _VERB,
+    "tasks explain": Explanation,
+    "tasks history": History,
+    "tasks list": Tasks,
+    "tasks logs": Logs,
+    "tasks move": _VERB,
+    "tasks retry": _VERB,
+    "tasks run-again": _VERB,
+    "tasks set-priority": _VERB,
+    "tasks show": TaskInfo,
+    "undo": Acted,
+    "worker": Stopped,
+    "workers list": Workers,
+}
+"""Command -> what it prints."""
