@@ -45,13 +45,12 @@ class Declared:
             TaskNotRegisteredError: it is in no queue.
             InvalidCallError: it is in several.
         """
-        found = self._alive()
-        if len(found) > 1:
-            found = [one for one in found if not one.is_shut_down] or found
-        if len(found) > 1:
-            del found
-            gc.collect()  # one that nobody keeps goes only now: its parts refer to it
-            found = [one for one in self._alive() if not one.is_shut_down] or self._alive()
+        found = self._in_use()
+        if len(found) == 1:
+            return found[0]
+        del found
+        gc.collect()  # a queue that nobody keeps goes only now: its parts refer to it
+        found = self._in_use() or self._alive()
         if len(found) > 1:
             files = ", ".join(sorted({str(one.database) for one in found}))
             raise InvalidCallError(
@@ -61,6 +60,9 @@ class Declared:
         if not found:
             raise self._in_none()
         return found[0]
+
+    def _in_use(self) -> list[Core]:
+        return [core for core in self._alive() if not core.is_shut_down]
 
     def _alive(self) -> list[Core]:
         return [core for one in list(self._cores) if (core := one()) is not None]

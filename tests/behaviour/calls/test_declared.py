@@ -152,6 +152,16 @@ async def test_a_queue_that_was_shut_down_is_in_nobodys_way(tmp_path: Path) -> N
             await ship.enqueue(2)
 
 
+async def test_a_queue_that_nobody_keeps_is_not_opened_again_by_a_call(tmp_path: Path) -> None:
+    async def one_test() -> None:
+        async with on(tmp_path, "gone.duckdb", ship) as queue:
+            await ship.enqueue(len(await queue.get_tasks()))
+
+    await one_test()
+    with pytest.raises(TaskNotRegisteredError):
+        await ship.enqueue(1)
+
+
 async def test_the_only_queue_opens_again_after_a_shutdown(tmp_path: Path) -> None:
     queue = on(tmp_path, "only.duckdb", ship)
     async with queue:
