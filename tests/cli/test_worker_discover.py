@@ -68,7 +68,7 @@ def test_a_worker_runs_what_tasks_name_if_its_module_is_allowed(folder: Path) ->
         ("bakery.broken", "Importing 'bakery.broken' failed"),
         ("bakery.broken", "No module named 'not_installed_anywhere'"),
         ("bakery.*.jobs", "No module matches 'bakery.*.jobs'"),
-        ("*.tasks", "is no pattern of modules"),
+        ("*.tasks", "whose first part is a name"),
     ],
 )
 def test_a_worker_that_does_not_find_its_modules_does_not_start(

@@ -50,7 +50,13 @@ def _address(value: object) -> object:
 
 
 def _patterns(value: str) -> str:
-    return ",".join(patterns_in(value))
+    try:
+        return ",".join(patterns_in(value))
+    except ValueError:
+        raise ValueError(
+            "modules are patterns separated by commas, as in shop.*.tasks, mail.tasks, whose first "
+            "part is a name without a star"
+        ) from None
 
 
 def _upper(value: object) -> object:
