@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from wopr.domain.task import TaskInfo
     from wopr.executors.context import CurrentTask, current_task
     from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
-    from wopr.handlers.functions import task
+    from wopr.handlers.functions import schedule, task
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
     from wopr.ports.backup import Backup, Export
     from wopr.ports.status import GroupExplanation, State, Status
@@ -133,7 +133,7 @@ _MODULES = {
     "wopr.domain.task": "TaskInfo",
     "wopr.executors.context": "CurrentTask current_task",
     "wopr.flows": "Flow FlowHandle FlowProgress Signature chain chord group",
-    "wopr.handlers.functions": "task",
+    "wopr.handlers.functions": "schedule task",
     "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
     "wopr.ports.backup": "Backup Export",
     "wopr.ports.status": "GroupExplanation State Status",
@@ -263,6 +263,7 @@ __all__ = [
     "current_task",
     "group",
     "provided",
+    "schedule",
     "should_run_background_workers",
     "task",
 ]

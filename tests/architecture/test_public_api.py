@@ -31,6 +31,7 @@ PUBLIC = {
     "CurrentTask",
     "current_task",
     "task",
+    "schedule",
     "RetryAfter",
     "RetryPolicy",
     "OnConflict",

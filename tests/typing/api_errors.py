@@ -40,6 +40,11 @@ async def shipped(parcel: int) -> str:
     return str(parcel)
 
 
+@wopr.schedule(evry=5)  # error
+@wopr.task
+async def misspelt() -> None: ...
+
+
 async def wrong_declared() -> None:
     await shipped.enqueue("3")  # error
     number: int = await (await shipped.enqueue(3)).result()  # error

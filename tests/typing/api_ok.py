@@ -71,6 +71,7 @@ async def shipped(parcel: int) -> str:
     return str(parcel)
 
 
+@wopr.schedule(every=5)
 @wopr.task(category="mail", max_retries=3)
 def posted(to: str, n: int = 1) -> int:
     return len(to) * n

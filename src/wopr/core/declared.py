@@ -25,6 +25,8 @@ class Declared:
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)
+        self.schedules: list[tuple[str | None, Mapping[str, Any]]] = []
+        """Name and options of the schedules that were declared above it."""
         self._cores: list[weakref.ref[Core]] = []
 
     def bind(self, core: Core) -> None:
@@ -35,6 +37,10 @@ class Declared:
     def is_in(self, core: Core) -> bool:
         """Whether the task is in this queue."""
         return any(one is core for one in self._alive())
+
+    def is_in_any(self) -> bool:
+        """Whether the task is in a queue already."""
+        return bool(self._alive())
 
     def core(self) -> Core:
         """Return the queue that calls of the task go to.

@@ -1,4 +1,4 @@
-"""``@wopr.task``: a function becomes a task before there is a queue."""
+"""``@wopr.task`` and ``@wopr.schedule``: functions become tasks before there is a queue."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from wopr.auth.metadata import close_marks
-from wopr.calls.options import TASK_OPTIONS, TaskOptions, check_options
+from wopr.calls.options import TASK_OPTIONS, ScheduleOptions, TaskOptions, check_options
 from wopr.core.declared import Declared
 from wopr.core.task import AsyncTask, SyncTask, Task, TaskDecorator
 from wopr.domain.callables import is_async_callable
 from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.handlers.marks import check_values
+from wopr.handlers.include import declared_of
+from wopr.handlers.marks import ScheduleMark, check_values
 
 P = ParamSpec("P")
 R = TypeVar("R")
+AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 
 _MAIN = {"__main__", "__mp_main__"}  # the latter is what a worker process calls it
 
@@ -61,6 +63,36 @@ def task(*functions: Any, name: str | None = None, **options: Unpack[TaskOptions
         return kind(declared, declared.name, function)
 
     return declare(*functions) if functions else declare
+
+
+def schedule(
+    *, name: str | None = None, **options: Unpack[ScheduleOptions]
+) -> Callable[[AnyTask], AnyTask]:
+    """Declare a schedule of a task above ``@wopr.task``, in every queue that it is put into.
+
+    Args:
+        name: of the schedule; ``None`` means the name of the task.
+        **options: as of :meth:`wopr.TaskQueue.schedule`.
+
+    Raises:
+        InvalidScheduleSpecificationError: not exactly one of ``every``, ``interval``, ``at``,
+            ``crontab``, ``cron`` and ``run_at`` is given, or it can't be read.
+        InvalidCallError: there is no such option, or below it is no ``@wopr.task`` that is in no
+            queue yet.
+    """
+    ScheduleMark(name, options)  # refuses what can't be read
+
+    def declare(function: AnyTask) -> AnyTask:
+        declared = declared_of(function) if isinstance(function, Task) else None
+        if declared is None or declared.is_in_any():
+            raise InvalidCallError(
+                f"@wopr.schedule goes above @wopr.task, before the task is in a queue, not on "
+                f"{shown(function)}. For a task of a queue there is @queue.schedule."
+            )
+        declared.schedules.append((name, options))
+        return function
+
+    return declare
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -26,13 +26,17 @@ def include(queue: Declares, core: Core, sources: Iterable[object]) -> None:
 
 
 def bind(queue: Declares, core: Core, task: Task[..., object], declared: Declared) -> None:
-    """Register one declared task with a queue, once.
+    """Register one declared task with a queue, and declare its schedules there; once.
 
     Raises:
         DuplicateTaskError: its name belongs to another function.
+        DuplicateScheduleError: the name of a schedule belongs to another one.
+        InvalidCallError: a schedule's arguments do not fit the function.
     """
     if not declared.is_in(core):
-        queue.task(name=declared.name, **declared.options)(task.function)
+        bound = queue.task(name=declared.name, **declared.options)(task.function)
+        for name, options in declared.schedules:
+            queue.schedule(name=name, **options)(bound)
         declared.bind(core)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from wopr.core.core import Core
 from wopr.core.task import Task
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.modulenames import FunctionPath
 from wopr.handlers.declares import Declares
-from wopr.handlers.include import bind, declared_of
+from wopr.handlers.include import declared_of
 
 
-def register_named(queue: Declares, core: Core, path: FunctionPath, found: object) -> None:
+def register_named(queue: Declares, path: FunctionPath, found: object) -> None:
     """Register what a module has under a name, if that is a function which is defined there.
 
-    A task of ``@wopr.task`` is registered as it was declared.
+    A task of ``@wopr.task`` is registered with the options that it was declared with. It is not put
+    into the queue by that: its schedules are not declared because somebody names it.
 
     Raises:
         InvalidCallError: it is something else.
@@ -24,7 +24,7 @@ def register_named(queue: Declares, core: Core, path: FunctionPath, found: objec
         declared = declared_of(found)
         if declared is None or declared.name != str(path):
             raise _refused(path, f"it is the task {found.name!r}. Enqueue it by that name")
-        bind(queue, core, found, declared)
+        queue.task(name=declared.name, **declared.options)(found.function)
         return
     if found is None:
         raise _refused(path, "its module has nothing of this name")

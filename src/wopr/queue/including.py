@@ -23,7 +23,7 @@ class Including(Face):
         core, queue = self._core, cast("Declares", self)
         core.registry.by_name = ByName(
             lambda: core.settings.allow_modules,
-            lambda path, found: register_named(queue, core, path, found),
+            lambda path, found: register_named(queue, path, found),
         )
 
     def include(self, *sources: Task[..., Any] | ModuleType) -> None:

@@ -30,6 +30,7 @@ def bake(loaves: int) -> int:
 async def sell(loaves: int) -> int:
     return loaves + 1
 
+@wopr.schedule(every=3600)
 @wopr.task(category="ovens", max_retries=3)
 def clean() -> str:
     return "clean"
@@ -111,6 +112,11 @@ async def test_a_declared_task_has_its_own_options_also_by_its_name(folder: Path
     async with allowing(folder, "bakery.jobs") as queue:
         info = await (await queue.enqueue("bakery.jobs:clean")).info()
         assert (info.category, info.max_retries) == ("ovens", 3)
+        await queue.schedules.sync()
+        assert await queue.schedules.list() == []  # to name it is not to put it into the queue
+        queue.include(sys.modules["bakery.jobs"].clean)
+        await queue.schedules.sync()
+        assert [one.task for one in await queue.schedules.list()] == ["bakery.jobs.clean"]
 
 
 async def test_a_worker_finds_the_function_that_a_waiting_task_names(folder: Path) -> None:

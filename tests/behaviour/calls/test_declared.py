@@ -16,6 +16,7 @@ from wopr import (
     AuthSnapshotUnavailableError,
     DuplicateTaskError,
     InvalidCallError,
+    InvalidScheduleSpecificationError,
     Task,
     TaskNotRegisteredError,
     TaskPriority,
@@ -235,6 +236,31 @@ def test_a_mark_above_the_declaration_is_refused() -> None:
 
     with pytest.raises(InvalidCallError, match="below the registration"):
         protected(open_to_all.function)
+
+
+async def test_a_schedule_is_declared_in_each_queue_that_its_task_is_put_into(
+    tmp_path: Path,
+) -> None:
+    @wopr.schedule(name="nightly", at="03:00")
+    @wopr.schedule(every=60)
+    @wopr.task(name="tidy")
+    async def tidy() -> None: ...
+
+    for name in ("a.duckdb", "b.duckdb"):
+        async with on(tmp_path, name, tidy) as queue:
+            queue.include(tidy)
+            await queue.schedules.sync()
+            found = {one.name: one.task for one in await queue.schedules.list()}
+            assert found == {"nightly": "tidy", "tidy": "tidy"}
+
+
+def test_a_schedule_of_what_is_no_declared_task_is_refused(tmp_path: Path) -> None:
+    bound = on(tmp_path, "a.duckdb").task(name="bound")(lambda: None)
+    for wrong in (bound, print):
+        with pytest.raises(InvalidCallError, match=r"@wopr\.task"):
+            wopr.schedule(every=5)(wrong)  # type: ignore[type-var]
+    with pytest.raises(InvalidScheduleSpecificationError):
+        wopr.schedule()
 
 
 async def test_a_declared_task_runs_in_a_process(tmp_path: Path) -> None:
