@@ -13,6 +13,7 @@ import typer
 
 from support.paths import ROOT, relative
 from wopr import Settings, TaskQueue
+from wopr.cli.later import Later
 from wopr.cli.main import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,6 +40,7 @@ def unknown(words: list[str]) -> str | None:
             if word not in command.commands:
                 return word
             command = command.commands[word]
+            command = command.command if isinstance(command, Later) else command
         elif word.startswith("-") and word.partition("=")[0] not in options_of(command):
             return word
         if word in {"|", ";", "&&", "&", "||"}:
