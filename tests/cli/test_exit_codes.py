@@ -152,6 +152,17 @@ def test_every_command_has_json_and_a_database(words: tuple[str, ...]) -> None:
     assert "--database" in out
 
 
+@pytest.mark.parametrize(
+    ("limit", "why"), [("0", "equal to 1, not '0'"), ("x", "integer, not 'x'")]
+)
+def test_a_number_that_can_not_be_is_told_with_its_value(limit: str, why: str) -> None:
+    answer = call("tasks", "list", "--limit", limit)
+    assert 2 == answer.code
+    assert "'--limit'" in answer.err
+    assert why in answer.err
+    assert "Try: wopr tasks list --help" in answer.err
+
+
 def test_python_minus_m_is_the_command(tmp_path: Path) -> None:
     printed = run_ok([sys.executable, "-m", "wopr", "--version"], tmp_path)
     assert f"wopr {__version__}\n" == printed

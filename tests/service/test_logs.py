@@ -155,6 +155,27 @@ def test_the_level_is_that_of_the_settings(logged: Logged) -> None:
     assert ["this"] == [line.rpartition(" ")[2] for line in logged.lines()]
 
 
+def test_what_a_handler_of_the_application_shows_is_not_shown_twice(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker of a Django project with DEBUG wrote each line of django.* twice."""
+    logged.start()
+    own = logging.StreamHandler(sys.stderr)
+    own.setLevel(logging.WARNING)
+    own.addFilter(lambda record: "quiet" not in record.getMessage())
+    own.setFormatter(logging.Formatter("own: %(message)s"))
+    monkeypatch.setattr(logging.getLogger("shop"), "handlers", [own])
+    for message in ("once", "quiet"):
+        logger.warning(message)
+    logger.info("below its level")
+    logging.getLogger("elsewhere").warning("not its logger")
+    first, *others = logged.lines()
+    assert "own: once" == first
+    assert ["quiet", "below its level", "not its logger"] == [
+        line.rpartition(": ")[2] for line in others
+    ]
+
+
 def test_starting_again_changes_level_and_format(logged: Logged) -> None:
     logged.start(log_level="ERROR")
     logged.start(log_level="INFO", log_format="json")

@@ -19,12 +19,6 @@ E = TypeVar("E", bound=enum.Enum)
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 LONGEST_NAME = 200
-RIGHT_CALL = (
-    'add_task("name", "category", TaskPriority.HIGH, 3, …) takes the category, the priority and '
-    "max_retries before the function's own positional arguments; "
-    'queue.enqueue("name", args=(…), kwargs={…}, priority=…) keeps them apart.'
-)
-
 LONGEST_SECONDS = 3.2e9
 """A hundred years."""
 MOST_VALUES = 100_000
@@ -38,9 +32,7 @@ MOST_LEVELS = 32
 def check_label(value: object, what: str, *, longest: int = LONGEST_NAME) -> str:
     """Return a name, a category or a key, if it can be one."""
     if not isinstance(value, str):
-        raise InvalidCallError(
-            f"{what} must be a str, not {type_name(value)} {shown(value)}. {RIGHT_CALL}"
-        )
+        raise InvalidCallError(f"{what} must be a str, not {type_name(value)} {shown(value)}.")
     text = str.__str__(value)  # what a subclass makes of itself is not stored
     if not text.strip() or len(text) > longest or "\x00" in text:
         raise InvalidCallError(
@@ -81,7 +73,7 @@ def check_priority(value: object) -> int:
     if not isinstance(value, TaskPriority):
         raise InvalidCallError(
             f"priority must be a TaskPriority (LOW, NORMAL, HIGH or CRITICAL), not "
-            f"{type_name(value)} {shown(value)}. {RIGHT_CALL}"
+            f"{type_name(value)} {shown(value)}."
         )
     return int(value)
 
@@ -92,9 +84,8 @@ def check_count(value: object, what: str, *, least: int = 0, most: int = 2**31 -
         number = int.__int__(value)
         if least <= number <= most:
             return number
-    hint = f" {RIGHT_CALL}" if what == "max_retries" else ""
     raise InvalidCallError(
-        f"{what} must be a whole number from {least} to {most}, not {shown(value)}.{hint}"
+        f"{what} must be a whole number from {least} to {most}, not {shown(value)}."
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any, TypedDict, Unpack
 
 from pydantic import ValidationError
 
-from wopr.domain.alertrule import AlertCondition, AlertRule, reasons
+from wopr.domain.alertrule import AlertCondition, AlertRule
 from wopr.domain.checks import check_label
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
 from wopr.domain.leftout import names_options
 from wopr.domain.level import NotificationLevel
 from wopr.domain.rule import Rule, RuleKind
@@ -111,6 +112,17 @@ def _rule(given: dict[str, Any]) -> AlertRule:
         return AlertRule(**given)
     except ValidationError as error:
         raise InvalidCallError(
-            f"Alert {given['name']!r} can't be added: {reasons(error)}. For example: "
-            "add_alert('mail fails', when='final_failure', task='mail.*', level='error')."
+            f"Alert {given['name']!r} can't be added: {_told(error)}. Right is, for example: "
+            "when='final_failure', task='mail.*', level='error', every=300."
         ) from None
+
+
+def _told(error: ValidationError) -> str:
+    """Return what is wrong, and with which values: who reads it has given them."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        reason = item["msg"].removeprefix("Value error, ")
+        names = [str(part) for part in item["loc"]]
+        value = f", not {shown(item['input'])}" if names else ""
+        lines.append(": ".join([*names, f"{reason}{value}"]))
+    return "; ".join(lines)

@@ -9,11 +9,18 @@ from wopr.calls.latercalls import NAMES, taken
 from wopr.calls.options import CALL_OPTIONS, Options, check_options
 from wopr.core.handle import TaskHandle
 from wopr.core.task import Task
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.leftout import names_options
 from wopr.domain.status import TaskPriority
 from wopr.queue.face import Face
 
 R = TypeVar("R")
+
+RIGHT_CALL = (
+    'add_task("name", "category", TaskPriority.HIGH, 3, …) takes the category, the priority and '
+    "max_retries before the function's own positional arguments; "
+    'queue.enqueue("name", args=(…), kwargs={…}, priority=…) keeps them apart.'
+)
 
 
 class Enqueueing(Face):
@@ -51,7 +58,12 @@ class Enqueueing(Face):
         options: Options = {"category": category, "priority": priority, "max_retries": max_retries}
         if not NAMES.isdisjoint(kwargs) and self._core.enabled:
             kwargs = taken(self._core.registry.get(name), kwargs, options)
-        return await self._core.enqueue(name, args, kwargs, options)
+        try:
+            return await self._core.enqueue(name, args, kwargs, options)
+        except InvalidCallError as error:
+            if type(error) is InvalidCallError and _misplaced(category, priority, max_retries):
+                raise InvalidCallError(f"{error} {RIGHT_CALL}") from error
+            raise
 
     @names_options(Options)
     async def enqueue(
@@ -85,3 +97,12 @@ class Enqueueing(Face):
     def handle(self, task_id: str) -> TaskHandle[Any]:
         """Return a handle for an id that was kept elsewhere."""
         return TaskHandle(self._core, task_id)
+
+
+def _misplaced(category: object, priority: object, max_retries: object) -> bool:
+    """Tell whether the function's arguments may stand where the options of the call belong."""
+    return (
+        not isinstance(category, str | None)
+        or not isinstance(priority, TaskPriority | None)
+        or not isinstance(max_retries, int | None)
+    )

@@ -61,7 +61,33 @@ def start(settings: Settings) -> None:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """The one of :func:`start`, to tell it from the application's."""
+    """The one of :func:`start`, to tell it from the application's.
+
+    It leaves out what a handler of the application has shown already, as Django's own does for
+    its loggers while ``DEBUG`` is on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, unless it stands there."""
+        if not _shown_already(record):
+            super().emit(record)
+
+
+def _shown_already(record: logging.LogRecord) -> bool:
+    """Whether a handler of a logger below the root has written it to the same place."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:
+        if any(_shows(handler, record) for handler in logger.handlers):
+            return True
+        logger = logger.parent
+    return False
+
+
+def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    stream = getattr(handler, "stream", None)
+    if stream is None or stream not in (sys.stderr, sys.stdout) or record.levelno < handler.level:
+        return False
+    return bool(handler.filter(record))
 
 
 def _thread_ended(args: threading.ExceptHookArgs) -> None:

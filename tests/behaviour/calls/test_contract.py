@@ -300,6 +300,21 @@ async def test_a_positional_argument_in_an_options_place_shows_the_right_call(
         assert EMPTY_STATS == await queue.get_task_stats()
 
 
+async def test_other_calls_do_not_show_the_right_call_of_add_task(home: Home) -> None:
+    queue = home.queue()
+    queue.register_task("call")(lambda: None)
+    with pytest.raises(InvalidCallError, match="category must be a str, not int 1") as raised:
+        await queue.start_workers(1)  # type: ignore[arg-type]
+    assert "add_task" not in str(raised.value)
+    with pytest.raises(InvalidCallError, match="max_retries must be a whole number") as raised:
+        queue.task(max_retries=-1)(lambda: None)
+    assert "add_task" not in str(raised.value)
+    async with queue:
+        with pytest.raises(InvalidCallError, match="priority must be a TaskPriority") as raised:
+            await queue.enqueue("call", priority=5)  # type: ignore[arg-type]
+        assert "add_task" not in str(raised.value)
+
+
 async def test_a_function_may_have_arguments_called_like_the_options(home: Home) -> None:
     queue = home.queue()
 

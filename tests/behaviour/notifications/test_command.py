@@ -77,6 +77,11 @@ def test_what_can_not_be_an_alert_is_refused(database: Path) -> None:
     assert "slow needs a threshold, in seconds" in said
     said = wopr(database, "add", "a", "--when", "telepathy", code=2)
     assert "'telepathy' is not one of" in said
+    said = wopr(database, "add", "a", "--when", "slow", "--threshold", "-1", code=2)
+    assert "threshold: Input should be greater than or equal to 0, not -1.0. Right is" in said
+    said = wopr(database, "add", "a", "--when", "slow", "--threshold", "soon", code=2)
+    assert "'--threshold'" in said
+    assert "number, not 'soon'" in said
     assert "There are no alerts." in wopr(database, "list")
 
 
