@@ -84,6 +84,18 @@ def test_the_folders_that_a_script_names_exist(script: str) -> None:
     assert [] == [name for name in named if not (ROOT / name).exists()]
 
 
+CORE = {
+    *("cronsim", "duckdb", "jmespath", "pydantic", "python-dotenv", "rich", "structlog"),
+    *("tenacity", "typer", "tzdata"),
+}
+"""What every user installs. DuckDB is two thirds of the 100 MB that it may come to."""
+
+
+def test_the_core_needs_these_libraries_and_no_other() -> None:
+    needed = {re.split(r"[<>=\[ ]", one)[0] for one in PROJECT["project"]["dependencies"]}
+    assert needed == CORE
+
+
 # -- contracts ------------------------------------------------------------------------------
 
 

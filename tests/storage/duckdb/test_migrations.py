@@ -66,13 +66,16 @@ def schema_of(connection: duckdb.DuckDBPyConnection) -> list[Any]:
 def test_a_new_file_has_the_schema_of_the_metadata(path: Path) -> None:
     open_database(path).close()
 
+    run_ok([*ALEMBIC, "-x", f"database={path}", "check"], path.parent)
     assert [] == migrate.check(path)
     assert migrate.head() == migrate.current(path)
 
 
-def test_a_new_file_is_what_the_migrations_build(opened: OpenedDatabase) -> None:
-    with duckdb.connect() as migrated:
-        migrate.upgrade(migrated)
+def test_a_new_file_is_what_the_migrations_build(opened: OpenedDatabase, tmp_path: Path) -> None:
+    built = tmp_path / "built.duckdb"
+    duckdb.connect(str(built)).close()
+    run_ok([*ALEMBIC, "-x", f"database={built}", "upgrade", "head"], tmp_path)
+    with duckdb.connect(str(built)) as migrated:
         expected = schema_of(migrated)
 
     assert expected == schema_of(opened.connection)
@@ -87,30 +90,33 @@ def test_the_sql_of_new_files_is_what_the_migrations_render_to(tmp_path: Path) -
     )
 
 
-def test_a_stale_sql_of_new_files_is_completed_by_the_migrations(
-    path: Path, newer_wopr: str
+def test_a_stale_sql_is_refused_before_anything_is_made(
+    path: Path, newer: Path, newer_wopr: str
 ) -> None:
-    open_database(path).close()
+    shutil.copy(ROOT / "migrations" / "head.sql", newer / "head.sql")
 
-    assert "0011" == migrate.current(path)
+    with pytest.raises(SchemaError, match="Render it: alembic upgrade head --sql"):
+        open_database(path)
+
+    assert not path.exists()
 
 
 def test_check_tells_what_differs(path: Path) -> None:
     open_database(path).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("ALTER TABLE meta ADD COLUMN extra VARCHAR")
+        connection.execute("ALTER TABLE rules ALTER value TYPE INTEGER")
         connection.execute("ALTER TABLE transitions DROP COLUMN worker CASCADE")
         connection.execute("DROP VIEW failures")
         connection.execute("CREATE VIEW mine AS SELECT 1 AS one")
 
-    differences = "\n".join(migrate.check(path))
-
-    assert "remove_column" in differences
-    assert "extra" in differences
-    assert "add_column" in differences
-    assert "worker" in differences
-    assert "view failures is missing" in differences
-    assert "view mine is unknown" in differences
+    assert [
+        "column meta.extra is unknown",
+        "column rules.value is INTEGER NOT NULL, and should be VARCHAR NOT NULL",
+        "column transitions.worker is missing",
+        "view failures is missing",
+        "view mine is unknown",
+    ] == migrate.check(path)
 
 
 def test_the_columns_of_a_task_are_those_of_its_table() -> None:
@@ -195,15 +201,6 @@ def test_a_missing_file_is_not_made_by_asking_for_its_revision(path: Path) -> No
     assert not path.exists()
 
 
-def test_stamping_writes_the_revision_only(path: Path) -> None:
-    with duckdb.connect(str(path)) as connection:
-        migrate.stamp(connection, "0010")
-        tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-
-    assert "0010" == migrate.current(path)
-    assert [("alembic_version",)] == tables
-
-
 def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "repository"
     copy.mkdir()
@@ -222,27 +219,19 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
 # --- upgrades ---
 
-SECOND = """
-import os, signal
-from alembic import op
-import sqlalchemy as sa
+MORE = """-- Running upgrade 0010 -> 0011
 
-revision = "0011"
-down_revision = "0010"
+ALTER TABLE transitions ADD COLUMN team VARCHAR;
 
-def point(name):
-    if os.environ.get("DIE_AT") == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+CREATE TABLE teams (
+    name VARCHAR NOT NULL
+);
 
-def upgrade():
-    point("start")
-    op.add_column("transitions", sa.Column("team", sa.String))
-    point("column")
-    op.create_table("teams", sa.Column("name", sa.String, nullable=False))
-    op.execute("UPDATE transitions SET team = 'all'")
-    point("end")
-    if os.environ.get("FAIL"):
-        op.execute("SELECT no_such_function()")
+UPDATE transitions SET team = 'all';
+
+UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';
+
+COMMIT;
 """
 
 AS_NEWER = """
@@ -251,13 +240,33 @@ from pathlib import Path
 migrate.directory = lambda: Path(sys.argv[2])
 """
 
+DYING = """
+class Dying:
+    # A connection that dies after so many statements of the last step.
+    def __init__(self, connection):
+        self.connection = connection
+
+    def execute(self, sql, *more):
+        if "CREATE TABLE teams" not in sql:
+            return self.connection.execute(sql, *more)
+        for statement in sql.split(";")[:int(sys.argv[3])]:
+            self.connection.execute(statement)
+        die()
+
+upgrade = migrate.upgrade
+migrate.upgrade = lambda connection: upgrade(Dying(connection))
+open_database(path)
+"""
+
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0011_teams.py").write_text(SECOND)
+    (folder / "versions" / "0011_teams.py").write_text('"""Teams."""\n')
+    script = folder / "head.sql"
+    script.write_text(script.read_text().replace("COMMIT;\n", MORE))
     return folder
 
 
@@ -318,15 +327,11 @@ def test_the_copy_opens_with_the_older_wopr(
     database.close()
 
 
-@pytest.mark.parametrize("point", ["start", "column", "end"])
+@pytest.mark.parametrize("statements", [0, 1, 3])
 def test_an_upgrade_killed_midway_leaves_the_old_schema(
-    older_file: Path, newer: Path, point: str
+    older_file: Path, newer: Path, statements: int
 ) -> None:
-    done = child(
-        f"os.environ['DIE_AT'] = '{point}'\n" + AS_NEWER + "open_database(path)",
-        older_file,
-        newer,
-    )
+    done = child(AS_NEWER + DYING, older_file, newer, str(statements))
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
@@ -342,15 +347,17 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
 
 
 def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
-    older_file: Path, newer_wopr: str, monkeypatch: pytest.MonkeyPatch
+    older_file: Path, newer: Path, newer_wopr: str
 ) -> None:
-    monkeypatch.setenv("FAIL", "1")
+    script = newer / "head.sql"
+    right = script.read_text()
+    script.write_text(right.replace("COMMIT;", "SELECT no_such_function();\n\nCOMMIT;"))
 
     with pytest.raises(SchemaError, match="from schema 0010 to 0011, and still has the old one"):
         open_database(older_file)
 
     assert "0010" == migrate.current(older_file)
-    monkeypatch.delenv("FAIL")
+    script.write_text(right)
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
     database.close()

@@ -311,7 +311,7 @@ def test_a_file_name_of_pattern_signs_cleans_up_after_itself_only(tmp_path: Path
 AS_NOBODY = """
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb.file import migrate
-import alembic.command, duckdb_sqlalchemy, sqlalchemy
+
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:

@@ -39,8 +39,7 @@ class Outbox(OutboxBase):
 
     Args:
         queue: where the tasks go. It moves the rows as long as it has workers.
-        engine: of the database with the table; an ``Engine``, or an ``AsyncEngine``
-            (``pip install 'wopr[outbox]'``).
+        engine: of the database with the table; an ``Engine``, or an ``AsyncEngine``.
         metadata: where the table is put, for alembic and ``create_all``; ``None``: in one of
             its own.
         table: its name.

@@ -100,7 +100,7 @@ def _open(order: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
         connection = connect(Path(order["path"]), limit, read_only=True)
     else:
         connection = connect(Path(":memory:"), limit)
-        migrate.create(connection)
+        migrate.upgrade(connection)
     return connection
 
 

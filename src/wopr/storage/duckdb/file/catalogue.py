@@ -125,6 +125,24 @@ def tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
     return dict(sorted(found.items()))
 
 
+def shape(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return what a file of wopr consists of: its columns, indexes and views, and what each is."""
+    found = {f"view {plain(name)}": "a view" for name, _ in _views(connection)}
+    for schema, table in _tables(connection):
+        for name, kind, must, default, key in connection.execute(
+            'SELECT name, type, "notnull", dflt_value, pk FROM system.main.pragma_table_info(?)',
+            [_quoted(schema, table)],
+        ).fetchall():
+            words = [kind, *["NOT NULL"] * must, *["PRIMARY KEY"] * key]
+            words += [] if default is None else ["DEFAULT", default]
+            found[f"column {plain(table)}.{plain(name)}"] = " ".join(words)
+    for name, of in connection.execute(
+        "SELECT index_name, expressions FROM system.main.duckdb_indexes()"
+    ).fetchall():
+        found[f"index {plain(name)}"] = str(of)
+    return found
+
+
 def _views(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
     rows = connection.execute(
         "SELECT view_name, sql FROM system.main.duckdb_views() WHERE NOT internal"
@@ -137,11 +155,19 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[
 
     Not from ``duckdb_columns()``: it looks into the views too, which runs a part of them.
     """
-    for schema, table in connection.execute(
-        "SELECT schema_name, table_name FROM system.main.duckdb_tables()"
-    ).fetchall():
-        name = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
+    for schema, table in _tables(connection):
         columns = connection.execute(
-            "SELECT name, type, dflt_value FROM system.main.pragma_table_info(?)", [name]
+            "SELECT name, type, dflt_value FROM system.main.pragma_table_info(?)",
+            [_quoted(schema, table)],
         ).fetchall()
         yield table if schema == "main" else f"{schema}.{table}", columns
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    return connection.execute(
+        "SELECT schema_name, table_name FROM system.main.duckdb_tables()"
+    ).fetchall()
+
+
+def _quoted(schema: str, table: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))

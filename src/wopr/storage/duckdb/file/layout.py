@@ -43,3 +43,14 @@ def differences(wanted: Columns, found: Columns) -> Iterator[str]:
                 yield f"{table}.{name}"
             elif there != kind:
                 yield f"{table}.{name} as {kind} (it is {plain(there)})"
+
+
+def compared(right: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """Say how what a file holds differs from what it should; both by name, with what each is."""
+    for name in sorted({*right, *found}):
+        if name not in found:
+            yield f"{name} is missing"
+        elif name not in right:
+            yield f"{name} is unknown"
+        elif right[name] != found[name]:
+            yield f"{name} is {found[name]}, and should be {right[name]}"

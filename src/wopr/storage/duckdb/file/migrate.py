@@ -1,8 +1,8 @@
 """Bring the schema of a file to the newest revision.
 
-A file of the newest revision is recognised with one plain query, and a new one is made
-from the SQL that the migrations render to. Only to upgrade, or to compare with the
-schema, is alembic imported: see :mod:`wopr.storage.duckdb.file.alchemy`.
+A file of the newest revision is recognised with one plain query. A new one is made from the SQL
+that the migrations render to, and an older one is upgraded with the part of it that it lacks.
+Alembic and SQLAlchemy render it, where migrations are written; who runs wopr needs neither.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from wopr.domain.errors import SchemaError
 from wopr.storage.duckdb.file import layout
-from wopr.storage.duckdb.file.catalogue import TABLES, VERSION_TABLE, plain, refuse_code, tables
+from wopr.storage.duckdb.file.catalogue import (
+    TABLES,
+    VERSION_TABLE,
+    plain,
+    refuse_code,
+    shape,
+    tables,
+)
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import copy_database, refuse_things_of_others
 from wopr.storage.duckdb.file.location import locate
@@ -32,6 +38,7 @@ from wopr.storage.duckdb.file.lock import FileLock
 log = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(\d{4})_\w+\.py")
+_STEP = re.compile(r"^-- Running upgrade \w* -> (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +84,28 @@ def head() -> str:
 
 
 def _script() -> str:
-    """Return the SQL that makes the newest schema; empty if it is not there."""
-    try:
-        return (directory() / "head.sql").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+    """Return the SQL that makes the newest schema: what ``alembic upgrade head --sql`` prints."""
+    return (directory() / "head.sql").read_text(encoding="utf-8")
+
+
+def steps() -> dict[str, str]:
+    """Return the SQL of each revision, oldest first: what takes the one before to it.
+
+    Raises:
+        SchemaError: The SQL was not rendered after the last migration was written.
+
+    """
+    text = _script().removeprefix("BEGIN;").rstrip().removesuffix("COMMIT;")
+    first, *rest = _STEP.split(text)
+    found = dict(zip(rest[::2], rest[1::2], strict=True))
+    if list(found) != revisions():
+        raise SchemaError(
+            f"{directory() / 'head.sql'} has the revisions {', '.join(found)}, and the migrations "
+            f"beside it are {', '.join(revisions())}. Render it: alembic upgrade head --sql"
+        )
+    oldest = next(iter(found))
+    found[oldest] = first + found[oldest]
+    return found
 
 
 def examine(connection: duckdb.DuckDBPyConnection) -> FileState:
@@ -136,24 +160,11 @@ def back_up(path: Path, revision: str) -> Path:
     return copy
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give an empty database the newest schema, without importing alembic if that can be.
-
-    ``head.sql`` is what ``alembic upgrade head --sql`` prints; a test holds the two
-    together. What it may lack the migrations add.
-    """
-    connection.execute(_script())
-    if examine(connection).revision != head():
-        upgrade(connection)
-
-
 def bring_up(connection: duckdb.DuckDBPyConnection, revision: str | None) -> None:
     """Give a connected file of an older schema, or of none, the newest."""
-    if revision is None:
-        create(connection)
-    else:
+    if revision is not None:
         begin_log(connection)
-        upgrade(connection)
+    upgrade(connection)
 
 
 def begin_log(connection: duckdb.DuckDBPyConnection) -> None:
@@ -166,18 +177,22 @@ def begin_log(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = version_num").fetchall()
 
 
-def upgrade(connection: duckdb.DuckDBPyConnection, target: str = "head") -> None:
-    """Run the missing migrations on a connected file, all in one transaction."""
-    from wopr.storage.duckdb.file import alchemy
-
-    alchemy.upgrade(connection, directory(), target)
-
-
-def stamp(connection: duckdb.DuckDBPyConnection, revision: str) -> None:
-    """Write into a connected file that it has the schema of ``revision``, changing nothing else."""
-    from wopr.storage.duckdb.file import alchemy
-
-    alchemy.stamp(connection, directory(), revision)
+def upgrade(connection: duckdb.DuckDBPyConnection, target: str | None = None) -> None:
+    """Bring a connected file to the newest revision, or to ``target``, in one transaction."""
+    state = examine(connection)
+    missing = [
+        sql
+        for revision, sql in steps().items()
+        if revision > (state.revision or "") and (target is None or revision <= target)
+    ]
+    connection.execute("BEGIN")
+    try:
+        for sql in missing:
+            connection.execute(sql).fetchall()
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def current(path: str | os.PathLike[str]) -> str | None:
@@ -202,8 +217,6 @@ def check(path: str | os.PathLike[str]) -> list[str]:
         StorageFileError: It does not exist or can't be opened.
 
     """
-    from wopr.storage.duckdb.file import alchemy
-
     with connected(path) as connection:
         state = examine(connection)
         if state.revision is None:
@@ -212,8 +225,9 @@ def check(path: str | os.PathLike[str]) -> list[str]:
                 f"{', '.join(map(plain, state.tables)) or 'none'}. Name yours with --database PATH "
                 f"or WOPR_TASKS_DATABASE."
             )
-        with alchemy.wrapped(connection) as inner:
-            return alchemy.differences(inner, include_object)
+        with connect(Path(":memory:")) as right:
+            upgrade(right)
+            return list(layout.compared(shape(right), shape(connection)))
 
 
 @contextmanager
@@ -229,14 +243,3 @@ def connected(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnectio
             yield connection
     finally:
         lock.release()
-
-
-def include_object(item: Any, name: str | None, kind: str, reflected: Any, other: Any) -> bool:
-    """Tell alembic's comparison what to compare: all but its own table."""
-    return not (kind == "table" and name == VERSION_TABLE)
-
-
-def number_revision(context: Any, revision: Any, directives: list[Any]) -> None:
-    """Give a new migration the next number instead of a random one."""
-    if directives:
-        directives[0].rev_id = f"{int(revisions()[-1]) + 1:04d}"

@@ -394,6 +394,6 @@ def _create(path: Path) -> None:
     """Build a new file aside and put it in place when it is whole."""
     with workshop(path) as new:
         with connect(new) as connection:
-            migrate.create(connection)
+            migrate.upgrade(connection)
             connection.execute("CHECKPOINT")
         install(new, path)

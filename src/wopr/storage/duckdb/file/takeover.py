@@ -137,7 +137,7 @@ def _checkpoint(path: Path) -> None:
 def _build(path: Path, new: Path) -> int:
     """Write a wopr file with the tasks of the old one; return how many."""
     with connect(path, read_only=True) as old, connect(new) as connection:
-        migrate.create(connection)
+        migrate.upgrade(connection)
         count = 0
         connection.execute("BEGIN")
         for batch in _batches(old, path):
