@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import django
+import pytest
 
 from support.blocks import Block, blocks_of, commands_of
 from support.paths import ROOT
@@ -41,16 +42,20 @@ def put(files: Block, project: Path) -> None:
             file.write("\n" + text)
 
 
-async def test_the_page_of_django_did_not_work_from_startproject_on(tmp_path: Path) -> None:
+async def test_the_page_of_django_did_not_work_from_startproject_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make, files, run = shown()
     run_ok(["bash", "-euc", commands_of(make)], tmp_path)
     project = tmp_path / "shop"
     put(files, project)
 
-    work, enqueue, look = commands_of(run).splitlines()
-    assert "wopr worker shop.worker:queue &" == work
-    with worker(project, target="shop.worker:queue") as process:
-        read_until(process, "Started shop.worker:queue")
+    export, work, enqueue, look = commands_of(run).splitlines()
+    name, _, value = export.removeprefix("export ").partition("=")
+    monkeypatch.setenv(name, value)
+    assert "wopr worker shop.queue:queue &" == work
+    with worker(project, target="shop.queue:queue") as process:
+        read_until(process, "Started shop.queue:queue")
         task_id = run_ok(["bash", "-euc", enqueue], project).split()[-1]
         async with TaskQueue(enabled=True, database=project / "wopr_tasks.duckdb") as queue:
             info = await queue.wait(task_id, timeout=PATIENCE)

@@ -15,6 +15,7 @@ from wopr.domain.callables import is_async_callable
 from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.domain.leftout import names_options
 from wopr.handlers.include import declared_of
 from wopr.handlers.marks import ScheduleMark, check_values
 
@@ -33,6 +34,7 @@ def task(  # type: ignore[overload-overlap]  # the first that fits wins: a corou
 def task(function: Callable[P, R], /) -> SyncTask[P, R]: ...
 @overload
 def task(*, name: str | None = None, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+@names_options(TaskOptions)
 def task(*functions: Any, name: str | None = None, **options: Unpack[TaskOptions]) -> Any:
     """Make a function a :class:`Task` that no queue is named for: in a library, an application.
 

@@ -20,6 +20,7 @@ from wopr.notifications.alertbook import AlertOptions
 
 TAKES = [
     (TaskQueue.task, TaskOptions),
+    (wopr.task, TaskOptions),
     (TaskQueue.register_task, TaskOptions),
     (TaskQueue.enqueue, Options),
     (Task.options, Options),
@@ -36,7 +37,8 @@ TAKES = [
 
 
 @pytest.mark.parametrize(
-    ("call", "options"), [pytest.param(*pair, id=pair[0].__qualname__) for pair in TAKES]
+    ("call", "options"),
+    [pytest.param(*pair, id=f"{pair[0].__module__}.{pair[0].__qualname__}") for pair in TAKES],
 )
 def test_a_signature_showed_options_in_place_of_the_options_that_there_are(
     call: Callable[..., Any], options: type
@@ -47,13 +49,14 @@ def test_a_signature_showed_options_in_place_of_the_options_that_there_are(
 
 
 def public_calls() -> list[tuple[str, Callable[..., Any]]]:
-    classes = [getattr(wopr, name) for name in wopr.__all__]
-    return [
+    public = {name: getattr(wopr, name) for name in wopr.__all__}
+    methods = [
         (f"{cls.__name__}.{name}", call)
-        for cls in [*(c for c in classes if isinstance(c, type)), Schedules]
+        for cls in [*(c for c in public.values() if isinstance(c, type)), Schedules]
         for name, call in inspect.getmembers(cls, inspect.isfunction)
         if not name.startswith("_")
     ]
+    return methods + [item for item in public.items() if inspect.isfunction(item[1])]
 
 
 def test_a_signature_showed_the_address_of_an_object_as_a_default() -> None:
