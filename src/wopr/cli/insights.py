@@ -78,7 +78,8 @@ def sql(
     at most, in a process of its own; standard error says of when.
 
     Tables: tasks, transitions, results, schedules, rules, acts, task_logs, refused_records, meta.
-    Views: history, task_times, latency, backlog, dependencies, flows, schedule_runs, failures.
+    Views: history, task_times, latency, backlog, dependencies, flows, schedule_runs, missed_times,
+    failures.
     'describe tasks' lists the columns of one.
     """
     if as_csv and as_json:
