@@ -609,4 +609,3 @@ WHERE missed_times IS NOT NULL;
 UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0009';
 
 COMMIT;
-

@@ -66,19 +66,9 @@ def _row(info: ScheduleInfo) -> tuple[object, ...]:
     )
 
 
-@app.command()
-def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show all that is known of a schedule, and why it is not firing."""
-
-    async def ask(queue: TaskQueue) -> ScheduleInfo:
-        return _corrected(queue, await queue.schedules.get(name))
-
-    info = with_queue(database, ask)
-    if as_json:
-        document(info)
-        return
+def _all(info: ScheduleInfo) -> dict[str, object]:
     late = f"{info.misfire.value} after {age(info.misfire_grace)}"
-    values: dict[str, object] = {
+    return {
         "name": info.name,
         "state": info.reason,
         "why": info.text,
@@ -108,7 +98,20 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
         "created": info.created_at,
         "updated": info.updated_at,
     }
-    pairs("Schedule", {key: value for key, value in values.items() if value is not None})
+
+
+@app.command()
+def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show all that is known of a schedule, and why it is not firing."""
+
+    async def ask(queue: TaskQueue) -> ScheduleInfo:
+        return _corrected(queue, await queue.schedules.get(name))
+
+    info = with_queue(database, ask)
+    if as_json:
+        document(info)
+        return
+    pairs("Schedule", {key: value for key, value in _all(info).items() if value is not None})
 
 
 @app.command()

@@ -18,7 +18,7 @@ from wopr.calls.snapshots import info_of, infos_of, result_of
 from wopr.calls.tasks import new_task
 from wopr.calls.variables import ContextVariables
 from wopr.config.settings import Settings
-from wopr.domain.checks import check_id, check_label, check_query, check_seconds
+from wopr.domain.checks import check_id, check_label, check_seconds
 from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import (
@@ -35,12 +35,9 @@ from wopr.domain.jsontext import safe_text, shown
 from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
-from wopr.ports.answers import QueryResult, attempts
+from wopr.ports.answers import attempts
 from wopr.ports.backend import Backend
-from wopr.ports.backup import Backup, Export
-from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
-from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
-from wopr.storage import ask_snapshot, back_up, export, stream_snapshot
+from wopr.ports.storage import TaskFilter
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -303,82 +300,6 @@ class Core:
         """Return the records of matching tasks, newest first; after the task ``cursor``."""
         nothing: list[TaskRecord] = []
         return await self.ask(lambda backend: backend.find(query, cursor), nothing)
-
-    async def sql(self, text: str, *params: Any, rows: int | None = None) -> QueryResult:
-        """Run one read-only query; its answer has ``rows`` at most, or what the settings say.
-
-        Raises:
-            QueryError: it was refused, or it failed.
-            QueueDisabledError: the queue is switched off.
-        """
-        if not self.enabled:
-            raise QueueDisabledError
-        text = check_query(text, params)
-        return await (await self.access.backend()).sql(text, params, self._limits(rows))
-
-    async def typed_sql(self, text: str, *params: Any, rows: int | None = None) -> QueryResult:
-        """Run one read-only query on a snapshot, in a process of its own.
-
-        Raises:
-            QueryError: it was refused, or it failed.
-            QueueDisabledError: the queue is switched off.
-        """
-        if not self.enabled:
-            raise QueueDisabledError
-        text = check_query(text, params)
-        found = await (await self.access.backend()).snapshot()
-        limits = self._limits(rows)
-        answer = await ask_snapshot(found.path, text, params, limits, self.settings.memory_limit)
-        return QueryResult(answer, found.moment)
-
-    async def stream_sql(
-        self, text: str, *params: Any, timeout: float, batch_bytes: int
-    ) -> QueryStream:
-        """Run one read-only query on a copy of its own; its rows come in Arrow batches.
-
-        Raises:
-            QueryError: it was refused, or it failed.
-            QueueDisabledError: the queue is switched off.
-        """
-        if not self.enabled:
-            raise QueueDisabledError
-        text = check_query(text, params)
-        require_arrow()
-        found = await (await self.access.backend()).snapshot(own=True)
-        limits = StreamLimits(timeout, self.settings.query_seconds, batch_bytes)
-        source = await stream_snapshot(found.path, text, params, limits, self.settings.memory_limit)
-        return QueryStream(source, found.moment)
-
-    def _limits(self, rows: int | None) -> QueryLimits:
-        return QueryLimits(self.settings.query_seconds, rows or self.settings.query_rows)
-
-    async def backup(self, target: Path, *, verify: bool, overwrite: bool) -> Backup:
-        """Make one complete file of the database, which goes on meanwhile.
-
-        Raises:
-            StorageError: it could not be made.
-            QueueDisabledError: the queue is switched off.
-        """
-        if not self.enabled:
-            raise QueueDisabledError
-
-        return await back_up(
-            self.database, target, self.settings, self._copy, verify=verify, overwrite=overwrite
-        )
-
-    async def export(self, target: Path, *, overwrite: bool) -> Export:
-        """Write all of the database, which goes on meanwhile, as Parquet files.
-
-        Raises:
-            StorageError: it could not be done.
-            QueueDisabledError: the queue is switched off.
-        """
-        if not self.enabled:
-            raise QueueDisabledError
-        return await export(target, self.settings, self._copy, overwrite=overwrite)
-
-    async def _copy(self) -> Snapshot:
-        return await (await self.access.backend()).backup()
 
     async def cancel(self, task_id: str) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""

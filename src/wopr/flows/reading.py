@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wopr.calls.snapshots import left_out
+from wopr.core import asking
 from wopr.core.core import Core
 from wopr.domain.checks import is_task_id
 from wopr.domain.errors import QueryError, TaskNotFoundError
@@ -41,7 +42,7 @@ async def _by_query(core: Core, flow_id: str) -> list[Member]:
     found: list[Member] = []
     last = 0
     while True:
-        rows = await core.sql(queries.FLOW_MEMBERS, flow_id, last)
+        rows = await asking.sql(core, queries.FLOW_MEMBERS, flow_id, last)
         found += filter(None, map(_member, rows))
         if not rows.truncated:
             return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from wopr.domain.spoken import counted
+
 
 class Cut(str, Enum):
     """Which limit an answer was cut at."""
@@ -24,7 +26,9 @@ _MORE = {Cut.ROWS: "limit=N for more rows, ", Cut.BYTES: "fewer or shorter colum
 
 def why_cut(cut: Cut, rows: int) -> str:
     """Return what was cut off an answer, as a sentence."""
-    return f"The answer ends after {rows:,} rows, because {_LIMITS[cut]}, and there are more."
+    return (
+        f"The answer ends after {counted(rows, 'row')}, because {_LIMITS[cut]}, and there are more."
+    )
 
 
 def way_on(cut: Cut) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from wopr.core import asking
 from wopr.core.status import status_of
 from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
@@ -139,7 +140,8 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         if limit is None:
-            return await self._core.stream_sql(
+            return await asking.stream_sql(
+                self._core,
                 query,
                 *params,
                 timeout=_stream_seconds(timeout),
@@ -147,7 +149,7 @@ class Insights(Face):
                     batch_bytes, "batch_bytes", least=1024, most=MOST_BATCH_BYTES
                 ),
             )
-        return await self._core.sql(query, *params, rows=_rows(limit))
+        return await asking.sql(self._core, query, *params, rows=_rows(limit))
 
     async def typed_sql(
         self, query: str, *params: Any, limit: int | Literal["setting"] = "setting"
@@ -169,7 +171,7 @@ class Insights(Face):
             QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
             QueueDisabledError: the queue is switched off.
         """
-        return await self._core.typed_sql(query, *params, rows=_rows(limit))
+        return await asking.typed_sql(self._core, query, *params, rows=_rows(limit))
 
     async def backup(
         self, path: str | Path, *, verify: bool = False, overwrite: bool = False
@@ -186,7 +188,7 @@ class Insights(Face):
                 left of it.
             QueueDisabledError: the queue is switched off.
         """
-        return await self._core.backup(Path(path), verify=verify, overwrite=overwrite)
+        return await asking.backup(self._core, Path(path), verify=verify, overwrite=overwrite)
 
     async def export(self, directory: str | Path, *, overwrite: bool = False) -> Export:
         """Write all tasks, transitions and log lines, of one moment, as Parquet files.
@@ -203,7 +205,7 @@ class Insights(Face):
             StorageError: it could not be done. Then nothing is left of it.
             QueueDisabledError: the queue is switched off.
         """
-        return await self._core.export(Path(directory), overwrite=overwrite)
+        return await asking.export_to(self._core, Path(directory), overwrite=overwrite)
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.

@@ -1,0 +1,103 @@
+"""Questions in SQL of a queue, and copies of its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wopr.core.core import Core
+from wopr.domain.checks import check_query
+from wopr.domain.errors import QueueDisabledError
+from wopr.ports.answers import QueryResult
+from wopr.ports.backup import Backup, Export
+from wopr.ports.storage import QueryLimits, Snapshot
+from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
+from wopr.storage import ask_snapshot, back_up, export, stream_snapshot
+
+
+async def sql(core: Core, text: str, *params: Any, rows: int | None = None) -> QueryResult:
+    """Run one read-only query; its answer has ``rows`` at most, or what the settings say.
+
+    Raises:
+        QueryError: it was refused, or it failed.
+        QueueDisabledError: the queue is switched off.
+    """
+    if not core.enabled:
+        raise QueueDisabledError
+    text = check_query(text, params)
+    return await (await core.access.backend()).sql(text, params, _limits(core, rows))
+
+
+async def typed_sql(core: Core, text: str, *params: Any, rows: int | None = None) -> QueryResult:
+    """Run one read-only query on a snapshot, in a process of its own.
+
+    Raises:
+        QueryError: it was refused, or it failed.
+        QueueDisabledError: the queue is switched off.
+    """
+    if not core.enabled:
+        raise QueueDisabledError
+    text = check_query(text, params)
+    found = await (await core.access.backend()).snapshot()
+    limits = _limits(core, rows)
+    answer = await ask_snapshot(found.path, text, params, limits, core.settings.memory_limit)
+    return QueryResult(answer, found.moment)
+
+
+async def stream_sql(
+    core: Core, text: str, *params: Any, timeout: float, batch_bytes: int
+) -> QueryStream:
+    """Run one read-only query on a copy of its own; its rows come in Arrow batches.
+
+    Raises:
+        QueryError: it was refused, or it failed.
+        QueueDisabledError: the queue is switched off.
+    """
+    if not core.enabled:
+        raise QueueDisabledError
+    text = check_query(text, params)
+    require_arrow()
+    found = await (await core.access.backend()).snapshot(own=True)
+    limits = StreamLimits(timeout, core.settings.query_seconds, batch_bytes)
+    source = await stream_snapshot(found.path, text, params, limits, core.settings.memory_limit)
+    return QueryStream(source, found.moment)
+
+
+def _limits(core: Core, rows: int | None) -> QueryLimits:
+    return QueryLimits(core.settings.query_seconds, rows or core.settings.query_rows)
+
+
+async def backup(core: Core, target: Path, *, verify: bool, overwrite: bool) -> Backup:
+    """Make one complete file of the database, which goes on meanwhile.
+
+    Raises:
+        StorageError: it could not be made.
+        QueueDisabledError: the queue is switched off.
+    """
+    if not core.enabled:
+        raise QueueDisabledError
+
+    return await back_up(
+        core.database,
+        target,
+        core.settings,
+        lambda: _copy(core),
+        verify=verify,
+        overwrite=overwrite,
+    )
+
+
+async def export_to(core: Core, target: Path, *, overwrite: bool) -> Export:
+    """Write all of the database, which goes on meanwhile, as Parquet files.
+
+    Raises:
+        StorageError: it could not be done.
+        QueueDisabledError: the queue is switched off.
+    """
+    if not core.enabled:
+        raise QueueDisabledError
+    return await export(target, core.settings, lambda: _copy(core), overwrite=overwrite)
+
+
+async def _copy(core: Core) -> Snapshot:
+    return await (await core.access.backend()).backup()
