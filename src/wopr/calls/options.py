@@ -35,7 +35,15 @@ class AttemptOptions(TypedDict, total=False):
     process killed, a thread left to itself; and its worker is free."""
 
 
-class FunctionOptions(AttemptOptions, total=False):
+class KeepOptions(TypedDict, total=False):
+    """How long a task is kept after its end."""
+
+    retain: float | timedelta | None
+    """Seconds after its end, however it ended; then it is deleted with its result and its
+    history. ``None`` leaves it to cleanups."""
+
+
+class FunctionOptions(AttemptOptions, KeepOptions, total=False):
     """The same, and a timeout that the function itself notices."""
 
     soft_timeout: float | timedelta | None

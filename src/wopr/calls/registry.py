@@ -17,7 +17,9 @@ from wopr.domain.jsontext import shown
 from wopr.domain.limits import Limit
 from wopr.domain.modulenames import path_of
 from wopr.domain.origin import Kinship, Origin, executed_anew, kinship, origin_of
+from wopr.domain.retaining import RETAIN
 from wopr.domain.retry import RetryPolicy
+from wopr.domain.snapshot import decode_options
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.executors.choice import ExecutorChoice
 from wopr.executors.context import CurrentTask
@@ -68,6 +70,13 @@ class TaskDefinition:
     """What runs it; ``None`` leaves it to the category."""
     limit: Limit | None = None
     """What it declares for all its calls in its category, or for each value of a key."""
+    options: str | None = None
+    """What is stored with a call that says nothing else."""
+
+    @property
+    def retain(self) -> float | None:
+        """How many seconds its tasks are kept after their end."""
+        return None if self.options is None else decode_options(self.options).get(RETAIN)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -108,6 +117,7 @@ class Registry:
         executor: ExecutorChoice = None,
         carriers: Sequence[Carrier] = (),
         limit: Limit | None = None,
+        options: str | None = None,
     ) -> TaskDefinition:
         """Register a function.
 
@@ -122,7 +132,7 @@ class Registry:
         known, origin = self.definitions.get(name), origin_of(function)
         if known is not None:
             _check_name(name, known.origin, origin)
-        definition = TaskDefinition(
+        self.definitions[name] = definition = TaskDefinition(
             name,
             function,
             category,
@@ -136,8 +146,8 @@ class Registry:
             origin,
             executor,
             limit,
+            options,
         )
-        self.definitions[name] = definition
         return definition
 
     def category(self, name: str) -> CategoryOptions:

@@ -16,6 +16,7 @@ from wopr.domain.checks import (
     check_member,
     check_moment,
     check_priority,
+    check_retain,
     check_seconds,
     check_tags,
 )
@@ -25,6 +26,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.guarded import shown
 from wopr.domain.newtask import NewTask, OnConflict, OnParentFailure
 from wopr.domain.place import AT_FRONT
+from wopr.domain.retaining import RETAIN
 from wopr.domain.retry import RetryPolicy
 from wopr.executors.choice import Executors
 
@@ -62,10 +64,14 @@ def _expires(options: Options, clock: Clock, due: datetime | None) -> str | None
     return until.isoformat()
 
 
-def _when(options: Options, clock: Clock, run_at: datetime | None) -> dict[str, Any]:
+def _when(
+    definition: TaskDefinition, options: Options, clock: Clock, run_at: datetime | None
+) -> dict[str, Any]:
+    retain = options.get("retain")
     return {
         EXPIRES: _expires(options, clock, run_at),
         AT_FRONT: _at_front(options.get("at_front", False)),
+        RETAIN: definition.retain if retain is None else check_retain(retain),
     }
 
 
@@ -117,6 +123,7 @@ def new_task(
                 max_retries=definition.retries,
                 args=encoded_args,
                 kwargs=encoded_kwargs,
+                options=definition.options,
             )
     check_options(options, CALL_OPTIONS)
     if has_follow_ups(options):
@@ -180,7 +187,7 @@ def _with_options(
         more[carrier.key] = carrier.pack(definition.name, *encoded, more.get("results"))
     more |= _timeouts(definition, options)
     run_at = due_at(clock, options.get("delay"), options.get("run_at"))
-    more |= _when(options, clock, run_at)
+    more |= _when(definition, options, clock, run_at)
     return NewTask(
         name=definition.name,
         category=category,

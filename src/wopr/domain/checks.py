@@ -108,6 +108,11 @@ def check_seconds(value: object, what: str, *, zero: str) -> float:
     return seconds
 
 
+def check_retain(value: object) -> float:
+    """Return how many seconds a task is kept after its end."""
+    return check_seconds(value, "retain", zero="allow")
+
+
 def check_moment(value: object, what: str = "run_at") -> datetime:
     """Return an aware moment as naive UTC."""
     if not isinstance(value, datetime):

@@ -32,6 +32,7 @@ from wopr.engine.limits.limits import Limits
 from wopr.engine.memory import proportionate
 from wopr.engine.pools.pool import Pool
 from wopr.engine.recovery import Recovery
+from wopr.engine.retaining import Retaining
 from wopr.engine.revoking import Revoking
 from wopr.engine.ruleacts import RuleActs
 from wopr.engine.rules import Rules
@@ -102,6 +103,7 @@ class Engine:
         again = Again(shared, self.changing, self._keys, self.add_many)
         self.acts = Acts(shared, self.changing, again, self.book, self.rule_acts)
         self.revoke = Revoking(self.controls, self.acts).revoke_live
+        self.retaining = Retaining(shared, self.acts.deleting)
 
     # -- life ---------------------------------------------------------------
 
@@ -143,6 +145,7 @@ class Engine:
         await self.unfit.close()
         await self.dependents.close()
         await self.declaring.close()
+        await self.retaining.close()
         await self.limits.close(told)
         await self.controls.close()
         self.heartbeat.stop()
@@ -176,6 +179,8 @@ class Engine:
         self.look_at_clock()
         for pool in self.pools.values():
             pool.runs.look()
+        if self.open:
+            self.retaining.look()
 
     def look_at_clock(self) -> None:
         """Notice whether the wall clock was set; what waits for a span goes on as it did."""
@@ -265,6 +270,8 @@ class Engine:
         if self.unfit:
             self.unfit.forget(record)
         self.dependents.ended(record)
+        if record.options is not None:
+            self.retaining.ended(record)
         if record.schedule is not None:
             self.on_scheduled(record)
         for future in self.shared.waiters.pop(record.id, ()):

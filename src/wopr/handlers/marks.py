@@ -15,7 +15,7 @@ from wopr.calls.options import (
     check_options,
 )
 from wopr.calls.schedules import trigger_of
-from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
+from wopr.domain.checks import check_count, check_label, check_priority, check_retain, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.limits import check_expression, parse_rate
@@ -31,6 +31,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "retry": RetryPolicy.of,
     "timeout": lambda value: check_seconds(value, "timeout", zero="refuse"),
     "soft_timeout": lambda value: check_seconds(value, "soft_timeout", zero="refuse"),
+    "retain": check_retain,
     "limit": lambda value: check_count(value, "limit", least=1),
     "rate": parse_rate,
     "key": lambda value: check_expression(value, "key"),

@@ -389,6 +389,10 @@ class Upkeep(Protocol):
         """Delete terminal tasks completed before a moment; return how many."""
         ...
 
+    async def forget(self, now: datetime) -> tuple[int, datetime | None]:
+        """Delete some of the tasks whose own time is over; and say how many, and when more go."""
+        ...
+
     def save_logs(self, lines: Sequence[LogLine]) -> None:
         """Store lines that tasks logged, soon; they are no transitions."""
         ...

@@ -56,7 +56,8 @@ class Controls(Face):
             years: of 365 days.
             keep_history: keep their transitions.
 
-        Nothing given deletes nothing.
+        Nothing given deletes nothing. Tasks that say how long they are kept (``retain=``) stay
+        until that is over.
         """
         given = [
             (check_count(value, name, most=100_000), factor)

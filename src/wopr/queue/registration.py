@@ -18,12 +18,13 @@ from wopr.calls.options import (
     ScheduleOptions,
     TaskOptions,
     check_options,
+    encode_options,
 )
 from wopr.calls.registry import CategoryOptions
 from wopr.core.schedules import Schedules
 from wopr.core.task import AsyncTask, SyncTask, Task, TaskDecorator
 from wopr.domain.callables import is_async_callable
-from wopr.domain.checks import check_count, check_label, check_priority, check_seconds
+from wopr.domain.checks import check_count, check_label, check_priority, check_retain, check_seconds
 from wopr.domain.errors import DuplicateTaskError, InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.leftout import names_options
@@ -136,7 +137,7 @@ class Registration(Face):
             category: where its tasks wait and which workers run them.
             **options: ``priority`` (NORMAL), ``max_retries`` (0, or as many as a policy's
                 ``stop`` allows), ``retry``, ``timeout``, ``soft_timeout`` (seconds or
-                timedelta), ``executor``, ``limit``, ``rate`` and ``key``; see
+                timedelta), ``executor``, ``retain``, ``limit``, ``rate`` and ``key``; see
                 :class:`wopr.calls.options.RegistrationOptions`.
 
         Raises:
@@ -161,6 +162,7 @@ class Registration(Face):
         **options: Unpack[RegistrationOptions],
     ) -> None:
         registry, max_retries = self._core.registry, options.get("max_retries")
+        retain = options.get("retain")
         metadata = requirements_of(function)
         hard, soft = _timeouts(name, options)
         label = check_label(category, "category")
@@ -179,6 +181,7 @@ class Registration(Face):
             executor=executor,
             carriers=[AuthCarrier(name, metadata, self._core.auth)] if metadata.protected else (),
             limit=limit_of(function, name, label, options),
+            options=encode_options(retain=None if retain is None else check_retain(retain)),
         )
         close_marks(function)
         self._core.access.registered(name)

@@ -187,6 +187,7 @@ class _Options(TypedDict, total=False):
     soft_timeout: Span
     delay: Span
     at_front: Literal[True]
+    retain: Seconds
     on_parent_failure: Literal["cancel", "fail", "run", "only"]
     results: _Results
 

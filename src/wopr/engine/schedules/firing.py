@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from wopr.config.crashpoint import crashpoint
 from wopr.domain.errors import InvalidCallError, StorageError, WoprError
 from wopr.domain.newtask import NewTask, OnParentFailure
+from wopr.domain.retaining import RETAIN
 from wopr.domain.schedule import Decision, Schedule, decide, settle
 from wopr.domain.snapshot import decode_options, naive
 from wopr.domain.spoken import counted
@@ -185,6 +186,9 @@ class Firing:
         """Return the stored options, with what goes along with calls of the function."""
         row = shot.schedule
         more = self._packed(row)
+        definition = self._engine.shared.registry.definitions.get(row.task)
+        if definition is not None and definition.retain is not None:
+            more[RETAIN] = definition.retain
         if shot.decision.after:
             more["on_parent_failure"] = OnParentFailure.RUN.value
         if not more:

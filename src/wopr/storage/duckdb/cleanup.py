@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import duckdb
 
+from wopr.domain.checks import LONGEST_SECONDS
+from wopr.domain.retaining import RETAIN
 from wopr.domain.status import LIVE, TERMINAL
 
 BATCH = 5_000
@@ -17,13 +20,48 @@ _NOT_NEEDED = (
     f"from tasks where depends_on is not null and status in ({_ALIVE}))"
 )
 """The result of a task is kept while another one that depends on it is live."""
+_SAID = f"try_cast(options ->> '$.{RETAIN}' as double)"
+_SECONDS = (
+    f"case when contains(options, '\"{RETAIN}\"') and json_valid(options) "
+    f"then case when {_SAID} between 0 and {LONGEST_SECONDS} then {_SAID} end end"
+)
+_UNTIL = f"completed_at + to_seconds({_SECONDS})"
+"""Until when a task says that it is kept; NULL if it says nothing."""
 
 
 def doomed(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[str]:
-    """Return the oldest terminal tasks completed before a moment: up to :data:`BATCH` ids."""
+    """Return the oldest terminal tasks completed before a moment: up to :data:`BATCH` ids.
+
+    Those that say themselves how long they are kept stay until that is over.
+    """
     rows = connection.execute(
         f"select id::varchar from tasks where status in ({_ENDED}) and completed_at <= ? "
-        f"and {_NOT_NEEDED} order by seq limit {BATCH}",
-        [before],
+        f"and coalesce({_UNTIL} <= ?, true) and {_NOT_NEEDED} order by seq limit {BATCH}",
+        [before, before],
     ).fetchall()
     return [task_id for (task_id,) in rows]
+
+
+class Over(NamedTuple):
+    """Tasks whose own time is over."""
+
+    ids: list[str]
+    ended: datetime | None
+    """When the last of them ended."""
+    until: datetime | None
+    """When the time of the first one is over that stays; it may be needed still."""
+
+
+def over(connection: duckdb.DuckDBPyConnection, now: datetime) -> Over:
+    """Return the oldest of those that say how long they are kept, and whose time is over."""
+    ended = f"status in ({_ENDED})"
+    rows = connection.execute(
+        f"select id::varchar, completed_at from tasks where {ended} and {_UNTIL} <= ? "
+        f"and {_NOT_NEEDED} order by seq limit {BATCH}",
+        [now],
+    ).fetchall()
+    [(until,)] = connection.execute(
+        f"select min({_UNTIL}) from tasks where {ended} and not ({_UNTIL} <= ? and {_NOT_NEEDED})",
+        [now],
+    ).fetchall()
+    return Over([row[0] for row in rows], max((row[1] for row in rows), default=None), until)

@@ -13,7 +13,7 @@ from pathlib import Path
 from wopr.domain.facts import Disk
 from wopr.storage.duckdb.acts import ActCalls
 from wopr.storage.duckdb.base import Connection
-from wopr.storage.duckdb.cleanup import doomed
+from wopr.storage.duckdb.cleanup import Over, doomed, over
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.journal.scan import segments
 from wopr.storage.duckdb.linecalls import LineCalls
@@ -67,3 +67,16 @@ class DuckDBStorage(
         if total:
             await self._log([delete_acts(before)])
         return total
+
+    async def forget(self, now: datetime) -> tuple[int, datetime | None]:
+        """Delete a batch of the tasks whose own time is over."""
+        self._check()
+
+        def choose(connection: Connection) -> Over:
+            self._folding.lines.write_all()  # they go with their tasks
+            return over(connection, now)
+
+        found = await asyncio.wrap_future(self.in_writer(choose))
+        if found.ended is not None:
+            await self._log([delete_tasks(found.ids, found.ended, keep_history=False)])
+        return len(found.ids), found.until

@@ -334,6 +334,10 @@ class SeedStorageAdapter(SeedSelecting):
             "storage_factory) to query the history."
         )
 
+    async def forget(self, now: datetime) -> tuple[int, None]:
+        """Delete nothing: there is no call that deletes one task."""
+        return 0, None
+
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
         await self.flush()

@@ -1,0 +1,22 @@
+"""How long an ended task is kept, where it says so itself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from wopr.domain.snapshot import decode_options
+from wopr.domain.task import TaskRecord
+
+RETAIN = "retain"
+"""The option of a call, or of its task, that says how many seconds it is kept after its end."""
+
+
+def kept_until(record: TaskRecord) -> datetime | None:
+    """Return when an ended task is to go; ``None`` if it says nothing about that, or is live."""
+    if record.completed_at is None or record.options is None or RETAIN not in record.options:
+        return None
+    try:
+        seconds = decode_options(record.options).get(RETAIN)
+        return None if seconds is None else record.completed_at + timedelta(seconds=seconds)
+    except (ValueError, TypeError, OverflowError):  # e.g. of a newer wopr
+        return None
