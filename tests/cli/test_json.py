@@ -79,7 +79,10 @@ ON_FLOWS_AND_SCHEDULES = {name for name in DOCUMENTS if name.split()[0] in ("flo
 
 
 def leaves(group: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
-    for name, command in group.commands.items():
+    for name, later in group.commands.items():
+        command = getattr(
+            later, "command", later
+        )  # the root loads its commands when they are called
         if hasattr(command, "commands"):
             yield from leaves(command, (*words, name))
         else:

@@ -35,8 +35,9 @@ def _schema() -> dict[str, Any]:
 
 
 def command_of(words: tuple[str, ...]) -> str:
-    """Return the command that a command line names."""
-    return " ".join(words[:2]) if " ".join(words[:2]) in DOCUMENTS else words[0]
+    """Return the command that a command line names; of one that there is not, any that fails."""
+    found = (" ".join(words[:count]) for count in (2, 1))
+    return next((command for command in found if command in DOCUMENTS), "stats")
 
 
 def check_document(command: str, document: dict[str, Any]) -> dict[str, Any]:

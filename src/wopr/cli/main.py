@@ -59,8 +59,7 @@ COMMANDS = (
     (
         "acts",
         "wopr.cli.acts:acts",
-        "List what operators did, newest first: who, from where, when, to what and why. "
-        "Times: UTC.",
+        "List what operators did, newest first: who, from where, when, to what and why.",
     ),
     (
         "undo",
@@ -75,7 +74,7 @@ COMMANDS = (
     (
         "sql",
         "wopr.cli.insights:sql",
-        "Ask the database one read-only question in SQL. Its times are UTC.",
+        "Ask the database one read-only question in SQL.",
     ),
     (
         "cleanup",

@@ -90,7 +90,7 @@ def table(form: Table, rows: Iterable[Sequence[object]], *, prefix: int = WHOLE_
         prefix: so many characters of an id are enough.
     """
     values = [list(row) for row in rows]
-    cells = [[_cell(value) for value in row] for row in values]
+    cells = [[_cell(value) for _, value in zip(form.columns, row, strict=True)] for row in values]
     names = [clean(column.name) for column in form.columns]
     columns = range(len(names))
     fitted = fit(
