@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "db upgrade": ("db", "upgrade", "--plan"),
     "doctor": ("doctor",),
     "explain": ("explain", "--category", "sums"),
+    "export": ("export", "FOLDER/exported"),
     "init": ("init", "a-worker", "--path", "FOLDER/project"),
     "limits set": ("limits", "set", "sums", "--rate", "5/s", "--key", "number"),
     "limits list": ("limits", "list"),

@@ -20,7 +20,7 @@ from wopr.domain.limits import Limit
 from wopr.domain.logline import LogLine
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
-from wopr.ports.backup import Backup, Restored
+from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.status import GroupExplanation, Status
 from wopr.storage.duckdb.examination import Problem
 
@@ -417,6 +417,7 @@ DOCUMENTS: dict[str, Any] = {
     "db upgrade": Upgraded | Plan,
     "demo": Demo,
     "doctor": Report,
+    "export": Export,
     "explain": Explanation | GroupExplanation,
     "flows cancel": FlowCancelled,
     "flows list": Flows,
