@@ -171,7 +171,7 @@ async def test_explain_names_the_task_and_what_the_code_declares(home: Home) -> 
         why = await queue.explain(second.id)
         held.set()
         await ended(queue, first.id, second.id)
-    assert "1 of at most 1 tasks of 'mail' named send" in str(why)
+    assert "1 of at most 1 task of 'mail' named send" in str(why)
     assert "the code declares 3 at the same time" in str(why)
 
 
