@@ -67,6 +67,7 @@ def task(*functions: Any, name: str | None = None, **options: Unpack[TaskOptions
     return declare(*functions) if functions else declare
 
 
+@names_options(ScheduleOptions)
 def schedule(
     *, name: str | None = None, **options: Unpack[ScheduleOptions]
 ) -> Callable[[AnyTask], AnyTask]:

@@ -21,6 +21,7 @@ from wopr.notifications.alertbook import AlertOptions
 TAKES = [
     (TaskQueue.task, TaskOptions),
     (wopr.task, TaskOptions),
+    (wopr.schedule, ScheduleOptions),
     (TaskQueue.register_task, TaskOptions),
     (TaskQueue.enqueue, Options),
     (Task.options, Options),
