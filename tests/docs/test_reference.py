@@ -16,6 +16,8 @@ from wopr.domain import errors
 from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, mermaid
 
 REFERENCE = ROOT / "docs" / "reference"
+SEVERAL_ROWS = {"await queue.explain", "await queue.sql"}
+"""Calls that answer something else when they are asked for something else."""
 
 
 def text_of(page: str) -> str:
@@ -120,6 +122,12 @@ def test_the_rows_of_a_table_of_the_api_had_more_cells_than_its_head() -> None:
     for table in re.findall(r"(?:^\|.*\n)+", text_of("api.md"), re.MULTILINE):
         cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
         assert {cells[0]} == set(cells), table
+
+
+def test_a_call_had_two_rows_in_a_table_of_the_api() -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", text_of("api.md"), re.MULTILINE):
+        calls = [re.split(r"(?<=\w)\(", row[0])[0] for row in rows_of(table) if "(" in row[0]]
+        assert [] == sorted({call for call in calls if calls.count(call) > 1} - SEVERAL_ROWS)
 
 
 def test_the_page_of_the_api_names_every_field_of_a_task() -> None:
