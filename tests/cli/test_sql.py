@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from support.commands import NASTY, Call, Database
 from wopr.cli.csvcells import cell
@@ -85,6 +89,59 @@ def test_it_says_that_rows_are_missing(wopr: Call, monkeypatch: pytest.MonkeyPat
     answer = wopr("sql", "select * from range(5)", "--json")
     assert (2, True) == (len(answer.json["rows"]), answer.json["truncated"])
     assert "WOPR_TASKS_QUERY_ROWS" in answer.err
+    assert "--limit none" in answer.err
+
+
+def test_a_limit_counts_instead_of_the_setting(wopr: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_ROWS", "2")
+    answer = wopr("sql", "select * from range(5)", "--json", "--limit", "4")
+    assert (4, True) == (len(answer.json["rows"]), answer.json["truncated"])
+
+
+ALL = """
+select range as n, sum(range) as total, 'a' as a, 'b' as a from range(5000) group by all order by n
+"""
+
+
+def test_all_rows_are_printed_as_they_come_in_each_form(
+    wopr: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_ROWS", "2")
+    document = wopr("sql", ALL, "--json", "--limit", "none")
+    assert (5_000, False) == (len(document.json["rows"]), document.json["truncated"])
+    assert {"n": 4_999, "total": 4_999, "a": "a", "a_2": "b"} == document.json["rows"][-1]
+    assert document.err.startswith("As of ")
+    lines = wopr("sql", ALL, "--csv", "--limit", "none").out.splitlines()
+    assert (5_001, "n,total,a,a", "4999,4999,a,b") == (len(lines), lines[0], lines[-1])
+    assert [] == wopr("sql", "select 1 as n where false", "--json", "--limit", "none").json["rows"]
+
+
+def test_a_parquet_file_has_all_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WOPR_TASKS_QUERY_ROWS", "2")
+    target = tmp_path / "rows.parquet"
+    with target.open("wb") as file:
+        command = [sys.executable, "-m", "wopr", "sql", ALL, "--parquet", "-d", str(database.path)]
+        subprocess.run(command, stdout=file, check=True)
+    found = parquet.read_table(target)
+    assert (5_000, ["n", "total", "a", "a_2"]) == (found.num_rows, found.column_names)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--limit", "none"), "A table is laid out"),
+        (("--limit", "0"), "from 1 to"),
+        (("--limit", "many"), "not 'many'"),
+        (("--parquet", "--limit", "7"), "prints all rows"),
+        (("--parquet", "--csv"), "exclude each other"),
+    ],
+)
+def test_a_limit_that_can_not_be_is_refused(wopr: Call, words: tuple[str, ...], said: str) -> None:
+    answer = wopr("sql", "select 1", *words)
+    assert (2, "") == (answer.code, answer.out)
+    assert said in answer.err
 
 
 def test_a_query_that_takes_too_long_is_a_no(wopr: Call, monkeypatch: pytest.MonkeyPatch) -> None:

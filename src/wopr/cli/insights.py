@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
-from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
-from wopr.cli.output import complain, document, plain, say, table
+from wopr.cli.output import complain, document, say, table
+from wopr.cli.writing import CSVRows, Form, distinct, write_all
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
-from wopr.domain.terminal import clean
 from wopr.insights import queries
-from wopr.ports.answers import QueryResult
+from wopr.ports.cut import why_cut
 from wopr.queue.queue import TaskQueue
 
 
@@ -68,6 +66,16 @@ def sql(
         str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")
     ],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_parquet: Annotated[
+        bool, typer.Option("--parquet", help="Print all rows as a Parquet file.")
+    ] = False,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Most rows, else WOPR_TASKS_QUERY_ROWS; none: all, with --csv or --json.",
+        ),
+    ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -82,49 +90,57 @@ def sql(
     failures.
     'describe tasks' lists the columns of one.
     """
-    if as_csv and as_json:
-        raise UsageError("--csv and --json exclude each other.")
+    form = _form(as_csv=as_csv, as_json=as_json, as_parquet=as_parquet)
+    rows = _limit(limit, form)
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
-    result = with_queue(database, lambda queue: queue.typed_sql(text))
-    if as_json:
-        names = _distinct(result.columns)
-        rows = [dict(zip(names, row, strict=True)) for row in result.rows]
-        document({"columns": names, "rows": rows, "truncated": result.truncated})
-    elif as_csv:
-        _print_csv(result)
+    if rows is None:
+        moment = with_queue(database, lambda queue: write_all(queue, text, form))
+        complain(f"As of {local(moment)}.")
+        return
+    result = with_queue(database, lambda queue: queue.typed_sql(text, limit=rows))
+    if form is Form.JSON:
+        names = distinct(result.columns)
+        found = [dict(zip(names, row, strict=True)) for row in result.rows]
+        document({"columns": names, "rows": found, "truncated": result.truncated})
+    elif form is Form.CSV:
+        csv = CSVRows(result.columns)
+        for row in result.rows:
+            csv.add(row)
     else:
-        form = tables.answer(result.columns, result.rows, counted(len(result), "row"))
-        table(form, result.rows)
+        shown = tables.answer(result.columns, result.rows, counted(len(result), "row"))
+        table(shown, result.rows)
     complain(f"As of {local(result.moment)}.")
-    if result.truncated:
+    if result.cut is not None:
         complain(
-            f"Only the first {counted(len(result), 'row')}: there are more. Narrow the query, or "
-            "allow more with WOPR_TASKS_QUERY_ROWS. All rows together may take 32 MB."
+            f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "
+            "all of them: --limit none with --csv or --json, or --parquet."
         )
 
 
-def _distinct(names: tuple[str, ...]) -> list[str]:
-    """Return the names with a number behind each that came before: JSON keys are unique."""
-    found: list[str] = []
-    for name in names:
-        number, unique = 1, name
-        while unique in found:
-            number += 1
-            unique = f"{name}_{number}"
-        found.append(unique)
-    return found
+def _form(*, as_csv: bool, as_json: bool, as_parquet: bool) -> Form:
+    asked = {Form.CSV: as_csv, Form.JSON: as_json, Form.PARQUET: as_parquet}
+    forms = [form for form, given in asked.items() if given]
+    if len(forms) > 1:
+        raise UsageError(f"--{forms[0]} and --{forms[1]} exclude each other.")
+    return forms[0] if forms else Form.TABLE
 
 
-def _print_csv(result: QueryResult) -> None:
-    """Write CSV as it is into files and pipes, without control characters on a terminal.
-
-    What a spreadsheet would take for a formula gets a ``'`` before it.
-    """
-    on_terminal = sys.stdout.isatty()
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(map(cell, result.columns))
-    for row in result.rows:
-        values = [cell(plain(value)) for value in row]
-        writer.writerow([clean(value) for value in values] if on_terminal else values)
+def _limit(text: str | None, form: Form) -> int | Literal["setting"] | None:
+    """Return what ``--limit`` says; ``None``: all rows."""
+    if form is Form.PARQUET and text not in (None, "none"):
+        raise UsageError("--parquet prints all rows there are. Give the query a LIMIT of its own.")
+    if text == "none" and form is Form.TABLE:
+        raise UsageError(
+            "A table is laid out when all its rows are there: --csv, --json, --parquet."
+        )
+    if form is Form.PARQUET or text == "none":
+        return None
+    if text is None:
+        return "setting"
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= 1_000_000_000:
+        raise UsageError(
+            f"--limit takes a number from 1 to 1,000,000,000, or none, not {text!r:.80}."
+        )
+    return int(text)
