@@ -15,6 +15,7 @@ from wopr.cli.writing import CSVRows, Form, distinct, write_all
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
 from wopr.insights import queries
+from wopr.ports.answers import QueryResult
 from wopr.ports.cut import why_cut
 from wopr.queue.queue import TaskQueue
 
@@ -100,6 +101,16 @@ def sql(
         complain(f"As of {local(moment)}.")
         return
     result = with_queue(database, lambda queue: queue.typed_sql(text, limit=rows))
+    _print(result, form)
+    complain(f"As of {local(result.moment)}.")
+    if result.cut is not None:
+        complain(
+            f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "
+            "all of them: --limit none with --csv or --json, or --parquet."
+        )
+
+
+def _print(result: QueryResult, form: Form) -> None:
     if form is Form.JSON:
         names = distinct(result.columns)
         found = [dict(zip(names, row, strict=True)) for row in result.rows]
@@ -111,12 +122,6 @@ def sql(
     else:
         shown = tables.answer(result.columns, result.rows, counted(len(result), "row"))
         table(shown, result.rows)
-    complain(f"As of {local(result.moment)}.")
-    if result.cut is not None:
-        complain(
-            f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "
-            "all of them: --limit none with --csv or --json, or --parquet."
-        )
 
 
 def _form(*, as_csv: bool, as_json: bool, as_parquet: bool) -> Form:
