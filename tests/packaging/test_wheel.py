@@ -9,10 +9,12 @@ import venv
 import zipfile
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from support.paths import ROOT
 from support.programs import clean_environment, run_ok
+from wopr.storage.duckdb.file import migrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -105,3 +107,25 @@ def test_the_installed_package_works_outside_the_repository(
     run_ok([installed / "wopr", "doctor", "--database", "jobs.duckdb"], tmp_path, env=env)
     run_ok([installed / "wopr", "init", "shop"], tmp_path, env=env)
     assert (tmp_path / "shop" / "src" / "shop" / "app.py").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DuckDB's library has other sizes elsewhere")
+def test_what_a_user_installs_is_below_a_hundred_megabytes(installed: Path) -> None:
+    (packages,) = installed.parent.glob("lib/python*/site-packages")
+    sizes = {path: path.stat().st_size for path in packages.rglob("*") if path.is_file()}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
+    assert sum(sizes.values()) < 100 * 1024 * 1024, largest
+    assert [] == [path for path in packages.iterdir() if path.name in {"alembic", "sqlalchemy"}]
+
+
+def test_an_older_file_is_upgraded_and_checked_without_alembic(
+    installed: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "older.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        migrate.upgrade(connection, "0002")
+    env = clean_environment(first_on_path=installed)
+    wopr = installed / "wopr"
+    run_ok([wopr, "db", "upgrade", "--database", path], tmp_path, env=env)
+    checked = run_ok([wopr, "db", "check", "--database", path], tmp_path, env=env)
+    assert "The schema is as it should be." in checked
