@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.wire import ALL, NEW, moment, wire
 from wopr import InvalidCallError, Settings, TaskQueue, TaskStatus
 from wopr.domain.rule import RuleKind
 from wopr.domain.schedule import COLUMNS
+from wopr.domain.triggers import At
 from wopr.queue.queue import inside
 from wopr.remote.series import Series
 from wopr.remote.verbs import Verbs
@@ -150,6 +152,19 @@ POISON: dict[str, tuple[str, list[Any]]] = {
     ),
     "a schedule on behalf of half a book": schedule(run_as="x" * 500),
     "a schedule that has missed all there is": schedule(missed=2**63 - 1),
+    "a schedule that has missed a time already": schedule(missed_times='["2026-01-01T00:00:00"]'),
+    "a schedule that missed what is no time": schedule(missed_times='["yesterday"]'),
+    "a schedule that never runs": schedule(max_running=0),
+    "a schedule that runs so often as a text says": schedule(max_running="2"),
+    "a schedule of a thousand levels": schedule(
+        trigger='{"type": "any", "of": [' * 1_000 + "]}" * 1_000
+    ),
+    "a schedule of a thousand triggers": schedule(
+        trigger=json.dumps({"type": "any", "of": [{"type": "moon"}] * 1_000})
+    ),
+    "a schedule of what never comes": schedule(
+        trigger=json.dumps({"type": "all", "of": [At(time(9)).to_json(), At(time(10)).to_json()]})
+    ),
     "a schedule that is paused by nobody": schedule(paused_reason="x"),
     "a filter for half": ("find", [{**ALL, "limit": 1.5}, None]),
     "a filter beyond the column": ("find", [{**ALL, "before_seq": 2**64}, None]),

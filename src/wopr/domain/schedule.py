@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic_core import from_json
+
 from wopr.domain.errors import InvalidScheduleSpecificationError
 from wopr.domain.misfire import Due, Misfire, Overlap, due_occurrences
 from wopr.domain.missed import LISTED, NOTHING_MISSED, Missed, missed_between
@@ -159,7 +161,7 @@ def _moment(text: str) -> datetime:
 
 def _read_trigger(text: str) -> Trigger:
     try:
-        return trigger_from_json(json.loads(text))
+        return trigger_from_json(from_json(text))
     except InvalidScheduleSpecificationError as error:
         return Unreadable(text, str(error))
 
@@ -180,8 +182,8 @@ _FROM_ROW: dict[str, Callable[[Any], object]] = {
     "trigger": _read_trigger,
     "misfire": Misfire,
     "overlap": Overlap,
-    "depends_on": lambda text: tuple(json.loads(text)) if text else (),
-    "missed_times": lambda text: tuple(map(_moment, json.loads(text))) if text else (),
+    "depends_on": lambda text: tuple(from_json(text)) if text else (),
+    "missed_times": lambda text: tuple(map(_moment, from_json(text))) if text else (),
     "last_task_id": lambda task_id: None if task_id is None else str(task_id),
     **dict.fromkeys(_TIMES, aware),
 }

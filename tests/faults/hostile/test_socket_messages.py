@@ -53,6 +53,7 @@ ROW: list[Any] = [
     *("s", "fuzz", "default", 2, 0, "[1]", "{}", None),
     *('{"type": "interval", "seconds": 3600.0, "anchor": null}', "run_once", 100, 60.0, "skip"),
     *(0.0, None, None, False, None, None, "call", None, None, None, None, None, 0, 0, None, None),
+    *(2, None),
 ]
 """A schedule as it travels."""
 AFTER = {**NEW, "name": "fuzz", "depends_on": [0], "options": json.dumps(HELD)}
