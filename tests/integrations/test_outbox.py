@@ -190,6 +190,26 @@ async def test_two_movers_at_once_move_each_row_once_and_in_order(shop: Shop, ad
     await other.close()
 
 
+async def test_a_process_that_does_not_own_the_file_moves_through_the_one_that_does(
+    shop: Shop, tmp_path: Path
+) -> None:
+    owner = shop_queue(tmp_path / "tasks.duckdb", NEVER)
+    async with owner:
+        await owner.start_workers()
+        (task_id,) = await shop.order(7)
+        assert await shop.outbox.move() == 1
+        assert shop.queue.running_tasks == {}
+        assert 7 == await owner.handle(task_id).result(timeout=PATIENCE)
+        there = asyncio.Event()
+        owner.on("task.enqueued", lambda _: there.set())
+        await shop.outbox.start()
+        (task_id,) = await shop.order(8)
+        await asyncio.wait_for(there.wait(), PATIENCE)
+        assert 8 == await owner.handle(task_id).result(timeout=PATIENCE)
+        await shop.outbox.stop()
+        await shop.queue.shutdown()
+
+
 @needs_postgres
 async def test_rows_that_another_mover_has_are_left_to_it_with_those_behind_them(
     tmp_path: Path,
