@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import metadata
 from importlib.util import find_spec
@@ -42,6 +43,12 @@ def test_there_is_a_page_for_each_queue_and_the_index_leads_to_it() -> None:
 def test_a_page_has_both_apps_and_what_has_no_equivalent(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert HEADINGS == [head for head in HEADINGS if f"\n{head}\n" in text]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_an_idea_stands_once_on_a_page(page: Path) -> None:
+    rows = re.findall(r"^\| ([^|`]+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [] == sorted({idea for idea in rows if rows.count(idea) > 1})
 
 
 def test_our_app_is_the_same_on_all_pages() -> None:
