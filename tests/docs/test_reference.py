@@ -12,6 +12,7 @@ from support import names
 from support.blocks import blocks_of
 from support.paths import ROOT
 from wopr import Settings, TaskInfo, TaskQueue, WoprError
+from wopr.calls.options import HandlerOptions, RegistrationOptions, TaskOptions
 from wopr.domain import errors
 from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, mermaid
 
@@ -122,6 +123,21 @@ def test_the_rows_of_a_table_of_the_api_had_more_cells_than_its_head() -> None:
     for table in re.findall(r"(?:^\|.*\n)+", text_of("api.md"), re.MULTILINE):
         cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
         assert {cells[0]} == set(cells), table
+
+
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [
+        ("@queue.task(name=", TaskOptions),
+        ("@queue.register_task(name", RegistrationOptions),
+        ("@TaskHandler(name=", HandlerOptions),
+        ("@task(name=", HandlerOptions),
+    ],
+)
+def test_the_row_of_a_decorator_named_a_part_of_its_options(call: str, options: type) -> None:
+    shown = re.findall(rf"`{re.escape(call)}([^`]*)\)`", text_of("api.md"))
+    assert 1 == len(shown)
+    assert set(options.__annotations__) <= set(re.findall(r"(\w+)=", shown[0])) | {"name"}
 
 
 def test_a_call_had_two_rows_in_a_table_of_the_api() -> None:
