@@ -53,7 +53,9 @@ def with_needs(wanted: Iterable[Requirement]) -> set[str]:
 
 def imported(block: Block) -> set[str]:
     """Return the top-level modules that a block imports without a guard."""
-    found: set[str] = set()
+    found = set(
+        re.findall(r"(?:sqlite|postgresql|mysql)\+(\w+)://", block.text)
+    )  # the driver of a database
     body = [node for node in ast.parse(block.text).body if not isinstance(node, ast.Try)]
     for node in ast.walk(ast.Module(body, [])):
         if isinstance(node, ast.Import):
