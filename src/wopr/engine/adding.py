@@ -300,7 +300,7 @@ class Adding:
         statuses = await self._dependents.statuses(outside)
         if missing := sorted(outside - statuses.keys()):
             raise TaskNotFoundError(
-                f"This queue does not know {counted(len(missing), 'task')} to depend on, so "
+                f"It is to depend on {counted(len(missing), 'task')} unknown to this queue, so "
                 f"nothing was enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are "
                 "they of another database?"
             )

@@ -60,7 +60,7 @@ async def test_a_failure_shows_other_calls_of_the_task(queue: TaskQueue) -> None
 
 async def test_a_failure_says_how_often_it_was(queue: TaskQueue) -> None:
     await queue.add_task("send", to="ada")
-    with pytest.raises(AssertionError, match=r"send\(…\) was not enqueued 2 times but 1 times"):
+    with pytest.raises(AssertionError, match=r"send\(…\) was not enqueued 2 times but 1 time\."):
         await assert_enqueued(queue, "send", count=2)
 
 

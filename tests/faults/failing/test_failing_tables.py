@@ -96,9 +96,9 @@ async def test_all_goes_on_while_duckdb_fails_but_questions_which_name_the_lag(
         assert TaskStatus.SUCCESS is (await handle.info()).status
     assert 20 == len(runs)
 
-    with pytest.raises(StorageError, match="60 changes wait in the journal"):
+    with pytest.raises(StorageError, match="The journal is ahead by 60 changes"):
         await queue.get_tasks()
-    with pytest.raises(StorageError, match="60 changes wait in the journal"):
+    with pytest.raises(StorageError, match="The journal is ahead by 60 changes"):
         await queue.sql("select count(*) from tasks")
     tables.mend()
 
