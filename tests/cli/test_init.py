@@ -403,7 +403,7 @@ def test_the_worker_calls_on_schedule_and_stops_without_losing_a_task(
             with api.holding(CLEANUP) as finished:
                 worker.stop()
                 assert (200, 503) == (ask(f"{url}/health"), ask(f"{url}/ready"))
-            assert " 0 were put back" in worker.end()
+            assert " 0 went back" in worker.end()
             assert 0 != installed.healthcheck(url)
         assert ("success", 1) == state(database, finished.key)
 
@@ -413,7 +413,7 @@ def test_the_worker_calls_on_schedule_and_stops_without_losing_a_task(
             api.holding(CLEANUP) as interrupted,
         ):
             worker.stop()
-            assert " 0 were put back" not in worker.end()
+            assert " 0 went back" not in worker.end()
         assert ("pending", 1) == state(database, interrupted.key)
 
         # The next worker runs it again, with the same key.

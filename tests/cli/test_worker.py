@@ -121,7 +121,7 @@ def test_a_second_signal_interrupts_at_once(folder: Path, name: str) -> None:
         _, err = process.communicate(timeout=PATIENCE)
     assert 1 == process.returncode
     assert "interrupting" in err
-    assert "Of 1 running tasks 0 finished and 1 were put back" in err
+    assert "Of 1 task under way 0 finished and 1 went back" in err
     info = info_of(folder, task_id)
     assert ("pending", 1, 0, 0) == (info.status, info.attempt, info.retry_count, info.crashes)
 

@@ -361,7 +361,7 @@ def test_reload_starts_the_worker_again_when_code_changes(folder: Path) -> None:
         (folder / "application.py").write_text(code)
         log = read_until(parent, "in the new long")
         assert "Changed: application.py. Restarting the worker." in log
-        assert "0 finished and 1 were put back" in log
+        assert "0 finished and 1 went back" in log
         parent.send_signal(signal.SIGTERM)
         _, err = parent.communicate(timeout=PATIENCE)
     assert 0 == parent.returncode
