@@ -13,7 +13,7 @@ from typing import Any
 
 from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
-from wopr.cli.output import plain
+from wopr.cli.output import VERSION, plain
 from wopr.domain.terminal import clean
 from wopr.ports.stream import QueryStream
 from wopr.queue.queue import TaskQueue
@@ -81,7 +81,7 @@ async def _csv(stream: QueryStream) -> None:
 
 async def _json(stream: QueryStream) -> None:
     names, begin = distinct(stream.columns), ""
-    sys.stdout.write(f'{{"columns": {json.dumps(names)}, "rows": [\n')
+    sys.stdout.write(f'{{"version": {VERSION}, "columns": {json.dumps(names)}, "rows": [\n')
     async for batch in stream:
         for row in _rows(batch):
             values = plain(dict(zip(names, row, strict=True)))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import WoprError
 from wopr.domain.retaining import kept_until
+from wopr.domain.spoken import counted
 from wopr.domain.task import TaskRecord
 from wopr.engine.shared import Shared
 
@@ -65,7 +66,8 @@ class Retaining:
         finally:
             self._forgetting = None
         if count:
-            log.info("Deleted %d tasks that were not to be kept any longer (retain=).", count)
+            said = counted(count, "task")
+            log.info("Deleted %s that had been kept long enough (retain=).", said)
         if count >= MUCH:
             until = now
         elif until is not None:
