@@ -51,6 +51,8 @@ class Demo(TypedDict):
     failures: list[dict[str, Any]]
     report: Any
     tasks_per_second: float
+    run_seconds: float
+    queue_tasks_per_second: float
     retries: int
     interrupted: int
 
