@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from wopr.calls.modules import imported
 from wopr.domain.errors import InvalidCallError, TaskNotRegisteredError
+from wopr.domain.masking import mask
 from wopr.domain.modulenames import FunctionPath, matches, path_of, patterns_in
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,10 @@ class ByName:
         if (why := self._failed.get(name)) is not None:
             return f"It was looked for by its name, once in this process: {why}"
         path = path_of(name)
-        if path is None or self._allows(path):
+        if path is None:
             return ""
+        if self._allows(path):
+            return "Its module may be imported for it: that is done when a worker is free for it."
         now = self._allowed() or "none"
         return (
             f"If it was declared with @wopr.task: queue.include({path.module}), or wopr worker "
@@ -99,8 +102,8 @@ class ByName:
             try:
                 if self.find(path):
                     log.info("Task %r was found by its name, which a waiting task has.", str(path))
-            except TaskNotRegisteredError as error:
-                self._failed[str(path)] = str(error)
+            except BaseException as error:  # noqa: BLE001 - code of the application: it may raise anything
+                self._failed[str(path)] = mask(str(error))
                 log.error("Tasks %r wait: %s", str(path), error)
             finally:
                 with self._lock:

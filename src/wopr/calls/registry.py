@@ -201,8 +201,8 @@ class Registry:
         return self._named(name) if definition is None else definition
 
     def want(self, name: str) -> None:
-        """Look for the function of a waiting task, should it be one that may be imported."""
-        if self.by_name is not None:
+        """Look for the function of a task or schedule, should it be one that may be imported."""
+        if self.by_name is not None and name not in self.definitions:
             self.by_name.want(name)
 
     def missing(self, name: str) -> str:

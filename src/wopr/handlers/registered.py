@@ -53,7 +53,8 @@ class RegisteredHandler(Generic[H]):
         defaults = self._checked()
         marked = list(marked_methods(handler_type))
         if not marked:
-            raise self._refused("has no method with @task or @schedule", "Decorate one.")
+            fix = "Decorate one with those of wopr.handlers; @wopr.task is for functions."
+            raise self._refused("has no method with @task or @schedule", fix)
         instance = Instance(handler_type, self._make)
         own = vars(handler_type).get(HANDLER)
         prefix = own.name if isinstance(own, TaskMark) and own.name else _dotted(handler_type)

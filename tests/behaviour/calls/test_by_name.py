@@ -205,6 +205,33 @@ async def test_what_is_missing_is_said_with_the_setting(folder: Path) -> None:
             await queue.enqueue("pantry.eat")
 
 
+async def test_a_schedule_of_an_allowed_function_is_known_again_after_a_restart(
+    folder: Path,
+) -> None:
+    async with allowing(folder, "bakery.jobs") as queue:
+        await queue.schedules.add("daily", "bakery.jobs.sell", at="03:00", args=(1,))
+        await queue.schedules.add("other", "bakery.jobs.sell", at="04:00", args=(1,))
+    async with allowing(folder, "") as queue:
+        await queue.start_scheduler()
+        standing = await queue.schedules.get("daily")
+        assert standing.reason == "unregistered"
+        assert "WOPR_TASKS_ALLOW_MODULES=bakery.jobs" in standing.text
+    async with allowing(folder, "bakery.jobs") as queue:
+        await queue.start_scheduler()
+        searched(queue)
+        assert (await queue.schedules.get("daily")).reason == "planned"
+
+
+async def test_an_import_that_ends_the_program_fails_like_any_other(folder: Path) -> None:
+    (folder / "bakery/exit.py").write_text("raise KeyboardInterrupt('password=hunter2')\n")
+    queue = allowing(folder, "bakery.*")
+    for name in ("bakery.exit.work", "bakery.jobs.bake"):
+        finder_of(queue).want(name)
+        searched(queue)
+    assert "password=***" in finder_of(queue).told("bakery.exit.work")
+    assert list(queue.task_functions) == ["bakery.jobs.bake"]
+
+
 async def test_an_import_that_fails_is_tried_once_and_told(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -230,4 +257,5 @@ async def test_names_from_outside_fill_no_memory(folder: Path) -> None:
     for number in range(3_000):
         finder.want(f"bakery.jobs.missing{number}")
     searched(queue)
-    assert sum(bool(finder.told(f"bakery.jobs.missing{n}")) for n in range(3_000)) <= 1_000
+    told = [finder.told(f"bakery.jobs.missing{number}") for number in range(3_000)]
+    assert 0 < sum("was looked for" in text for text in told) <= 1_000

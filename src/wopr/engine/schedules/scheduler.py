@@ -91,6 +91,7 @@ class Scheduler:
             return
         now = self._clock.now()
         for name, row in self.book.rows.items():
+            self._engine.shared.registry.want(row.task)
             if row.run_on_start and row.paused_at is None:
                 self.book.starting[name] = now
         self.running = True
@@ -373,6 +374,8 @@ class Scheduler:
             {parent: self._state_of(parent) for parent in self.book.lacking(row)},
         )
         found, told = standing(row, around), self._engine.shared.steady.told()
+        if found.reason == "unregistered":
+            told = f"{self._engine.shared.registry.missing(row.task)} {told}".lstrip()
         return replace(row), replace(found, text=f"{found.text} {told}".rstrip())
 
     def _state_of(self, parent: str) -> str:
