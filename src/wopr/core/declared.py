@@ -27,12 +27,12 @@ class Declared:
         self.options = dict(options)
         self.schedules: list[tuple[str | None, Mapping[str, Any]]] = []
         """Name and options of the schedules that were declared above it."""
-        self._cores: list[weakref.ref[Core]] = []
+        self._cores: list[weakref.ref[Core]] = []  # a new one each time: others may read it now
 
     def bind(self, core: Core) -> None:
         """Note that the task is registered with a queue."""
         if not self.is_in(core):
-            self._cores.append(weakref.ref(core, self._cores.remove))
+            self._cores = [*self._cores, weakref.ref(core, self._forget)]
 
     def is_in(self, core: Core) -> bool:
         """Whether the task is in this queue."""
@@ -51,6 +51,12 @@ class Declared:
             TaskNotRegisteredError: it is in no queue.
             InvalidCallError: it is in several.
         """
+        cores = self._cores
+        if len(cores) == 1:  # the usual case, without the lists
+            only = cores[0]()
+            if only is not None and not only.was_shut_down:
+                return only
+            del only
         found = self._in_use()
         if len(found) == 1:
             return found[0]
@@ -67,11 +73,14 @@ class Declared:
             raise self._in_none()
         return found[0]
 
+    def _forget(self, gone: weakref.ref[Core]) -> None:
+        self._cores = [one for one in self._cores if one is not gone]
+
     def _in_use(self) -> list[Core]:
         return [core for core in self._alive() if not core.is_shut_down]
 
     def _alive(self) -> list[Core]:
-        return [core for one in list(self._cores) if (core := one()) is not None]
+        return [core for one in self._cores if (core := one()) is not None]
 
     def _in_none(self) -> TaskNotRegisteredError:
         return TaskNotRegisteredError(
