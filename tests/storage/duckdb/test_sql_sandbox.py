@@ -12,6 +12,7 @@ from support.queues import PATIENCE
 from wopr import InvalidCallError, QueryError, QueryTimeoutError, TaskQueue
 from wopr.config.settings import Settings
 from wopr.ports.storage import QueryLimits
+from wopr.storage.duckdb.asked.pivot import with_values
 
 CHANGES = [
     "delete from tasks",
@@ -280,7 +281,33 @@ READS = (
     "explain select 1",
     "EXPLAIN\nANALYZE select count(*) from tasks",
     "describe tasks",
+    "explain (format json) select 1",
+    "explain (analyze, format text) select count(*) from tasks",
+    "with p as (pivot tasks on status using count(*)) from p",
+    "pivot (from tasks join transitions on true) on lower(status) using count(*) order by all",
 )
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("pivot t on a using count(*)", "pivot t on a \n in (null) using count(*)"),
+        ("pivot t on a, b in (1)", "pivot t on a\n in (null) , b in (1)"),
+        ("pivot t on a -- using", "pivot t on a -- using\n in (null) "),
+        ("from (pivot t on f(a, b))", "from (pivot t on f(a, b)\n in (null) )"),
+        ("pivot t join u on x = y on a", "pivot t join u on x = y on a\n in (null) "),
+        ("pivot (pivot t on a) on b", "pivot (pivot t on a\n in (null) ) on b\n in (null) "),
+        ("pivot t on a in (1)", None),
+        ("select 'pivot t on a'", None),
+    ],
+)
+def test_the_values_of_a_pivot_are_named_where_they_are_not(query: str, named: str | None) -> None:
+    assert with_values(query) == named
+
+
+async def test_a_pivot_without_values_finds_its_columns(queue: TaskQueue) -> None:
+    found = await queue.sql("pivot tasks on name using count(*) group by status")
+    assert [{"status": "pending", "noop": 10}] == list(found)
 
 
 @pytest.mark.parametrize("query", READS)
@@ -291,10 +318,13 @@ async def test_what_only_reads_is_run_however_it_is_written(queue: TaskQueue, qu
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("pivot tasks on status using count(*)", "unless the values are named: PIVOT tasks ON"),
-        ("with p as (pivot tasks on status using count(*)) from p", "unless the values are named"),
-        ("explain (format json) select 1", "EXPLAIN takes no options in brackets here"),
-        ("explain (analyze) delete from tasks", "EXPLAIN takes no options in brackets here"),
+        ("pivot tasks on status || name using count(*)", "This PIVOT can't be checked"),
+        ("pivot read_text('/etc/passwd') on filename using count(*)", "read_text"),
+        ("from (pivot tasks on name using count(*)), checkpoint()", "checkpoint"),
+        ("pivot tasks on name using count(*); delete from tasks", "This PIVOT can't be checked"),
+        ("explain (statistics) select 1", "EXPLAIN takes these options here"),
+        ("explain (analyze) delete from tasks", "this begins with DELETE"),
+        ("explain (format json, analyze) delete from tasks", "this begins with DELETE"),
         ("explain analyze delete from tasks", "begins with DELETE"),
         ("delete from tasks where name = 'pivot'", "begins with DELETE"),
     ],

@@ -16,12 +16,15 @@ from wopr.domain.jsontext import safe_text, shown
 from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
+from wopr.storage.duckdb.asked.pivot import with_values
 from wopr.storage.duckdb.asked.shape import shape_of
 
-_EXPLAIN = re.compile(r"\s*explain\b(?:\s+analyze\b)?", re.IGNORECASE)
-_OPTIONS = re.compile(r"\s*\(\s*(?:format|analyze|verbose|codegen)\b", re.IGNORECASE)
+_OPTION = r"\s*(?:analyze(?:\s+(?:true|false))?|format\s+'?\w+'?)\s*"
+_EXPLAIN = re.compile(
+    rf"\s*explain\b(?:\s+analyze\b|\s*\({_OPTION}(?:,{_OPTION})*\))?", re.IGNORECASE
+)
+_OPTIONS = re.compile(r"\s*\(\s*(?:format|analyze|verbose|codegen|statistics)\b", re.IGNORECASE)
 _READS = re.compile(r"[\s(]*(?:select|with|from|pivot|pivot_wider)\b", re.IGNORECASE)
-_PIVOT = re.compile(r"\bpivot(?:_wider)?\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\W*(\w+)")
 _BATCH = 2_000
 _VECTOR = 2_048
@@ -42,7 +45,8 @@ class Checked:
     simple: bool
     """Whether to plan it is cheap for sure."""
     endless: bool
-    """Whether it calls what DuckDB can't stop."""
+    """Whether it has to run where it can be killed: it calls what DuckDB can't stop, or its tree
+    is not that of all it does."""
 
 
 def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
@@ -54,36 +58,34 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
     if not isinstance(sql, str) or "\x00" in sql:
         raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
     shape = shape_of(sql)
-    return Checked(shape.simple, check_functions(cursor, parse(cursor, sql)))
+    tree, whole = parse(cursor, sql)
+    return Checked(shape.simple, check_functions(cursor, tree) or not whole)
 
 
-def parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    """Return the tree of the one statement; other threads go on meanwhile."""
+def parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, bool]:
+    """Return the tree of the one statement, and whether it is that of all it does.
+
+    Other threads go on meanwhile.
+    """
     explain = _EXPLAIN.match(sql)
     text = sql if explain is None else sql[explain.end() :]
     if explain is not None and _OPTIONS.match(text):
         raise QueryError(
-            "EXPLAIN takes no options in brackets here. Write EXPLAIN SELECT …, or EXPLAIN ANALYZE "
-            "SELECT …, which runs it and says how long each part took."
+            "EXPLAIN takes these options here: EXPLAIN (FORMAT json) SELECT …, also text, html, "
+            "yaml, graphviz or mermaid, and EXPLAIN (ANALYZE, FORMAT json) SELECT …, which runs it "
+            "and says how long each part took."
         )
-    try:
-        [(answer,)] = cursor.execute("select json_serialize_sql($1)", [text]).fetchall()
-        tree = json.loads(answer)
-    except duckdb.Error as error:
-        raise QueryError(f"The query can't be parsed: {error}") from error
-    except RecursionError as error:
-        raise QueryError(
-            "The query was not run, because its parts are nested too deeply, or it joins too many "
-            "tables. Ask in several queries."
-        ) from error
+    tree, whole = _tree(cursor, text), True
     if tree["error"] and tree["error_type"] != "not implemented":
         raise QueryError(f"The query can't be parsed: {tree['error_message']}")
-    if tree["error"] and _READS.match(text) and _PIVOT.search(text):
-        raise QueryError(
-            "PIVOT finds out its columns by statements of its own, which make a type, unless the "
-            "values are named: PIVOT tasks ON status IN ('failed', 'success') USING count(*). In "
-            "a SELECT there is count(*) FILTER (WHERE status = 'failed') AS failed."
-        )
+    if tree["error"] and _READS.match(text) and (named := with_values(text)) is not None:
+        tree, whole = _tree(cursor, named), False
+        if tree["error"]:
+            raise QueryError(
+                "This PIVOT can't be checked, so it was not run. Name its values, PIVOT tasks ON "
+                "status IN ('failed', 'success') USING count(*), or make what it is ON a column "
+                "first: PIVOT (SELECT …) ON a_column USING count(*)."
+            )
     if tree["error"]:
         word = _FIRST_WORD.match(text)
         raise QueryError(
@@ -94,7 +96,20 @@ def parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
     if len(tree["statements"]) != 1:
         count = len(tree["statements"])
         raise QueryError(f"One statement at a time, please: this text has {count}.")
-    return tree
+    return tree, whole
+
+
+def _tree(cursor: duckdb.DuckDBPyConnection, text: str) -> Any:
+    try:
+        [(answer,)] = cursor.execute("select json_serialize_sql($1)", [text]).fetchall()
+        return json.loads(answer)
+    except duckdb.Error as error:
+        raise QueryError(f"The query can't be parsed: {error}") from error
+    except RecursionError as error:
+        raise QueryError(
+            "The query was not run, because its parts are nested too deeply, or it joins too many "
+            "tables. Ask in several queries."
+        ) from error
 
 
 def run(
