@@ -17,6 +17,7 @@ from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
 from wopr.storage.duckdb.asked.pivot import with_values
+from wopr.storage.duckdb.asked.portioned import show_in_portions
 from wopr.storage.duckdb.asked.shape import shape_of
 
 _OPTION = r"\s*(?:analyze(?:\s+(?:true|false))?|format\s+'?\w+'?)\s*"
@@ -117,14 +118,33 @@ def run(
 ) -> QueryRows:
     """Run a text that was checked.
 
-    The read-only transaction is what protects the data, whatever the check thinks of it.
+    The read-only transaction is what protects the data, whatever the check thinks of it. What
+    lacks memory is run once more, with large results in portions: that takes longer.
 
     Raises:
         QueryError: DuckDB refuses it, or was interrupted.
     """
+    try:
+        return _run(cursor, sql, params, limits, portioned=False)
+    except QueryError as error:
+        if limits.own or not isinstance(error.__cause__, duckdb.OutOfMemoryException):
+            raise
+        if not _has_large_results(cursor):
+            raise
+    return _run(cursor, sql, params, limits, portioned=True)
+
+
+def _run(
+    cursor: duckdb.DuckDBPyConnection,
+    sql: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
+    *,
+    portioned: bool,
+) -> QueryRows:
     with _reading(cursor):
         if not limits.own:
-            _show_large_results(cursor)
+            _show_large_results(cursor, portioned=portioned)
         cursor.execute(sql, list(params))
         return _fetch(cursor, limits)
 
@@ -137,7 +157,7 @@ def reader(cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]) -
         QueryError: DuckDB refuses it, or was interrupted.
     """
     with _reading(cursor):
-        _show_large_results(cursor)
+        _show_large_results(cursor, portioned=True)
         answer = cursor.sql(sql, params=list(params))
         try:
             yield answer.to_arrow_reader(_VECTOR)
@@ -180,15 +200,23 @@ def _begin(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.execute("begin transaction read only")
 
 
-def _show_large_results(cursor: duckdb.DuckDBPyConnection) -> None:
+def _show_large_results(cursor: duckdb.DuckDBPyConnection, *, portioned: bool) -> None:
     """Let ``tasks`` have all its results until the transaction ends.
 
     Only if some lie apart: DuckDB reads a table with fewer columns, and rows, than a join.
     """
-    if cursor.execute("select 1 from results limit 1").fetchall():
+    if not _has_large_results(cursor):
+        return
+    if portioned:
+        show_in_portions(cursor)
+    else:
         [(name,)] = cursor.execute("select current_database()").fetchall()
         database = '"' + name.replace('"', '""') + '"'
         cursor.execute(_WHOLE_TASKS.format(database=database)).fetchall()
+
+
+def _has_large_results(cursor: duckdb.DuckDBPyConnection) -> bool:
+    return bool(cursor.execute("select 1 from results limit 1").fetchall())
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
