@@ -318,11 +318,7 @@ class Reads(Protocol):
         ...
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:
-        """Return a copy to ask apart, some seconds old at most; ``own``, the caller's and of now.
-
-        Raises:
-            QueryError: there is no SQL here, or the database is too large to be copied.
-        """
+        """Return a copy to ask apart, seconds old or ``own``; ``QueryError`` if there is none."""
         ...
 
     async def backup(self) -> Snapshot:
