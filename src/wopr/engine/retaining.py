@@ -66,8 +66,8 @@ class Retaining:
         finally:
             self._forgetting = None
         if count:
-            said = counted(count, "task")
-            log.info("Deleted %s that had been kept long enough (retain=).", said)
+            told = counted(count, "task")
+            log.info("Deleted %s, not to be kept any longer (retain=).", told)
         if count >= MUCH:
             until = now
         elif until is not None:

@@ -23,7 +23,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from wopr.domain.facts import Disk
 from wopr.domain.logline import LogLine
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.schedule import Schedule
@@ -32,6 +31,7 @@ from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.cut import Cut
 from wopr.ports.selecting import ActLog, Selecting
+from wopr.ports.upkeep import Upkeep
 
 Entry = tuple[TaskRecord, Transition]
 Done = Callable[[BaseException | None], None]
@@ -363,34 +363,6 @@ class Rules(Protocol):
 
     async def delete_rules(self, keys: Sequence[tuple[RuleKind, str]]) -> None:
         """Delete rules by kind and name; those that there are not are no error."""
-        ...
-
-
-class Upkeep(Protocol):
-    """Beginning and end, and what fills the disk besides tasks."""
-
-    async def open(self) -> None:
-        """Make the storage ready, exclusively if it can have one owner only."""
-        ...
-
-    async def close(self) -> None:
-        """Finish all writes and let go. Idempotent."""
-        ...
-
-    def disk(self) -> Disk | None:
-        """Return how much room there is; ``None`` where that can't be told."""
-        ...
-
-    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
-        """Delete terminal tasks completed before a moment; return how many."""
-        ...
-
-    async def forget(self, now: datetime) -> tuple[int, datetime | None]:
-        """Delete some of the tasks whose own time is over; and say how many, and when more go."""
-        ...
-
-    def save_logs(self, lines: Sequence[LogLine]) -> None:
-        """Store lines that tasks logged, soon; they are no transitions."""
         ...
 
 
