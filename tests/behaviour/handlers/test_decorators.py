@@ -99,7 +99,7 @@ def test_a_method_is_decorated_once() -> None:
         ({"retry": "often"}, "retry"),
         ({"timeout": 0}, "timeout must be more than 0 seconds"),
         ({"soft_timeout": "5"}, "soft_timeout must be a number of seconds"),
-        ({"colour": "red"}, "There is no option 'colour'; there are category, max_retries, name,"),
+        ({"colour": "red"}, "There is no option 'colour'; there are category, key, limit, max"),
     ],
 )
 @pytest.mark.parametrize("decorator", [task, TaskHandler])
