@@ -89,6 +89,12 @@ async def test_what_is_set_at_run_time_counts_after_a_restart_too(
     assert limit.declared == Declared(concurrency=3)
     assert limit.differs
     assert "the code declares 3 at the same time" in caplog.text
+    caplog.clear()
+    third = durable_home.queue()
+    declared(third, limit=3)
+    async with running(third, mail=1):
+        pass
+    assert "the code declares 3 at the same time" in caplog.text  # each time
 
 
 async def test_a_changed_declaration_is_followed_where_nobody_set_any(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wopr.domain.declaredlimits import followed
 from wopr.domain.errors import WoprError
@@ -28,6 +28,8 @@ class Declaring:
         self._rules = rules
         self._pool = pool
         self._late: set[asyncio.Task[None]] = set()
+        self._told: set[Limit] = set()
+        """What was said to differ from what the code declares; once each."""
 
     async def follow(self, category: str) -> None:
         """Bring the rules of a category up to what the code declares, which is all there is.
@@ -35,27 +37,24 @@ class Declaring:
         Raises:
             StorageError: nothing has changed.
         """
-        kept: list[Limit] = []
 
         def change(rules: list[Rule]) -> tuple[list[Rule], list[str]]:
-            limits = [Limit.from_json(rule.value) for rule in rules]
-            stored = {
-                one.name: one for one in limits if one.category == category and one.task is not None
-            }
-            new, gone = followed(stored, self._declared(category))
-            kept[:] = [one for one in new if one.differs]
+            new, gone = followed(_stored(rules, category), self._declared(category))
             now = self._shared.clock.now()
             return [Rule(RuleKind.LIMIT, one.name, one.to_json(), now) for one in new], gone
 
-        await self._rules.follow(RuleKind.LIMIT, change)
-        for one in kept:
-            log.warning(
-                "The limit of %s is %s, as it was set at run time; the code declares %s, which "
-                "does not count. To take that over: wopr limits set, with the same values.",
-                one.name,
-                one.describe(),
-                one.declared.describe() if one.declared is not None else "nothing",
-            )
+        if any(change(self._rules.of(RuleKind.LIMIT))):  # else it takes no turn of the loop
+            await self._rules.follow(RuleKind.LIMIT, change)
+        for one in _stored(self._rules.of(RuleKind.LIMIT), category).values():
+            if one.differs and one.declared is not None and one not in self._told:
+                self._told.add(one)
+                log.warning(
+                    "The limit of %s is %s, as it was set at run time; the code declares %s, "
+                    "which does not count. To take that over: wopr limits set, with its values.",
+                    one.name,
+                    one.describe(),
+                    one.declared.describe(),
+                )
 
     def _declared(self, category: str) -> list[Limit]:
         definitions = self._shared.registry.definitions.values()
@@ -93,3 +92,9 @@ class Declaring:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
+
+
+def _stored(rules: Iterable[Rule], category: str) -> dict[str, Limit]:
+    """Return the limits of tasks in a category, by name."""
+    limits = [Limit.from_json(rule.value) for rule in rules]
+    return {one.name: one for one in limits if one.category == category and one.task is not None}
