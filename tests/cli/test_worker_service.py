@@ -243,7 +243,7 @@ def test_the_next_worker_takes_over_port_and_file(folder: Path) -> None:
         log = read_until(old, "Started")
         port = log.partition("http://127.0.0.1:")[2].partition(".")[0]
         with worker(folder, "--http", port) as new:
-            read_until(new, f"Process {old.pid} has the file")
+            read_until(new, "Standing by")
             old.send_signal(signal.SIGTERM)
             old.communicate(timeout=PATIENCE)
             read_until(new, "Started")
