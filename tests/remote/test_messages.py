@@ -174,6 +174,12 @@ POISON: dict[str, tuple[str, list[Any]]] = {
     "a number as id": ("get", [1]),
     "a reason with NUL": ("cancel", [SOMEBODY, "a\0b"]),
     "a cleanup before a text": ("cleanup", ["x", False]),
+    "an archive before a text": ("archive", ["x", None]),
+    "an archive in a place that depends on who reads it": (
+        "archive",
+        [moment("2026-01-01T00:00:00"), "archive"],
+    ),
+    "an archive with a NUL": ("archive", [moment("2026-01-01T00:00:00"), "/tmp/a\0b"]),
     "a cleanup of perhaps": ("cleanup", [moment("2026-01-01T00:00:00"), 1]),
     "room for half": ("check_room", [{"default": 0.5}]),
     "a query of a number": ("sql", [1, []]),

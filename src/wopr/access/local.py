@@ -6,6 +6,7 @@ from datetime import datetime
 
 from wopr.access.noted import NotedScheduler
 from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.task import TaskRecord
 from wopr.engine.engine import Engine
 from wopr.insights.groups import ExplainingGroups
 from wopr.insights.insights import Insights
@@ -24,7 +25,6 @@ class LocalBackend:
         self.add_many = engine.add_many
         self.check_room = engine.check_room
         self.add_flow = engine.add_flow
-        self.get = engine.get
         self.find = engine.find
         self.wait = engine.wait
         self.cancel = engine.cancel
@@ -33,18 +33,24 @@ class LocalBackend:
         self.acts = engine.acts
         self.revoke = engine.revoke
         self.workers = self._insights.workers
-        self.logs = self._insights.logs
         self.recover = engine.recover
         self.stats = self._insights.stats
         self.history = self._insights.history
+        self.logs = self._insights.logs
         self.sql = self._insights.sql
         self.snapshot = self._insights.snapshot
         self.backup = engine.shared.storage.backup
+        self.archive = engine.keeping.archive
         status = StatusOf(engine, self.schedules)
         self.status = status.status
         self.explain_group = ExplainingGroups(
             engine, self._insights.explain, status, self.schedules
         ).explain
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return a task; also one that was archived."""
+        record = await self.engine.get(task_id)
+        return record or await self.engine.shared.storage.archived(task_id)
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""

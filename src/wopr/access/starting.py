@@ -45,7 +45,7 @@ def new_engine(
     around = Surroundings(
         registry, clock, rng, loop, executors, storage, Steady(clock), _mask(settings)
     )
-    return Engine(
+    engine = Engine(
         storage,
         around,
         foreground,
@@ -53,6 +53,8 @@ def new_engine(
         window=settings.window,
         memory_bytes=size_in_bytes(settings.memory_limit),
     )
+    engine.keeping.rules = tuple(settings.retentions)
+    return engine
 
 
 def know_all_secrets() -> None:

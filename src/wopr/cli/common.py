@@ -62,7 +62,11 @@ def require_file(database: Path) -> None:
         raise error
 
 
-def with_queue(database: Path, work: Callable[[TaskQueue], Coroutine[Any, Any, T]]) -> T:
+def with_queue(
+    database: Path,
+    work: Callable[[TaskQueue], Coroutine[Any, Any, T]],
+    settings: Settings | None = None,
+) -> T:
     """Return what ``work`` returns for a queue on an existing file.
 
     The queue is switched on whatever ``WOPR_TASKS_ENABLED`` says: that flag keeps an
@@ -74,7 +78,7 @@ def with_queue(database: Path, work: Callable[[TaskQueue], Coroutine[Any, Any, T
     require_file(database)
 
     async def run() -> T:
-        async with TaskQueue(enabled=True, database=database) as queue:
+        async with TaskQueue(enabled=True, database=database, settings=settings) as queue:
             return await work(queue)
 
     return asyncio.run(run())

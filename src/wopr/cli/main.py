@@ -82,6 +82,11 @@ COMMANDS = (
         "Delete tasks that ended so long ago. The periods add up; --days 0 means all that ended.",
     ),
     (
+        "archive",
+        "wopr.cli.upkeep:archive",
+        "Write tasks that ended so long ago as Parquet files, then delete them from the database.",
+    ),
+    (
         "backup",
         "wopr.cli.backup:backup",
         "Make one complete file of the database, of one moment; a queue that is open goes on.",

@@ -39,6 +39,8 @@ def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> No
     else:
         say(found.text)
         _list(found.reasons)
+        if found.kept is not None:
+            say(str(found.kept))
     raise typer.Exit(STORAGE if found.owner is None else _EXITS[found.state])
 
 

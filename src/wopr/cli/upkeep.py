@@ -1,4 +1,4 @@
-"""``wopr cleanup``, ``compact``, ``doctor`` and ``db``: keep the file in order."""
+"""``wopr cleanup``, ``archive``, ``compact``, ``doctor`` and ``db``: keep the file in order."""
 
 from __future__ import annotations
 
@@ -60,10 +60,7 @@ def cleanup(
     as_json: AsJson = False,
 ) -> None:
     """Delete tasks that ended so long ago. The periods add up; --days 0 means all that ended."""
-    if days is None and months is None and years is None:
-        raise UsageError("Say how old: --days N, --months N or --years N. They add up.")
-    period = (days or 0) + 30 * (months or 0) + 365 * (years or 0)
-    before = naive_now(SystemClock()) - timedelta(days=min(period, LONGEST_DAYS))
+    before = _before(days, months, years)
 
     async def work(queue: TaskQueue) -> int:
         total = int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
@@ -84,6 +81,51 @@ def cleanup(
         document({"deleted": 0 if dry_run else count, "found": count, "dry_run": dry_run})
     else:
         say(f"{counted(count, 'task')} {'would be deleted' if dry_run else 'deleted'}.")
+
+
+def archive(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The archive; WOPR_TASKS_ARCHIVE without."),
+    ] = None,
+    days: Days = None,
+    months: Months = None,
+    years: Years = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be archived.")
+    ] = False,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Write tasks that ended so long ago as Parquet files, then delete them from the database.
+
+    Questions span both where WOPR_TASKS_ARCHIVE is set. It can be broken off and repeated at any
+    time. The periods add up; --days 0 means all that ended.
+    """
+    before = _before(days, months, years)
+    settings = Settings() if directory is None else Settings(archive=directory)
+
+    async def work(queue: TaskQueue) -> int:
+        if dry_run:
+            return int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
+        return await queue.archive_old_tasks(days, months, years, directory=settings.archive)
+
+    with bars(hidden=as_json, counted=False) as progress:
+        progress.add_task("Archiving", total=None)
+        count = with_queue(database, work, settings)
+    if as_json:
+        document({"archived": 0 if dry_run else count, "found": count, "dry_run": dry_run})
+        return
+    say(f"{counted(count, 'task')} {'would be archived' if dry_run else 'archived'}.")
+    if directory is not None and settings.archive != Settings().archive:
+        complain(f"For questions to span it, set WOPR_TASKS_ARCHIVE={directory.absolute()}")
+
+
+def _before(days: int | None, months: int | None, years: int | None) -> datetime:
+    if days is None and months is None and years is None:
+        raise UsageError("Say how old: --days N, --months N or --years N. They add up.")
+    period = (days or 0) + 30 * (months or 0) + 365 * (years or 0)
+    return naive_now(SystemClock()) - timedelta(days=min(period, LONGEST_DAYS))
 
 
 def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +16,15 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from wopr.config.files import PREFIX, file_values, variables_of
 from wopr.domain.errors import InvalidSettingError
+from wopr.domain.keeping import Retention, check_rule, retentions
 from wopr.domain.masking import mask
 from wopr.domain.modulenames import patterns_in
+from wopr.domain.status import TaskStatus
 
 DEFAULT = "default"
 _SIZE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+) ?[KMGT]i?B")
@@ -47,6 +51,23 @@ def _address(value: object) -> object:
         if not found or int(found[1]) > 65_535:
             raise ValueError("an address is a port or host:port, as in 8080 or 0.0.0.0:8080")
     return text
+
+
+def _none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _table(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError as error:
+        raise ValueError('it is JSON, as in {"mail": {"success": "7d"}}') from error
+
+
+Keep = Annotated[str, AfterValidator(check_rule)]
+Ended = Literal["success", "failed", "cancelled"]
 
 
 def _patterns(value: str) -> str:
@@ -134,6 +155,19 @@ class Settings(_Sourced):
     """Most rows that one ``queue.sql`` answers."""
     snapshot_limit: Annotated[str, AfterValidator(_size)] = "2GB"
     """The largest database that is copied for a query in a process of its own."""
+    archive: Annotated[Path | None, BeforeValidator(_none)] = None
+    """The directory to which old tasks are archived, as Parquet files; questions span it."""
+    keep_success: Annotated[Keep | None, BeforeValidator(_none)] = None
+    """How long tasks that succeeded are kept, as ``30d``; then they are archived, if there is an
+    archive, else deleted. ``30d delete`` and ``30d archive`` say which. ``None``: forever."""
+    keep_failed: Annotated[Keep | None, BeforeValidator(_none)] = None
+    """The same for those that failed."""
+    keep_cancelled: Annotated[Keep | None, BeforeValidator(_none)] = None
+    """The same for those that were cancelled."""
+    keep_categories: Annotated[dict[str, dict[Ended, Keep]], BeforeValidator(_table)] = Field(
+        default={}
+    )
+    """The same by category, where it counts instead; ``forever`` takes a category out."""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "INFO"
@@ -166,6 +200,28 @@ class Settings(_Sourced):
     """A worker process is replaced after so many tasks."""
     process_memory_limit: Annotated[str, AfterValidator(_size)] | None = None
     """A worker process is replaced after a task that leaves it bigger; ``None``: never."""
+
+    @model_validator(mode="after")
+    def _can_archive(self) -> Self:
+        if self.archive is None and any(one.archived for one in self.retentions):
+            raise ValueError(
+                f"a rule says archive, and there is none: set {PREFIX}ARCHIVE to a directory"
+            )
+        return self
+
+    @property
+    def retentions(self) -> list[Retention]:
+        """What the rules for keeping come to."""
+        general = {
+            TaskStatus.SUCCESS: self.keep_success,
+            TaskStatus.FAILED: self.keep_failed,
+            TaskStatus.CANCELLED: self.keep_cancelled,
+        }
+        categories = {
+            name: {TaskStatus(status): text for status, text in rules.items()}
+            for name, rules in self.keep_categories.items()
+        }
+        return list(retentions(general, categories, archive=self.archive is not None))
 
     @property
     def process_memory_bytes(self) -> int | None:

@@ -58,13 +58,15 @@ async def stream_sql(
     text = check_query(text, params)
     require_arrow()
     found = await (await core.access.backend()).snapshot(own=True)
-    limits = StreamLimits(timeout, core.settings.query_seconds, batch_bytes)
+    limits = StreamLimits(timeout, core.settings.query_seconds, batch_bytes, core.settings.archive)
     source = await stream_snapshot(found.path, text, params, limits, core.settings.memory_limit)
     return QueryStream(source, found.moment)
 
 
 def _limits(core: Core, rows: int | None) -> QueryLimits:
-    return QueryLimits(core.settings.query_seconds, rows or core.settings.query_rows)
+    settings = core.settings
+    rows = rows or settings.query_rows
+    return QueryLimits(settings.query_seconds, rows, archive=settings.archive)
 
 
 async def backup(core: Core, target: Path, *, verify: bool, overwrite: bool) -> Backup:

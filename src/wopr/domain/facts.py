@@ -127,6 +127,8 @@ class Facts:
     behind: Behind | None = None
     storage: str | None = None
     """Why the tables can't be asked; then nothing is known of what waits."""
+    overdue: str | None = None
+    """Why tasks that were kept long enough are still there."""
     refused_records: int = 0
     unanswered: tuple[str, ...] = ()
     """What could not be found out, and why."""

@@ -28,7 +28,7 @@ _ORDER = (
     *("refused record", "disk", "shutting down", "no worker process", "storage"),
     *("journal behind", "unregistered", "no workers", "paused", "refused", "does not fit"),
     *("stuck", "no scheduler", "foreground", "failing", "backlog", "limited", "missed"),
-    *("schedule", "unanswered"),
+    *("schedule", "keeping", "unanswered"),
 )
 """Of kinds that do the same harm, the first is told first."""
 
@@ -126,6 +126,9 @@ def _storage(facts: Facts) -> Iterator[Reason]:
 def _unanswered(facts: Facts) -> Iterator[Reason]:
     for why in facts.unanswered:
         yield Reason(kind="unanswered", severity=Severity.WARNING, text=why)
+    if facts.overdue is not None:
+        text = f"Tasks that were kept long enough are still there: {facts.overdue}"
+        yield Reason(kind="keeping", severity=Severity.WARNING, text=text)
 
 
 # -- tasks that don't start ----------------------------------------------------

@@ -27,6 +27,7 @@ from wopr.engine.dependencies.dependents import Dependents
 from wopr.engine.foreground import Foreground
 from wopr.engine.heartbeat import Heartbeat
 from wopr.engine.joins import Joins
+from wopr.engine.keeping import Keeping
 from wopr.engine.limits.declaring import Declaring
 from wopr.engine.limits.limits import Limits
 from wopr.engine.memory import proportionate
@@ -102,6 +103,7 @@ class Engine:
         self.rule_acts = RuleActs(self.rules, self.book)
         again = Again(shared, self.changing, self._keys, self.add_many)
         self.acts = Acts(shared, self.changing, again, self.book, self.rule_acts)
+        self.keeping = Keeping(shared, self.acts, self.book)
         self.revoke = Revoking(self.controls, self.acts).revoke_live
         self.retaining = Retaining(shared, self.acts.deleting)
 
@@ -126,6 +128,7 @@ class Engine:
             raise
         self.open = True
         self.unfit.look_at_all()
+        self.keeping.start()
 
     def stop_starting(self) -> None:
         """Start nothing from this moment on, whatever is under way; in any thread."""
@@ -148,6 +151,7 @@ class Engine:
         await self.retaining.close()
         await self.limits.close(told)
         await self.controls.close()
+        await self.keeping.stop()
         self.heartbeat.stop()
         self.open = False
 

@@ -38,8 +38,12 @@ class Insights:
         return await self._engine.shared.storage.snapshot(own=own)
 
     async def history(self, task_id: str) -> list[HistoryEntry]:
-        """Return the task's transitions in order."""
-        return [entry(item) for item in await self._engine.shared.storage.history(task_id)]
+        """Return the task's transitions in order; also of one that was archived."""
+        storage = self._engine.shared.storage
+        found = await storage.history(task_id)
+        if not found and (record := await storage.archived(task_id)) is not None:
+            found = await storage.archived_history(record)
+        return [entry(item) for item in found]
 
     async def stats(self) -> dict[str, Any]:
         """Return exact counts as plain dicts, all of one moment: that of the storage's answer."""
@@ -74,8 +78,14 @@ class Insights:
         ]
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
-        """Return the first lines that a task logged, in order."""
-        return await self._engine.shared.storage.logs(task_id, limit)
+        """Return the first lines that a task logged, in order; also of one that was archived."""
+        storage = self._engine.shared.storage
+        if found := await storage.logs(task_id, limit):
+            return found
+        if await storage.get(task_id) is None:
+            record = await storage.archived(task_id)
+            found = [] if record is None else await storage.archived_logs(record, limit)
+        return found
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers by category and name."""

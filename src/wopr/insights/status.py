@@ -73,6 +73,7 @@ class StatusOf:
             database=facts.database,
             moment=facts.now.replace(tzinfo=UTC),
             owner=facts.owner,
+            kept=self._engine.keeping.told,
             **counts,
         )
 
@@ -122,6 +123,7 @@ class _Gathering:
             disk=disk,
             behind=self._behind(),
             storage=self._trouble,
+            overdue=None if engine.keeping.told is None else engine.keeping.told.trouble,
             unanswered=tuple(self._unanswered),
             **past,
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from wopr.domain.act import Act, ActAnswer, ActProgress, Previewed
@@ -229,6 +230,14 @@ class Backend(Protocol):
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment (naive UTC); return how many."""
+        ...
+
+    async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
+        """Archive, for some seconds, what ended until then; return how many, and if that is all.
+
+        Raises:
+            StorageFileError: there is no archive, or another one than ``directory``.
+        """
         ...
 
     async def stats(self) -> dict[str, Any]:

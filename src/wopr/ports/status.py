@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from wopr.domain.notebook import html_table
 from wopr.domain.reason import Reason, Severity
-from wopr.domain.spoken import counted
+from wopr.domain.spoken import counted, local
 
 
 class State(str, Enum):
@@ -22,6 +22,24 @@ class State(str, Enum):
     STOPPED = "stopped"
 
     __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How long tasks that have ended are kept, and what left since the owner has the file."""
+
+    rules: tuple[str, ...]
+    archived: int
+    deleted: int
+    last: datetime | None
+    """When the last ones left; aware, in UTC."""
+    trouble: str | None
+    """Why those that were kept long enough are still there."""
+
+    def __str__(self) -> str:
+        left = f"{self.archived:,} archived and {self.deleted:,} deleted by this process"
+        last = "" if self.last is None else f", last at {local(self.last)}"
+        return f"Kept: {'; '.join(self.rules)} ({left}{last})."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +58,12 @@ class Status:
     due: int = 0
     running: int = 0
     workers: int = 0
+    kept: Kept | None = None
+    """The rules by which old tasks retire; ``None``: there are none."""
 
     def __str__(self) -> str:
-        return "\n".join([self.text, *map(_line, self.reasons)])
+        kept = [] if self.kept is None else [str(self.kept)]
+        return "\n".join([self.text, *map(_line, self.reasons), *kept])
 
     def _repr_html_(self) -> str:
         return _html(self.text, self.reasons)
@@ -57,7 +78,10 @@ class Status:
     def from_plain(cls, plain: Mapping[str, Any]) -> Status:
         """Return what travelled."""
         found = tuple(map(_reason_from_plain, plain["reasons"]))
-        return cls(**{**plain, "state": State(plain["state"]), "reasons": found})
+        kept = plain["kept"]
+        if kept is not None:
+            kept = Kept(**{**kept, "rules": tuple(kept["rules"])})
+        return cls(**{**plain, "state": State(plain["state"]), "reasons": found, "kept": kept})
 
 
 About = Literal["category", "name", "flow", "schedule"]

@@ -30,6 +30,7 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.cut import Cut
+from wopr.ports.past import Past
 from wopr.ports.selecting import ActLog, Selecting
 from wopr.ports.upkeep import Upkeep
 
@@ -87,6 +88,7 @@ class QueryLimits:
     """Of an answer; it ends with the last row that fits."""
     own: bool = False
     """Whether wopr asks, in words of its own: then the text need not be checked."""
+    archive: Path | None = None  # that it spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,5 +368,7 @@ class Rules(Protocol):
         ...
 
 
-class Storage(Log, Waiting, Reads, Schedules, Rules, Upkeep, Selecting, ActLog, Protocol):
+class Storage(
+    Log, Waiting, Reads, Schedules, Rules, Upkeep, Past, Selecting, ActLog, Protocol
+):
     """What the engine needs: all roles in one object, which one process owns."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -29,6 +30,8 @@ class StreamLimits:
     """So long its reader waits for a batch."""
     batch_bytes: int
     """About so large a batch is; one row makes one of any size."""
+    archive: Path | None = None
+    """The archive that it spans."""
 
 
 class BatchSource(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from wopr.domain.checks import check_count, check_id, check_label
@@ -15,6 +16,7 @@ from wopr.domain.leftout import LEFT_OUT
 from wopr.domain.limits import Limit, OnFull, changed, check_expression, check_fields
 from wopr.domain.rule import Rule, RuleKind
 from wopr.queue.face import Face
+from wopr.storage import absolute
 
 KEEP: Any = LEFT_OUT
 """Leave this field of a limit as it is."""
@@ -59,6 +61,50 @@ class Controls(Face):
         Nothing given deletes nothing. Tasks that say how long they are kept (``retain=``) stay
         until that is over.
         """
+        before = self._before(days, months, years)
+        backend = None if before is None else await self._core.reader()
+        if before is None or backend is None:
+            return 0
+        return await backend.cleanup(before, keep_history=keep_history)
+
+    async def archive_old_tasks(
+        self,
+        days: int | None = None,
+        months: int | None = None,
+        years: int | None = None,
+        *,
+        directory: str | Path | None = None,
+    ) -> int:
+        """Archive tasks that ended longer ago than the periods together; return how many.
+
+        They are written to ``WOPR_TASKS_ARCHIVE`` as Parquet files, with their transitions and
+        log lines, and then deleted from the file. Questions span both. Whatever happens in
+        between, nothing is lost and nothing is there twice.
+
+        Args:
+            days: ``0`` archives all that have ended.
+            months: of 30 days.
+            years: of 365 days.
+            directory: what the archive has to be; else nothing is archived.
+
+        Nothing given archives nothing.
+
+        Raises:
+            StorageFileError: there is no archive, or another one, or it can't be written.
+        """
+        place = None if directory is None else absolute(directory)
+        before = self._before(days, months, years)
+        backend = None if before is None else await self._core.reader()
+        if before is None or backend is None:
+            return 0
+        total, complete = 0, False
+        while not complete:
+            count, complete = await backend.archive(before, place)
+            total += count
+        return total
+
+    def _before(self, days: int | None, months: int | None, years: int | None) -> datetime | None:
+        """Return the moment that is so long ago, naive UTC; ``None`` if nothing is given."""
         given = [
             (check_count(value, name, most=100_000), factor)
             for value, name, factor in (
@@ -68,12 +114,10 @@ class Controls(Face):
             )
             if value is not None
         ]
-        backend = await self._core.reader() if given else None
-        if backend is None:
-            return 0
+        if not given:
+            return None
         age = timedelta(days=min(sum(value * factor for value, factor in given), 700_000))
-        before = naive_now(self._core.clock) - age
-        return await backend.cleanup(before, keep_history=keep_history)
+        return naive_now(self._core.clock) - age
 
     async def recover_tasks(self, category: str | None = None) -> int:
         """Put tasks that a dead process left STARTED back in the queue; return how many.

@@ -25,7 +25,7 @@ from wopr.remote import protocol
 from wopr.remote.acts import RemoteActs
 from wopr.remote.caller import CALL_SECONDS, Caller, Elsewhere
 from wopr.remote.messages import MOST_CATEGORIES
-from wopr.remote.questions import RemoteQuestions
+from wopr.remote.questions import ARCHIVE_SECONDS, RemoteQuestions
 from wopr.remote.rules import RemoteRules, rule_to_plain
 from wopr.remote.schedules import RemoteSchedules
 
@@ -175,6 +175,12 @@ class RemoteBackend(Caller, RemoteQuestions):
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
         return int(await self._call("cleanup", before, keep_history))
+
+    async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
+        """Archive, for some seconds, what ended until then; return how many, and if that is all."""
+        place = None if directory is None else str(directory)
+        count, complete = await self._within(ARCHIVE_SECONDS, "archive", before, place)
+        return int(count), bool(complete)
 
     async def stats(self) -> dict[str, Any]:
         """Return exact counts."""

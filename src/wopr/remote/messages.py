@@ -7,6 +7,7 @@ arrives at the engine that a call in the owner's own process could not have give
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -49,6 +50,12 @@ def _naive(moment: datetime) -> datetime:
     if moment.tzinfo is not None:
         raise ValueError("it must be naive, in UTC")
     return moment
+
+
+def _absolute(text: str) -> str:
+    if not os.path.isabs(text) or "\0" in text:
+        raise ValueError("it must be the whole path of a directory")
+    return text
 
 
 def label(longest: int) -> Callable[[str], str]:
@@ -121,6 +128,7 @@ def _rule(plain: object) -> Rule:
 
 Label = Annotated[str, AfterValidator(label(200))]
 Reason = Annotated[str, AfterValidator(label(LONGEST_REASON))]
+Place = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_absolute)]
 TaskId = Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(check_id)]
 NewId = Annotated[
     str,

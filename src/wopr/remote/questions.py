@@ -16,6 +16,10 @@ BACKUP_SECONDS = 120.0
 """The owner gives a copy up that takes a minute; another one may be made before."""
 
 
+ARCHIVE_SECONDS = 120.0
+"""The owner answers after some seconds, and the portion that it is at."""
+
+
 class RemoteQuestions:
     """Questions over the connection of the class that has this one as its base."""
 

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, astuple, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError, validate_call
@@ -34,6 +35,7 @@ from wopr.remote.messages import (
     Names,
     NewTaskMessage,
     NewTasks,
+    Place,
     Reason,
     Rows,
     RuleChange,
@@ -199,6 +201,12 @@ class Verbs(ScheduleVerbs, ActVerbs):
 
     async def cleanup(self, before: Moment, keep_history: bool) -> int:  # noqa: FBT001
         return await self._backend.cleanup(before, keep_history=keep_history)
+
+    async def archive(self, before: Moment, directory: Place | None) -> list[Any]:
+        count, complete = await self._backend.archive(
+            before, None if directory is None else Path(directory)
+        )
+        return [count, complete]
 
     async def stats(self) -> dict[str, Any]:
         return await self._backend.stats()

@@ -40,6 +40,7 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
         snapshot_limit=settings.snapshot_limit,
         sync=settings.sync == "full",
         inline_sync=settings.inline_sync == "auto",
+        archive=settings.archive,
     )
 
 

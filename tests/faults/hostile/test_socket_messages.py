@@ -98,6 +98,7 @@ RIGHT: dict[str, list[Any]] = {
     "retry": [SOMEBODY],
     "recover": ["default"],
     "cleanup": [moment("2020-01-01T00:00:00"), False],
+    "archive": [moment("2020-01-01T00:00:00"), None],
     "stats": [],
     "snapshot": [False],
     "backup": [],

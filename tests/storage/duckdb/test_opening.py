@@ -139,8 +139,8 @@ def test_a_database_without_tables_gets_the_schema(path: Path) -> None:
 
 def test_a_process_killed_while_it_creates_a_file_leaves_none(path: Path) -> None:
     killed(
-        "from wopr.storage.duckdb.file import opening\n"
-        "opening.install = lambda new, path: die()\n"
+        "from wopr.storage.duckdb.file import migrate\n"
+        "migrate.install = lambda new, path: die()\n"
         "open_database(path)",
         path,
     )

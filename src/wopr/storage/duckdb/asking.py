@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from wopr.domain.errors import QueryError, StorageError
@@ -37,6 +38,7 @@ class AskCalls(Base):
         """Run one read-only query that sees everything submitted before."""
         self._check()
         until = time.monotonic() + limits.seconds
+        limits = replace(limits, archive=self.archive)
         await self._in_writer(self._folding.lines.write_all)
         if not limits.own and sql not in self._known:
             checked = await self._asked(lambda cursor: check(cursor, sql), until, limits)

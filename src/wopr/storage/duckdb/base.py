@@ -27,10 +27,12 @@ from wopr.storage.duckdb.file.opening import OpenedDatabase
 from wopr.storage.duckdb.folding import Folding
 from wopr.storage.duckdb.journal.inline import Inline
 from wopr.storage.duckdb.journal.journal import Journal, Results
+from wopr.storage.duckdb.parquet.layout import check_name
+from wopr.storage.duckdb.portions import Portion
 from wopr.storage.duckdb.reader import Reader
 from wopr.storage.duckdb.start import Started, start
 from wopr.storage.duckdb.turns import Turns
-from wopr.storage.duckdb.write import Waiter, Write
+from wopr.storage.duckdb.write import Waiter, Write, finish
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Base:
         sync: whether each change is on disk before it is acknowledged: then it survives the
             death of the machine, else that of the process only.
         inline_sync: whether a lone change may be synced in the thread that makes it.
+        archive: the directory of what was archived; ``None``: there is no archive.
     """
 
     def __init__(
@@ -70,8 +73,10 @@ class Base:
         snapshot_limit: str = "2GB",
         sync: bool = True,
         inline_sync: bool = True,
+        archive: Path | None = None,
     ) -> None:
         self.path = Path(database)
+        self.archive = None if archive is None else check_name(archive)
         self.memory_limit = memory_limit
         self._snapshot_limit = snapshot_limit
         self._sync = sync
@@ -88,6 +93,8 @@ class Base:
         self._known: dict[str, None] = {}
         """Texts of people's that may be run in this process, the oldest first."""
         self._kept: Snapshot | None = None
+        self._outside = threading.Lock()  # held while files of the archive are written
+        self._portion = Portion()
 
     # -- life ---------------------------------------------------------------
 
@@ -105,7 +112,9 @@ class Base:
         """Open without an event loop, for tools; ``done`` is then called in another thread."""
         memory_bytes = bytes_of(self.memory_limit)
         self._most_behind = in_proportion(LAG_BYTES, memory_bytes)
-        started = start(self.path, memory_limit=self.memory_limit, synced=self._sync)
+        started = start(
+            self.path, memory_limit=self.memory_limit, synced=self._sync, archive=self.archive
+        )
         opened = started.opened
         self._seq = started.seq
         self._reader = Reader(opened, "reader")
@@ -149,6 +158,8 @@ class Base:
         if started is None or self._pid != os.getpid():
             return
         self._stay_open()
+        with self._outside:
+            pass  # what is half-way is finished, so that the next owner can clear it up
         self._journal.stop()
         self._folding.stop()
         self._snapshots.stop()
@@ -205,7 +216,7 @@ class Base:
             results = self._journal.leave_to_the_thread()
         else:
             results = self._journal.write_here()
-        _finish(results)
+        finish(results)
         return len(results)
 
     async def _log(self, records: Sequence[bytes]) -> None:
@@ -346,10 +357,10 @@ class Base:
     def _deliver(self, results: Results) -> None:
         """Tell the callers of one group, with one call into the loop."""
         if self._threads_wait:
-            _finish([item for item in results if isinstance(item[0].done, Waiter)])
+            finish([item for item in results if isinstance(item[0].done, Waiter)])
             results = [item for item in results if not isinstance(item[0].done, Waiter)]
         if self._loop is None:
-            _finish(results)
+            finish(results)
             return
         with self._telling:
             self._told_in += 1
@@ -361,7 +372,7 @@ class Base:
     def _tell(self, results: Results) -> None:
         """Tell the callers, on their loop."""
         self._told_out += 1
-        _finish(results)
+        finish(results)
 
     def _opened_or_raise(self) -> OpenedDatabase:
         self._check()
@@ -384,17 +395,3 @@ class Base:
 
 def _nothing() -> None:
     """Wait for what comes before it, that is all."""
-
-
-def _finish(results: Results) -> None:
-    for write, error in reversed(results):  # the newest first: a record may be in several
-        if error is not None:
-            for record, row in zip(write.records, write.before, strict=False):  # progress has none
-                if row:
-                    record.load(row)
-    for write, error in results:
-        try:
-            write.done(error)
-        except Exception:
-            # The others of this group have to hear of it all the same.
-            log.exception("What follows a commit failed")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import duckdb
 
 from wopr.domain.checks import LONGEST_SECONDS
+from wopr.domain.keeping import Old
 from wopr.domain.retaining import RETAIN
 from wopr.domain.status import LIVE, TERMINAL
 
@@ -29,17 +30,34 @@ _UNTIL = f"completed_at + to_seconds({_SECONDS})"
 """Until when a task says that it is kept; NULL if it says nothing."""
 
 
-def doomed(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[str]:
-    """Return the oldest terminal tasks completed before a moment: up to :data:`BATCH` ids.
+_DOOMED = f"""
+select id::varchar from tasks
+where list_contains($statuses::varchar[], status) and completed_at <= $before::timestamp
+    and coalesce({_UNTIL} <= $before::timestamp, true)
+    and coalesce(category = $category::varchar, true)
+    and not list_contains($other_than::varchar[], category)
+    and {_NOT_NEEDED}
+order by seq
+limit $most
+"""
+
+
+def doomed(
+    connection: duckdb.DuckDBPyConnection, which: Old | datetime, most: int | None = None
+) -> list[str]:
+    """Return the ids of the oldest of some tasks, so many at most; of all that ended until then.
 
     Those that say themselves how long they are kept stay until that is over.
     """
-    rows = connection.execute(
-        f"select id::varchar from tasks where status in ({_ENDED}) and completed_at <= ? "
-        f"and coalesce({_UNTIL} <= ?, true) and {_NOT_NEEDED} order by seq limit {BATCH}",
-        [before, before],
-    ).fetchall()
-    return [task_id for (task_id,) in rows]
+    old = which if isinstance(which, Old) else Old(before=which)
+    given = {
+        "statuses": sorted(old.statuses),
+        "before": old.before,
+        "category": old.category,
+        "other_than": list(old.other_than),
+        "most": BATCH if most is None else most,
+    }
+    return [task_id for (task_id,) in connection.execute(_DOOMED, given).fetchall()]
 
 
 class Over(NamedTuple):

@@ -131,6 +131,11 @@ def delete_tasks(ids: Sequence[str], before: datetime, *, keep_history: bool) ->
     )
 
 
+def save_fact(key: str, value: str | None) -> bytes:
+    """Return the record that notes a fact about the file in ``meta``; ``None`` forgets it."""
+    return _line("save fact", key=key, value=value)
+
+
 def execute(connection: Connection, line: bytes) -> None:
     """Do what a record says, within the caller's transaction."""
     fields = json.loads(line[len(MARK) :])
@@ -224,6 +229,12 @@ def _delete_acts(connection: Connection, before: str) -> None:
     connection.execute("delete from acts where ended_at <= ?::timestamp", [before]).fetchall()
 
 
+def _save_fact(connection: Connection, key: str, value: str | None) -> None:
+    connection.execute("delete from meta where key = ?", [key]).fetchall()
+    if value is not None:
+        connection.execute("insert into meta (key, value) values (?, ?)", [key, value]).fetchall()
+
+
 _OPERATIONS: dict[str, Callable[..., None]] = {
     "save rules": _save_rules,
     "delete rules": _delete_rules,
@@ -232,4 +243,5 @@ _OPERATIONS: dict[str, Callable[..., None]] = {
     "delete tasks": _delete_tasks,
     "save act": _save_act,
     "delete acts": _delete_acts,
+    "save fact": _save_fact,
 }

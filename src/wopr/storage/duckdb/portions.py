@@ -28,3 +28,20 @@ def portions(rows: list[Row]) -> Iterator[list[Row]]:
             portion, size = [], 0
     if portion:
         yield portion
+
+
+class Portion:
+    """How many old tasks retire together: as many as made so many bytes before."""
+
+    FIRST = 250
+    MOST = 20_000
+    BYTES = 16 * 1024 * 1024
+    """Compressed."""
+
+    def __init__(self) -> None:
+        self.count = self.FIRST
+
+    def read(self, tasks: int, size: int) -> None:
+        """Note that so many made so many bytes."""
+        fitting = self.BYTES * tasks // max(size, 1)
+        self.count = max(1, min(fitting, 8 * self.count, self.MOST))

@@ -106,6 +106,7 @@ def start(
     create: bool = True,
     clock: Clock | None = None,
     synced: bool = True,
+    archive: Path | None = None,
 ) -> Started:
     """Open a database, bring it up to its journal, and begin a new segment.
 
@@ -122,6 +123,7 @@ def start(
         lambda left: left.begin(synced=synced),
         create=create,
         coming=True,
+        archive=archive,
     )
 
 
@@ -153,8 +155,9 @@ def _open(
     *,
     create: bool,
     coming: bool = False,
+    archive: Path | None = None,
 ) -> T:
-    left = Left()
+    left = Left(archive=archive)
     try:
         opened = open_database(
             path,
@@ -199,7 +202,8 @@ def _in_order(copy: Path) -> bool:
 class Left:
     """What an earlier process left beside the database, and what becomes of it."""
 
-    def __init__(self, *, accept: bool = False) -> None:
+    def __init__(self, *, accept: bool = False, archive: Path | None = None) -> None:
+        self._reach = () if archive is None else (archive,)
         self.accept = accept
         self.found: list[Found] = []
         self.adopted: list[Segment] = []
@@ -210,6 +214,7 @@ class Left:
 
     def look(self, opened: OpenedDatabase) -> None:
         """Read the segments, and keep a hold on each so that nobody else does."""
+        opened.reach = self._reach
         for path in segments(opened.path):
             try:
                 one = examine(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wopr.domain.facts import Disk
 from wopr.storage.duckdb.acts import ActCalls
+from wopr.storage.duckdb.archivecalls import ArchiveCalls
 from wopr.storage.duckdb.base import Connection
 from wopr.storage.duckdb.cleanup import Over, doomed, over
 from wopr.storage.duckdb.disk import beside
@@ -26,7 +27,7 @@ from wopr.storage.duckdb.selectcalls import SelectCalls
 
 
 class DuckDBStorage(
-    ReadCalls, SelectCalls, ActCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls
+    ReadCalls, SelectCalls, ActCalls, ScheduleCalls, RuleCalls, LineCalls, SeedCalls, ArchiveCalls
 ):
     """Tasks and their transitions in a DuckDB file that this process owns.
 

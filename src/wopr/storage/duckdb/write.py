@@ -1,13 +1,16 @@
-"""What is handed over to be made durable, and who waits for it in a thread."""
+"""What is handed over to be made durable, and who waits for it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wopr.domain.task import TaskRecord
+
+log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
@@ -56,3 +59,18 @@ class Waiter:
 
 def nobody(error: BaseException | None) -> None:
     """Take the outcome of a write that nobody waits for; the next one stores what this lost."""
+
+
+def finish(results: Sequence[tuple[Write, BaseException | None]]) -> None:
+    """Tell who waits for writes what came of them."""
+    for write, error in reversed(results):  # the newest first: a record may be in several
+        if error is not None:
+            for record, row in zip(write.records, write.before, strict=False):  # progress has none
+                if row:
+                    record.load(row)
+    for write, error in results:
+        try:
+            write.done(error)
+        except Exception:
+            # The others of this group have to hear of it all the same.
+            log.exception("What follows a commit failed")

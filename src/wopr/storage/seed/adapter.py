@@ -31,10 +31,11 @@ from wopr.ports.storage import (
     TaskFilter,
     weight,
 )
+from wopr.storage.seed.past import SeedPast
 from wopr.storage.seed.selecting import SeedSelecting
 
 
-class SeedStorageAdapter(SeedSelecting):
+class SeedStorageAdapter(SeedSelecting, SeedPast):
     """Keeps what the four calls can't answer in memory, for the life of the process.
 
     As durable as the storage beneath; history lasts as long as the process.

@@ -18,6 +18,7 @@ from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.child import MOST_LEVELS, READY
 from wopr.storage.duckdb.asked.people import late
+from wopr.storage.duckdb.parquet.layout import check_name
 
 BEGINS_SECONDS = 30.0
 """So long the process may take to start and to open its database."""
@@ -42,9 +43,13 @@ _READ = 1024 * 1024
 
 
 async def ask(
-    path: Path, sql: str, params: Sequence[Any], limits: QueryLimits, memory_limit: str
+    path: Path,
+    sql: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
+    memory_limit: str,
 ) -> QueryRows:
-    """Run a query on a snapshot.
+    """Run a query on a snapshot, and on what is archived.
 
     Raises:
         QueryError: it was refused, it failed, or it needed more memory than it may have.
@@ -88,6 +93,7 @@ def order(
     """
     told = {
         "path": path,
+        "archive": None if limits.archive is None else str(check_name(limits.archive)),
         "sql": sql,
         "params": list(params),
         "rows": limits.rows,

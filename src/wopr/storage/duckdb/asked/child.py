@@ -68,7 +68,7 @@ def _stream(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any], say: Sa
     """Send the answer as it is made; the pipe is full as long as nobody reads it."""
     try:
         check(cursor, order["sql"])
-        with reader(cursor, order["sql"], order["params"]) as batches:
+        with reader(cursor, order["sql"], order["params"], _archive(order)) as batches:
             say(*frame(SCHEMA, packed(batches.schema, ())))
             for portion in portions(batches, order["batch_bytes"]):
                 say(*frame(BATCH, packed(batches.schema, portion)))
@@ -85,7 +85,7 @@ def _answer(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> list
         check(cursor, sql)
     elif sql.lstrip()[:7].lower() != "explain":  # who has it planned has looked at it
         sql = f"explain {sql}"
-    limits = QueryLimits(rows=order["rows"], bytes=order["bytes"])
+    limits = QueryLimits(rows=order["rows"], bytes=order["bytes"], archive=_archive(order))
     found: QueryRows = run(cursor, sql, order["params"], limits)
     if order["path"] is None:
         return []
@@ -97,11 +97,17 @@ def _open(order: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     """Open the snapshot; or an empty database of the same tables, to plan a query on."""
     limit = order["memory_limit"]
     if order["path"] is not None:
-        connection = connect(Path(order["path"]), limit, read_only=True)
+        archive = _archive(order)
+        reach = [] if archive is None else [archive]
+        connection = connect(Path(order["path"]), limit, read_only=True, reach=reach)
     else:
         connection = connect(Path(":memory:"), limit)
         migrate.upgrade(connection)
     return connection
+
+
+def _archive(order: Mapping[str, Any]) -> Path | None:
+    return None if order["archive"] is None else Path(order["archive"])
 
 
 def _limit(order: Mapping[str, Any]) -> None:

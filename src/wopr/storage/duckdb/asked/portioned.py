@@ -25,23 +25,20 @@ where column_name = 'result' and segment_type <> 'VALIDITY'
 order by row_group_id, segment_id
 """
 _TASKS = """
-create temp view tasks as
 select one.* replace (coalesce(one.result, apart.result) as result)
 from {database}.main.tasks as one
 left join ({portions}) as apart on apart.seq = one.version
 """
 
 
-def show_in_portions(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Let ``tasks`` have all its results until the transaction ends."""
-    [(name,)] = cursor.execute("select current_database()").fetchall()
-    database = '"' + name.replace('"', '""') + '"'
+def in_portions(cursor: duckdb.DuckDBPyConnection, database: str) -> str:
+    """Return the query for tasks with all their results; ``database`` is quoted."""
     segments = cursor.execute(_SEGMENTS, [_BLOCK_BYTES, _IN_MEMORY_BYTES]).fetchall()
     portions = " union all ".join(
         f"select seq, result from {database}.main.results where {part}"
         for part in _parts([0, *cuts(segments)])
     )
-    cursor.execute(_TASKS.format(database=database, portions=portions)).fetchall()
+    return _TASKS.format(database=database, portions=portions)
 
 
 def cuts(segments: list[tuple[int, int]]) -> list[int]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,8 +18,8 @@ from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
 from wopr.storage.duckdb.asked.pivot import with_values
-from wopr.storage.duckdb.asked.portioned import show_in_portions
 from wopr.storage.duckdb.asked.shape import shape_of
+from wopr.storage.duckdb.asked.whole import has_large_results, show_whole
 
 _OPTION = r"\s*(?:analyze(?:\s+(?:true|false))?|format\s+'?\w+'?)\s*"
 _EXPLAIN = re.compile(
@@ -30,12 +31,6 @@ _FIRST_WORD = re.compile(r"\W*(\w+)")
 _BATCH = 2_000
 _VECTOR = 2_048
 """Rows that DuckDB makes at once."""
-_WHOLE_TASKS = """
-create temp view tasks as
-select one.* replace (coalesce(one.result, apart.result) as result)
-from {database}.main.tasks as one
-left join {database}.main.results as apart on apart.seq = one.version
-"""
 _VALUE_BYTES = 16
 
 
@@ -114,9 +109,12 @@ def _tree(cursor: duckdb.DuckDBPyConnection, text: str) -> Any:
 
 
 def run(
-    cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any], limits: QueryLimits
+    cursor: duckdb.DuckDBPyConnection,
+    sql: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
 ) -> QueryRows:
-    """Run a text that was checked.
+    """Run a text that was checked, over the tables and the archive.
 
     The read-only transaction is what protects the data, whatever the check thinks of it. What
     lacks memory is run once more, with large results in portions: that takes longer.
@@ -129,7 +127,7 @@ def run(
     except QueryError as error:
         if limits.own or not isinstance(error.__cause__, duckdb.OutOfMemoryException):
             raise
-        if not _has_large_results(cursor):
+        if not has_large_results(cursor):
             raise
     return _run(cursor, sql, params, limits, portioned=True)
 
@@ -144,20 +142,22 @@ def _run(
 ) -> QueryRows:
     with _reading(cursor):
         if not limits.own:
-            _show_large_results(cursor, portioned=portioned)
+            show_whole(cursor, limits.archive, portioned=portioned)
         cursor.execute(sql, list(params))
         return _fetch(cursor, limits)
 
 
 @contextlib.contextmanager
-def reader(cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]) -> Iterator[Any]:
+def reader(
+    cursor: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any], archive: Path | None = None
+) -> Iterator[Any]:
     """Give the answer to a text that was checked: Arrow batches, made as they are read.
 
     Raises:
         QueryError: DuckDB refuses it, or was interrupted.
     """
     with _reading(cursor):
-        _show_large_results(cursor, portioned=True)
+        show_whole(cursor, archive, portioned=True)
         answer = cursor.sql(sql, params=list(params))
         try:
             yield answer.to_arrow_reader(_VECTOR)
@@ -198,25 +198,6 @@ def _begin(cursor: duckdb.DuckDBPyConnection) -> None:
     except duckdb.TransactionException:
         cursor.execute("rollback")
         cursor.execute("begin transaction read only")
-
-
-def _show_large_results(cursor: duckdb.DuckDBPyConnection, *, portioned: bool) -> None:
-    """Let ``tasks`` have all its results until the transaction ends.
-
-    Only if some lie apart: DuckDB reads a table with fewer columns, and rows, than a join.
-    """
-    if not _has_large_results(cursor):
-        return
-    if portioned:
-        show_in_portions(cursor)
-    else:
-        [(name,)] = cursor.execute("select current_database()").fetchall()
-        database = '"' + name.replace('"', '""') + '"'
-        cursor.execute(_WHOLE_TASKS.format(database=database)).fetchall()
-
-
-def _has_large_results(cursor: duckdb.DuckDBPyConnection) -> bool:
-    return bool(cursor.execute("select 1 from results limit 1").fetchall())
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:

@@ -37,7 +37,7 @@ async def begun(
         StorageError: the process could not be started.
     """
     try:
-        cost = QueryLimits(seconds=limits.seconds)
+        cost = QueryLimits(seconds=limits.seconds, archive=limits.archive)
         line = apart.order(str(path), sql, params, cost, memory_limit, limits.batch_bytes)
         stream = Stream(path.parent, limits)
     except BaseException:

@@ -31,7 +31,12 @@ from wopr.storage.duckdb.file.catalogue import (
     tables,
 )
 from wopr.storage.duckdb.file.connecting import connect
-from wopr.storage.duckdb.file.files import copy_database, refuse_things_of_others
+from wopr.storage.duckdb.file.files import (
+    copy_database,
+    install,
+    refuse_things_of_others,
+    workshop,
+)
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
 
@@ -158,6 +163,15 @@ def back_up(path: Path, revision: str) -> Path:
         copy,
     )
     return copy
+
+
+def create_file(path: Path) -> None:
+    """Build a new file aside and put it in place when it is whole."""
+    with workshop(path) as new:
+        with connect(new) as connection:
+            upgrade(connection)
+            connection.execute("CHECKPOINT")
+        install(new, path)
 
 
 def bring_up(connection: duckdb.DuckDBPyConnection, revision: str | None) -> None:

@@ -30,7 +30,7 @@ from wopr.storage.duckdb.file import files, migrate, takeover
 from wopr.storage.duckdb.file.catalogue import refuse_code
 from wopr.storage.duckdb.file.checkpoint import checkpoint, forget
 from wopr.storage.duckdb.file.connecting import connect
-from wopr.storage.duckdb.file.files import clear_leftovers, install, workshop
+from wopr.storage.duckdb.file.files import clear_leftovers
 from wopr.storage.duckdb.file.healing import heal
 from wopr.storage.duckdb.file.holder import refuse_held
 from wopr.storage.duckdb.file.location import locate
@@ -67,6 +67,8 @@ class OpenedDatabase:
         self.journaled = False
         """Whether a journal lies beside the file, so that DuckDB's own log carries no promise."""
         self.memory_limit = memory_limit
+        self.reach: tuple[Path, ...] = ()
+        """Directories that its connections can reach, once the file was looked at without."""
         self._clock = clock
         self.descriptor: int | None = None
         self._repair = Repair(path, clock, in_order)
@@ -193,7 +195,7 @@ class OpenedDatabase:
         if self._made:
             self._refuse_to_begin_anew()
             self._repair.before_opening()
-            _create(self.path)
+            migrate.create_file(self.path)
         self.connection = self._repair.opening(self._open_somehow, journaled=self.journaled)
         self._open = True
         try:
@@ -217,13 +219,13 @@ class OpenedDatabase:
             os.rmdir(beside(self.path, ".tmp"))
         self.log.remove_if_empty()
 
-    def _attach(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    def _attach(self, memory_limit: str, reach: tuple[Path, ...] = ()) -> duckdb.DuckDBPyConnection:
         """Connect, and keep a descriptor of our own for as long as DuckDB has the file.
 
         DuckDB's lock on the file vanishes when any descriptor of it is closed here.
         """
         own_directory(beside(self.path, ".tmp"))  # DuckDB would make it readable to all
-        connection = connect(self.path, memory_limit)
+        connection = connect(self.path, memory_limit, reach=reach)
         self.descriptor = open_as_is(self.path, os.O_RDONLY)
         return connection
 
@@ -238,17 +240,19 @@ class OpenedDatabase:
         """Connect; with more memory than allowed when a large log does not fit otherwise."""
         asked = self.memory_limit
         connection, limit = with_enough(asked, self._connect)
-        if limit == asked:
+        if limit == asked and not self.reach:
             return connection
-        log.warning(
-            "%s needs more memory to be opened than WOPR_TASKS_MEMORY_LIMIT = %s allows: its log "
-            "is too large. It was opened with %s, and what was in its log is in the file now.",
-            self.path,
-            asked,
-            limit,
-        )
+        if limit != asked:
+            log.warning(
+                "%s needs more memory to be opened than WOPR_TASKS_MEMORY_LIMIT = %s allows: its "
+                "log is too large. It was opened with %s, and what was in its log is in the file "
+                "now.",
+                self.path,
+                asked,
+                limit,
+            )
         self._detach(connection)
-        return self._attach(asked)
+        return self._attach(asked, self.reach)
 
     def _connect(self, memory_limit: str) -> duckdb.DuckDBPyConnection:
         connection = self._attach(memory_limit)
@@ -388,12 +392,3 @@ def open_database(
         lock.release()
         raise
     return opened
-
-
-def _create(path: Path) -> None:
-    """Build a new file aside and put it in place when it is whole."""
-    with workshop(path) as new:
-        with connect(new) as connection:
-            migrate.upgrade(connection)
-            connection.execute("CHECKPOINT")
-        install(new, path)

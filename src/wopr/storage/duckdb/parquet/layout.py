@@ -99,7 +99,12 @@ def days(directory: Path, kind: Kind) -> list[str]:
     for one in found:
         if one.is_symlink():
             look(Path(one.path), kind=stat.S_IFDIR)  # which refuses it
-    return sorted(one.name.removeprefix(DAY) for one in found)
+    return sorted(one.name.removeprefix(DAY) for one in found if _has_files(one.path))
+
+
+def _has_files(directory: str) -> bool:
+    with os.scandir(directory) as entries:  # DuckDB refuses a pattern that nothing matches
+        return any(one.name.endswith(SUFFIX) for one in entries)
 
 
 def files(directory: Path, prefix: str) -> Iterator[Path]:
@@ -110,9 +115,9 @@ def files(directory: Path, prefix: str) -> Iterator[Path]:
                 yield from (Path(one.path) for one in entries if one.name.startswith(prefix))
 
 
-def put_in_place(built: Path, directory: Path) -> None:
-    """Move all files of one directory into another, durably, tasks last."""
-    touched = {directory, directory.parent}
+def put_in_place(built: Path, directory: Path) -> int:
+    """Move all files of one directory into another, durably, tasks last; return their bytes."""
+    touched, size = {directory, directory.parent}, 0
     for kind in KINDS:
         for day in days(built, kind):
             source = built / kind.folder / f"{DAY}{day}"
@@ -121,8 +126,10 @@ def put_in_place(built: Path, directory: Path) -> None:
             make(target)
             for one in source.iterdir():
                 one.chmod(0o600)
+                size += one.stat().st_size
                 sync_file(one)
                 os.replace(one, target / one.name)
             touched |= {target, target.parent}
     for one in sorted(touched, reverse=True):
         sync_directory(one)
+    return size

@@ -16,7 +16,7 @@ from wopr.storage.duckdb.wide import Chunks
 Connection = duckdb.DuckDBPyConnection
 
 PART_ROWS = 100_000
-_LEAVING = "create or replace temp table leaving as select unnest(?::uuid[]) as id"
+_CHOSEN = "create or replace temp table chosen as select unnest(?::uuid[]) as id"
 _WHOLE = """
 select one.* replace (coalesce(one.result, apart.result) as result)
 from (select * from tasks where {which}) as one
@@ -41,12 +41,12 @@ def write(
         ids: of the tasks.
     """
     if ids is not None:
-        cursor.execute(_LEAVING, [list(ids)]).fetchall()
+        cursor.execute(_CHOSEN, [list(ids)]).fetchall()
     try:
         return {kind.folder: _Table(cursor, folder, name, kind, ids).write() for kind in KINDS}
     finally:
         if ids is not None:
-            cursor.execute("drop table leaving").fetchall()
+            cursor.execute("drop table chosen").fetchall()
 
 
 class _Table:
@@ -59,7 +59,7 @@ class _Table:
         self._folder = folder / kind.folder
         self._name = name
         self._kind = kind
-        self._some = "true" if ids is None else f"{kind.task} in (select id from leaving)"
+        self._some = "true" if ids is None else f"{kind.task} in (select id from chosen)"
         self._chunks = Chunks(PART_ROWS)
         self._after: Any = None
 
