@@ -368,7 +368,5 @@ class Rules(Protocol):
         ...
 
 
-class Storage(
-    Log, Waiting, Reads, Schedules, Rules, Upkeep, Past, Selecting, ActLog, Protocol
-):
+class Storage(Log, Waiting, Reads, Schedules, Rules, Upkeep, Past, Selecting, ActLog, Protocol):
     """What the engine needs: all roles in one object, which one process owns."""

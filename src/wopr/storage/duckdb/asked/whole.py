@@ -29,9 +29,7 @@ anti join {database}.main.tasks as new on new.id = old.{task}
 """A task that is in both, for a moment or because a backup was put back, is the one of the file."""
 
 
-def show_whole(
-    cursor: duckdb.DuckDBPyConnection, archive: Path | None, *, portioned: bool
-) -> None:
+def show_whole(cursor: duckdb.DuckDBPyConnection, archive: Path | None, *, portioned: bool) -> None:
     """Let the tables have all that belongs to them until the transaction ends.
 
     Only if there is more: DuckDB reads a table with fewer columns, and rows, than a join.
