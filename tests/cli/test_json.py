@@ -24,6 +24,8 @@ LINES: dict[str, tuple[str, ...]] = {
     "alerts add": ("alerts", "add", "late", "--when", "slow", "--threshold", "60"),
     "alerts list": ("alerts", "list"),
     "alerts remove": ("alerts", "remove", "late"),
+    "archive": ("archive", "FOLDER/old", "--days", "0"),
+    "export": ("export", "FOLDER/out"),
     "backup": ("backup", "FOLDER/backup.duckdb"),
     "cleanup": ("cleanup", "--days", "30", "--dry-run"),
     "compact": ("compact",),

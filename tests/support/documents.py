@@ -334,6 +334,14 @@ class Answer(TypedDict):
     truncated: bool
 
 
+class Archived(TypedDict):
+    """How many tasks were archived, or would be."""
+
+    archived: int
+    found: int
+    dry_run: bool
+
+
 class Cleaned(TypedDict):
     """What a cleanup deleted, or would delete."""
 
@@ -409,6 +417,7 @@ DOCUMENTS: dict[str, Any] = {
     "alerts add": Alert,
     "alerts list": Alerts,
     "alerts remove": Removed,
+    "archive": Archived,
     "backup": Backup,
     "cleanup": Cleaned,
     "compact": Compacted,
@@ -421,6 +430,7 @@ DOCUMENTS: dict[str, Any] = {
     "doctor": Report,
     "export": Export,
     "explain": Explanation | GroupExplanation,
+    "export": Export,
     "flows cancel": FlowCancelled,
     "flows list": Flows,
     "flows mermaid": Picture,
