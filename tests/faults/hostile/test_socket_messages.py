@@ -273,7 +273,7 @@ async def test_the_right_call_of_each_verb_is_carried_out(tmp_path: Path, verb: 
                 assert "ok" in await client.ask("schedule_remove", "s")
             answer = await client.ask(verb, *RIGHT[verb])
             nobody = dict.fromkeys(("wait", "explain"), "TaskNotFoundError")
-            unknown = {**nobody, "act_undo": "ActError"}
+            unknown = {**nobody, "act_undo": "ActError", "archive": "StorageFileError"}
             assert answer.get("error", {}).get("type") == unknown.get(verb)
 
 
