@@ -25,7 +25,6 @@ LINES: dict[str, tuple[str, ...]] = {
     "alerts list": ("alerts", "list"),
     "alerts remove": ("alerts", "remove", "late"),
     "archive": ("archive", "FOLDER/old", "--days", "0"),
-    "export": ("export", "FOLDER/out"),
     "backup": ("backup", "FOLDER/backup.duckdb"),
     "cleanup": ("cleanup", "--days", "30", "--dry-run"),
     "compact": ("compact",),

@@ -430,7 +430,6 @@ DOCUMENTS: dict[str, Any] = {
     "doctor": Report,
     "export": Export,
     "explain": Explanation | GroupExplanation,
-    "export": Export,
     "flows cancel": FlowCancelled,
     "flows list": Flows,
     "flows mermaid": Picture,
