@@ -587,13 +587,13 @@ GROUP BY name, error_type, fingerprint;
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
 
--- Running upgrade 0007 -> 0009
+-- Running upgrade 0007 -> 0008
 
 ALTER TABLE tasks ADD COLUMN progress_data VARCHAR;
 
-UPDATE alembic_version SET version_num='0009' WHERE alembic_version.version_num = '0007';
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0008 -> 0009
 
 ALTER TABLE schedules ADD COLUMN max_running INTEGER;
 
@@ -606,6 +606,6 @@ SELECT
 FROM schedules
 WHERE missed_times IS NOT NULL;
 
-UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0009';
+UPDATE alembic_version SET version_num='0009' WHERE alembic_version.version_num = '0008';
 
 COMMIT;

@@ -170,7 +170,7 @@ def test_alembic_works_on_a_file_from_the_command_line(path: Path) -> None:
 
     said = run_ok([*ALEMBIC, "-x", f"database={path}", "current"], path.parent)
 
-    assert "0010 (head)" in said
+    assert "0009 (head)" in said
 
 
 def test_alembic_builds_a_file_from_the_command_line(path: Path) -> None:
@@ -211,15 +211,15 @@ def test_a_new_migration_gets_the_next_number(path: Path, tmp_path: Path) -> Non
 
     run_ok([*command, "--autogenerate", "-m", "add a thing"], copy)
 
-    made = (copy / "migrations" / "versions" / "0011_add_a_thing.py").read_text()
-    assert "revision = '0011'" in made
-    assert "down_revision = '0010'" in made
+    made = (copy / "migrations" / "versions" / "0010_add_a_thing.py").read_text()
+    assert "revision = '0010'" in made
+    assert "down_revision = '0009'" in made
     assert "    pass" in made, "the schema and the metadata differ"
 
 
 # --- upgrades ---
 
-MORE = """-- Running upgrade 0010 -> 0011
+MORE = """-- Running upgrade 0009 -> 0010
 
 ALTER TABLE transitions ADD COLUMN team VARCHAR;
 
@@ -229,7 +229,7 @@ CREATE TABLE teams (
 
 UPDATE transitions SET team = 'all';
 
-UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';
+UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0009';
 
 COMMIT;
 """
@@ -264,7 +264,7 @@ def newer(tmp_path: Path) -> Path:
     """Return the migrations of a wopr that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(ROOT / "migrations", folder)
-    (folder / "versions" / "0011_teams.py").write_text('"""Teams."""\n')
+    (folder / "versions" / "0010_teams.py").write_text('"""Teams."""\n')
     script = folder / "head.sql"
     script.write_text(script.read_text().replace("COMMIT;\n", MORE))
     return folder
@@ -275,14 +275,14 @@ def newer_wopr(newer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let this process be a wopr that has one more migration."""
     migrate.head.cache_clear()
     monkeypatch.setattr(migrate, "directory", lambda: newer)
-    yield "0011"
+    yield "0010"
     monkeypatch.undo()
     migrate.head.cache_clear()
 
 
 @pytest.fixture
 def older_file(path: Path) -> Path:
-    """Leave a file of revision 0010 with two commits in its log."""
+    """Leave a file of revision 0009 with two commits in its log."""
     child(AS_OLDER, path)
     assert log_of(path).exists()
     return path
@@ -308,7 +308,7 @@ def test_an_older_file_is_copied_as_it_was_before_it_is_upgraded(
     with caplog.at_level(logging.WARNING, logger="wopr"):
         open_database(older_file).close()
 
-    backup = older_file.with_name("queue.duckdb.backup-0010")
+    backup = older_file.with_name("queue.duckdb.backup-0009")
     assert list(before.values()) == list(bytes_of(backup).values())
     assert {0o600} == {file.stat().st_mode & 0o777 for file in (backup, log_of(backup))}
     assert str(backup) in caplog.text
@@ -321,7 +321,7 @@ def test_the_copy_opens_with_the_older_wopr(
     monkeypatch.undo()
     migrate.head.cache_clear()
 
-    database = open_database(older_file.with_name("queue.duckdb.backup-0010"))
+    database = open_database(older_file.with_name("queue.duckdb.backup-0009"))
 
     assert [1, 2] == seqs(database.connection)
     database.close()
@@ -335,7 +335,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert -9 == done.returncode, done.stderr
 
     with duckdb.connect(str(older_file)) as connection:
-        assert [("0010",)] == connection.execute("FROM alembic_version").fetchall()
+        assert [("0009",)] == connection.execute("FROM alembic_version").fetchall()
         assert 10 == len(connection.execute("FROM transitions").description or ())
     said = child_ok(
         AS_NEWER + "opened = open_database(path)\n"
@@ -353,10 +353,10 @@ def test_an_upgrade_that_fails_leaves_the_old_schema_and_says_so(
     right = script.read_text()
     script.write_text(right.replace("COMMIT;", "SELECT no_such_function();\n\nCOMMIT;"))
 
-    with pytest.raises(SchemaError, match="from schema 0010 to 0011, and still has the old one"):
+    with pytest.raises(SchemaError, match="from schema 0009 to 0010, and still has the old one"):
         open_database(older_file)
 
-    assert "0010" == migrate.current(older_file)
+    assert "0009" == migrate.current(older_file)
     script.write_text(right)
     database = open_database(older_file)
     assert [1, 2] == seqs(database.connection)
@@ -367,7 +367,7 @@ def test_a_file_of_a_newer_wopr_is_refused_untouched(older_file: Path, newer: Pa
     child_ok(AS_NEWER + "open_database(path).close()", older_file, newer)
     before = bytes_of(older_file)
 
-    with pytest.raises(SchemaError, match="has schema 0011; this wopr knows 0001, 0002, 000"):
+    with pytest.raises(SchemaError, match="has schema 0010; this wopr knows 0001, 0002, 000"):
         open_database(older_file)
 
     assert before == bytes_of(older_file)
@@ -495,7 +495,7 @@ def test_a_file_of_the_second_schema_keeps_its_schedules_and_takes_rules_and_lin
     for table in ("rules", "task_logs"):
         assert [] == database.connection.execute(f"FROM {table}").fetchall()
     database.close()
-    assert "0010" == migrate.current(path)
+    assert "0009" == migrate.current(path)
 
 
 def test_a_schedule_in_the_journal_of_an_older_wopr_has_fewer_columns(path: Path) -> None:

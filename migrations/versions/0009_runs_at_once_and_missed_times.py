@@ -1,6 +1,6 @@
 """Schedules: how many runs at once, and which planned times they missed.
 
-Revision 0010, after 0009. What ``missed`` had counted before stays in it.
+Revision 0009, after 0008. What ``missed`` had counted before stays in it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
