@@ -12,10 +12,11 @@ import pytest
 from support.records import NOW, claimed, record
 from wopr.domain.task import TaskRecord
 from wopr.engine.memory import Memory
-from wopr.engine.pools.lanes import Lanes
+from wopr.engine.pools.lanes import Key, Lanes
 from wopr.ports.storage import PAGE_BYTES, weight
 
-NORMAL, HIGH = 2, 3
+NORMAL = 2
+LANE = Key(NORMAL, at_front=False)
 BIG = 10_000
 """Bytes that a large task of these tests weighs."""
 
@@ -45,7 +46,7 @@ def test_one_lane_alone_takes_half_of_the_memory() -> None:
     assert list(range(1, 11)) == kept(lanes, [large(seq) for seq in range(1, 31)])
     assert 10 * BIG == lanes.memory.free
     assert list(range(1, 11)) == drained(lanes)
-    assert [(NORMAL, 10)] == lanes.lanes_to_page()
+    assert [(LANE, 10)] == lanes.lanes_to_page()
 
 
 def test_small_tasks_are_bounded_by_their_number_only() -> None:
@@ -74,11 +75,11 @@ def test_a_task_alone_is_taken_page_by_page_whatever_it_weighs(seconds: float | 
     lanes = Lanes(memory=Memory(BIG // 2))
     lanes.memory.free = -BIG
     lanes.reset(NOW)
-    asked = lanes.page_started(NORMAL) if seconds is None else lanes.later_started()
+    asked = lanes.page_started(LANE) if seconds is None else lanes.later_started()
     assert 1 == asked
     one = large(1, seconds=seconds)
     if seconds is None:
-        lanes.page_ended(NORMAL, 1, full=True)
+        lanes.page_ended(LANE, 1, full=True)
     else:
         lanes.later_ended(one.run_at, full=True)
     lanes.add_paged(one, NOW)
@@ -89,19 +90,20 @@ def test_a_task_alone_is_taken_page_by_page_whatever_it_weighs(seconds: float | 
 def test_a_page_asks_for_a_quarter_of_what_is_free_and_sets_it_aside() -> None:
     lanes = Lanes(memory=Memory(4 * BIG))
     lanes.reset(NOW)
-    asked = [lanes.page_started(priority) for priority, _ in lanes.lanes_to_page()]
+    keys = [key for key, _ in lanes.lanes_to_page()]
+    asked = [lanes.page_started(key) for key in keys]
     assert BIG == asked[0]
     assert asked == sorted(asked, reverse=True)
     assert 4 * BIG - sum(asked) == lanes.memory.free
-    for priority in (1, 2, 3, 4):
-        lanes.page_ended(priority, None, full=False)
+    for key in keys:
+        lanes.page_ended(key, None, full=False)
     later = lanes.later_started()
     lanes.later_failed()
     assert (BIG, 4 * BIG) == (later, lanes.memory.free)
 
 
 def test_a_page_is_never_larger_than_the_storage_allows() -> None:
-    assert PAGE_BYTES == Lanes(memory=Memory(1_000 * PAGE_BYTES)).page_started(NORMAL)
+    assert PAGE_BYTES == Lanes(memory=Memory(1_000 * PAGE_BYTES)).page_started(LANE)
 
 
 def test_a_lane_is_refilled_before_it_runs_dry() -> None:
@@ -118,7 +120,7 @@ def test_a_lane_is_refilled_before_it_runs_dry() -> None:
 def test_what_comes_back_has_its_place_and_what_is_too_much_is_left_to_the_storage() -> None:
     lanes = Lanes(memory=Memory(40 * BIG))
     lanes.add_paged(large(100), NOW)
-    lanes._lanes[NORMAL].newest = 100
+    lanes._lanes[LANE].newest = 100
     tasks = [large(seq) for seq in range(1, 41)]  # e.g. put back in their queue by hand
     assert 40 == len(kept(lanes, tasks))
     assert lanes.memory.free < 0
@@ -127,7 +129,7 @@ def test_what_comes_back_has_its_place_and_what_is_too_much_is_left_to_the_stora
     assert 100 == left[-1]
     stayed = drained(lanes)
     assert [*stayed, *left] == [*range(1, 41), 100]
-    assert [(NORMAL, stayed[-1])] == lanes.lanes_to_page()
+    assert [(LANE, stayed[-1])] == lanes.lanes_to_page()
     assert 40 * BIG == lanes.memory.free
 
 
@@ -156,12 +158,12 @@ def test_the_next_page_of_one_moment_is_not_asked_for_again_and_again() -> None:
 
 
 def page(lanes: Lanes, rng: random.Random) -> None:
-    for priority, _ in lanes.lanes_to_page():
-        lanes.page_started(priority)
+    for key, _ in lanes.lanes_to_page():
+        lanes.page_started(key)
         if rng.random() < 0.2:
-            lanes.page_failed(priority)
+            lanes.page_failed(key)
         else:
-            lanes.page_ended(priority, None, full=rng.random() < 0.5)
+            lanes.page_ended(key, None, full=rng.random() < 0.5)
 
 
 def push(lanes: Lanes, one: TaskRecord, now: datetime, rng: random.Random) -> None:

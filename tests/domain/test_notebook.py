@@ -13,6 +13,7 @@ from wopr.domain.reason import Reason, Severity
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, QueryResult
+from wopr.ports.cut import Cut
 from wopr.ports.status import GroupExplanation, State, Status
 from wopr.ports.storage import QueryRows
 
@@ -83,7 +84,7 @@ def test_all_cells_together_have_a_bound() -> None:
 
 
 def test_an_answer_says_that_rows_are_missing_and_of_when_it_is() -> None:
-    cut = QueryResult(QueryRows(("n",), [(1,)], truncated=True), MOMENT)._repr_html_()
+    cut = QueryResult(QueryRows(("n",), [(1,)], cut=Cut.ROWS), MOMENT)._repr_html_()
     assert "1 row</strong>" in cut
     assert "There were more rows than the limits allow. As of 2026-" in cut
 

@@ -180,7 +180,9 @@ def test_a_schedule_without_parentheses_is_refused() -> None:
 
 
 def test_an_unknown_option_is_refused_at_decoration() -> None:
-    with pytest.raises(InvalidCallError, match="@schedule has no option 'evry'; there are all_of, any_of, args"):
+    with pytest.raises(
+        InvalidCallError, match="@schedule has no option 'evry'; there are all_of, any_of, args"
+    ):
         schedule(evry=60)  # type: ignore[call-arg]
 
 
