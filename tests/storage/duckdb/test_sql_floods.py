@@ -114,6 +114,8 @@ def assert_cheap(cursor: duckdb.DuckDBPyConnection, texts: list[str]) -> None:
     dear = {}
     for text in texts:
         seconds, kilobytes = cost(cursor, text)
+        if seconds > SECONDS:  # other threads of this process, or a collection of garbage?
+            seconds = min(seconds, cost(cursor, text)[0])
         if seconds > SECONDS or kilobytes > KILOBYTES:
             dear[text[:100]] = (len(text), seconds, kilobytes)
     assert {} == dear

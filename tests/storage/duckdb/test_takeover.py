@@ -311,7 +311,7 @@ def test_a_copy_of_the_old_file_stays_and_its_name_is_logged(
     assert before == backup.read_bytes()
     assert 0o600 == backup.stat().st_mode & 0o777
     assert str(backup) in caplog.text
-    assert "0.2.0 to 0.5.0: its 4 tasks" in caplog.text
+    assert "0.2.0 to 0.5.0: 4 tasks taken over" in caplog.text
 
 
 def test_taking_over_happens_once(path: Path) -> None:
