@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wopr.domain.callables import is_async_callable
@@ -20,7 +20,9 @@ class Reports:
         self._loop = asyncio.get_running_loop()
         self._first: asyncio.Future[str] = self._loop.create_future()
 
-    def __call__(self, task: CurrentTask, percent: float, message: str) -> None:
+    def __call__(
+        self, task: CurrentTask, percent: float, message: str, data: Mapping[str, Any] | None
+    ) -> None:
         self.seen.append((percent, message))
         self._loop.call_soon_threadsafe(self._tell, message)
 
@@ -38,7 +40,7 @@ def call(
     function: Callable[..., Any],
     *args: Any,
     soft_timeout: float | None = None,
-    report: Callable[[CurrentTask, float, str], None] | None = None,
+    report: Reports | None = None,
     name: str = "work",
     **kwargs: Any,
 ) -> Call:
