@@ -334,7 +334,7 @@ async def main():
     executors = Executors(processes=2)
     pool = executors.of("process", False)
     print(await pool.run(call(tasks.pid)), flush=True)
-    def told(task, percent, message):
+    def told(task, percent, message, data):
         print(message, flush=True)
     running = asyncio.create_task(pool.run(call(tasks.begin_a_program_and_wait, report=told)))
     running_too = asyncio.create_task(pool.run(call(tasks.begin_and_wait, report=told)))
