@@ -50,6 +50,14 @@ def test_what_was_deleted_is_not_missed() -> None:
     assert (NOON - HOUR, NOON) == expected(row, FIVE_PAST, FIVE_PAST - 2 * HOUR)
 
 
+def test_what_was_not_to_be_kept_is_not_missed() -> None:
+    row = hourly(next_fire_at=NOON + HOUR, missed=1, options='{"retain": 5400}')
+    assert (NOON - HOUR, NOON) == expected(row, FIVE_PAST)
+    late = replace(row, next_fire_at=NOON - 2 * HOUR, options='{"retain": 0}')
+    assert (NOON - 2 * HOUR, NOON - HOUR, NOON) == expected(late, FIVE_PAST)
+    assert 168 == len(expected(replace(row, options='{"retain": 1e9}'), FIVE_PAST))
+
+
 def test_a_daily_one_that_nobody_fired_for_days_misses_each_of_them() -> None:
     row = hourly(trigger=Cron("0 2 * * *"), next_fire_at=NOON - 3 * DAY - 10 * HOUR)
     assert may_lack(row, FIVE_PAST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from wopr.domain.misfire import Overlap
+from wopr.domain.retaining import kept_for
 from wopr.domain.schedule import Schedule
 
 WINDOWS = (timedelta(days=7), timedelta(days=1), timedelta(hours=1), timedelta(minutes=10))
@@ -31,7 +32,7 @@ def expected(row: Schedule, now: datetime, gone: datetime | None = None) -> tupl
         now: those that may still be fired in time are left out.
         gone: tasks that ended until then may have been deleted; nobody knows of these.
     """
-    begins = [row.created_at, row.updated_at, row.start_at, gone]
+    begins = [row.created_at, row.updated_at, row.start_at, gone, _kept_since(row, now)]
     if _leaves_out(row):
         begins.append(row.next_fire_at)
     begin = max((one for one in begins if one is not None), default=None)
@@ -55,6 +56,18 @@ def _between(row: Schedule, first: datetime, last: datetime) -> tuple[datetime, 
         found.append(after)
         moment = after
     return None
+
+
+def _kept_since(row: Schedule, now: datetime) -> datetime | None:
+    """Return since when its tasks must still be there, if they say how long they are kept.
+
+    Of times that were not fired yet no task can have been deleted.
+    """
+    span = kept_for(row.options)
+    if span is None:
+        return None
+    since = now - min(span, WINDOWS[0])
+    return since if row.next_fire_at is None else min(since, row.next_fire_at)
 
 
 def _leaves_out(row: Schedule) -> bool:

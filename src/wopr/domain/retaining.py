@@ -13,10 +13,19 @@ RETAIN = "retain"
 
 def kept_until(record: TaskRecord) -> datetime | None:
     """Return when an ended task is to go; ``None`` if it says nothing about that, or is live."""
-    if record.completed_at is None or record.options is None or RETAIN not in record.options:
+    ended, span = record.completed_at, kept_for(record.options)
+    try:
+        return None if ended is None or span is None else ended + span
+    except OverflowError:
+        return None
+
+
+def kept_for(options: str | None) -> timedelta | None:
+    """Return how long stored options say that an ended task is kept; ``None`` if they don't."""
+    if options is None or RETAIN not in options:
         return None
     try:
-        seconds = decode_options(record.options).get(RETAIN)
-        return None if seconds is None else record.completed_at + timedelta(seconds=seconds)
+        seconds = decode_options(options).get(RETAIN)
+        return None if seconds is None else timedelta(seconds=seconds)
     except (ValueError, TypeError, OverflowError):  # e.g. of a newer wopr
         return None

@@ -188,7 +188,7 @@ join (select unnest($1::varchar[]) as name, unnest($2::timestamp[]) as since) as
 GONE_UNTIL = """
 select max(cast(selection ->> '$."completed until"' as timestamp))
 from acts
-where verb in ('cleanup', 'archive', 'retain')
+where verb in ('cleanup', 'archive', 'retire')
 """
 """Until when may tasks that have ended be gone?"""
 

@@ -101,6 +101,19 @@ async def test_what_left_is_noted_as_acts_and_seen_in_the_status(tmp_path: Path)
         assert "4 archived and 1 deleted by this process" in str(await queue.status())
 
 
+async def test_times_whose_tasks_left_are_not_called_missed(tmp_path: Path) -> None:
+    clock = SteppableClock()
+    async with queue_of(tmp_path, clock, keep_cancelled="2d") as queue:
+        await queue.cancel_task((await queue.enqueue("say", (1,))).id)
+        await queue.schedules.add("nightly", "say", args=(1,), cron="0 2 * * *")
+        clock.advance(4 * DAY, queue)
+        await keeping_of(queue).round()
+        assert not await left(queue)
+        missed = next(one for one in (await queue.status()).reasons if one.kind == "missed")
+        first, *_, last = missed.about["times"]
+        assert ("2030-05-19T02:00:00+00:00", "2030-05-21T02:00:00+00:00") == (first, last)
+
+
 async def test_what_can_not_leave_stays_and_the_status_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
