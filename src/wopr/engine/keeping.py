@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections import Counter
@@ -11,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wopr.domain.clock import naive_now
-from wopr.domain.errors import StorageFileError, WoprError
+from wopr.domain.errors import StorageFileError
 from wopr.domain.keeping import Old, Retention
 from wopr.engine.actbook import ActBook
 from wopr.engine.acts import Acts
@@ -86,8 +85,7 @@ class Keeping:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _look(self) -> None:
         await asyncio.sleep(FIRST_SECONDS)
@@ -109,10 +107,11 @@ class Keeping:
         for rule in self.rules:
             try:
                 await self._apply(rule)
-            except WoprError as error:
-                if str(error) != self._trouble:
-                    log.warning("What was kept long enough (%s) is still there: %s", rule, error)
-                self._trouble = str(error)
+            except Exception as error:  # noqa: BLE001 - disks refuse in many ways; it is tried again
+                trouble = str(error) or type(error).__name__
+                if trouble != self._trouble:
+                    log.warning("What was kept long enough (%s) is still there: %s", rule, trouble)
+                self._trouble = trouble
                 return
         self._trouble = None
 

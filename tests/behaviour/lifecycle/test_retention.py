@@ -150,6 +150,30 @@ async def test_the_owner_does_it_by_itself_in_a_quiet_moment(
     assert not [one for one in asyncio.all_tasks() if "Keeping" in repr(one)]
 
 
+async def test_it_goes_on_after_any_error_and_a_shutdown_hears_of_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "EVERY_SECONDS", 0.01)
+    clock = SteppableClock()
+    tries = 0
+
+    async def refuse(*_: Any, **__: Any) -> int:
+        nonlocal tries
+        tries += 1
+        raise OSError(5, "Input/output error")
+
+    async with queue_of(tmp_path, clock, keep_success="1d") as queue:
+        monkeypatch.setattr(queue.storage, "retire", refuse)
+
+        async def tried() -> int:
+            return tries
+
+        await until(tried, lambda found: found >= 3)
+        [reason] = [one for one in (await queue.status()).reasons if one.kind == "keeping"]
+        assert "Input/output error" in reason.text
+
+
 async def test_without_rules_nothing_leaves_and_nothing_is_told(tmp_path: Path) -> None:
     clock = SteppableClock()
     async with queue_of(tmp_path, clock) as queue:

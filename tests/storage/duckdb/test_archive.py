@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from wopr import Settings, StorageError, StorageFileError, TaskQueue, chain
 from wopr.config.crashpoint import KEEPING
 from wopr.domain.keeping import Old
 from wopr.service.capture import keep_logs
+from wopr.storage.duckdb.archivecalls import RETIRING
+from wopr.storage.duckdb.operations import save_fact
 
 COUNTS = """
 select (select count(*) from tasks), (select count(distinct id) from tasks),
@@ -345,3 +348,17 @@ async def test_a_portion_whose_caller_gave_up_is_cleared_up_before_the_next(
         await queue.archive_old_tasks(days=0)
         assert want == await counts(queue)
     assert 15 == len(ids(archive_of(tmp_path)))
+
+
+async def test_what_is_left_and_can_not_be_deleted_is_told_and_goes_later(tmp_path: Path) -> None:
+    async with queue_of(tmp_path) as queue:
+        added = await fill(queue, 4)
+        noted = {"name": "odd", "directory": str(archive_of(tmp_path)), "ids": added}
+        await queue.storage._log([save_fact(RETIRING, json.dumps(noted))])
+        left = archive_of(tmp_path) / "tasks" / "day=2030-05-17" / "odd-1.parquet"
+        left.mkdir(parents=True)  # what no user may unlink
+        with pytest.raises(StorageFileError, match=r"can't be deleted.*Nothing was archived"):
+            await queue.archive_old_tasks(days=0)
+        assert 6 == (await queue.get_task_stats())["total"]
+        left.rmdir()
+        assert 6 == await queue.archive_old_tasks(days=0)

@@ -19,6 +19,7 @@ from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.cleanup import BATCH, doomed
+from wopr.storage.duckdb.disk import sync_directory
 from wopr.storage.duckdb.failures import told
 from wopr.storage.duckdb.operations import delete_tasks, save_fact
 from wopr.storage.duckdb.parquet import archived, layout, parts
@@ -142,17 +143,29 @@ class ArchiveCalls(Base):
             return
         noted = json.loads(found)
         directory = Path(noted["directory"])
+        try:
+            await asyncio.to_thread(self._delete, directory, noted["name"])
+        except OSError as error:
+            raise StorageFileError(
+                f"Files in {directory} that are left of a time that archiving was broken off can't "
+                f"be deleted: {error}. Nothing was archived or deleted. Their tasks are in "
+                f"{self.path}; delete the files that begin with {noted['name']}, or let this user "
+                "do it."
+            ) from error
+        await self._log([save_fact(RETIRING, None)])
+
+    def _delete(self, directory: Path, name: str) -> None:
+        """Delete the files of a portion, durably: what comes back would be there twice."""
         if not layout.is_there(directory) and directory != self.archive:
             raise StorageFileError(
                 f"The directory {directory} is not there, and the last time that tasks were "
                 "archived to it was broken off. Nothing was archived or deleted. Mount it, or make "
                 f"it if it is gone for good: mkdir -m 700 '{directory}'"
             )
-        await asyncio.to_thread(self._delete, directory, noted["name"])
-        await self._log([save_fact(RETIRING, None)])
-
-    def _delete(self, directory: Path, name: str) -> None:
         with self._outside:  # who gave up waiting for it may have left it at work
             shutil.rmtree(directory / (layout.NEW + name), ignore_errors=True)
-            for one in list(layout.files(directory, name)):
+            found = list(layout.files(directory, name))
+            for one in found:
                 one.unlink()
+            for folder in {one.parent for one in found}:
+                sync_directory(folder)
