@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,34 @@ async def test_what_is_left_and_can_not_be_deleted_is_told_and_goes_later(tmp_pa
         assert 6 == (await queue.get_task_stats())["total"]
         left.rmdir()
         assert 6 == await queue.archive_old_tasks(days=0)
+
+
+async def test_a_copy_made_meanwhile_leaves_the_archive_of_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue_of(tmp_path) as queue:
+        await fill(queue, 4)
+        want = await counts(queue)
+        real, placed, goes_on = queue.storage._archive, threading.Event(), threading.Event()
+
+        def slow(*args: Any) -> Any:
+            size = real(*args)
+            placed.set()
+            goes_on.wait(PATIENCE)
+            return size
+
+        monkeypatch.setattr(queue.storage, "_archive", slow)
+        archiving = asyncio.ensure_future(queue.archive_old_tasks(days=0))
+        await asyncio.to_thread(placed.wait, PATIENCE)
+        await queue.backup(tmp_path / "copy.duckdb")
+        goes_on.set()
+        assert 6 == await archiving
+        other = TaskQueue(
+            enabled=True,
+            database=tmp_path / "copy.duckdb",
+            settings=Settings(archive=tmp_path / "another"),
+        )
+        async with other:
+            assert 6 == await other.archive_old_tasks(days=0)
+        assert want == await counts(queue)
+    assert 6 == len(ids(archive_of(tmp_path)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ from wopr.storage.duckdb.failures import told
 from wopr.storage.duckdb.operations import delete_tasks, save_fact
 from wopr.storage.duckdb.parquet import archived, layout, parts
 from wopr.storage.duckdb.reads import is_id
+
+log = logging.getLogger(__name__)
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -59,7 +63,7 @@ class ArchiveCalls(Base):
         if not ids:
             return 0
         name = new_identity().hex()
-        noted = {"name": name, "directory": str(directory), "ids": ids}
+        noted = {"name": name, "directory": str(directory), "ids": ids, "file": self._place()}
         await self._log([save_fact(RETIRING, json.dumps(noted))])
         crashpoint("archive.noted")
         await self._fold()
@@ -131,7 +135,10 @@ class ArchiveCalls(Base):
             cursor.close()
 
     async def _clear_up(self) -> None:
-        """Delete the files of a portion that was broken off: its tasks are in the tables."""
+        """Delete the files of a portion that was broken off: its tasks are in the tables.
+
+        A copy of the file leaves them alone: they may be the only ones that the other one has.
+        """
 
         def look(connection: Connection) -> str | None:
             asked = "select value from meta where key = ?"
@@ -143,6 +150,16 @@ class ArchiveCalls(Base):
             return
         noted = json.loads(found)
         directory = Path(noted["directory"])
+        if noted.get("file", self._place()) != self._place():
+            log.warning(
+                "%s is a copy of %s, made while that archived tasks to %s. What is archived there "
+                "is left to it.",
+                self.path,
+                noted["file"],
+                directory,
+            )
+            await self._log([save_fact(RETIRING, None)])
+            return
         try:
             await asyncio.to_thread(self._delete, directory, noted["name"])
         except OSError as error:
@@ -153,6 +170,9 @@ class ArchiveCalls(Base):
                 "do it."
             ) from error
         await self._log([save_fact(RETIRING, None)])
+
+    def _place(self) -> str:
+        return os.path.realpath(self.path)
 
     def _delete(self, directory: Path, name: str) -> None:
         """Delete the files of a portion, durably: what comes back would be there twice."""
