@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType
 
 from wopr.core.task import Task
@@ -30,7 +31,10 @@ def register_named(queue: Declares, path: FunctionPath, found: object) -> None:
         raise _refused(path, "its module has nothing of this name")
     if not isinstance(found, FunctionType):
         raise _refused(path, "it is no function")
-    if (found.__module__, found.__qualname__) != tuple(path):
+    own = found.__module__
+    if own == "__main__" and path.module not in sys.modules:
+        own = path.module  # the program that runs, which is imported under no other name
+    if (own, found.__qualname__) != tuple(path):
         where = f"{found.__module__}.{found.__qualname__}"
         raise _refused(path, f"it is {where}, which the module only has a name for")
     queue.task(name=str(path))(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +108,27 @@ async def test_an_allowed_function_is_enqueued_by_its_name(folder: Path) -> None
         ]
         with pytest.raises(InvalidCallError, match="loaves"):
             await queue.enqueue("bakery.jobs:bake", ("three",))
+
+
+async def test_a_function_of_the_program_that_runs_is_named_as_others_name_it(
+    folder: Path,
+) -> None:
+    program = folder / "till.py"
+    program.write_text(
+        "import asyncio\n"
+        "from wopr import Settings, TaskQueue\n"
+        "def pay(n: int) -> int: return n + 1\n"
+        "async def main() -> None:\n"
+        "    settings = Settings(allow_modules='till')\n"
+        "    async with TaskQueue(enabled=True, database='q.duckdb', settings=settings) as queue:\n"
+        "        await queue.start_workers()\n"
+        "        print(await (await queue.enqueue('till:pay', (1,))).result(timeout=20))\n"
+        "asyncio.run(main())\n"
+    )
+    ran = await asyncio.to_thread(
+        subprocess.run, [sys.executable, program], cwd=folder, capture_output=True, text=True
+    )
+    assert ("2\n", 0) == (ran.stdout, ran.returncode), ran.stderr
 
 
 async def test_a_declared_task_has_its_own_options_also_by_its_name(folder: Path) -> None:
