@@ -77,7 +77,9 @@ def get(cursor: Connection, directory: Path, task_id: str) -> TaskRecord | None:
     found = source(directory, FOLDERS["tasks"], days_of(task_id) or None)
     if found is None:
         return None
-    row = cursor.execute(f"{TASKS} from {found} where id = ?::uuid limit 1", [task_id]).fetchone()
+    # The newest, should it have been archived, come back with a backup, and ended once more.
+    asked = f"{TASKS} from {found} where id = ?::uuid order by version desc limit 1"
+    row = cursor.execute(asked, [task_id]).fetchone()
     return None if row is None else TaskRecord.from_row(row)
 
 
@@ -102,7 +104,7 @@ def _of(
     found = source(directory, kind, _between(record.created_at.date() - _DAY, end))
     if found is None:
         return []
-    asked = f"select {columns} from {found} where task_id = ?::uuid order by {order}"
+    asked = f"select distinct {columns} from {found} where task_id = ?::uuid order by {order}"
     return cursor.execute(asked, [record.id]).fetchall()
 
 
