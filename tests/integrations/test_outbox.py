@@ -380,6 +380,19 @@ async def test_a_database_that_is_away_is_told_once_and_asked_again(
     await shop.close()
 
 
+async def test_a_row_that_can_not_be_deleted_is_one_task_however_short_that_is_kept(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.order(1)
+    with monkeypatch.context() as away:
+        away.setattr(shop.outbox._rows, "settle", None)
+        with pytest.raises(TypeError):
+            await shop.outbox.move()
+    await shop.queue.cancel_task((await shop.queue.get_tasks())[0].id)
+    assert (1, 1) == (await shop.queue.cleanup_old_tasks(days=0), await shop.outbox.move())
+    assert [] == await sent(shop)
+
+
 async def test_an_outbox_is_made_of_a_queue_and_an_engine(shop: Shop) -> None:
     with pytest.raises(InvalidCallError, match="takes a TaskQueue"):
         Outbox("tasks.duckdb", shop.engine)  # type: ignore[arg-type]

@@ -31,7 +31,8 @@ class Mover:
     """Moves what is committed, now and then, or as soon as it is told that there is something.
 
     The id of the task stands in its row, so the queue knows it again: a row that was moved and
-    not deleted, because of a crash in between, becomes no second task.
+    not deleted, because of a crash in between, becomes no second task. Nor does one whose deletion
+    failed here, for however long, even if its task is not kept that long.
     """
 
     def __init__(self, core: Core, rows: Rows) -> None:
@@ -42,6 +43,8 @@ class Mover:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._unsettled: set[str] = set()
+        """The ids of tasks whose rows are there still, though their deletion was tried."""
 
     # -- life -----------------------------------------------------------------
 
@@ -116,9 +119,14 @@ class Mover:
             rows = await self._rows.take()
             if not rows:
                 return 0, False
-            moved, refused = await self._enqueue(rows)
+            known = [row.number for row in rows if row.id in self._unsettled]
+            new = [row for row in rows if row.number not in known]
+            moved, refused = await self._enqueue(new) if new else ([], {})
+            self._unsettled.update(row.id for row in new if row.number in moved)
+            moved += known
             crashpoint("outbox.after_enqueue")
             await self._rows.settle(moved, refused)
+            self._unsettled.clear()
             crashpoint("outbox.after_delete")
         finally:
             await self._rows.let_go()
