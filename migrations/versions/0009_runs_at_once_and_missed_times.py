@@ -32,4 +32,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: the backup copy made before the upgrade is the way back."""
-    raise NotImplementedError("Restore the file <database>.backup-0007 instead.")
+    raise NotImplementedError("Restore the file <database>.backup-0008 instead.")
