@@ -9,7 +9,7 @@ from typing import Any
 from wopr.domain.misfire import Overlap
 from wopr.domain.missing import expected, may_lack
 from wopr.domain.schedule import Schedule
-from wopr.domain.triggers import Cron
+from wopr.domain.triggers import Cron, Interval
 
 NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -43,6 +43,13 @@ def test_one_that_left_times_out_must_have_those_of_the_last_week() -> None:
     assert may_lack(row, FIVE_PAST)
     times = expected(row, FIVE_PAST)
     assert (NOON - 167 * HOUR, NOON, 168) == (times[0], times[-1], len(times))
+
+
+def test_an_interval_never_fires_at_the_moment_it_was_added() -> None:
+    row = hourly(next_fire_at=NOON + HOUR, missed=1)
+    row.created_at = row.updated_at = NOON - 2 * HOUR
+    row.trigger = Interval(HOUR, anchor=row.created_at)
+    assert (NOON - HOUR, NOON) == expected(row, FIVE_PAST)
 
 
 def test_what_was_deleted_is_not_missed() -> None:

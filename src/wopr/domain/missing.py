@@ -12,6 +12,7 @@ WINDOWS = (timedelta(days=7), timedelta(days=1), timedelta(hours=1), timedelta(m
 """So far back it is looked: the first of these in which a schedule has no more than MOST times."""
 LEAST_LATE = timedelta(minutes=1)
 MOST = 1_500
+_TICK = timedelta(microseconds=1)
 
 
 def may_lack(row: Schedule, now: datetime) -> bool:
@@ -32,7 +33,9 @@ def expected(row: Schedule, now: datetime, gone: datetime | None = None) -> tupl
         now: those that may still be fired in time are left out.
         gone: tasks that ended until then may have been deleted; nobody knows of these.
     """
-    begins = [row.created_at, row.updated_at, row.start_at, gone, _kept_since(row, now)]
+    planned = (row.created_at, row.updated_at)  # a plan's first time is after these, never at them
+    begins = [*(one + _TICK for one in planned if one is not None)]
+    begins += [one for one in (row.start_at, gone, _kept_since(row, now)) if one is not None]
     if _leaves_out(row):
         begins.append(row.next_fire_at)
     begin = max((one for one in begins if one is not None), default=None)
@@ -47,7 +50,7 @@ def expected(row: Schedule, now: datetime, gone: datetime | None = None) -> tupl
 
 def _between(row: Schedule, first: datetime, last: datetime) -> tuple[datetime, ...] | None:
     """Return the planned times from one moment to another; ``None`` if there are too many."""
-    moment = first - timedelta(microseconds=1)
+    moment = first - _TICK
     found: list[datetime] = []
     while len(found) <= MOST:
         after = row.after(moment)
