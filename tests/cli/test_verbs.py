@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from support.commands import Call, Database
-from wopr.domain.spoken import counted
+from wopr.domain.spoken import counted, local
 
 
 def status(wopr: Call, task_id: str) -> str:
@@ -71,6 +73,22 @@ def test_each_verb_says_what_it_did(wopr: Call, database: Database) -> None:
     assert "2030-05-17T12:00:00+00:00" == info["run_at"]
 
 
+def test_acts_tell_what_was_set_as_people_read_it(wopr: Call, database: Database) -> None:
+    for words in (
+        ("set-priority", "--to", "high", "--since", "2030-05-17T12:00Z"),
+        ("move", "--category", "sums", "--to", "other"),
+        ("delay", "--name", "double", "--by", "2030-05-17T12:00Z"),
+    ):
+        wopr("tasks", *words)
+    wopr("limits", "set", "sums", "--concurrency", "3")
+    out = wopr("acts").out
+    moment = local(datetime(2030, 5, 17, 12, tzinfo=UTC))
+    assert f'since="{moment}" → priority=HIGH' in out
+    assert "category=sums → category=other" in out
+    assert f'name=double → run_at="{moment}"' in out
+    assert "limit=sums → concurrency=3" in out
+
+
 def test_the_error_of_a_task_finds_others_like_it(wopr: Call, database: Database) -> None:
     error = wopr("tasks", "show", database.failed, "--json").json["error"]
     assert "1 task retried (act 1).\n" == wopr("tasks", "retry", "--error", error).out
@@ -84,10 +102,11 @@ def test_acts_tell_who_did_what_and_undo_takes_it_back(wopr: Call, database: Dat
         cancel[key] for key in ("verb", "selection", "changed", "reason")
     )
     assert ("pause", "moving house") == (pause["verb"], pause["reason"])
-    assert "moving house" in wopr("acts").out
-    assert "1 task taken back (act 3).\n" == wopr("undo", cancel["number"]).out
+    assert "moving house" in (out := wopr("acts").out)
+    assert 'pause="category sums"  ' in out  # and not what other columns say
+    assert "1 change taken back (act 3).\n" == wopr("undo", cancel["number"]).out
     assert "pending" == status(wopr, database.delayed)
-    assert 0 == wopr("undo", pause["number"]).code
+    assert "1 change taken back (act 4).\n" == wopr("undo", pause["number"]).out
     assert "Nothing is paused.\n" == wopr("pause").out
 
 

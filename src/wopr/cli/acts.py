@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from wopr.cli.verbs import show_answer, with_bar
 from wopr.core.tasks import OnProgress
 from wopr.domain.act import Act
 from wopr.domain.spoken import local, named
+from wopr.domain.status import TaskPriority
 from wopr.queue.queue import TaskQueue
 
 
@@ -40,18 +42,44 @@ def acts(
 
 
 def _row(act: Act) -> tuple[object, ...]:
-    said = " ".join([*named(json.loads(act.selection)), *named(json.loads(act.detail))])
     return (
         act.number,
         local(act.began_at),
         act.verb,
-        said,
+        " ".join(_said(json.loads(act.selection), json.loads(act.detail))),
         act.changed,
         local(act.ended_at) or "no",
         act.who,
         act.origin,
         act.reason,
     )
+
+
+def _said(about: dict[str, Any], detail: dict[str, Any]) -> Iterator[str]:
+    """Yield what an act was about, and what it set: of a rule what it says since then."""
+    yield from named({name: _spoken(name, value) for name, value in about.items()})
+    after = detail.get("after") or {} if "before" in detail else detail
+    new = {
+        name: _spoken(name, value)
+        for name, value in after.items()
+        if value is not None and not ("before" in detail and name in _ELSEWHERE)
+    }
+    if new:
+        yield from ("→", *named(new))
+
+
+_ELSEWHERE = frozenset({"by", "origin", "reason", "category", "task", "key"})
+"""Of a rule: what stands in another column, or in its name."""
+
+
+def _spoken(name: str, value: object) -> object:
+    """Return a value as people read it: times of the wall, priorities by their names."""
+    if name in _TIMES and isinstance(value, str):
+        return local(datetime.fromisoformat(value))
+    return TaskPriority(value).name if name == "priority" and isinstance(value, int) else value
+
+
+_TIMES = frozenset({"since", "until", "run_at"})
 
 
 def undo(
@@ -64,6 +92,5 @@ def undo(
     def doing(queue: TaskQueue, on_progress: OnProgress) -> Coroutine[Any, Any, Any]:
         return queue.undo(act, on_progress=on_progress)
 
-    show_answer(
-        with_bar(database, "taken back", doing, as_json=as_json), "taken back", as_json=as_json
-    )
+    answer = with_bar(database, "taken back", doing, as_json=as_json)
+    show_answer(answer, "taken back", as_json=as_json, what="change")

@@ -218,13 +218,13 @@ def show_preview(preview: Preview, word: str, prefix: int, *, as_json: bool) -> 
         table(tables.EXAMPLES, rows, prefix=prefix)
 
 
-def show_answer(answer: ActAnswer, word: str, *, as_json: bool) -> None:
+def show_answer(answer: ActAnswer, word: str, *, as_json: bool, what: str = "task") -> None:
     """Print what was done."""
     act = answer.act
     if as_json:
         document({"act": act, "left": answer.left, "unchanged": answer.unchanged})
     else:
-        say(f"{counted(act.changed, 'task')} {word} (act {act.number}).")
+        say(f"{counted(act.changed, what)} {word} (act {act.number}).")
         for one in answer.unchanged[:SHOWN]:
             say(f"{one.id} not {word}: {one.why}")
         if answer.left > SHOWN:
