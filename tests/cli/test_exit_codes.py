@@ -94,6 +94,12 @@ def test_wrong_usage_is_two(words: tuple[str, ...]) -> None:
     assert 2 == call(*words, "--json").json["error"]["exit_code"]
 
 
+def test_a_wrong_word_is_told_once_beside_those_there_are() -> None:
+    said = call("tasks", "list", "--status", "sleeping").err
+    assert 1 == said.count("sleeping")
+    assert ".," not in said
+
+
 def test_a_wrong_setting_names_its_variable(wopr: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WOPR_TASKS_WINDOW", "wide")
     answer = wopr("stats")

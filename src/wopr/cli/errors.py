@@ -103,13 +103,14 @@ def _message(error: Exception) -> str:
     if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
         text = str(error.format_message()).replace(": Value error, ", ": ", 1)
-        text += _value(error.__cause__)
+        text += _value(error.__cause__, text)
         return f"{text}\nTry: {context.command_path} --help" if text and context else text
     return str(error) or type(error).__name__
 
 
-def _value(cause: BaseException | None) -> str:
-    """Return the value that is no number, or none of those that may be: typer leaves it out."""
+def _value(cause: BaseException | None, text: str) -> str:
+    """Return the value that is no number, where typer leaves it out of its text."""
     errors = getattr(cause, "errors", None)  # pydantic's, which help does not load
     found = errors() if callable(errors) else []
-    return f", not {found[0]['input']!r:.80}" if found else ""
+    value = f"{found[0]['input']!r:.80}" if found else ""
+    return f", not {value}" if value and value not in text else ""
