@@ -46,6 +46,15 @@ def test_a_file_that_is_there_is_not_replaced_unasked(wopr: Call, tmp_path: Path
     assert 0 == wopr("backup", tmp_path / "copy.duckdb", "--overwrite").code
 
 
+def test_a_backup_that_can_not_be_is_no_matter_of_the_setting(wopr: Call, tmp_path: Path) -> None:
+    nowhere = wopr("backup", tmp_path / "none" / "copy.duckdb")
+    lacking = wopr("restore", tmp_path / "copy.duckdb")
+    assert (3, 3) == (nowhere.code, lacking.code)
+    assert f"There is no directory {tmp_path / 'none'} for the backup copy.duckdb." in nowhere.err
+    assert f"There is no backup {tmp_path / 'copy.duckdb'}, " in lacking.err
+    assert "WOPR_TASKS_DATABASE" not in nowhere.err + lacking.err
+
+
 def test_a_restore_says_what_was_set_aside(wopr: Call, database: Database, tmp_path: Path) -> None:
     assert 0 == wopr("backup", tmp_path / "copy.duckdb").code
     assert 0 == wopr("tasks", "cancel", database.delayed).code

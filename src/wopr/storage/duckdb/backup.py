@@ -8,6 +8,7 @@ open is copied as it is: of whatever schema it is, that is the one of its backup
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,12 @@ def check_target(target: Path, database: Path, *, overwrite: bool) -> Path:
         StorageFileError: it is the database itself, or named like a part of it; or there is
             something already, or no directory.
     """
+    parent = Path(os.path.realpath(target)).parent
+    if not parent.exists():
+        raise StorageFileError(
+            f"There is no directory {parent} for the backup {target.name}. Create it (mkdir -p "
+            f"{shlex.quote(str(parent))}), or name a file elsewhere."
+        )
     real = locate(target, create=True)
     own = Path(os.path.realpath(database))
     beside_it = real.parent == own.parent and real.name.startswith(f"{own.name}.")
@@ -230,6 +237,8 @@ def restore(
         StorageOwnedError: a process has the database open: stop it first.
         StorageFileError: the source can't be used, or lacks its journal; nothing was changed.
     """
+    if not os.path.lexists(source):
+        raise StorageFileError(f"There is no backup {source}, so nothing was put back.")
     source, real = locate(source, create=False), locate(database, create=True)
     if source == real:
         raise StorageFileError(f"{source} is the database itself: there is nothing to be done.")
