@@ -43,6 +43,15 @@ def test_tasks_leave_by_whole_days_or_by_whole_hours(age: timedelta, before: str
     assert datetime.fromisoformat(before) == rule.old(NOW).before
 
 
+def test_a_wrong_rule_says_whose_it_is() -> None:
+    with pytest.raises(
+        InvalidSettingError, match=r"keep_categories\.mail\.failed: how long .*'1y'"
+    ):
+        Settings(keep_categories={"mail": {"failed": "1y"}})  # type: ignore[dict-item]
+    with pytest.raises(InvalidSettingError, match=r"set WOPR_TASKS_ARCHIVE to a directory\.$"):
+        Settings(keep_success="30d archive")
+
+
 def told(**given: object) -> list[str]:
     return [str(rule) for rule in Settings(**given).retentions]  # type: ignore[arg-type]
 
@@ -51,6 +60,7 @@ def test_what_is_old_enough_is_archived_where_there_is_an_archive() -> None:
     assert ["success 30 d, then deleted"] == told(keep_success="30d")
     assert ["success 30 d, then archived"] == told(keep_success="30d", archive=Path("old"))
     assert ["success 12 h, then deleted"] == told(keep_success="12h delete", archive=Path("old"))
+    assert ["success 20 min, then deleted"] == told(keep_success="20min")
     assert [] == told()
 
 

@@ -245,8 +245,11 @@ def wrong(error: ValidationError, called: Mapping[str, str]) -> str:
         where = origin.get(name, name)  # or there is no such setting
         if os.sep in where:
             where = f"{where}: {name}"
+        inner = [part for part in map(str, item["loc"][1:]) if part != "[key]"]
         reason = item["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {reason}, not {mask(repr(item['input']))[:80]}.")
+        if item["loc"]:  # else it is about several, and the text names them
+            reason += f", not {mask(repr(item['input']))[:80]}"
+        lines.append(f"{'.'.join([where, *inner])}: {reason}.")
     return "\n".join(["A setting is wrong.", *lines])
 
 

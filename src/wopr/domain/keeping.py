@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from wopr.domain.spoken import age
 from wopr.domain.status import TERMINAL, TaskStatus
 
 FOREVER = "forever"
@@ -64,9 +65,8 @@ class Retention:
         where = "" if self.category is None else f" of {self.category!r}"
         then = "archived" if self.archived else "deleted"
         days, rest = divmod(self.age, timedelta(days=1))
-        hours = rest / timedelta(hours=1)
-        age = f"{days:,} d" if not rest else f"{days * 24 + hours:,.4g} h"
-        return f"{self.status.value}{where} {age}, then {then}"
+        kept = age(self.age.total_seconds()) if rest else f"{days:,} d"
+        return f"{self.status.value}{where} {kept}, then {then}"
 
 
 def check_rule(text: str) -> str:
