@@ -177,6 +177,10 @@ def _from_facts(facts: Facts, about: About, target: str) -> GroupExplanation:
     workers = sum(facts.workers.get(one, 0) for one in categories)
     what = f"Tasks {target!r}" if of_name else f"Category {target!r}"
     has = f"{counted(workers, 'worker')}, {running:,} run, {waiting:,} wait, {due:,} of them due"
+    if of_name and not live:  # in which category one would be is not known
+        has = "none runs and none waits"
+        if facts.registered and target not in facts.registered:
+            has += f", and no function of process {facts.owner} has this name"
     return GroupExplanation(
         about=about,
         target=target,

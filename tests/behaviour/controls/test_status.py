@@ -93,7 +93,13 @@ async def test_a_name_without_a_function_is_named(durable_home: DuckDBHome) -> N
         status = await queue.status()
         assert ["unregistered"] == kinds(status)
         assert "'old name'" in status.reasons[0].text
-        assert "nothing" == (await queue.explain(name="new name")).reason
+        idle = await queue.explain(name="new name")
+        assert ("nothing", "Tasks 'new name': none runs and none waits.") == (
+            idle.reason,
+            idle.text,
+        )
+        unknown = await queue.explain(name="new nmae")
+        assert f"and no function of process {os.getpid()} has this name." in unknown.text
         assert "unregistered" == (await queue.explain(name="old name")).reason
         assert "unregistered" == (await queue.explain(category="default")).reason
 
