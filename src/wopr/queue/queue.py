@@ -73,7 +73,7 @@ class TaskQueue(
         auth: Auth | None = None,
         tasks: Iterable[Task[..., Any] | ModuleType] = (),
     ) -> None:
-        _check_given(enabled, database)
+        _check_given(enabled, database, tasks)
         if settings is None:
             settings = Settings()
             if database is None and (said := led_outside(settings.database)) is not None:
@@ -261,8 +261,8 @@ class TaskQueue(
         return SyncQueue(self)
 
 
-def _check_given(enabled: object, database: object) -> None:
-    """Refuse what is no switch or no path, before it is taken for one."""
+def _check_given(enabled: object, database: object, tasks: object) -> None:
+    """Refuse what is no switch, no path or no list, before it is taken for one."""
     if enabled is not None and type(enabled) not in (bool, int):
         raise InvalidCallError(
             f"enabled must be True, False or None, not {shown(enabled)}. The file is given by "
@@ -270,3 +270,8 @@ def _check_given(enabled: object, database: object) -> None:
         )
     if database is not None and not isinstance(database, str | Path):
         raise InvalidCallError(f"database must be a path, a str or a Path, not {shown(database)}.")
+    if isinstance(tasks, str) or not isinstance(tasks, Iterable):
+        raise InvalidCallError(
+            f"tasks must be a list of tasks that were declared with @wopr.task, and of modules "
+            f"with such tasks, like [shop.mail, shop.orders], not {shown(tasks)}."
+        )

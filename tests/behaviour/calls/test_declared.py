@@ -220,6 +220,12 @@ def test_what_is_no_declared_task_is_refused_and_nothing_is_put_in(tmp_path: Pat
     assert other.task_functions == {}
 
 
+def test_a_queue_takes_a_list_of_tasks(tmp_path: Path) -> None:
+    for one in (ship, sys, "parcels"):
+        with pytest.raises(InvalidCallError, match="tasks must be a list of tasks"):
+            TaskQueue(enabled=True, database=tmp_path / "a", tasks=one)  # type: ignore[arg-type]
+
+
 async def test_marks_protect_a_declared_task(tmp_path: Path) -> None:
     @wopr.task
     @protected
