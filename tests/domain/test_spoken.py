@@ -33,6 +33,7 @@ def test_times_are_those_of_the_wall_with_their_offset() -> None:
     [
         (None, ""),
         (0, "0 s"),
+        (0.000041, "< 0.0001 s"),
         (0.0123, "0.0123 s"),
         (59, "59 s"),
         (60, "1 min"),

@@ -215,8 +215,9 @@ class Registry:
             return known
         if path is not None and self.by_name is not None and self.by_name.find(path):
             return self.definitions[str(path)]
-        more = f". {self.missing(name)}".removesuffix(". ") if path is not None else ""
-        raise TaskNotRegisteredError(f"Task '{name}' not registered{self._hint(name)}{more}")
+        hint, more = self._hint(name), "" if path is None else self.missing(name)
+        end = "" if not more else " " if hint else ". "
+        raise TaskNotRegisteredError(f"Task '{name}' not registered{hint}{end}{more}")
 
     def _hint(self, name: str) -> str:
         import difflib

@@ -100,8 +100,8 @@ def check_seconds(value: object, what: str, *, zero: str) -> float:
         seconds = float.__float__(value)
     if not 0.0 <= seconds <= LONGEST_SECONDS:  # NaN is neither
         raise InvalidCallError(
-            f"{what} must be a number of seconds from 0 to {LONGEST_SECONDS:,.0f} or a timedelta, "
-            f"not negative, not {shown(value)}."
+            f"{what} must be a number of seconds from 0 to {LONGEST_SECONDS:,.0f}, or a timedelta "
+            f"that comes to one, not {shown(value)}."
         )
     if not seconds and zero == "refuse":
         raise InvalidCallError(f"{what} must be more than 0 seconds.")

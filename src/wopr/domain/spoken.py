@@ -38,7 +38,7 @@ def age(seconds: float | None) -> str:
         if seconds >= least:
             rest = int(seconds % size // small)
             return f"{int(seconds // size)} {unit}" + (f" {rest} {below}" if rest else "")
-    return f"{seconds:.3g} s"
+    return "< 0.0001 s" if 0 < seconds < 0.0001 else f"{seconds:.3g} s"
 
 
 def counted(number: int, one: str, more: str | None = None) -> str:

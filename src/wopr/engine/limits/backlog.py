@@ -152,7 +152,8 @@ class Backlog:
         category, most = self.limit.category, self.limit.backlog or 0
         return BacklogFullError(
             f"The backlog of category {category!r} has {self._count:,} of at most "
-            f"{counted(most, 'task')}, so {number:,} more were refused; nothing was written. Try "
+            f"{counted(most, 'task')}, so {number:,} more "
+            f"{'was' if number == 1 else 'were'} refused; nothing was written. Try "
             f"again later, start more workers, or change it: wopr limits set "
             f"{category} --backlog N --on-full wait"
         )

@@ -39,12 +39,12 @@ def check_target(target: Path, *, overwrite: bool) -> Path:
     target = layout.check_name(target)
     there = sorted(os.listdir(target)) if layout.is_there(target) else []
     if there and not (overwrite and TOLD in there and _CONTENT.issuperset(there)):
-        how = "it is no export, or holds something else too"
+        how = ": it is no export, or holds something else too."
         if TOLD in there and not overwrite:
-            how = "replace it: wopr export --overwrite"
+            how = ", or replace it: wopr export --overwrite"
         raise StorageFileError(
             f"{target} is there already, with {there[0]} in it, and was not touched. Name another "
-            f"directory; {how}."
+            f"directory{how}"
         )
     return target
 
