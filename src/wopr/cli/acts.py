@@ -79,7 +79,7 @@ def _spoken(name: str, value: object) -> object:
     return TaskPriority(value).name if name == "priority" and isinstance(value, int) else value
 
 
-_TIMES = frozenset({"since", "until", "run_at"})
+_TIMES = frozenset({"since", "until", "completed until", "run_at"})
 
 
 def undo(
