@@ -12,6 +12,7 @@ from wopr.domain.controls import Pause, Revocation, matches
 from wopr.domain.due import is_expired
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import RuleKind
+from wopr.domain.spoken import local
 from wopr.domain.status import LIVE
 from wopr.domain.task import TaskRecord
 from wopr.engine.pools.pool import Pool
@@ -61,7 +62,7 @@ class Controls:
         known, self._pauses = self._pauses, {one.name: one for one in pauses}
         for name, one in self._pauses.items():
             if known.get(name) != one:
-                log.info("Paused: %s, since %s: %s", name, one.since.isoformat(), one.reason)
+                log.info("Paused: %s, since %s: %s", name, local(one.since), one.reason)
         for name in sorted(known.keys() - self._pauses.keys()):
             log.info("Resumed: %s", name)
         self._categories = {one.category: one for one in pauses if one.category is not None}

@@ -48,7 +48,7 @@ class Holds:
             return
         new = self.new(status.reasons)
         for one in new[:MOST_TOLD]:
-            mend = f" To mend it, or to see more: {one.command}" if one.command else ""
+            mend = f" To mend it, or to see more: `{one.command}`" if one.command else ""
             level = logging.INFO if one.severity is Severity.WARNING else logging.WARNING
             log.log(level, "%s%s", one.text, mend, extra={"reason": one.kind})
         if len(new) > MOST_TOLD:

@@ -10,6 +10,7 @@ from support.queues import DuckDBHome, Gate, Home, ended, running, until, until_
 from wopr import InvalidCallError, TaskQueue, TaskStatus
 from wopr.config.whoami import this_process
 from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.spoken import local
 from wopr.ports.storage import Storage
 from wopr.queue.queue import inside
 
@@ -373,7 +374,7 @@ async def test_the_log_says_what_operators_do(
     async with durable_home.queue() as queue:
         assert said() == []
         await queue.pause("default", reason="moving house")
-        [since] = [one.since.isoformat() for one in await queue.pauses()]
+        [since] = [local(one.since) for one in await queue.pauses()]
         paused = f"Paused: category default, since {since}: moving house"
         assert said() == [paused]
         await queue.pause(task="work")

@@ -21,6 +21,7 @@ from typing import Any
 from wopr.config.forks import close_in_children, take_away_files
 from wopr.domain.clock import Clock, SystemClock, boot_id
 from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.domain.spoken import local
 from wopr.storage.duckdb.disk import beside, sync, write_synced
 from wopr.storage.duckdb.file.location import SETTING
 from wopr.storage.duckdb.file.signature import COMING, left_to, receiver_in
@@ -223,8 +224,8 @@ def _pid(value: object) -> int | None:
 
 def _since(value: object) -> str:
     try:
-        return f" since {datetime.fromisoformat(str(value)).isoformat(timespec='seconds')}"
-    except ValueError:
+        return f" since {local(datetime.fromisoformat(str(value)))}"
+    except (ValueError, OverflowError):
         return ""
 
 
