@@ -34,11 +34,11 @@ def expected(row: Schedule, now: datetime, gone: datetime | None = None) -> tupl
         gone: tasks that ended until then may have been deleted; nobody knows of these.
     """
     planned = (row.created_at, row.updated_at)  # a plan's first time is after these, never at them
-    begins = [*(one + _TICK for one in planned if one is not None)]
+    begins = [one + _TICK for one in planned if one is not None]
     begins += [one for one in (row.start_at, gone, _kept_since(row, now)) if one is not None]
-    if _leaves_out(row):
+    if _leaves_out(row) and row.next_fire_at is not None:
         begins.append(row.next_fire_at)
-    begin = max((one for one in begins if one is not None), default=None)
+    begin = max(begins, default=None)
     last = now - _grace(row)
     for window in WINDOWS:
         first = now - window if begin is None else max(begin, now - window)
