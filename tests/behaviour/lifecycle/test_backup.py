@@ -144,7 +144,7 @@ async def test_a_place_where_something_is_is_refused_and_nothing_is_touched(
         (database, "is the database"),
         (tmp_path / "tasks.duckdb.wal", "named like a part of it"),
         (tmp_path / "other.duckdb.journal-3", "part of the journal"),
-        (tmp_path / "nowhere" / "copy.duckdb", "does not exist"),
+        (tmp_path / "nowhere" / "copy.duckdb", "There is no directory"),
         (tmp_path / "kept", "a directory"),
     ):
         with pytest.raises(StorageFileError, match=why):
@@ -274,7 +274,7 @@ async def test_what_the_doctor_does_not_like_is_not_put_back(tmp_path: Path, tar
     for damage, why in (
         (lambda: None, "has 3 problems"),
         (lambda: target.write_bytes(b"nothing" * 5_000), str(target)),
-        (target.unlink, "does not exist"),
+        (target.unlink, "There is no backup"),
     ):
         damage()
         with pytest.raises(StorageError, match=why):

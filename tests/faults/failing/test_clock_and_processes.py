@@ -137,11 +137,16 @@ async def test_a_second_process_is_told_who_has_the_file_and_the_first_goes_on(
     assert 2 == await (await echo.enqueue(2)).result(timeout=PATIENCE)
 
 
-async def test_a_second_queue_in_the_process_is_refused(queue: TaskQueue, path: Path) -> None:
-    await _echo(queue).enqueue(1)
+async def test_workers_of_a_second_queue_in_the_process_wait_for_the_first_to_end(
+    queue: TaskQueue, path: Path
+) -> None:
+    handle = await _echo(queue).enqueue(1)
     other = TaskQueue(enabled=True, database=path)
-    with pytest.raises(StorageOwnedError):
-        await other.start_workers("c", 1)
+    _echo(other)
+    await other.start_workers("c", 1)
+    assert (await queue.get_task_stats())["running"] == 0  # they don't run beside it
+    await queue.shutdown()
+    assert 1 == await other.handle(handle.id).result(timeout=PATIENCE)
     await other.shutdown()
 
 
