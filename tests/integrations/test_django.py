@@ -337,7 +337,8 @@ def test_an_option_that_is_not_known_is_refused() -> None:
 
 
 def test_the_options_are_those_that_register_task_has() -> None:
-    its_own = ("queue", "max_retries", "retry", "timeout", "soft_timeout", "executor")
+    its_own = ("queue", "max_retries", "retry", "timeout", "retain", "soft_timeout")
+    its_own += ("limit", "rate", "key", "executor")
     assert its_own == backends.OPTIONS
     assert set(its_own) - {"queue"} == TASK_OPTIONS - {"category", "priority"}
 

@@ -14,7 +14,7 @@ from support.queues import PATIENCE, until
 from support.wire import ALL, NEW, Wire, wire
 from wopr import OwnerBusyError, PayloadTooLargeError, Settings, TaskQueue
 from wopr.domain.newtask import NewTask
-from wopr.ports.storage import TaskFilter
+from wopr.ports.storage import QueryLimits, TaskFilter
 from wopr.queue.queue import inside
 from wopr.remote import client as client_module
 from wopr.remote import connection, protocol, server, verbs
@@ -207,7 +207,7 @@ async def test_an_answer_that_is_too_large_says_what_to_ask_for(
 ) -> None:
     monkeypatch.setattr(protocol, "LONGEST_LINE", 10_000)
     with pytest.raises(PayloadTooLargeError, match="fewer rows or columns"):
-        await remote.sql("select repeat('x', 20000)", [])
+        await remote.sql("select repeat('x', 20000)", [], QueryLimits())
 
 
 async def test_a_long_list_comes_in_pages_of_bytes(

@@ -64,8 +64,8 @@ class WoprBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types
     """Enqueues Django's tasks on a :class:`wopr.TaskQueue`.
 
     ``OPTIONS``: ``queue`` is ``"module:attribute"``; all others (``max_retries``, ``retry``,
-    ``timeout``, ``soft_timeout``, ``executor``) are those of
-    :meth:`wopr.TaskQueue.register_task`, for all tasks of this backend.
+    ``timeout``, ``soft_timeout``, ``retain``, ``limit``, ``rate``, ``key``, ``executor``) are
+    those of :meth:`wopr.TaskQueue.register_task`, for all tasks of this backend.
 
     A task's ``queue_name`` is its category. Its priority is LOW below 0, NORMAL at 0, HIGH to
     50, CRITICAL above. It is registered, under its module path, when its module is imported.
