@@ -331,8 +331,7 @@ def start_scheduler(interval: float = 1.0, blocking: bool = False) -> threading.
         blocking: return only when the registry is stopped, by its ``stop`` or by Ctrl-C (a
             second one interrupts what runs); else in a daemon thread, which is returned.
     """
-    thread = registry.start(interval)
     if not blocking:
-        return thread
-    until_stopped(thread, registry.stop)
+        return registry.start(interval)
+    until_stopped(lambda: registry.start(interval), registry.stop)
     return None

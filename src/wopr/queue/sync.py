@@ -146,13 +146,16 @@ class SyncQueue:
         self.close()
 
 
-def until_stopped(thread: threading.Thread, stop: Callable[[], None]) -> None:
-    """Return once a thread has ended, or Ctrl-C has stopped in order what it stands for.
+def until_stopped(start: Callable[[], threading.Thread], stop: Callable[[], None]) -> None:
+    """Start, and return once the thread has ended or Ctrl-C has stopped in order what it is for.
+
+    Tasks may run before ``start`` returns: a Ctrl-C from then on is one of these, too.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came a second time, while that was being stopped.
     """
     try:
+        thread = start()
         while thread.is_alive():
             thread.join(1.0)  # one without a limit can't be interrupted on every system
     except KeyboardInterrupt:

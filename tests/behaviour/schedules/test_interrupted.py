@@ -38,19 +38,39 @@ start_scheduler(blocking=True)
 print("after", flush=True)
 """
 
+STARTING = """
+import asyncio, sys
+from wopr.scheduler import registry, start_scheduler
 
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run it until its task has begun and Ctrl-C was pressed once."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=tmp_path,
+class Service:
+    async def start(self):
+        print("starting", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+    async def stop(self):
+        pass
+
+registry.queue.add_service(Service())
+start_scheduler(blocking=True)
+print("after", flush=True)
+"""
+
+
+def run(program: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
         env=clean_environment() | {"PYTHONPATH": SOURCE},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as running:
+    )
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run it until its task has begun and Ctrl-C was pressed once."""
+    with run(PROGRAM, tmp_path) as running:
         try:
             assert running.stdout is not None
             assert "start\n" == running.stdout.readline()
@@ -86,3 +106,17 @@ async def test_the_second_ends_the_program_and_the_task_waits_again(
     assert program.stderr is not None
     assert "was not shut down" not in program.stderr.read()
     assert TaskStatus.PENDING is await status_of_the_task(tmp_path)
+
+
+def test_ctrl_c_while_it_still_starts_ends_it_in_order(tmp_path: Path) -> None:
+    with run(STARTING, tmp_path) as running:
+        try:
+            assert running.stdout is not None
+            assert "starting\n" == running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            said, complaints = running.communicate("go on\n", timeout=PATIENCE)
+        finally:
+            running.kill()
+    assert (0, "after\n") == (running.returncode, said), complaints
+    assert "Press it again" in complaints
+    assert "Traceback" not in complaints
