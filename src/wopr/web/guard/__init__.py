@@ -1,0 +1,1 @@
+"""Who may ask what: identities, roles, and what a request must not be."""
