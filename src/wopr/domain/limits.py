@@ -90,6 +90,11 @@ class Limit:
         return self.key is None and self.task is None
 
     @property
+    def place(self) -> tuple[str, str | None, str | None]:
+        """What it is of: a category, a task or a key inside of it."""
+        return self.category, self.task, self.key
+
+    @property
     def says(self) -> Declared:
         """What it says about starting."""
         return Declared(concurrency=self.concurrency, rate=self.rate, per=self.per)
@@ -147,6 +152,25 @@ class Limit:
             f"{self.backlog} wait at most, then {self.on_full.value}" if self.backlog else None,
         )
         return ", ".join(part for part in said if part)
+
+
+def check_place(new: Limit, stored: Limit | None) -> None:
+    """Refuse a limit whose name is that of another one: it would take that one's place.
+
+    Raises:
+        InvalidCallError: there is one, of something else.
+    """
+    if stored is not None and stored.place != new.place:
+        raise InvalidCallError(
+            f"The limit of {_spoken(new)} and that of {_spoken(stored)} have one name, "
+            f"{new.name!r}, and the second is set already. Remove it, or leave the '/' out of "
+            "the name of the category or of the key."
+        )
+
+
+def _spoken(limit: Limit) -> str:
+    parts = [("category", limit.category), ("task", limit.task), ("key", limit.key)]
+    return ", ".join(f"{what} {value!r}" for what, value in parts if value is not None)
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from wopr.domain.declaredlimits import lifted
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.limits import Limit, check_place
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.stored import check_rule, json_of
 from wopr.engine.shared import Shared
@@ -94,6 +95,8 @@ class Rules:
     async def _write(self, rules: Sequence[Rule]) -> None:
         for rule in rules:  # before it is on disk: from there it is read at every opening
             check_rule(rule)
+            if rule.kind is RuleKind.LIMIT and (known := self.get(rule.kind, rule.name)):
+                check_place(Limit.from_json(rule.value), Limit.from_json(known.value))
         await self._shared.storage.save_rules(rules)
         for rule in rules:
             self._rules[rule.kind, rule.name] = rule

@@ -203,6 +203,9 @@ class Controls(Face):
         """
         limit = _limit(category, task, key)
         backend = await self._core.writer()
+        named = [one for one in await self.limits() if one.name == limit.name]
+        if any(one.place != limit.place for one in named):
+            return False  # something else's: see check_place
         return bool(await backend.rules.delete(RuleKind.LIMIT, [limit.name]))
 
     async def limits(self) -> list[Limit]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -423,3 +424,28 @@ async def test_limits_say_when_they_were_set_in_utc(durable_home: DuckDBHome) ->
         [row] = await queue.sql("select kind, name, updated_at from rules")
         assert (row["kind"], row["name"]) == ("limit", "default")
         assert abs(datetime.now(UTC).replace(tzinfo=None) - row["updated_at"]) < timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "spoken"),
+    [
+        ({"category": "a", "key": "b"}, {"category": "a/b"}, "category 'a', key 'b'"),
+        (
+            {"category": "a", "task": "b/c"},
+            {"category": "a", "task": "b", "key": "c"},
+            "category 'a', task 'b/c'",
+        ),
+    ],
+)
+async def test_a_limit_does_not_take_the_place_of_another_one_that_has_its_name(
+    home: Home, first: dict[str, str], second: dict[str, str], spoken: str
+) -> None:
+    async with home.queue() as queue:
+        await queue.set_limit(**first, concurrency=1)
+        with pytest.raises(InvalidCallError, match=re.escape(f"{spoken} have one name")):
+            await queue.set_limit(**second, concurrency=2)
+        assert not await queue.remove_limit(**second)
+        [limit] = await queue.limits()
+        assert (1, first["category"]) == (limit.concurrency, limit.category)
+        assert await queue.remove_limit(**first)
+        await queue.set_limit(**second, concurrency=2)
