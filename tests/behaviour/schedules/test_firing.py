@@ -273,7 +273,7 @@ async def test_a_dependent_waits_for_the_first_success_and_gets_the_newest_resul
         assert 20 == task.result[0]
 
 
-async def test_a_dependent_whose_parents_result_was_cleaned_up_waits_for_the_next(
+async def test_a_cleanup_leaves_the_result_that_a_dependent_needs_next(
     durable_home: DuckDBHome, clock: SteppableClock
 ) -> None:
     queue = durable_home.queue(clock=clock, settings=HAND)
@@ -289,12 +289,37 @@ async def test_a_dependent_whose_parents_result_was_cleaned_up_waits_for_the_nex
     async with running(queue, default=1):
         await queue.schedules.add("load", load, every=1_000)
         await queue.schedules.add("report", report, every=60, depends_on=["load"])
-        await ended(queue, (await queue.schedules.run_now("load")).id)
+        for _ in range(2):
+            await ended(queue, (await queue.schedules.run_now("load")).id)
+            clock.advance(1)
         clock.advance(60)
-        [first] = await queue.schedules.tick()
-        await ended(queue, first)
+        await ended(queue, *await queue.schedules.tick())
         clock.advance(60)
         assert 2 == await queue.cleanup_old_tasks(days=0)
+        [again] = await queue.schedules.tick()
+        [task] = await ended(queue, again)
+        assert 1 == task.result
+
+
+async def test_a_dependent_whose_parents_result_was_cleaned_up_waits_for_the_next(
+    durable_home: DuckDBHome, clock: SteppableClock
+) -> None:
+    queue = durable_home.queue(clock=clock, settings=HAND)
+
+    @queue.task
+    async def load() -> int:
+        return 1
+
+    @queue.task
+    async def report(dep_load: int) -> int:
+        return dep_load
+
+    async with running(queue, default=1):
+        await queue.schedules.add("load", load, every=1_000)
+        await ended(queue, (await queue.schedules.run_now("load")).id)
+        assert 1 == await queue.cleanup_old_tasks(days=0)  # nobody depends on it yet
+        await queue.schedules.add("report", report, every=60, depends_on=["load"])
+        clock.advance(60)
         assert [] == await queue.schedules.tick()
         await ended(queue, (await queue.schedules.run_now("load")).id)
         assert 1 == len(await queue.schedules.tick())

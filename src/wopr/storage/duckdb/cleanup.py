@@ -10,7 +10,7 @@ import duckdb
 from wopr.domain.checks import LONGEST_SECONDS
 from wopr.domain.keeping import Old
 from wopr.domain.retaining import RETAIN
-from wopr.domain.status import LIVE, TERMINAL
+from wopr.domain.status import LIVE, TERMINAL, TaskStatus
 
 BATCH = 5_000
 _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
@@ -19,8 +19,13 @@ _ALIVE = ", ".join(f"'{status.value}'" for status in sorted(LIVE))
 _NOT_NEEDED = (
     "id not in (select cast(unnest(cast(depends_on as json[])) ->> '$' as uuid) "
     f"from tasks where depends_on is not null and status in ({_ALIVE}))"
+    " and id not in (select arg_max(id, completed_at) from tasks "
+    f"where status = '{TaskStatus.SUCCESS.value}' and schedule in ("
+    "select unnest(from_json(depends_on, '[\"VARCHAR\"]')) from schedules "
+    "where json_valid(depends_on)) group by schedule)"
 )
-"""The result of a task is kept while another one that depends on it is live."""
+"""The result of a task is kept while another one that depends on it is live, and the last one of
+a schedule while another schedule depends on that."""
 _SAID = f"try_cast(options ->> '$.{RETAIN}' as double)"
 _SECONDS = (
     f"case when contains(options, '\"{RETAIN}\"') and json_valid(options) "
