@@ -98,7 +98,7 @@ def test_acts_tell_who_did_what_and_undo_takes_it_back(wopr: Call, database: Dat
     wopr("tasks", "cancel", "--name", "double", "--reason", "wrong price")
     wopr("pause", "sums", "--reason", "moving house")
     pause, cancel = wopr("acts", "--json").json["acts"]
-    assert ("cancel", '{"name": "double"}', 1, "wrong price") == tuple(
+    assert ("cancel", {"name": "double"}, 1, "wrong price") == tuple(
         cancel[key] for key in ("verb", "selection", "changed", "reason")
     )
     assert ("pause", "moving house") == (pause["verb"], pause["reason"])

@@ -26,6 +26,7 @@ from typing import (
 from support.documents import DOCUMENTS, Failed
 from support.paths import ROOT
 from wopr.cli.output import VERSION
+from wopr.domain.act import OBJECT
 
 SCHEMA = ROOT / "docs" / "reference" / "wopr.schema.json"
 
@@ -84,8 +85,11 @@ class Maker:
 
     def _dataclass(self, kind: Any) -> Schema:
         hints = get_type_hints(kind)
-        names = [item.name for item in fields(kind)]
-        return self._object({name: hints[name] for name in names}, names)
+        found = {
+            item.name: dict[str, Any] if item.metadata == OBJECT else hints[item.name]
+            for item in fields(kind)
+        }
+        return self._object(found, found)
 
     def _typed_dict(self, kind: Any) -> Schema:
         extras = get_type_hints(kind, include_extras=True)  # __required_keys__ sees no text

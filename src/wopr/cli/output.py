@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from wopr.cli.fitting import GAP, Kind, Table, fit
+from wopr.domain.act import OBJECT
 from wopr.domain.spoken import aware, local
 from wopr.domain.terminal import clean
 
@@ -228,7 +229,11 @@ def plain(value: Any) -> Any:
 def _plain_parts(value: Any) -> Any:
     """Return what consists of other values, part by part; of anything else, its text."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        return {
+            item.name: json.loads(found) if item.metadata == OBJECT else plain(found)
+            for item in fields(value)
+            for found in [getattr(value, item.name)]
+        }
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +68,10 @@ class ActProgress:
     changed: int
 
 
+OBJECT = {"json": "object"}
+"""Of a field: its text is a JSON object, and stands as one in a JSON document."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """One act. Times are aware, in UTC."""
@@ -80,9 +84,9 @@ class Act:
     began_at: datetime
     ended_at: datetime | None = None
     """``None``: it goes on now, or was interrupted; repeating the call goes on with it."""
-    selection: str = "{}"
+    selection: str = field(default="{}", metadata=OBJECT)
     """What it was about, as a JSON object."""
-    detail: str = "{}"
+    detail: str = field(default="{}", metadata=OBJECT)
     """What it set, and what was before; as a JSON object."""
     reason: str = ""
     changed: int = 0

@@ -70,7 +70,8 @@ def test_only_what_says_how_long_it_is_kept_is_over_and_nothing_odd_is() -> None
     connection.execute("create table schedules (depends_on varchar)")
     for options in (*ODD, '{"tags": ["x"], "retain": 60}'):
         connection.execute(
-            "insert into tasks select uuid(), count(*), 'success', ?, ?, null, 'c', null from tasks",
+            "insert into tasks "
+            "select uuid(), count(*), 'success', ?, ?, null, 'c', null from tasks",
             [NOW, options],
         )
     [(kept,)] = connection.execute(
