@@ -63,7 +63,7 @@ class LocalBackend:
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands."""
-        record = await self.engine.get(task_id)
+        record = await self.get(task_id)
         if record is None:
             raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
         return await self._insights.explain(record)

@@ -43,6 +43,7 @@ class Waiters:
             record = self._will_end(task_id)
             if record is None:
                 record = await self._known_record(task_id)
+                record = record or await self._shared.storage.archived(task_id)
                 if record is None:
                     raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
                 if record.status in TERMINAL:

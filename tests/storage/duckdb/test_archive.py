@@ -20,7 +20,14 @@ import pytest
 
 from support.parquet import ids, rows
 from support.queues import PATIENCE, ended
-from wopr import Settings, StorageError, StorageFileError, TaskQueue, chain
+from wopr import (
+    Settings,
+    StorageError,
+    StorageFileError,
+    TaskFailedError,
+    TaskQueue,
+    chain,
+)
 from wopr.config.crashpoint import KEEPING
 from wopr.domain.keeping import Old
 from wopr.service.capture import keep_logs
@@ -111,6 +118,10 @@ async def test_a_task_that_was_archived_still_answers_by_its_id(tmp_path: Path) 
             for one in added
         ]
         assert 10_000 == len((await queue.require_task_info(added[0])).result)
+        assert 10_000 == len(await queue.handle(added[0]).result(timeout=PATIENCE))
+        assert "It ended success" in (await queue.explain(added[0])).text
+        with pytest.raises(TaskFailedError, match="number 4"):
+            await queue.handle(added[4]).result(timeout=PATIENCE)
         assert await queue.get_task_info("0190a0a0-0000-7000-8000-000000000000") is None
         forget()
 
