@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connections, transaction
 
@@ -59,6 +60,16 @@ def outbox(request: pytest.FixtureRequest) -> Iterator[Outbox]:
 
 def waiting(outbox: Outbox) -> int:
     return int(model().objects.using(outbox._using).count())
+
+
+def test_a_project_that_did_not_install_the_table_is_told_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configs = dict(apps.app_configs)
+    del configs["wopr_outbox"]
+    monkeypatch.setattr(apps, "app_configs", configs)
+    with pytest.raises(InvalidCallError, match=r"INSTALLED_APPS, then run: manage.py migrate"):
+        model()
 
 
 def test_a_committed_call_becomes_one_task_and_one_that_was_rolled_back_none(

@@ -16,7 +16,7 @@ from typing import (
     overload,
 )
 
-from wopr.calls.options import Options
+from wopr.calls.options import CALL_OPTIONS, Options, check_options
 from wopr.calls.signature import Composition, Signature, chunked, mapped, starmapped
 from wopr.core.core import Core
 from wopr.core.declared import Declared
@@ -115,7 +115,11 @@ class Task(Generic[P, R]):
 
         Args:
             **options: see :class:`wopr.calls.options.Options`.
+
+        Raises:
+            InvalidCallError: there is no such option.
         """
+        check_options(options, CALL_OPTIONS)
         return BoundTask(self, options)
 
 

@@ -85,6 +85,11 @@ def test_a_declared_task_is_still_its_function(library: ModuleType) -> None:
     assert library.add.name == "parcels.add"
 
 
+def test_an_option_that_there_is_not_is_refused_where_it_is_written() -> None:
+    with pytest.raises(InvalidCallError, match="There is no option 'at_frnt'; there are at_front"):
+        ship.options(at_frnt=True)  # type: ignore[call-arg]
+
+
 async def test_options_made_before_there_is_a_queue_count_in_it(tmp_path: Path) -> None:
     tagged = ship.options(tags=["early"])
     async with on(tmp_path, "a.duckdb", ship) as queue:

@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.db.models import Min
 from django.db.models.functions import Length
 
+from wopr.domain.errors import InvalidCallError
 from wopr.integrations.outbox.rows import MOST_ROWS, OutboxRow, within
 from wopr.integrations.outbox.threaded import OwnThread
 
@@ -19,8 +20,18 @@ _FIELDS = ("number", "id", "name", "call", "created_at", "error")
 
 
 def model() -> Any:
-    """Return the model, once Django's applications are loaded."""
-    return apps.get_model("wopr_outbox", "OutboxCall")
+    """Return the model, once Django's applications are loaded.
+
+    Raises:
+        InvalidCallError: the project has not installed it.
+    """
+    try:
+        return apps.get_model("wopr_outbox", "OutboxCall")
+    except LookupError:
+        raise InvalidCallError(
+            "The outbox has no table in this project. Add 'wopr.integrations.outbox.django' to "
+            "INSTALLED_APPS, then run: manage.py migrate"
+        ) from None
 
 
 class DjangoRows:
