@@ -34,7 +34,10 @@ def test_questions_of_the_command_span_file_and_archive(
     wopr: Call, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WOPR_TASKS_ARCHIVE", str(tmp_path / "old"))
+    assert "2 tasks would be archived.\n" == wopr("archive", "--days", "0", "--dry-run").out
     assert 0 == wopr("archive", "--days", "0").code
+    for verb in ("archive", "cleanup"):  # what left is in the archive, and not to go again
+        assert "0 tasks would be" in wopr(verb, "--days", "0", "--dry-run").out
     assert (
         3 == wopr("sql", "select count(*) as tasks from tasks", "--json").json["rows"][0]["tasks"]
     )

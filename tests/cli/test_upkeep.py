@@ -8,6 +8,8 @@ import duckdb
 import pytest
 
 from support.commands import Call, Database, call
+from support.queues import PATIENCE
+from wopr import TaskQueue
 from wopr.storage.duckdb.file import migrate
 
 
@@ -142,3 +144,15 @@ def test_the_schema_of_a_file_of_another_program_is_not_compared(tmp_path: Path)
     assert answer.code
     assert "is not a wopr file" in answer.err
     assert "mine" in answer.err
+
+
+def test_a_dry_run_leaves_out_what_says_itself_that_it_is_kept(
+    wopr: Call, database: Database
+) -> None:
+    queue = TaskQueue(enabled=True, database=database.path)
+    one = queue.task(name="one")(lambda: 1)
+    with queue.sync() as sync:
+        sync(queue.start_workers)
+        sync(sync(one.options(retain=3600).enqueue).result, timeout=PATIENCE)
+    assert "2 tasks would be deleted.\n" == wopr("cleanup", "--days", 0, "--dry-run").out
+    assert "2 tasks deleted.\n" == wopr("cleanup", "--days", 0).out

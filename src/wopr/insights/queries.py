@@ -7,6 +7,7 @@ look at. What the constants ask are the tables and views that users can ask too
 
 from __future__ import annotations
 
+from wopr.domain.retaining import RETAIN
 from wopr.domain.status import TERMINAL
 
 # -- flows --------------------------------------------------------------------
@@ -168,8 +169,14 @@ MISSED_OCCURRENCES = "select name, missed from schedules order by created_at, na
 
 _TERMINAL = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 
-ENDED_BEFORE = f"select count(*) from tasks where status in ({_TERMINAL}) and completed_at <= ?"  # noqa: S608 - our own words
-"""How many tasks ended at a moment or before it?"""
+_KEPT = f"try_cast(case when json_valid(options) then options ->> '$.{RETAIN}' end as double)"
+ENDED_BEFORE = f"""
+select count(*) from main.tasks
+where status in ({_TERMINAL}) and completed_at <= $1 and coalesce(
+    completed_at + to_seconds(case when {_KEPT} between 0 and 1e10 then {_KEPT} end) <= $1, true)
+"""  # noqa: S608 - our own words
+"""How many tasks of the file, without the archive, ended at a moment or before it, and don't say
+themselves that they are kept longer?"""
 
 REFUSED_RECORDS = "select count(*) from refused_records"
 """How many records of the journal could not be brought into the tables?"""
