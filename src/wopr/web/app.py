@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from wopr.queue.queue import TaskQueue
 from wopr.web.api.routes import routes as api_routes
+from wopr.web.guard.guard import Guard
 
 
 def create_app(queue: TaskQueue) -> Starlette:
@@ -15,6 +17,9 @@ def create_app(queue: TaskQueue) -> Starlette:
     Args:
         queue: used on the event loop that serves the application.
     """
-    app = Starlette(routes=[Mount("/api/v1", routes=api_routes())])
+    app = Starlette(
+        routes=[Mount("/api/v1", routes=api_routes())],
+        middleware=[Middleware(Guard)],
+    )
     app.state.queue = queue
     return app
