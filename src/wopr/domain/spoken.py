@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 NAMED = 5
 """So many of a kind are named; all are counted."""
@@ -20,6 +20,16 @@ def local(moment: datetime | None, *, timespec: str = "seconds") -> str:
     if moment is None:
         return ""
     return aware(moment).astimezone().isoformat(sep=" ", timespec=timespec)
+
+
+def local_short(moment: datetime, now: datetime) -> str:
+    """Return a time as short as its age allows: today's as a time, this week's with its day."""
+    there, here = aware(moment).astimezone(), aware(now).astimezone()
+    if there.date() == here.date():
+        return f"{there:%H:%M:%S}"
+    if abs(here - there) < timedelta(days=6):
+        return f"{there:%a %H:%M}"
+    return f"{there.day} {there:%b}" + (f" {there:%Y}" if there.year != here.year else "")
 
 
 _UNITS = (

@@ -9,6 +9,7 @@ from starlette.routing import Mount
 from wopr.queue.queue import TaskQueue
 from wopr.web.api.routes import routes as api_routes
 from wopr.web.guard.guard import Guard
+from wopr.web.pages.routes import routes as page_routes
 
 
 def create_app(queue: TaskQueue) -> Starlette:
@@ -18,7 +19,7 @@ def create_app(queue: TaskQueue) -> Starlette:
         queue: used on the event loop that serves the application.
     """
     app = Starlette(
-        routes=[Mount("/api/v1", routes=api_routes())],
+        routes=[Mount("/api/v1", routes=api_routes()), *page_routes()],
         middleware=[Middleware(Guard)],
     )
     app.state.queue = queue
