@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
 
@@ -12,12 +13,21 @@ from wopr.auth.context import current_auth_context
 from wopr.core.core import Core
 from wopr.domain.act import ActAnswer, ActProgress, Preview
 from wopr.domain.change import Change, Verb
-from wopr.domain.checks import check_label, check_moment, check_priority, check_seconds
+from wopr.domain.checks import (
+    check_count,
+    check_id,
+    check_label,
+    check_moment,
+    check_priority,
+    check_seconds,
+)
 from wopr.domain.clock import naive_now, new_identity
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.selection import Selection, select
 from wopr.domain.status import TaskPriority
+from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.backend import Backend
+from wopr.ports.storage import PAGE_BYTES, weight
 
 T = TypeVar("T")
 
@@ -26,6 +36,20 @@ LOOK_SECONDS = 0.25
 """So often it is asked how far an act is, for who wants to be told."""
 
 OnProgress = Callable[[ActProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """A page of tasks, newest first."""
+
+    tasks: tuple[TaskInfo, ...]
+    next: str | None
+    """The ``cursor`` of the next page; ``None``: there is none."""
+
+
+def ends_early(found: list[TaskRecord], limit: int) -> bool:
+    """Whether there may be more tasks than a page of so many."""
+    return len(found) == limit or sum(map(weight, found)) >= PAGE_BYTES
 
 
 class SelectedTasks:
@@ -76,6 +100,29 @@ class SelectedTasks:
                 "Narrow it with since= and until=."
             )
         return found
+
+    async def page(self, limit: int = 100, cursor: str | None = None) -> TaskPage:
+        """Return selected tasks, newest first; of a selection without conditions, of all tasks.
+
+        Args:
+            limit: at most so many.
+            cursor: ``next`` of the page before.
+
+        Raises:
+            TaskNotFoundError: the task of the cursor is not there any more.
+        """
+        found = await self.records(limit, cursor)
+        more = found[-1].id if ends_early(found, limit) else None
+        return TaskPage(tuple(self._core.infos_of(found)), more)
+
+    async def records(self, limit: int, cursor: str | None) -> list[TaskRecord]:
+        """Return the same as it is stored; :func:`ends_early` says whether there may be more."""
+        most = check_count(limit, "limit", least=1, most=10_000)
+        after = None if cursor is None else check_id(cursor)
+        nothing: list[TaskRecord] = []
+        return await self._core.ask(
+            lambda backend: backend.acts.page(self._selection, most, after, self._seconds), nothing
+        )
 
     # -- change ---------------------------------------------------------------
 

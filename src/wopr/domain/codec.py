@@ -112,7 +112,8 @@ class CallCodec:
         return signature_text(self._function, self.name, self._signature)
 
     @property
-    def _parameters(self) -> Parameters:
+    def parameters(self) -> Parameters:
+        """The parameters of a call."""
         found = self._lazy_parameters
         if found is None:
             self._signature, self.supplied = split(
@@ -171,8 +172,8 @@ class CallCodec:
                 f"kwargs={{'three': 3}}). The signature is {self.signature}."
             )
         args, kwargs = tuple(args), dict(kwargs)
-        self._check_binding(args, kwargs)
-        parameters, limit, spent = self._parameters, self.limits.args, 0
+        self.check_binding(args, kwargs)
+        parameters, limit, spent = self.parameters, self.limits.args, 0
         largest = (0, "")
 
         def encode(slot: Slot, label: str, value: object) -> bytes:
@@ -197,8 +198,9 @@ class CallCodec:
             raise self._args_too_large(size, largest[1])
         return args_text.decode(), kwargs_text.decode()
 
-    def _check_binding(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        problem = self._parameters.problem(args, kwargs)
+    def check_binding(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """Raise InvalidCallError for arguments that no call has."""
+        problem = self.parameters.problem(args, kwargs)
         if problem is not None:
             filled = ", ".join(repr(one.name) for one in self.supplied)
             note = f" A resource fills {filled}: leave that out." if filled else ""
@@ -209,13 +211,13 @@ class CallCodec:
 
     def arguments(self, args: str, kwargs: str) -> dict[str, object]:
         """Return the stored arguments of a call by name, as JSON values, with plain defaults."""
-        label = self._parameters.label
+        label = self.parameters.label
         given = {label(index): value for index, value in enumerate(from_json(args))}
-        return {**self._parameters.defaults, **given, **from_json(kwargs)}
+        return {**self.parameters.defaults, **given, **from_json(kwargs)}
 
     def accepts(self, keyword: str, given: int, *, exactly: bool = False) -> bool:
         """Whether a call with ``given`` positional arguments can have this keyword as well."""
-        return self._parameters.accepts(keyword, given, exactly=exactly)
+        return self.parameters.accepts(keyword, given, exactly=exactly)
 
     def fill(
         self, args: str, kwargs: str, ordered: Mapping[int, object], named: Mapping[str, object]
@@ -234,10 +236,10 @@ class CallCodec:
 
         values, keywords = from_json(args), from_json(kwargs)
         for at, value in ordered.items():
-            slot, label = self._parameters.positional(at), self._parameters.label(at)
+            slot, label = self.parameters.positional(at), self.parameters.label(at)
             values[at] = fitted(slot, label, value)
         for key, value in named.items():
-            keywords[key] = fitted(self._parameters.keyword(key), key, value)
+            keywords[key] = fitted(self.parameters.keyword(key), key, value)
         return to_json(values).decode(), to_json(keywords).decode()
 
     def _encode_argument(self, slot: Slot, label: str, value: object, left: int) -> bytes:
@@ -298,8 +300,8 @@ class CallCodec:
             raise PayloadError(
                 f"The stored arguments of task {self.name!r} are no JSON array and JSON object."
             )
-        self._check_binding(tuple(args), kwargs)
-        parameters = self._parameters
+        self.check_binding(tuple(args), kwargs)
+        parameters = self.parameters
         ordered = tuple(
             self._decode_argument(parameters.positional(index), parameters.label(index), value)
             for index, value in enumerate(args)
@@ -336,7 +338,7 @@ class CallCodec:
         what, limit, size = f"The result of task {self.name!r}", self.limits.result, None
         slot: Slot | None = None
         try:
-            slot = self._parameters.result
+            slot = self.parameters.result
             data = slot.encode_loosely(value, limit)
             size = len(data)
             if size <= limit:
@@ -356,7 +358,7 @@ class CallCodec:
         if text is None or text == "null":
             return None
         try:
-            return self._parameters.result.decode_loosely(from_json(text))
+            return self.parameters.result.decode_loosely(from_json(text))
         except Exception as error:
             raise PayloadError(
                 f"The stored result of task {self.name!r} can't be read: {safe_text(error)}."

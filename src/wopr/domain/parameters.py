@@ -117,6 +117,22 @@ class Parameters:
             return self._places[keyword] >= given
         return not exactly and self._other is not None
 
+    @property
+    def by_name(self) -> dict[str, Slot]:
+        """The slots of all parameters that have a name, also of those by position alone."""
+        return {**{slot.name: slot for slot in self._ordered}, **self._named}
+
+    @property
+    def rest(self) -> Slot | None:
+        """What takes other keywords; ``None``: there are no others."""
+        return self._other
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those that a call has to give."""
+        only_by_position = [slot.name for slot in self._ordered[: self._only_by_position]]
+        return [*only_by_position, *self._required]
+
     def positional(self, index: int) -> Slot:
         """Return the slot of the positional argument ``index`` of a call that fits."""
         if index < len(self._ordered):

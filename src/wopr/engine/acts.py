@@ -12,7 +12,7 @@ from datetime import datetime
 from wopr.domain.act import EXAMPLES, Act, ActAnswer, ActProgress, Previewed, Unchanged
 from wopr.domain.change import TAKES, Change, Decision, Takes, Verb, decision, take_back
 from wopr.domain.clock import naive_now
-from wopr.domain.errors import ActError, InvalidCallError
+from wopr.domain.errors import ActError, InvalidCallError, TaskNotFoundError
 from wopr.domain.rule import Rule
 from wopr.domain.selection import Selection
 from wopr.domain.status import TERMINAL, TaskStatus
@@ -114,6 +114,19 @@ class Acts:
         """Return the ids of selected tasks, in enqueue order."""
         which, _ = await self._whole(which)
         return [one.id for one in await self._shared.storage.select(which, None, limit, seconds)]
+
+    async def page(
+        self, which: Selection, limit: int, cursor: str | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first; after the task ``cursor``."""
+        which, _ = await self._whole(which)
+        before: int | None = None
+        if cursor is not None:
+            last = await self._changing.known(cursor)
+            if last is None:
+                raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
+            before = last.seq
+        return await self._shared.storage.selected(which, limit, before, seconds)
 
     async def _whole(self, which: Selection) -> tuple[Selection, list[Unchanged]]:
         """Return the selection with whole ids, and what was given that is none."""

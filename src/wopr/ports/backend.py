@@ -111,6 +111,18 @@ class ActBackend(Protocol):
         """Return the ids of selected tasks, in enqueue order."""
         ...
 
+    async def page(
+        self, which: Selection, limit: int, cursor: str | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first; after the task ``cursor``, if given.
+
+        It may end with the one that brings it to ``PAGE_BYTES``.
+
+        Raises:
+            TaskNotFoundError: there is no task ``cursor``.
+        """
+        ...
+
     async def change(
         self, which: Selection, change: Change, key: str, who: str | None, seconds: float
     ) -> ActAnswer:

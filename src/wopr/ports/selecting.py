@@ -46,6 +46,15 @@ class Selecting(Protocol):
         """
         ...
 
+    async def selected(
+        self, which: Selection, limit: int, before: int | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first; those before a number.
+
+        It may end with the one that brings it to ``PAGE_BYTES``.
+        """
+        ...
+
     async def beginning(self, prefix: str, limit: int) -> list[str]:
         """Return ids that begin so."""
         ...

@@ -21,7 +21,7 @@ from wopr.domain.selection import (
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.ports.backend import Backend
-from wopr.remote.messages import STRICT, Label, Moment, Reason, Seconds, Seq, label
+from wopr.remote.messages import STRICT, Label, Moment, Reason, Seconds, Seq, TaskId, label
 
 Status = Literal["pending", "started", "success", "failed", "cancelled", "retry"]
 Command = Literal["cancel", "retry", "run-again", "set-priority", "move", "delay"]
@@ -121,6 +121,13 @@ class RemoteActs:
         """Return the ids of selected tasks, in enqueue order."""
         return list(await self._query("act_ids", selection_to_plain(which), limit, seconds))
 
+    async def page(
+        self, which: Selection, limit: int, cursor: str | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first."""
+        asked = selection_to_plain(which), limit, cursor, seconds
+        return [TaskRecord.from_row(row) for row in await self._query("act_page", *asked)]
+
     async def change(
         self, which: Selection, change: Change, key: str, who: str | None, seconds: float
     ) -> ActAnswer:
@@ -159,6 +166,12 @@ class ActVerbs:
 
     async def act_ids(self, which: SelectionMessage, limit: MostIds, seconds: Seconds) -> list[str]:
         return await self._backend.acts.ids(selection_from_plain(which), limit, seconds)
+
+    async def act_page(
+        self, which: SelectionMessage, limit: MostIds, cursor: TaskId | None, seconds: Seconds
+    ) -> list[Any]:
+        wanted = selection_from_plain(which), limit, cursor, seconds
+        return [record.row() for record in await self._backend.acts.page(*wanted)]
 
     async def act_change(
         self,

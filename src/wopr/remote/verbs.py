@@ -242,7 +242,7 @@ VERBS = tuple(
 )
 LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "rules_all"}) | {
     *("workers", "stats", "status", "explain_group", "schedule_all", "schedule_get"),
-    *("act_preview", "act_ids", "act_progress", "act_list"),
+    *("act_preview", "act_ids", "act_page", "act_progress", "act_list"),
 }
 """Those that only look: their answers may be large."""
 

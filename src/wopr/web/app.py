@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from wopr.queue.queue import TaskQueue
+from wopr.web.api.problems import refused
 from wopr.web.api.routes import routes as api_routes
 from wopr.web.guard.guard import Guard
 from wopr.web.pages.routes import routes as page_routes
@@ -21,6 +23,7 @@ def create_app(queue: TaskQueue) -> Starlette:
     app = Starlette(
         routes=[Mount("/api/v1", routes=api_routes()), *page_routes()],
         middleware=[Middleware(Guard)],
+        exception_handlers={HTTPException: refused},
     )
     app.state.queue = queue
     return app

@@ -119,6 +119,7 @@ RIGHT: dict[str, list[Any]] = {
     "schedule_tick": [],
     "act_preview": [SELECTION, "cancel", 5.0],
     "act_ids": [SELECTION, 10, 5.0],
+    "act_page": [SELECTION, 10, None, 5.0],
     "act_change": [SELECTION, CHANGE, "key", "ada", 5.0],
     "act_progress": ["key"],
     "act_undo": [10**6, "key", None],

@@ -159,6 +159,14 @@ def find(cursor: Connection, query: TaskFilter) -> list[TaskRecord]:
     return _page(cursor, asked, params, query.most_bytes)
 
 
+def selected(
+    cursor: Connection, condition: str, params: Sequence[object], limit: int, before: int | None
+) -> list[TaskRecord]:
+    """Return a page of the tasks that a condition holds for, newest first."""
+    asked = f"where {condition} and (?::bigint is null or seq < ?) order by seq desc limit ?"
+    return _page(cursor, asked, [*params, before, before, limit], PAGE_BYTES)
+
+
 def ready(
     cursor: Connection,
     category: str,

@@ -45,6 +45,15 @@ class SelectCalls(AskCalls):
             )
         )
 
+    async def selected(
+        self, which: Selection, limit: int, before: int | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first."""
+        among = await self._among(which, seconds)
+        return await self._read(
+            lambda cursor: selecting.newest(cursor, which, limit, before, among)
+        )
+
     async def _among(self, which: Selection, seconds: float) -> list[int] | None:
         """Return the numbers of the tasks that a condition of people's holds for."""
         where = which.where

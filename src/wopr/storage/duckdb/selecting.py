@@ -15,6 +15,7 @@ from wopr.domain.change import Takes
 from wopr.domain.errors import QueryError
 from wopr.domain.selection import Selection, bounds
 from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
 from wopr.ports.selecting import Found
 from wopr.storage.duckdb import reads
 from wopr.storage.duckdb.asked.reading import parse
@@ -115,6 +116,18 @@ def select(
     while rows := asked.fetchmany(2_000):  # the interpreter's lock is held for one of them
         found += [Found(*row) for row in rows]
     return found
+
+
+def newest(
+    cursor: Connection,
+    which: Selection,
+    limit: int,
+    before: int | None,
+    among: Sequence[int] | None,
+) -> list[TaskRecord]:
+    """Return a page of the selected tasks, newest first."""
+    condition, params = _condition(which, among)
+    return reads.selected(cursor, condition, params, limit, before)
 
 
 def beginning(cursor: Connection, prefix: str, limit: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 
 from wopr.domain.act import Act, Tally
 from wopr.domain.change import Takes
@@ -67,6 +68,14 @@ class SeedSelecting(SeedRules):
             and (takes is None or takes.include(record))
         ]
         return found[:limit]
+
+    async def selected(
+        self, which: Selection, limit: int, before: int | None, seconds: float
+    ) -> list[TaskRecord]:
+        """Return a page of the selected tasks, newest first."""
+        found = await self._selected(which)
+        older = (one for one in reversed(found) if before is None or one.seq < before)
+        return list(islice(older, limit))
 
     async def _selected(self, which: Selection) -> list[TaskRecord]:
         if which.where is not None:

@@ -1,0 +1,179 @@
+"""One row of the API: a path, what it takes, what it answers, and who may ask.
+
+The routes are made of these rows, and so is the document that describes them: one can't say
+anything else than the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wopr.domain.act import By, acting
+from wopr.domain.errors import WoprError
+from wopr.queue.queue import TaskQueue
+from wopr.web.api.problems import problem_of
+from wopr.web.guard.roles import Caller, Role
+from wopr.web.routing import caller_of, queue_of, route
+
+JSON = "application/json"
+_HEADERS = {"cache-control": "no-store"}
+
+
+class Model(BaseModel):
+    """What a request or an answer consists of. Docstrings of fields are their descriptions."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, frozen=True
+    )
+
+
+class Nothing(Model):
+    """A query without parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, as its row of the API reads it."""
+
+    queue: TaskQueue
+    caller: Caller
+    request: Request
+    query: Any
+    body: Any
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The parts of the path that have a name."""
+        return self.request.path_params
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with a status of its own, or with headers."""
+
+    value: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One row."""
+
+    method: str
+    path: str
+    """Below ``/api/v1``; ``{name}`` is one part of it, ``{name:path}`` may have slashes."""
+    name: str
+    """Of the operation."""
+    about: str
+    """The heading that it stands under."""
+    summary: str
+    needs: Role
+    handler: Callable[[Asked], Awaitable[Any]]
+    answers: Any = None
+    """The type of the answer; ``None``: it has another form than JSON, see ``media``."""
+    statuses: Sequence[int] = (200,)
+    """Those of an answer that is no problem."""
+    problems: Sequence[int] = ()
+    """What else it may come to, besides what any request may."""
+    query: type[Model] = Nothing
+    takes: Any = None
+    """The type of the body; ``None``: there is none."""
+    optional: bool = False
+    """Whether the body may be left out."""
+    media: Sequence[str] = (JSON,)
+    """The forms of the answer."""
+
+    @functools.cached_property
+    def body(self) -> TypeAdapter[Any] | None:
+        """What reads the body."""
+        return None if self.takes is None else TypeAdapter(self.takes)
+
+    @functools.cached_property
+    def answer(self) -> TypeAdapter[Any] | None:
+        """What writes the answer."""
+        return None if self.answers is None else TypeAdapter(self.answers)
+
+    @functools.cached_property
+    def many(self) -> frozenset[str]:
+        """The parameters of the query that may be given several times."""
+        properties = self.query.model_json_schema().get("properties", {})
+        return frozenset(name for name, one in properties.items() if "array" in str(one))
+
+    def route(self) -> Route:
+        """Return what answers it."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await self._answered(request)
+            except (HTTPException, ValidationError, WoprError) as error:
+                return problem_of(error)
+
+        answer.__name__ = self.name
+        return route(self.path, answer, needs=self.needs, methods=[self.method])
+
+    async def _answered(self, request: Request) -> Response:
+        caller = caller_of(request)
+        query = self._query(request)
+        body = await self._body(request)
+        token = acting.set(by(caller, request))
+        try:
+            found = await self.handler(Asked(queue_of(request), caller, request, query, body))
+        finally:
+            acting.reset(token)
+        return self._written(found)
+
+    def _query(self, request: Request) -> Model:
+        given: dict[str, Any] = {}
+        for name, value in request.query_params.multi_items():
+            if name in self.many:
+                given.setdefault(name, []).append(value)
+            elif name in given:
+                raise HTTPException(422, f"The parameter {name!r:.80} is given twice.")
+            else:
+                given[name] = value
+        return self.query.model_validate(given, strict=False)
+
+    async def _body(self, request: Request) -> Any:
+        if self.body is None:
+            return None
+        data = await request.body()
+        if not data and self.optional:
+            return self.body.validate_python({})
+        if data and request.headers.get("content-type", "").partition(";")[0].strip() != JSON:
+            raise HTTPException(415, f"The body has to be JSON: say so with Content-Type: {JSON}.")
+        return self.body.validate_json(data)
+
+    def _written(self, found: Any) -> Response:
+        if isinstance(found, Response):
+            return found
+        if not isinstance(found, Answer):
+            found = Answer(found, self.statuses[0])
+        headers = {**_HEADERS, **found.headers}
+        if isinstance(found.value, bytes):  # JSON already
+            return Response(found.value, found.status, headers, JSON)
+        if self.answer is None:
+            return Response(None, found.status, headers)
+        return Response(self.answer.dump_json(found.value), found.status, headers, JSON)
+
+
+def by(caller: Caller, request: Request) -> By:
+    """Return who asks and from where, as it stands in the rows of acts."""
+    peer = "a socket" if request.client is None else request.client.host
+    return By(caller.name[:200], f"REST from {peer}, {_here(os.getpid())}"[:200])
+
+
+@functools.cache
+def _here(pid: int) -> str:
+    return f"pid {pid} on {socket.gethostname()}"

@@ -1,0 +1,120 @@
+"""What goes wrong, as problem documents (RFC 9457): a title, and a letter to who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from wopr.domain import errors
+from wopr.domain.errors import InvalidCallError, TaskNotFoundError, WoprError
+from wopr.domain.masking import mask
+
+MEDIA_TYPE = "application/problem+json"
+LONGEST = 4_000
+"""Characters of a detail."""
+MOST_MISFITS = 5
+"""So many values that don't fit are named."""
+_STATUS: tuple[tuple[type[WoprError], int], ...] = (
+    (errors.PayloadTooLargeError, 413),
+    (errors.DuplicateTaskError, 409),
+    (errors.DuplicateScheduleError, 409),
+    (errors.InvalidCallError, 422),
+    (errors.UniqueKeyConflictError, 409),
+    (errors.BacklogFullError, 429),
+    (errors.TaskNotFoundError, 404),
+    (errors.ScheduleNotFoundError, 404),
+    (errors.ActError, 404),
+    (errors.AuthRequirementDeniedError, 403),
+    (errors.AuthContextNotFoundError, 403),
+    (errors.QueryError, 422),
+    (errors.QueueDisabledError, 503),
+    (errors.QueueClosedError, 503),
+    (errors.StorageError, 503),
+)
+"""The first that an error is one of counts."""
+RETRY_SECONDS = 1
+"""After so long it is worth to ask again what was refused for now."""
+
+
+class Problem(TypedDict):
+    """What went wrong, and what to do about it."""
+
+    type: str
+    """The kind of the problem: ``about:blank``, as the status says it."""
+    title: str
+    """The status in words."""
+    status: int
+    detail: str
+    """What happened, with which values, and what mends it."""
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Return the answer for something that went wrong."""
+    said: Problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail[:LONGEST],
+    }
+    more = {"retry-after": str(RETRY_SECONDS)} if status in (429, 503) else {}
+    given = {"cache-control": "no-store", **more, **(headers or {})}
+    body = to_json(said, inf_nan_mode="null")
+    return Response(body, status, headers=given, media_type=MEDIA_TYPE)
+
+
+@contextmanager
+def refers() -> Iterator[None]:
+    """Tell that a task which a body refers to is not known: the body is wrong, not the path."""
+    try:
+        yield
+    except TaskNotFoundError as error:
+        raise InvalidCallError(str(error)) from error
+
+
+def status_of(error: WoprError) -> int:
+    """Return the status for an error of wopr."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def problem_of(error: Exception) -> Response:
+    """Return the answer for an error.
+
+    Raises:
+        Exception: what is no error that a request can lead to is raised as it is.
+    """
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, error.detail, dict(error.headers or {}))
+    if isinstance(error, ValidationError):
+        return problem(422, misfits(error))
+    if isinstance(error, WoprError) and (status := status_of(error)) != 500:
+        return problem(status, mask(str(error)))
+    raise error
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Return the answer for what no route answered: there is none, or who asks may not."""
+    assert isinstance(error, HTTPException), "it is registered for these"
+    return problem_of(error)
+
+
+def misfits(error: ValidationError) -> str:
+    """Say which values of a request do not fit, and what would."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    said = [_misfit(one) for one in found[:MOST_MISFITS]]
+    more = f" (and {len(found) - MOST_MISFITS} more)" if len(found) > MOST_MISFITS else ""
+    return f"{'; '.join(said)}{more}. What fits is in /api/v1/openapi.json; nothing was done."
+
+
+def _misfit(one: Any) -> str:
+    place = ".".join(str(part)[:80] for part in one["loc"])
+    said: str = one["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

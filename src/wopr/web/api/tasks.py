@@ -1,0 +1,227 @@
+"""Tasks: lists of them, one with all that is known of it, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, with_config
+from pydantic_core import to_json
+from starlette.responses import Response, StreamingResponse
+from typing_extensions import TypedDict
+
+from wopr.core.tasks import ends_early
+from wopr.domain.logline import LogLine
+from wopr.domain.status import TERMINAL
+from wopr.domain.task import TaskRecord
+from wopr.ports.answers import Explanation, HistoryEntry
+from wopr.queue.queue import inside
+from wopr.web.api.documents import TaskDocument, TaskRow, document_of, row_of
+from wopr.web.api.endpoints import JSON, Asked, Endpoint, Model
+from wopr.web.api.fields import Cursor, Limit, Status
+from wopr.web.api.selecting import Selected, tasks_of
+from wopr.web.guard.roles import Role
+
+LONGEST_WAIT = 60.0
+"""Seconds that a request waits for a task at most."""
+PART = 64 * 1024
+MOST_LINES = 10_000
+MOST_MOVES = 1_000
+"""So many moves of a task are shown."""
+ABOUT = "Tasks"
+_DOCUMENT = ConfigDict(use_attribute_docstrings=True)
+
+
+@with_config(_DOCUMENT)
+class TaskPage(TypedDict):
+    """Tasks, newest first."""
+
+    tasks: list[TaskRow]
+    next: str | None
+    """The `cursor` of the next page; `null`: there is none."""
+
+
+@with_config(_DOCUMENT)
+class Outcome(TypedDict):
+    """What came of a task. While it has not ended, the status says how far it is."""
+
+    id: str
+    name: str
+    status: Status
+    attempt: int
+    error: str | None
+    error_type: str | None
+    result: Any
+    """As it is stored; what JSON has no word for is in wopr's own notation."""
+
+
+@with_config(_DOCUMENT)
+class History(TypedDict):
+    """The newest moves of a task, oldest first."""
+
+    history: list[HistoryEntry]
+
+
+class LoggedLine(TypedDict):
+    """A line that a task logged."""
+
+    attempt: int
+    number: int
+    """Counts the lines of an attempt from 1."""
+    logged_at: datetime
+    level: str
+    logger: str
+    message: str
+
+
+class Logs(TypedDict):
+    """What a task logged, as far as it was kept."""
+
+    logs: list[LoggedLine]
+
+
+class ListQuery(Selected):
+    """Which tasks, and which page of them."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class WaitQuery(Model):
+    """How long to wait."""
+
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT)] = 0.0
+    """Seconds to wait for its end at most."""
+
+
+class LogQuery(Model):
+    """How many lines."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST_LINES)] = 1_000
+    """The first so many lines."""
+
+
+async def list_tasks(asked: Asked) -> TaskPage:
+    """Answer a page of the selected tasks."""
+    query: ListQuery = asked.query
+    found = await tasks_of(asked, query).records(query.limit, query.cursor)
+    more = found[-1].id if ends_early(found, query.limit) else None
+    return {"tasks": [row_of(record) for record in found], "next": more}
+
+
+async def get_task(asked: Asked) -> TaskDocument:
+    """Answer one task."""
+    return document_of(await _record(asked))
+
+
+async def get_result(asked: Asked) -> Response:
+    """Answer what came of a task, once it has ended or the time to wait is over."""
+    wait: float = asked.query.wait
+    record: TaskRecord | None = None
+    if wait:
+        with contextlib.suppress(TimeoutError):
+            record = await inside(asked.queue).ended(asked.path["id"], wait)
+    if record is None:
+        record = await _record(asked)
+    return _outcome(record)
+
+
+async def get_history(asked: Asked) -> History:
+    """Answer every move of a task."""
+    entries = await asked.queue.get_history(asked.path["id"])
+    if not entries:
+        await _record(asked)
+    return {"history": entries[-MOST_MOVES:]}
+
+
+async def get_logs(asked: Asked) -> Logs:
+    """Answer what a task logged."""
+    lines = await asked.queue.get_logs(asked.path["id"], asked.query.limit)
+    if not lines:
+        await _record(asked)
+    return {"logs": [_line(line) for line in lines]}
+
+
+async def explain(asked: Asked) -> Explanation:
+    """Answer why a task stands where it stands."""
+    return await asked.queue.explain(asked.path["id"])
+
+
+def _line(line: LogLine) -> LoggedLine:
+    return {
+        "attempt": line.attempt,
+        "number": line.number,
+        "logged_at": line.logged_at.replace(tzinfo=UTC),
+        "level": line.level,
+        "logger": line.logger,
+        "message": line.message,
+    }
+
+
+async def _record(asked: Asked) -> TaskRecord:
+    core, task_id = inside(asked.queue), asked.path["id"]
+    found = await core.ask(lambda backend: backend.get(task_id), None)
+    if found is None:
+        raise core.unknown(task_id)
+    return found
+
+
+def _outcome(record: TaskRecord) -> Response:
+    """Return what came of a task; its result as it is stored, in parts if it is large."""
+    said = to_json(
+        {
+            "id": record.id,
+            "name": record.name,
+            "status": record.status.value,
+            "attempt": record.attempt,
+            "error": record.error,
+            "error_type": record.error_type,
+        }
+    )
+    whole = b'%s,"result":%s}' % (said[:-1], (record.result or "null").encode())
+    status = 200 if record.status in TERMINAL else 202
+    headers = {"cache-control": "no-store", "content-length": str(len(whole))}
+    if len(whole) <= PART:
+        return Response(whole, status, headers, JSON)
+    return StreamingResponse(_parts(whole), status, headers, JSON)
+
+
+async def _parts(whole: bytes) -> AsyncIterator[bytes]:
+    """Give a large answer part by part, as fast as it is read."""
+    for at in range(0, len(whole), PART):
+        yield whole[at : at + PART]
+
+
+def _get(path: str, name: str, summary: str, handler: Any, answers: Any, **more: Any) -> Endpoint:
+    given = {"needs": Role.READ, "problems": (404,), **more}
+    return Endpoint(
+        method="GET",
+        path=path,
+        name=name,
+        about=ABOUT,
+        summary=summary,
+        handler=handler,
+        answers=answers,
+        **given,
+    )
+
+
+ENDPOINTS = (
+    _get("/tasks", "list_tasks", "List tasks", list_tasks, TaskPage, query=ListQuery),
+    _get("/tasks/{id}", "get_task", "Get a task", get_task, TaskDocument),
+    _get(
+        "/tasks/{id}/result",
+        "get_result",
+        "Get what came of a task, and wait for it",
+        get_result,
+        Outcome,
+        query=WaitQuery,
+        statuses=(200, 202),
+        needs=Role.OPERATE,
+    ),
+    _get("/tasks/{id}/history", "get_history", "Get every move of a task", get_history, History),
+    _get("/tasks/{id}/logs", "get_logs", "Get what a task logged", get_logs, Logs, query=LogQuery),
+    _get("/tasks/{id}/explain", "explain", "Why it stands where it stands", explain, Explanation),
+)
