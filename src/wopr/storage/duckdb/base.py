@@ -42,6 +42,7 @@ Connection = duckdb.DuckDBPyConnection
 LAG_ROWS = 100_000
 LAG_BYTES = 48 * 1024 * 1024
 """How far the tables may be behind the journal before callers wait."""
+LARGE_BYTES = 16 * 1024
 FOR_ADDS = 0.8
 """The part of that which new tasks may fill; the rest is for those that run, and end."""
 SLOWER_FROM = 0.4
@@ -301,10 +302,11 @@ class Base:
         """How far the tables are behind, as a part of how far they may be."""
         if self._started is None:
             return 0.0
-        journal, pending = self._journal, self._folding.pending
-        rows = (journal.rows_in - journal.rows_refused - pending.rows_out) / LAG_ROWS
-        size = (journal.bytes_in - journal.bytes_refused - pending.bytes_out) / self._most_behind
-        return max(rows, size)
+        journal, rows = self._journal, self._lag_rows()
+        size = journal.bytes_in - journal.bytes_refused - self._folding.pending.bytes_out
+        if size > rows * LARGE_BYTES:  # then memory has most of it twice: the record, and the row
+            size *= 2
+        return max(rows / LAG_ROWS, size / self._most_behind)
 
     def _lag_rows(self) -> int:
         journal = self._journal
