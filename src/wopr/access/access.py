@@ -23,11 +23,7 @@ from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_sta
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import (
-    QueueClosedError,
-    StorageError,
-    StorageOwnedError,
-)
+from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
@@ -181,6 +177,9 @@ class Access:
         """Tell a running engine what the code says about a category now."""
         if self._engine is not None and category in self._engine.pools:
             self._engine.controls.prepare(self._engine.pools[category])
+
+    def check_workers(self) -> None:
+        """Refuse workers where there can be none."""
 
     # -- open -----------------------------------------------------------------
 

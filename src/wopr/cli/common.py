@@ -12,6 +12,7 @@ import typer
 
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
+from wopr.domain.address import Address, database_of
 from wopr.queue.queue import TaskQueue
 from wopr.storage import missing, unwritten
 
@@ -38,8 +39,9 @@ Database = Annotated[
         "-d",
         envvar=DATABASE_VARIABLE,
         callback=_configured,
+        parser=database_of,
         metavar="PATH",
-        help="The database file.",
+        help="The database file, or the address of a queue on another machine, https://….",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -52,6 +54,8 @@ def require_file(database: Path) -> None:
     Raises:
         StorageFileError: the file does not exist, or is empty.
     """
+    if isinstance(database, Address):
+        return
     try:
         empty = not os.stat(database).st_size
     except FileNotFoundError:

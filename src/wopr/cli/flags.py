@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from wopr.cli.common import DATABASE_VARIABLE
 from wopr.cli.errors import UsageError
 from wopr.config.settings import Settings, wrong
+from wopr.domain.address import database_of
 from wopr.domain.errors import InvalidSettingError
 
 FLAGS = {
@@ -28,6 +29,7 @@ OwnDatabase = Annotated[
     typer.Option(
         "--database",
         "-d",
+        parser=database_of,
         metavar="PATH",
         help=f"The database file, for a queue that takes it from {DATABASE_VARIABLE}.",
     ),

@@ -15,11 +15,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
 
 from wopr.config.files import PREFIX, file_values, variables_of
+from wopr.domain.address import Address, database_of
 from wopr.domain.errors import InvalidSettingError
 from wopr.domain.keeping import Retention, check_rule, retentions
 from wopr.domain.masking import mask
@@ -80,6 +82,12 @@ def _patterns(value: str) -> str:
         ) from None
 
 
+def _database(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError("it is the path of a file, or an address like https://host")
+    return database_of(value)
+
+
 def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -123,8 +131,11 @@ class Settings(_Sourced):
 
     enabled: Annotated[bool, BeforeValidator(is_on)] = False
     """Whether the queue does anything."""
-    database: Path = Path("wopr_tasks.duckdb")
-    """The DuckDB file; made when the queue is opened. Looking up tasks does not make one."""
+    database: Annotated[Path, PlainValidator(_database)] = Path("wopr_tasks.duckdb")
+    """The DuckDB file; made when the queue is opened. Looking up tasks does not make one. Or the
+    address of a queue on another machine, `https://…`, where `wopr web` serves it."""
+    token: str | None = Field(default=None, repr=False)
+    """Lets this process in at an address; made there by `wopr token create`."""
     scheduler: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether the first workers of a process that owns the file start the scheduler too."""
     memory_limit: Annotated[str, AfterValidator(_size)] = "200MB"
@@ -258,6 +269,15 @@ def led_outside(database: Path) -> str | None:
 
     Who enters a directory that somebody else has made may not know of its files.
     """
+    if isinstance(database, Address):
+        origin = origins({})["database"]
+        if origin == DEFAULT or not os.path.isabs(origin):
+            return None
+        return (
+            f"The queue is at {database}, on another machine: {origin} says so. If that is not "
+            f"meant, name another with {PREFIX}DATABASE in the environment, which comes before "
+            "files."
+        )
     try:
         real, here = os.path.realpath(database), os.path.realpath(os.curdir)
     except FileNotFoundError:  # the working directory itself is gone, and its files with it

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from wopr.core.core import Core
+from wopr.domain.address import Address
 from wopr.domain.checks import check_query
-from wopr.domain.errors import QueueDisabledError
+from wopr.domain.errors import InvalidCallError, QueueDisabledError
 from wopr.ports.answers import QueryResult
 from wopr.ports.backup import Backup, Export
 from wopr.ports.storage import QueryLimits, Snapshot
@@ -78,9 +79,8 @@ async def backup(core: Core, target: Path, *, verify: bool, overwrite: bool) -> 
     """
     if not core.enabled:
         raise QueueDisabledError
-
     return await back_up(
-        core.database,
+        _file(core),
         target,
         core.settings,
         lambda: _copy(core),
@@ -98,7 +98,17 @@ async def export_to(core: Core, target: Path, *, overwrite: bool) -> Export:
     """
     if not core.enabled:
         raise QueueDisabledError
+    _file(core)
     return await export(target, core.settings, lambda: _copy(core), overwrite=overwrite)
+
+
+def _file(core: Core) -> Path:
+    if isinstance(core.database, Address):
+        raise InvalidCallError(
+            f"This is about files of the machine that has the queue, and {core.database} is at "
+            "another one: run `wopr backup` or `wopr export` there."
+        )
+    return core.database
 
 
 async def _copy(core: Core) -> Snapshot:

@@ -11,14 +11,11 @@ from wopr.domain.logline import LogLine
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
-from wopr.insights import queries
 from wopr.insights.explain import Explaining
+from wopr.insights.own import is_own
 from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.running.attempt import Worker
-
-_OWN = frozenset(text for name, text in vars(queries).items() if name.isupper())
-"""The questions of wopr itself: nobody has to look what they do."""
 
 
 class Insights:
@@ -30,7 +27,7 @@ class Insights:
 
     async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
         """Run one read-only query within the limits of whoever asks."""
-        limits = replace(limits, own=query in _OWN)
+        limits = replace(limits, own=is_own(query))
         return QueryResult(await self._engine.shared.storage.query(query, params, limits))
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:

@@ -15,6 +15,7 @@ from wopr.config.primary import should_run_background_workers
 from wopr.config.settings import Settings, led_outside
 from wopr.core.core import Core
 from wopr.core.task import Task
+from wopr.domain.address import database_of
 from wopr.domain.checks import check_count, check_label, check_seconds
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import InvalidCallError
@@ -48,7 +49,9 @@ class TaskQueue(
     Args:
         enabled: whether it does anything; ``None`` reads ``WOPR_TASKS_ENABLED`` now.
         storage_factory: called once, without arguments, for the storage; useful in tests.
-        database: the file; ``None`` means ``WOPR_TASKS_DATABASE`` or ``wopr_tasks.duckdb``.
+        database: the file; or ``https://…``, where `wopr web` serves one of another machine, with
+            the token of the settings. ``None`` means ``WOPR_TASKS_DATABASE`` or
+            ``wopr_tasks.duckdb``.
         settings: all other settings; ``None`` reads the environment now.
         clock: source of time.
         rng: source of randomness, for jitter.
@@ -80,7 +83,7 @@ class TaskQueue(
                 log.warning(said)
         self._core = Core(
             enabled=settings.enabled if enabled is None else bool(enabled),
-            database=Path(database) if database is not None else settings.database,
+            database=database_of(database) if database is not None else settings.database,
             settings=settings,
             clock=clock or SystemClock(),
             rng=rng or random.Random(),
@@ -191,13 +194,15 @@ class TaskQueue(
                 :func:`wopr.should_run_background_workers` says no.
 
         Raises:
-            InvalidCallError: ``worker_count`` is not a number from 1 to 10,000.
+            InvalidCallError: ``worker_count`` is not a number from 1 to 10,000; or the queue is
+                at an address, and workers run on the machine that has its file.
             StorageOwnedError: another process owns the file, and can't be asked for it.
         """
         category = check_label(category, "category")
         worker_count = check_count(worker_count, "worker_count", least=1, most=10_000)
         if not self._core.enabled or not (skip_worker_check or should_run_background_workers()):
             return
+        self._core.access.check_workers()
         self.shutdown_event.clear()
         await self._core.access.standby.add(category, worker_count)
 
@@ -221,6 +226,7 @@ class TaskQueue(
         seconds = check_seconds(interval, "interval", zero="refuse")
         if not self._core.enabled:
             return
+        self._core.access.check_workers()
         await self._core.access.clockwork.start(seconds)
         if blocking:
             await self._core.access.clockwork.ended()

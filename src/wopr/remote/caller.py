@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.config.whoami import this_process
+from wopr.domain.address import Address
 from wopr.domain.clock import IdFactory
 from wopr.domain.errors import (
     OwnerBusyError,
@@ -55,7 +56,7 @@ class Caller:
         self._database = database
         self._elsewhere = elsewhere
         self._call_seconds = call_seconds
-        self._path = protocol.socket_path(database)
+        self._path = "" if isinstance(database, Address) else protocol.socket_path(database)
         self._numbers = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None

@@ -74,6 +74,9 @@ class RemoteBackend(Caller, RemoteQuestions):
         self._name([new])
         return str(await self._call("add", protocol.new_task_to_plain(new)))
 
+    def _bulk(self) -> tuple[int, int]:
+        return BULK, BULK_BYTES
+
     def _new_id(self) -> str:
         return self._ids.new(naive_now(self._clock))
 
@@ -85,7 +88,7 @@ class RemoteBackend(Caller, RemoteQuestions):
 
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add many tasks; return their ids in order."""
-        portions = list(_portions(tasks))
+        portions = list(_portions(tasks, *self._bulk()))
         if len(portions) > 1:  # more than one call: refuse all of them, or none
             await self.check_room(Counter(new.category for part in portions for new in part))
         ids: list[str] = []
@@ -209,14 +212,14 @@ class RemoteBackend(Caller, RemoteQuestions):
         return Snapshot(Path(path), moment, taken)
 
 
-def _portions(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:
+def _portions(tasks: Iterable[NewTask], most: int, most_bytes: int) -> Iterator[list[NewTask]]:
     """Cut tasks into as many as one message takes."""
     part: list[NewTask] = []
     size = 0
     for new in tasks:
         part.append(new)
         size += len(new.args) + len(new.kwargs) + len(new.options or "")
-        if len(part) >= BULK or size >= BULK_BYTES:
+        if len(part) >= most or size >= most_bytes:
             yield part
             part, size = [], 0
     if part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from wopr.web.api import calls, openapi, overview, tasks
+from wopr.web.api import calls, carrying, openapi, overview, tasks
 from wopr.web.api.endpoints import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -17,4 +17,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 def routes() -> list[BaseRoute]:
     """Return them all, and that of the document."""
-    return [*(one.route() for one in ENDPOINTS), openapi.route_of(ENDPOINTS)]
+    own = [openapi.route_of(ENDPOINTS), *carrying.routes()]
+    return [*(one.route() for one in ENDPOINTS), *own]

@@ -12,6 +12,7 @@ import shlex
 import stat
 from pathlib import Path
 
+from wopr.domain.address import Address
 from wopr.domain.errors import StorageFileError
 from wopr.storage.duckdb.private import is_trusted, look, why_exposed
 
@@ -32,6 +33,8 @@ def absolute(path: str | os.PathLike[str]) -> Path:
 
     What is no path to a file is returned as it is: :func:`locate` refuses it.
     """
+    if isinstance(path, Address):
+        return path
     plain = Path(path)
     with contextlib.suppress(FileNotFoundError):  # the working directory itself is gone
         return plain if _NO_FILE.match(str(plain)) else plain.absolute()

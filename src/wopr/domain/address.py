@@ -1,0 +1,74 @@
+"""Where a queue is: the path of a file, or the address of a server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PosixPath
+from urllib.parse import urlsplit
+
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
+
+
+class Address(PosixPath):
+    """``https://user:secret@host/place``, where others have the path of a file.
+
+    As a text it has no secret: that is only in :attr:`whole`.
+    """
+
+    whole: str
+    """All of it, as it was given."""
+    _shown: str
+
+    def __new__(cls, text: str) -> Address:
+        """Read an address; :func:`is_address` knows whether a text is one."""
+        shown = _without_secret(text)
+        new = super().__new__(cls, shown)
+        new.whole, new._shown = text, shown
+        return new
+
+    def __init__(self, *_: object) -> None:
+        if PosixPath.__init__ is not object.__init__:  # from Python 3.12 on it takes the segments
+            super().__init__(self._shown)  # type: ignore[call-arg]
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def __fspath__(self) -> str:
+        return self._shown
+
+    def __repr__(self) -> str:
+        return f"Address({self._shown!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and self.whole == other.whole
+
+    def __hash__(self) -> int:
+        return hash(self.whole)
+
+    def __reduce__(self) -> tuple[type[Address], tuple[str]]:
+        return Address, (self.whole,)
+
+    def absolute(self) -> Address:
+        """Return itself: it counts from no directory."""
+        return self
+
+
+def _without_secret(text: str) -> str:
+    parts = urlsplit(text)
+    user, at, host = parts.netloc.rpartition("@")
+    query = _QUERIED.sub(r"\1***", parts.query)
+    place = f"{user.partition(':')[0]}{at}{host}".removeprefix("@")
+    return f"{parts.scheme}://{place}{parts.path}{'?' if query else ''}{query}"
+
+
+def is_address(text: object) -> bool:
+    """Whether a text is the address of a server, and no path."""
+    return isinstance(text, str) and _HTTP.match(text) is not None
+
+
+def database_of(given: str | Path) -> Path:
+    """Return where a queue is, as it was given: a path, or an :class:`Address`."""
+    if isinstance(given, Address):
+        return given
+    return Address(given) if isinstance(given, str) and is_address(given) else Path(given)

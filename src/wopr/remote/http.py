@@ -1,0 +1,212 @@
+"""A queue on another machine: the verbs go over HTTP, to whoever serves its file there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from wopr.domain.address import Address
+from wopr.domain.clock import Clock
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerGoneError,
+    OwnerLeavingError,
+    OwnerSilentError,
+    StorageError,
+)
+from wopr.domain.task import TaskRecord
+from wopr.remote import protocol
+from wopr.remote.client import RemoteBackend
+from wopr.remote.verbs import LOOKS, ONCE
+
+if TYPE_CHECKING:
+    import httpx
+
+PATH = "/api/v1/carry"
+CONNECT_SECONDS = 5.0
+WAIT_SECONDS = 25.0
+"""One request waits so long for the end of a task; then comes the next one."""
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""So long it is waited before a call that was not carried out is repeated."""
+MOST_CONNECTIONS = 20
+BULK = 1_000
+BULK_BYTES = 1024 * 1024
+"""A message ends with the task that brings it to so many tasks, or bytes of payload."""
+
+
+class HttpBackend(RemoteBackend):
+    """The verbs of a queue, carried out by the process that serves it over HTTP.
+
+    A call that may have been carried out is repeated where that is the same call: new tasks
+    have their ids before they are sent.
+
+    Args:
+        address: ``https://host/place`` of an application of :func:`wopr.web.create_app`; a
+            token may stand before the host, as ``https://:token@host``.
+        token: sent as ``Authorization: Bearer``; that of the address counts before it.
+        call_seconds: longest wait for an answer.
+        query_seconds: how long a query of people may run there.
+        clock: source of time for the ids of new tasks.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        token: str | None = None,
+        call_seconds: float = 30.0,
+        query_seconds: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(address, call_seconds, query_seconds, self._again, clock)
+        self._url, said = _split(address.whole)
+        self._token = said or token
+        self._http: httpx.AsyncClient | None = None
+
+    def _bulk(self) -> tuple[int, int]:
+        return BULK, BULK_BYTES
+
+    async def start(self) -> None:
+        """Connect, and see that it is the same version of wopr.
+
+        Raises:
+            InvalidCallError: a package is missing.
+            StorageError: nobody answers there, or nobody who is understood.
+        """
+        self._http = _client(self._token)
+        self.open = True
+        try:
+            version, self.owner_pid, *_ = await self._last(self._call_seconds, "hello", ())
+        except BaseException:
+            await self.close()
+            raise
+        if version != protocol.PROTOCOL:
+            await self.close()
+            raise StorageError(
+                f"{self._database} runs another version of wopr (protocol {version}, this one has "
+                f"{protocol.PROTOCOL}). Install the same version on both sides."
+            )
+
+    async def ask(self, seconds: float | None, verb: str, params: Sequence[Any]) -> Any:
+        """Ask, and wait so long for the answer; see :class:`wopr.remote.caller.Caller`."""
+        import httpx
+
+        message = protocol.encode({"verb": verb, "params": list(params)})
+        limit = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds)
+        if self._http is None:
+            raise OwnerLeavingError(f"The connection to {self._database} is closed.")
+        try:
+            answer = await self._http.post(self._url, content=message, timeout=limit)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise OwnerLeavingError(
+                f"Nobody answers at {self._database}, so nothing was sent: {error!s:.200}. "
+                "Is `wopr web` running there, and reachable from here?"
+            ) from error
+        except httpx.TimeoutException as error:
+            raise OwnerSilentError(
+                f"{self._database} did not answer within {seconds:g} s. {_known(verb)} "
+                "(WOPR_TASKS_CALL_SECONDS sets the limit.)"
+            ) from error
+        except httpx.TransportError as error:
+            raise OwnerGoneError(
+                f"The connection to {self._database} ended before the answer: {error}. "
+                f"{_known(verb)}"
+            ) from error
+        self._heard = asyncio.get_running_loop().time()
+        return await self._read(answer)
+
+    async def _read(self, answer: httpx.Response) -> Any:
+        if answer.status_code in {502, 503, 504} and not answer.content.startswith(b'{"id"'):
+            raise OwnerLeavingError(
+                f"{self._database} answers {answer.status_code}: whoever stands before it does not "
+                "reach it, so nothing was carried out."
+            )
+        try:
+            reply = await protocol.decoded(answer.content)
+        except (ValueError, StorageError):
+            reply = {}
+        if "ok" in reply:
+            return reply["ok"]
+        if "error" in reply:
+            protocol.raise_error(reply["error"])
+        raise StorageError(
+            f"{self._database} refuses the call with {answer.status_code}: "
+            f"{str(reply.get('detail') or answer.reason_phrase)[:500]}"
+        )
+
+    async def _again(self, seconds: float | None, verb: str, params: Sequence[Any]) -> Any:
+        """Repeat a call that was not carried out, or is the same one when it is repeated."""
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                return await self.ask(seconds, verb, params)
+            except OwnerGoneError as error:
+                if verb in ONCE and not isinstance(error, OwnerLeavingError):
+                    raise
+        return await self._last(seconds, verb, params)
+
+    async def _last(self, seconds: float | None, verb: str, params: Sequence[Any]) -> Any:
+        """Ask, and tell who called that nothing was sent: there is no other owner to ask."""
+        try:
+            return await self.ask(seconds, verb, params)
+        except OwnerLeavingError as error:
+            raise StorageError(str(error)) from error
+
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return a task once it has ended: request after request."""
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        while True:
+            left = WAIT_SECONDS if until is None else max(0.0, until - loop.time())
+            part = min(left, WAIT_SECONDS)
+            try:
+                return TaskRecord.from_row(
+                    await self._within(part + self._call_seconds, "wait", task_id, part)
+                )
+            except OwnerSilentError:
+                raise
+            except TimeoutError:
+                if until is not None and loop.time() >= until:
+                    raise TimeoutError(
+                        f"Task {task_id} did not end within {timeout:g} s. It goes on."
+                    ) from None
+
+    async def close(self) -> None:
+        """Let go of the connections. Idempotent."""
+        self.open = False
+        client, self._http = self._http, None
+        if client is not None:
+            await client.aclose()
+        self.ended.set()
+
+
+def _known(verb: str) -> str:
+    if verb in LOOKS or verb == "hello":
+        return "Nothing was to be changed: ask again."
+    return (
+        "It is not known whether the call was carried out: look the task up, or repeat the call "
+        "with a unique_key."
+    )
+
+
+def _split(whole: str) -> tuple[str, str | None]:
+    """Return where calls go, and the token of an address."""
+    parts = urlsplit(whole)
+    host = parts.netloc.rpartition("@")[2]
+    where = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + PATH, "", ""))
+    return where, unquote(parts.password or parts.username or "") or None
+
+
+def _client(token: str | None) -> httpx.AsyncClient:
+    try:
+        import httpx
+    except ImportError:
+        raise InvalidCallError(
+            "A queue at an address needs httpx, which is not installed: pip install 'wopr[client]'."
+        ) from None
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    most = httpx.Limits(max_connections=MOST_CONNECTIONS)
+    return httpx.AsyncClient(headers=headers, limits=most, follow_redirects=False)

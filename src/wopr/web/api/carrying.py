@@ -1,0 +1,81 @@
+"""The verbs of a queue for a ``TaskQueue`` of another machine, which carries them here.
+
+It is no part of the documented API: both sides are wopr, of one protocol. One request is one
+message of those that go through the owner's socket, see :mod:`wopr.remote.protocol`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from wopr.domain.act import acting
+from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.insights.own import is_own
+from wopr.queue.queue import inside
+from wopr.remote import protocol
+from wopr.remote.series import Series
+from wopr.remote.verbs import Verbs
+from wopr.web.api.endpoints import JSON, by
+from wopr.web.api.problems import status_of
+from wopr.web.guard.roles import Caller, Role
+from wopr.web.routing import caller_of, queue_of, route
+
+HERE_ONLY = frozenset({"hand_over", "snapshot", "backup", "archive"})
+"""Verbs that are about files of the machine."""
+
+
+def routes() -> list[BaseRoute]:
+    """Return the one route."""
+    return [route("/carry", carry, needs=Role.OPERATE, methods=["POST"])]
+
+
+async def carry(request: Request) -> Response:
+    """Carry one verb out. Arguments and results travel as they are, so it needs to operate."""
+    token = acting.set(by(caller_of(request), request))
+    try:
+        message = await protocol.decoded(await request.body())
+        verb, params = message.get("verb"), message.get("params")
+        _check(caller_of(request), verb, params)
+        core = inside(queue_of(request))
+        backend = await core.access.backend()
+        verbs = Verbs(backend, lambda: False, core.settings.max_args_bytes, Series())
+        answer = await verbs.carry_out(verb, params)
+        return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
+    except (WoprError, TimeoutError, ValueError) as error:
+        status = status_of(error) if isinstance(error, WoprError) else 422
+        return Response(protocol.refusal(None, error), status, media_type=JSON)
+    finally:
+        acting.reset(token)
+
+
+def _check(caller: Caller, verb: object, params: object) -> None:
+    """Refuse what nobody may from elsewhere, and SQL of those who are no admins.
+
+    Raises:
+        InvalidCallError: it is about files here.
+        HTTPException: the role does not suffice.
+    """
+    if verb in HERE_ONLY:
+        raise InvalidCallError(
+            f"{verb!r} is about files of the machine that has the queue, so nothing was done. Run "
+            "`wopr` there; SQL is asked with queue.sql(…) from here."
+        )
+    if not caller.role.allows(Role.ADMIN) and _asks_in_sql(verb, params):
+        raise HTTPException(
+            403,
+            f"SQL, also as where= of a selection, needs the role admin; {caller.name} has "
+            f"{caller.role}.",
+        )
+
+
+def _asks_in_sql(verb: object, params: Any) -> bool:
+    if not isinstance(params, list) or not params:
+        return False
+    if verb == "sql":
+        return not is_own(params[0])
+    return isinstance(params[0], dict) and params[0].get("where") is not None

@@ -1,0 +1,254 @@
+"""A queue at an address: the same calls, carried over HTTP to the machine that has the file."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from support.queues import PATIENCE
+from support.restapp import rest_app
+from wopr import (
+    InvalidCallError,
+    OnConflict,
+    Settings,
+    StorageError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskQueue,
+    TaskStatus,
+    UniqueKeyConflictError,
+    chain,
+)
+from wopr.domain.address import Address
+from wopr.queue.queue import inside
+from wopr.remote import http
+from wopr.remote.http import HttpBackend
+from wopr.web.guard.roles import Role
+
+
+def declared(queue: TaskQueue) -> TaskQueue:
+    @queue.task(name="add")
+    async def add(a: int, b: int = 1) -> int:
+        return a + b
+
+    @queue.task(name="fail", max_retries=0)
+    async def fail() -> None:
+        raise ValueError("no")
+
+    @queue.task(name="later", category="idle")
+    async def later() -> None: ...
+
+    return queue
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[TaskQueue]:
+    """Return the queue that has the file, with a worker."""
+    async with declared(TaskQueue(enabled=True, database=tmp_path / "q.duckdb")) as queue:
+        await queue.start_workers()
+        yield queue
+
+
+@asynccontextmanager
+async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application at an address."""
+    listener = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await server.shutdown(sockets=[listener])
+        listener.close()
+
+
+@asynccontextmanager
+async def at(there: TaskQueue, role: Role = Role.ADMIN) -> AsyncIterator[TaskQueue]:
+    """Return a queue at the address where ``there`` is served."""
+    async with (
+        served(rest_app(there, role)) as url,
+        declared(TaskQueue(enabled=True, database=url)) as queue,
+    ):
+        yield queue
+
+
+async def test_what_a_queue_is_asked_is_answered_from_there(there: TaskQueue) -> None:
+    async with at(there) as queue:
+        handle = await queue.enqueue("add", (2,), {"b": 5})
+        assert 7 == await handle.result(timeout=PATIENCE)
+        assert TaskStatus.SUCCESS is (await handle.info()).status
+        assert 3 == len(await queue.get_history(handle.id))
+        with pytest.raises(TaskFailedError, match="no"):
+            await (await queue.enqueue("fail")).result(timeout=PATIENCE)
+        many = await queue.enqueue_ids("add", [(n,) for n in range(2_500)], {})
+        assert 2_500 == len(set(many))
+        assert many[-1] == (await queue.wait(many[-1], timeout=PATIENCE)).id
+        there.task(name="plus")(increased)
+        plus = queue.task(name="plus")(increased)
+        flow = await queue.enqueue_flow(chain(plus.s(1), plus.s()))
+        assert 3 == await flow.result(timeout=PATIENCE)
+        assert 1 == (await queue.sql("select count(*) from tasks where name = 'fail'")).scalar()
+        assert (await there.status()).state is (await queue.status()).state
+        with pytest.raises(TaskNotFoundError):
+            await queue.require_task_info("0190a0a0-0000-7000-8000-000000000000")
+
+
+async def increased(number: int) -> int:
+    return number + 1
+
+
+async def test_acts_rules_and_schedules_are_there(there: TaskQueue) -> None:
+    async with at(there) as queue:
+        waiting = await queue.enqueue("later")
+        assert 1 == (await queue.tasks.where(name="later").cancel()).act.changed
+        assert TaskStatus.CANCELLED is (await waiting.info()).status
+        [act] = await there.acts()
+        assert ("cancel", "ada") == (act.verb, act.who)
+        assert 1 == (await queue.undo(act.number)).act.changed
+        await queue.pause("idle", reason="moving house")
+        assert "moving house" == (await there.pauses())[0].reason
+        await queue.set_limit("idle", concurrency=2)
+        assert 2 == (await there.limits())[0].concurrency
+        await queue.schedules.add("nightly", "later", at="03:00")
+        assert ["nightly"] == [info.name for info in await there.schedules.list()]
+
+
+async def test_a_key_that_is_taken_is_taken_from_here_too(there: TaskQueue) -> None:
+    async with at(there) as queue:
+        await there.enqueue("later", unique_key="k")
+        with pytest.raises(UniqueKeyConflictError):
+            await queue.enqueue("later", unique_key="k", on_conflict=OnConflict.RAISE)
+
+
+@pytest.mark.parametrize(
+    "doing",
+    [
+        lambda queue: queue.start_workers(),
+        lambda queue: queue.start_scheduler(),
+        lambda queue: queue.backup("copy.duckdb"),
+        lambda queue: queue.typed_sql("select 1"),
+    ],
+    ids=["workers", "scheduler", "backup", "typed_sql"],
+)
+async def test_what_needs_the_file_is_refused_with_the_reason(
+    there: TaskQueue, doing: Callable[[TaskQueue], Awaitable[Any]]
+) -> None:
+    async with at(there) as queue:
+        with pytest.raises(InvalidCallError, match="the machine that has"):
+            await doing(queue)
+
+
+async def test_who_may_not_ask_in_sql_is_told_so_and_may_operate(there: TaskQueue) -> None:
+    async with at(there, Role.OPERATE) as queue:
+        assert 3 == await (await queue.enqueue("add", (2,))).result(timeout=PATIENCE)
+        with pytest.raises(StorageError, match="needs the role admin; ada has operate"):
+            await queue.sql("select 1")
+        with pytest.raises(StorageError, match="needs the role admin; ada has operate"):
+            await queue.tasks.where("true").count()
+
+
+async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:
+    with pytest.raises(StorageError, match="needs the role operate; ada has read"):
+        async with at(there, Role.READ):
+            pass
+
+
+async def test_a_wait_goes_on_in_the_next_request(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0.01)
+    async with at(there) as queue:
+        handle = await queue.enqueue("later")
+        with pytest.raises(TimeoutError, match=r"did not end within 0\.1 s"):
+            await queue.wait(handle.id, timeout=0.1)
+        waiting = asyncio.ensure_future(queue.wait(handle.id))
+        await handle.cancel()
+        assert TaskStatus.CANCELLED is (await waiting).status
+
+
+async def test_a_call_whose_answer_was_lost_is_the_same_call_again(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "PAUSES", (0.0, 0.0, 0.0))
+    send, lost = httpx.AsyncHTTPTransport.handle_async_request, []
+
+    async def cut(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        answer = await send(self, request)
+        if b'"add"' in request.content and len(lost) < 2:
+            lost.append(await answer.aread())
+            raise httpx.RemoteProtocolError("the wire was cut")
+        return answer
+
+    async with at(there) as queue:
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", cut)
+        handle = await queue.enqueue("add", (2,))
+        assert 2 == len(lost)
+        assert 3 == await handle.result(timeout=PATIENCE)
+        assert 1 == (await there.get_task_stats())["total"]
+
+
+async def test_it_goes_on_when_who_serves_it_was_away(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "PAUSES", (0.0,))
+    async with served(rest_app(there)) as url:
+        queue = declared(TaskQueue(enabled=True, database=url))
+        await queue.enqueue("later")
+    with pytest.raises(StorageError, match="Nobody answers at http"):
+        await queue.enqueue("later")
+    with pytest.raises(StorageError, match="Nobody answers at http"):
+        await TaskQueue(enabled=True, database=url).get_tasks()
+    async with served(rest_app(there), int(url.rpartition(":")[2])):
+        await queue.enqueue("later")
+        await queue.shutdown()
+    assert 2 == (await there.get_task_stats())["total"]
+
+
+async def test_another_version_is_refused_by_name(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(rest_app(there)) as url:
+        backend = HttpBackend(Address(url))
+        ask = HttpBackend.ask
+
+        async def older(self: HttpBackend, *asked: Any) -> Any:
+            answer = await ask(self, *asked)
+            return [4, *answer[1:]]
+
+        monkeypatch.setattr(HttpBackend, "ask", older)
+        with pytest.raises(StorageError, match=r"another version of wopr \(protocol 4, this one"):
+            await backend.start()
+
+
+def test_an_address_shows_no_secret_and_sends_it() -> None:
+    address = Address("https://:s3cret@queue.example/team?token=t0p")
+    for text in (str(address), repr(address), f"{address}", str(address.absolute())):
+        assert "s3cret" not in text
+        assert "t0p" not in text
+    assert "https://queue.example/team?token=***" == str(address)
+    assert http._split(address.whole) == ("https://queue.example/team/api/v1/carry", "s3cret")
+    assert address == Address(address.whole) != Address("https://queue.example/team")
+
+
+def test_the_setting_may_be_an_address_and_the_token_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WOPR_TASKS_DATABASE", "https://queue.example/team")
+    monkeypatch.setenv("WOPR_TASKS_TOKEN", "s3cret")
+    settings = Settings()
+    assert Address("https://queue.example/team") == settings.database
+    assert "s3cret" not in repr(settings)
+    queue = TaskQueue(enabled=True, settings=settings)
+    assert "https://queue.example/team" == str(queue.database)
+    assert inside(queue).access.exists()
