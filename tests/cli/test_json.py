@@ -58,6 +58,9 @@ LINES: dict[str, tuple[str, ...]] = {
     "tasks run-again": ("tasks", "run-again", "--status", "success"),
     "tasks set-priority": ("tasks", "set-priority", "--name", "double", "--to", "high"),
     "tasks show": ("tasks", "show", "SUCCEEDED"),
+    "token create": ("token", "create", "ada", "--role", "operate", "--expires", "90d"),
+    "token list": ("token", "list"),
+    "token revoke": ("token", "revoke", "ada"),
     "undo": ("undo", "1"),
     "workers list": ("workers", "list"),
 }
@@ -72,6 +75,8 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "restore": LINES["backup"],
     "stats": LINES["pause"],
     "acts": LINES["pause"],
+    "token list": LINES["token create"],
+    "token revoke": LINES["token create"],
     "undo": LINES["tasks cancel"],
 }
 """What is called before, so that there is something to print."""

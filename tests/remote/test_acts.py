@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from support.owners import client, end, start_owner
 from support.queues import PATIENCE, until
 from wopr import ActError, ActProgress, InvalidCallError, QueryError, TaskPriority
 from wopr.auth.context import AuthContext, auth_context
+from wopr.domain.act import By, acting
+from wopr.queue.queue import inside
+from wopr.remote.protocol import socket_path
 
 
 @pytest.fixture
@@ -98,3 +102,31 @@ async def test_what_a_client_gives_up_ends_in_the_owner_and_goes_on_when_repeate
         assert all(act.finished for act in await queue.acts())
         assert 4_000 == sum(act.changed for act in await queue.acts())
         assert answer.act.finished
+
+
+@pytest.mark.usefixtures("owner")
+async def test_who_asks_through_a_client_is_who_the_act_is_of(database: Path) -> None:
+    async with client(database) as queue:
+        ada = acting.set(By("ada", "web, from 10.0.0.7"))
+        await queue.pause("mail", reason="moving")
+        await (await inside(queue).writer()).acts.asked("select 1 as one")
+        acting.reset(ada)
+        await queue.resume("mail")
+        mine, asked, hers = await queue.acts()
+        assert ("pause", "ada", "web, from 10.0.0.7") == (hers.verb, hers.who, hers.origin)
+        assert ("sql", "ada") == (asked.verb, asked.who)
+        assert {"query": "select 1 as one"} == json.loads(asked.detail)
+        assert "resume" == mine.verb
+        assert "ada" != mine.who
+
+
+@pytest.mark.usefixtures("owner")
+async def test_what_does_not_say_who_asks_is_refused(database: Path) -> None:
+    async with client(database) as queue:
+        assert [] == await queue.acts()  # it is connected
+        reader, writer = await asyncio.open_unix_connection(socket_path(database))
+        for by in (7, ["ada"], ["", "x"], ["ada", 1], {"who": "ada"}, ["a" * 500, ""]):
+            request = {"id": 1, "verb": "stats", "params": [], "by": by}
+            writer.write(json.dumps(request).encode() + b"\n")
+            assert "error" in json.loads(await reader.readline())
+        writer.close()

@@ -18,6 +18,7 @@ from wopr.domain.controls import Pause, Revocation
 from wopr.domain.level import NotificationLevel
 from wopr.domain.limits import Limit
 from wopr.domain.logline import LogLine
+from wopr.domain.role import Role
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
 from wopr.ports.backup import Backup, Export, Restored
@@ -188,6 +189,33 @@ class Alerts(TypedDict):
     """The alerts."""
 
     alerts: list[Alert]
+
+
+class Token(TypedDict):
+    """What is known of an access token."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class NewToken(Token):
+    """A token, which is shown this once."""
+
+    token: str
+
+
+class Tokens(TypedDict):
+    """The access tokens."""
+
+    tokens: list[Token]
+
+
+class Revoked(TypedDict):
+    """The name of a token that lets nobody in any more."""
+
+    revoked: str
 
 
 class FlowRow(TypedDict):
@@ -463,6 +491,9 @@ DOCUMENTS: dict[str, Any] = {
     "tasks run-again": _VERB,
     "tasks set-priority": _VERB,
     "tasks show": TaskInfo,
+    "token create": NewToken,
+    "token list": Tokens,
+    "token revoke": Revoked,
     "undo": Acted,
     "worker": Stopped,
     "workers list": Workers,

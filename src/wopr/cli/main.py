@@ -31,6 +31,7 @@ COMMANDS = (
     ("tasks", "wopr.cli.tasks:app", "Look at tasks and change them."),
     ("schedules", "wopr.cli.schedules:app", "Look at schedules and change them."),
     ("alerts", "wopr.cli.alerts:app", "Look at alerts and change them."),
+    ("token", "wopr.cli.token:app", "Say who gets in over HTTP, and with which role."),
     ("flows", "wopr.cli.flows:app", "Look at flows of tasks and cancel them."),
     ("limits", "wopr.cli.controls:limits", "Look at limits and change them."),
     (

@@ -113,6 +113,16 @@ ALERTS = Table(
         _text("emits", 8, drops=4),
     ),
 )
+TOKENS = Table(
+    "Tokens",
+    (
+        _text("name", 12),
+        _whole("role"),
+        _whole("state"),
+        _whole("created", drops=1),
+        _whole("expires", drops=2),
+    ),
+)
 LIMITS = Table(
     "Limits",
     (

@@ -14,6 +14,7 @@ class RuleKind(str, Enum):
     PAUSE = "pause"
     REVOCATION = "revocation"
     ALERT = "alert"
+    TOKEN = "token"  # noqa: S105 - a kind of rule
 
     __str__ = str.__str__
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from wopr.domain.accesstoken import AccessToken
 from wopr.domain.alertrule import AlertRule, reasons
 from wopr.domain.checks import check_count, check_label, check_seconds, is_task_id
 from wopr.domain.controls import Pause, Revocation
@@ -136,6 +137,7 @@ _NAMES: dict[RuleKind, Callable[[Rule], object]] = {
     RuleKind.PAUSE: lambda rule: Pause.from_rule(rule).name,
     RuleKind.REVOCATION: lambda rule: Revocation.from_rule(rule).name,
     RuleKind.ALERT: lambda rule: _alert_name(rule.value),
+    RuleKind.TOKEN: lambda rule: AccessToken.from_rule(rule).name,
 }
 """Reads a rule, and tells the name of what it says."""
 

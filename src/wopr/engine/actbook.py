@@ -13,12 +13,15 @@ from typing import Any
 from wopr.config.whoami import this_process
 from wopr.domain.act import Act, acting
 from wopr.domain.errors import ActError, StorageError
+from wopr.domain.masking import mask, shortened
 from wopr.engine.shared import Shared
 
 log = logging.getLogger(__name__)
 
 GOES_ON = timedelta(days=1)
 """So old an interrupted act may be that the same call goes on with, instead of a new one."""
+LONGEST_QUESTION = 10_000
+"""Characters of a question in SQL that are kept."""
 LOOKED_AT = 100
 """So many of the newest acts are looked at for one that was interrupted."""
 NO_END = 2**62
@@ -86,6 +89,12 @@ class ActBook:
                 # Its row is behind, for its process may have been killed.
                 return replace(one, changed=await self._shared.storage.made_count(one))
         return None
+
+    async def asked(self, question: str) -> None:
+        """Note that somebody asks in SQL."""
+        await self.note(
+            "sql", {}, {"query": shortened(mask(question), LONGEST_QUESTION)}, changed=0
+        )
 
     async def note(
         self, verb: str, selection: Mapping[str, Any], detail: Mapping[str, Any], **more: Any

@@ -94,6 +94,7 @@ class Acts:
         self._rules = rules
         self._runs: dict[str, Run] = {}
         self.list = book.list
+        self.asked = book.asked
         self.deleting = asyncio.Lock()
         """Held while rows of ended tasks are deleted, or put back."""
 

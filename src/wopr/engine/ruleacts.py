@@ -21,17 +21,20 @@ _SET = {
     RuleKind.PAUSE: "pause",
     RuleKind.REVOCATION: "revoke",
     RuleKind.ALERT: "alert",
+    RuleKind.TOKEN: "create-token",
 }
 _REMOVED = {
     RuleKind.LIMIT: "remove-limit",
     RuleKind.PAUSE: "resume",
     RuleKind.REVOCATION: "unrevoke",
     RuleKind.ALERT: "remove-alert",
+    RuleKind.TOKEN: "revoke-token",
 }
-SETTINGS = frozenset({*_SET.values(), *_REMOVED.values()})
-"""The verbs of these acts."""
-_TOLD = "seen"
-"""What an alert has told stands in its rule, and is no operator's doing."""
+SETTINGS = frozenset({*_SET.values(), *_REMOVED.values()}) - {"create-token", "revoke-token"}
+"""The verbs of these acts that can be taken back: who was shut out stays out."""
+_UNSAID = frozenset({"seen", "digest", "session"})
+"""What an alert has told stands in its rule, and is no operator's doing; digests are nobody's
+business."""
 
 
 class RuleActs:
@@ -111,4 +114,4 @@ def _said(rule: Rule) -> dict[str, Any]:
         said: dict[str, Any] = json.loads(rule.value)
     except ValueError:  # one that can't be read, and is being removed
         return {}
-    return {key: value for key, value in said.items() if key != _TOLD}
+    return {key: value for key, value in said.items() if key not in _UNSAID}

@@ -149,6 +149,10 @@ class ActBackend(Protocol):
         """Return the newest acts, those before a number."""
         ...
 
+    async def asked(self, question: str) -> None:
+        """Note that somebody asks in SQL. That it can't be noted is logged, and no error."""
+        ...
+
 
 class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked.

@@ -26,6 +26,9 @@ from wopr.remote.messages import STRICT, Label, Moment, Reason, Seconds, Seq, Ta
 Status = Literal["pending", "started", "success", "failed", "cancelled", "retry"]
 Command = Literal["cancel", "retry", "run-again", "set-priority", "move", "delay"]
 Labels = Annotated[list[Label], Field(max_length=MOST_VALUES), FailFast()]
+MOST_ASKED = 100_000
+"""Characters of a question in SQL that are sent to be noted."""
+Question = Annotated[str, AfterValidator(label(MOST_ASKED))]
 MostIds = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -149,6 +152,10 @@ class RemoteActs:
         """Return the newest acts, those before a number."""
         return [Act(**one) for one in await self._call("act_list", limit, before)]
 
+    async def asked(self, question: str) -> None:
+        """Note that somebody asks in SQL."""
+        await self._call("act_asked", question[:MOST_ASKED])
+
 
 class ActVerbs:
     """The owner's side: the public methods of this class are verbs of the socket."""
@@ -194,3 +201,6 @@ class ActVerbs:
 
     async def act_list(self, limit: MostIds, before: Seq | None) -> list[dict[str, Any]]:
         return [asdict(one) for one in await self._backend.acts.list(limit, before)]
+
+    async def act_asked(self, question: Question) -> None:
+        await self._backend.acts.asked(question)

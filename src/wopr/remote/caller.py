@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.config.whoami import this_process
+from wopr.domain.act import By, acting
 from wopr.domain.address import Address
 from wopr.domain.clock import IdFactory
 from wopr.domain.errors import (
@@ -242,7 +243,9 @@ class Caller:
                 "was not sent to it. Repeat it."
             )
         number = next(self._numbers)
-        message = protocol.encode({"id": number, "verb": verb, "params": list(params)})
+        message = protocol.encode(
+            {"id": number, "verb": verb, "params": list(params), **_by(acting.get())}
+        )
         end = self._write(message)
         future = asyncio.get_running_loop().create_future()
         self._pending[number] = future
@@ -317,6 +320,11 @@ class Caller:
     async def hand_over(self) -> bool:
         """Ask the owner for the file; whether it gives it up, because it works on nothing."""
         return bool(await self._call("hand_over"))
+
+
+def _by(by: By | None) -> dict[str, list[str]]:
+    """Return what says for whom this process asks, where that is not for itself."""
+    return {} if by is None else {"by": [by.who, by.origin]}
 
 
 def _why_not(path: str, seconds: float, error: Exception, *, listens: bool) -> str:

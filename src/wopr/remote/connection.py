@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from wopr.domain.act import By
+from wopr.domain.checks import check_label
 from wopr.domain.errors import (
     InvalidCallError,
     OwnerGoneError,
@@ -184,11 +185,12 @@ class Connection:
                     "first: asyncio.gather over fewer handles, or asyncio.as_completed."
                 )
             name, params = message.get("verb"), message.get("params")
+            by = _by(message.get("by"))
             self.greeted = self.greeted or name == "hello"
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
             self._write(protocol.refusal(number, error))
             return
-        task = asyncio.create_task(self._answer(number, name, params))
+        task = asyncio.create_task(self._answer(number, name, params, by))
         self._under_way.add(task)
         self._by_number[number] = task
         if isinstance(name, str) and name in LOOKS | ONCE:
@@ -210,8 +212,9 @@ class Connection:
         if task is not None:
             task.cancel()
 
-    async def _answer(self, number: int, name: Any, params: Any) -> None:
+    async def _answer(self, number: int, name: Any, params: Any, by: By | None) -> None:
         verbs = self._make_verbs(self)
+        verbs.by = by
         try:
             if name == "wait":
                 await self._answer_wait(number, verbs, params)
@@ -255,6 +258,16 @@ class Connection:
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
+
+
+def _by(said: object) -> By | None:
+    """Return for whom a client asks, if it says so and it is not for itself."""
+    match said:
+        case None:
+            return None
+        case [str(who), str(origin)]:
+            return By(check_label(who, "who asks"), check_label(origin, "their origin"))
+    raise InvalidCallError(f"{said!r:.80} does not say who asks, and from where.")
 
 
 def _cut_off(name: Any) -> OwnerGoneError:

@@ -54,7 +54,7 @@ from wopr.remote.size import MANY
 
 MOST_PARAMS = 8
 Verb = Callable[..., Awaitable[Any]]
-Kind = Literal["limit", "pause", "revocation", "alert"]
+Kind = Literal["limit", "pause", "revocation", "alert", "token"]
 
 
 class Caller(Protocol):
@@ -77,6 +77,8 @@ class Verbs(ScheduleVerbs, ActVerbs):
     ) -> None:
         self._backend = backend
         self._caller = caller
+        self.by: By | None = None
+        """For whom the caller asks, if not for itself."""
         self._hand_over = hand_over
         self._most_args_bytes = most_args_bytes
         self._series = series
@@ -94,7 +96,7 @@ class Verbs(ScheduleVerbs, ActVerbs):
         if len(params) > MOST_PARAMS:
             raise InvalidCallError(f"No verb has {len(params):,} params, so nothing was done.")
         if self._caller is not None:
-            acting.set(self._caller.by)
+            acting.set(self.by or self._caller.by)
         try:
             return await (await self._begun(_checked(name), params))
         except ValidationError as error:

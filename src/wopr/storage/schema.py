@@ -127,7 +127,7 @@ rules = Table(
     Column("value", String, nullable=False),
     Column("updated_at", DateTime, nullable=False),
 )
-"""One row per limit, pause, revocation and alert that was set at run time."""
+"""One row per limit, pause, revocation, alert and access token that was set at run time."""
 
 acts = Table(
     "acts",

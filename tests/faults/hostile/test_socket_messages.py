@@ -38,6 +38,14 @@ LIMIT = ["limit", "x/y", '{"category": "x", "key": "y", "concurrency": 1}', AT]
 PAUSE = ["pause", "category x", '{"category": "x", "task": null, "reason": "because"}', AT]
 REVOCATION = ["revocation", 'fuzz {"n": 1}', '{"task": "fuzz", "where": {"n": 1}}', AT]
 SLOW = {"name": "slow", "when": "slow", "task": "fuzz", "category": "x", "level": "error"}
+TOKEN_VALUE = {
+    "name": "t",
+    "role": "read",
+    "digest": "0" * 64,
+    "session": "1" * 64,
+    "expires_at": None,
+}
+TOKEN = ["token", "t", json.dumps(TOKEN_VALUE), AT]
 ALERT = ["alert", "slow", json.dumps({**SLOW, "threshold": 5.0, "every": 60.0, "emits": "x"}), AT]
 OPTIONS = {
     "tags": ["a"],
@@ -90,7 +98,7 @@ RIGHT: dict[str, list[Any]] = {
     "cancel": [SOMEBODY, "because"],
     "revoke": [REVOCATION],
     "rules_all": ["limit"],
-    "rules_save": [[LIMIT, PAUSE, REVOCATION, ALERT]],
+    "rules_save": [[LIMIT, PAUSE, REVOCATION, ALERT, TOKEN]],
     "rules_merge": [LIMIT],
     "rules_delete": ["limit", ["x/y"]],
     "logs": [SOMEBODY, 10],
@@ -124,6 +132,7 @@ RIGHT: dict[str, list[Any]] = {
     "act_progress": ["key"],
     "act_undo": [10**6, "key", None],
     "act_list": [10, 10**6],
+    "act_asked": ["select 1"],
 }
 
 

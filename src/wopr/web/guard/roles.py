@@ -1,26 +1,12 @@
-"""What somebody may do over HTTP."""
+"""Who asks over HTTP, and what such a one may do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-_RANK = {"read": 0, "operate": 1, "admin": 2}
+from wopr.domain.role import Role
 
-
-class Role(StrEnum):
-    """Each role may what those before it may."""
-
-    READ = "read"
-    """Look at everything but the arguments' secrets, which nobody sees."""
-    OPERATE = "operate"
-    """Enqueue, and act on tasks, categories, schedules and alerts."""
-    ADMIN = "admin"
-    """Ask in SQL, and what concerns the queue as a whole."""
-
-    def allows(self, needed: Role) -> bool:
-        """Say whether who has this role may do what needs another one."""
-        return _RANK[self] >= _RANK[needed]
+__all__ = ["Caller", "Role"]
 
 
 @dataclass(frozen=True, slots=True)
