@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from wopr.config.forks import close_in_children, take_away_sockets
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.hosts import REFUSAL, is_meant
 from wopr.domain.jsontext import shown
 from wopr.queue.queue import TaskQueue
 from wopr.service.health import Health
-from wopr.service.hosts import REFUSAL, is_meant
 from wopr.service.metrics import Metrics, NotCountedError
 
 if TYPE_CHECKING:

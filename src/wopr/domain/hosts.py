@@ -58,3 +58,16 @@ REFUSAL = (
     "The Host header of this request is no name of this server. An IP address, localhost and names "
     "without a dot are; allow others by WOPR_TASKS_HTTP_HOSTS, separated by commas.\n"
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or an address can only mean this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def named_host(header: str) -> str | None:
+    """Return the name or address in a Host header, in small letters; ``None`` if that is none."""
+    return _without_port(header)

@@ -1,0 +1,96 @@
+"""The page that asks a browser for a token, and what comes of that."""
+
+from __future__ import annotations
+
+import html
+import re
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from wopr.web.guard import sessions
+from wopr.web.guard.answers import root_of, small_page
+
+PATH = "/login"
+STYLE_PATH = "/login.css"
+LOGOUT_PATH = "/logout"
+MOST_BYTES = 8_192
+"""Of what the page may send."""
+_FORM = """<p>{said}</p>
+<form method="post" action="{root}/login"><input type="hidden" name="next" value="{next}">
+<label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Sign in</button></form>
+<p class="hint">Whoever runs this queue makes one:
+<code>wopr token create NAME --role read</code></p>
+"""
+_STYLE = """:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;margin:0;display:grid;place-items:center;min-height:100vh}
+main{width:min(26rem,90vw)}h1{font-size:1.4rem}label{display:block;font-weight:600}
+input,button{font:inherit;padding:.5rem .75rem;border-radius:.4rem;border:1px solid #8888}
+input[type=password]{width:100%;box-sizing:border-box;margin:.3rem 0 .8rem}
+button{cursor:pointer;font-weight:600}.hint{opacity:.75;font-size:.9rem}
+"""
+_INSIDE = re.compile(r"/(?![/\\])[\x21-\x7e]{0,1000}")
+
+
+def style() -> Response:
+    """Return the style of that page."""
+    return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+def form(request: Request, said: str, *, next_path: str, status: int = 200) -> Response:
+    """Return the page; ``said`` is a sentence."""
+    root = html.escape(root_of(request))
+    body = _FORM.format(said=html.escape(said), root=root, next=html.escape(next_path))
+    return small_page(request, "Sign in", body, status=status)
+
+
+def to_form(request: Request, path: str) -> Response:
+    """Send a browser to the page, and back to ``path`` from there."""
+    where = path if not request.url.query else f"{path}?{request.url.query}"
+    target = f"{root_of(request)}{PATH}?next={quote(inside(where), safe='')}"
+    if "hx-request" in request.headers:  # a part of a page: the whole of it has to go there
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return RedirectResponse(target, 303)
+
+
+def again(request: Request) -> Response:
+    """Have a browser open the same page from here: then it sends a strict cookie."""
+    where = request.scope["path"]
+    where = quote(where) if not request.url.query else f"{quote(where)}?{request.url.query}"
+    head = f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">'
+    body = f'<p><a href="{html.escape(where)}">Go on</a></p>'
+    return small_page(request, "One moment", body, head=head)
+
+
+def let_in(request: Request, cookie: str, seconds: int, next_path: str) -> Response:
+    """Send a browser where it wanted to go, with a session."""
+    answer = RedirectResponse(f"{root_of(request)}{inside(next_path)}", 303)
+    _set(request, answer, cookie, seconds)
+    return answer
+
+
+def let_out(request: Request) -> Response:
+    """End the session of a browser."""
+    answer = RedirectResponse(f"{root_of(request)}{PATH}", 303)
+    _set(request, answer, "", 0)
+    return answer
+
+
+def inside(path: str) -> str:
+    """Return a path of this application, whatever was asked for."""
+    return path if _INSIDE.fullmatch(path) else "/"
+
+
+def _set(request: Request, answer: Response, cookie: str, seconds: int) -> None:
+    answer.set_cookie(
+        sessions.COOKIE,
+        cookie,
+        max_age=seconds,
+        path=root_of(request) or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
