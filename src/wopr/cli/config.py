@@ -17,6 +17,7 @@ from wopr.cli.flags import (
     LogFormat,
     LogLevel,
     OwnDatabase,
+    Web,
     given,
     settings_of,
 )
@@ -38,6 +39,7 @@ def show(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     http: Http = None,
+    web: Web = None,
     discover: Discover = None,
     allow_module: AllowModule = None,
     as_json: AsJson = False,
@@ -48,7 +50,7 @@ def show(
     .env, wopr.toml, [tool.wopr] in pyproject.toml, the default. Files are those of the
     working directory. Settings that a program gives in its code are not known here.
     """
-    flags = given(database, grace, log_level, log_format, http, discover, allow_module)
+    flags = given(database, grace, log_level, log_format, http, web, discover, allow_module)
     settings = settings_of(flags)
     where = origins({name: FLAGS[name] for name in flags})
     values = {name: masked(getattr(settings, name), name) for name in where}

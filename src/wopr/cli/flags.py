@@ -20,6 +20,7 @@ FLAGS = {
     "log_level": "--log-level",
     "log_format": "--log-format",
     "http": "--http",
+    "web": "--web",
     "discover": "--discover",
     "allow_modules": "--allow-module",
 }
@@ -70,6 +71,15 @@ Http = Annotated[
     ),
 ]
 
+Web = Annotated[
+    str | None,
+    typer.Option(
+        "--web",
+        metavar="HOST:PORT",
+        help="Serve the dashboard and the REST API there. Default: WOPR_TASKS_WEB, or nowhere.",
+    ),
+]
+
 
 Discover = Annotated[
     list[str] | None,
@@ -99,12 +109,13 @@ def given(
     log_level: str | None,
     log_format: str | None,
     http: str | None,
+    web: str | None,
     discover: list[str] | None,
     allow_module: list[str] | None,
 ) -> dict[str, Any]:
     """Return the options that were given, by the names of their settings."""
     found, allowed = (None if one is None else ",".join(one) for one in (discover, allow_module))
-    values = (database, grace, log_level, log_format, http, found, allowed)
+    values = (database, grace, log_level, log_format, http, web, found, allowed)
     return {name: value for name, value in zip(FLAGS, values, strict=True) if value is not None}
 
 

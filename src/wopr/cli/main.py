@@ -26,6 +26,7 @@ COMMANDS = (
         "Write a new project: a worker that calls an HTTP API on schedule.",
     ),
     ("worker", "wopr.cli.worker:worker", "Run the tasks of a queue until SIGTERM or Ctrl-C."),
+    ("web", "wopr.cli.web:web", "Serve the dashboard and the REST API until Ctrl-C or SIGTERM."),
     ("workers", "wopr.cli.workers:app", "Look at the workers."),
     ("config", "wopr.cli.config:app", "Look at the settings."),
     ("tasks", "wopr.cli.tasks:app", "Look at tasks and change them."),

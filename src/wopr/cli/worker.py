@@ -27,11 +27,13 @@ from wopr.cli.flags import (
     LogFormat,
     LogLevel,
     OwnDatabase,
+    Web,
     given,
     settings_of,
 )
 from wopr.cli.output import document
 from wopr.cli.target import load_queue
+from wopr.cli.web import Dashboard
 from wopr.config.files import PREFIX
 from wopr.config.settings import Settings
 from wopr.queue.queue import TaskQueue
@@ -71,6 +73,7 @@ def worker(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     http: Http = None,
+    web: Web = None,
     discover: Discover = None,
     allow_module: AllowModule = None,
     reload: Reload = False,
@@ -85,7 +88,7 @@ def worker(
     Exit code 0 after a drain, 1 when a second signal forced the end.
     """
     wanted = [_parse(item) for item in category or ()]
-    flags = given(database, grace, log_level, log_format, http, discover, allow_module)
+    flags = given(database, grace, log_level, log_format, http, web, discover, allow_module)
     settings = settings_of(flags)
     logs.start(settings)
     if reload:
@@ -104,7 +107,8 @@ def worker(
                 f"{target} has no tasks registered, so there is nothing to run. Are the modules "
                 "that define them imported there? Others: --discover 'shop.*.tasks'."
             )
-        run = WorkerRun(queue, target, counts, settings)
+        dashboard = None if settings.web is None else Dashboard(queue, settings)
+        run = WorkerRun(queue, target, counts, settings, dashboard)
         summary = run.run()
     if as_json:
         document(summary)

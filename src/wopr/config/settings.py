@@ -191,13 +191,20 @@ class Settings(_Sourced):
     """``host:port`` where ``wopr worker`` answers ``/health``, ``/ready`` and ``/metrics``;
     a port alone is one of this machine only."""
     http_hosts: str = ""
-    """Names by which requests may ask for that, and for the dashboard, separated by commas; ``*`` is every name. IP
-    addresses, localhost and names without a dot need none."""
+    """Names by which requests may ask for that, and for the dashboard, separated by commas; ``*``
+    is every name. IP addresses, localhost and names without a dot need none."""
     web: Annotated[str | None, BeforeValidator(_address)] = None
     """``host:port`` where ``wopr worker`` serves the dashboard and the REST API, and ``wopr web``
     too; beyond this machine only with tokens, and behind TLS or a proxy."""
     web_loopback: Literal["admin", "token"] = "admin"
     """Who asks for these on this machine without a token: its user with every right, or nobody."""
+    web_tls_cert: Annotated[Path | None, BeforeValidator(_none)] = None
+    """The certificate with which they are served, as PEM; ``None``: without TLS."""
+    web_tls_key: Annotated[Path | None, BeforeValidator(_none)] = None
+    """Its key, as PEM."""
+    web_proxies: str = ""
+    """Addresses or networks, separated by commas, of proxies that do TLS for them and say who asks:
+    everybody needs a token then."""
     mask_errors: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether secrets are masked in errors, tracebacks and progress messages before they are
     stored."""

@@ -66,6 +66,7 @@ class HealthServer:
         queue: used on the event loop that the server is started on. It need not be open yet,
             and is never opened by a question.
         address: see :func:`parse_address`.
+        dashboard: returns where the dashboard is, if it is known.
 
     ``async with HealthServer(queue, "8080"):`` starts and stops it. It takes no signals and
     changes no logging. What it tells is about the work as a whole: names and numbers, never
@@ -75,7 +76,12 @@ class HealthServer:
         InvalidCallError: the address can't be one, or packages are missing.
     """
 
-    def __init__(self, queue: TaskQueue, address: str) -> None:
+    def __init__(
+        self,
+        queue: TaskQueue,
+        address: str,
+        dashboard: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.host, self.port = parse_address(address)
         for package in ("starlette", "uvicorn"):
             if find_spec(package) is None:
@@ -84,6 +90,7 @@ class HealthServer:
                     "pip install 'wopr[service]'."
                 )
         self._names = tuple(filter(None, map(str.strip, queue.settings.http_hosts.split(","))))
+        self._dashboard = dashboard
         self._health = Health(queue)
         self._metrics: Metrics | None = None
         self._no_metrics = ""
@@ -145,7 +152,7 @@ class HealthServer:
         await self._health.close()  # what waits for the storage answers now
         server, self._server = self._server, None
         if server is not None:
-            await _close(server)
+            await close_server(server)
         if self._metrics is not None:
             await self._metrics.stop()
 
@@ -169,6 +176,7 @@ class HealthServer:
 
         app = Starlette(
             routes=[
+                Route("/", self._checked(self._answer_root)),
                 Route("/health", self._checked(self._answer_health)),
                 Route("/ready", self._checked(self._answer_ready)),
                 Route("/metrics", self._checked(self._answer_metrics)),
@@ -188,6 +196,15 @@ class HealthServer:
             return _text(REFUSAL, 400)
 
         return checked
+
+    async def _answer_root(self, request: Request) -> Response:
+        found = self._dashboard()
+        where = (
+            f"The dashboard is at {found}"
+            if found
+            else "There is no dashboard here. Serve one: `wopr web`, or `wopr worker --web 8800`."
+        )
+        return _text(f"{where}\nHere are /health, /ready and /metrics.\n", 200)
 
     async def _answer_health(self, request: Request) -> Response:
         problem = await self._health.problem()
@@ -271,7 +288,8 @@ async def _serve(app: Starlette, listener: socket.socket) -> uvicorn.Server:
     return server
 
 
-async def _close(server: uvicorn.Server) -> None:
+async def close_server(server: uvicorn.Server) -> None:
+    """Listen no more; answers under way get half a second."""
     state = server.server_state
     for listening in server.servers:
         listening.close()

@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock
@@ -41,11 +41,37 @@ FORCED = 1
 """Exit code after a second signal."""
 
 
+class Server(Protocol):
+    """Something that listens beside the workers, on their event loop."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        ...
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            InvalidCallError: nothing can listen there.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        ...
+
+
 class WorkerRun:
     """Runs the tasks of a queue until a signal comes."""
 
     def __init__(
-        self, queue: TaskQueue, target: str, counts: dict[str, int], settings: Settings
+        self,
+        queue: TaskQueue,
+        target: str,
+        counts: dict[str, int],
+        settings: Settings,
+        dashboard: Server | None = None,
     ) -> None:
         self._queue = queue
         self._target = target
@@ -54,6 +80,7 @@ class WorkerRun:
         self._clock = SystemClock()
         self._stop = asyncio.Event()
         self._server: HealthServer | None = None
+        self._dashboard = dashboard
         self._signals = 0
         self._until = 0.0
         """When the grace time is over, by the clock's monotonic seconds."""
@@ -166,8 +193,10 @@ class WorkerRun:
         with contextlib.suppress(InvalidCallError):  # OpenTelemetry is not installed
             instrument(self._queue)
         if self._settings.http is not None:
-            self._server = HealthServer(self._queue, self._settings.http)
-        return await self._start_workers() and await self._serve(stack)
+            self._server = HealthServer(self._queue, self._settings.http, self._dashboard_url)
+        return await self._start_workers() and all(
+            [await self._serve(stack, one) for one in (self._server, self._dashboard)]
+        )
 
     async def _start_workers(self) -> bool:
         """Return once the workers run: another process may own the file, and work on it.
@@ -211,13 +240,15 @@ class WorkerRun:
             stopped.cancel()
         return access.standby.works.is_set()
 
-    async def _serve(self, stack: contextlib.AsyncExitStack) -> bool:
+    def _dashboard_url(self) -> str | None:
+        return None if self._dashboard is None else self._dashboard.url
+
+    async def _serve(self, stack: contextlib.AsyncExitStack, server: Server | None) -> bool:
         """Answer HTTP, if that is wanted; the worker before this one may still have the port.
 
         Raises:
             InvalidCallError: nothing can listen there.
         """
-        server = self._server
         if server is None:
             return True
         stack.push_async_callback(server.stop)
@@ -253,6 +284,8 @@ class WorkerRun:
             settings.log_format,
             "no HTTP" if self._server is None else self._server.url,
         )
+        if self._dashboard is not None:
+            log.info("The dashboard is at %s.", self._dashboard.url)
         for name in sorted(set(self._counts) - set(self._queue.categories)):
             log.warning(
                 "No task is registered in category %r: its workers have nothing to do.", name
