@@ -174,17 +174,15 @@ def _place(settings: Settings, unix_socket: Path | None) -> Place:
 
 async def _serve(queue: TaskQueue, dashboard: Dashboard) -> None:
     stopped = asyncio.Event()
-    signals = Signals(stopped.set)
-    try:
-        async with queue:
-            await dashboard.start()
-            try:
-                say(f"{dashboard.url} has the dashboard of {queue.database}. Stop with Ctrl-C.")
-                await stopped.wait()
-            finally:
-                await dashboard.stop()
-    finally:
-        signals.give_back()
+    async with queue:
+        await dashboard.start()
+        signals = Signals(stopped.set)
+        try:
+            say(f"{dashboard.url} has the dashboard of {queue.database}. Stop with Ctrl-C.")
+            await stopped.wait()
+        finally:
+            await dashboard.stop()
+            signals.give_back()
 
 
 _NO_TLS = (

@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from inspect import isawaitable
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,6 +46,10 @@ CSRF_COOKIE = "wopr_csrf"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 MOST_BODY_BYTES = 4 * 1024 * 1024
+MOST_HEADERS = 100
+MOST_HEADER_BYTES = 32 * 1024
+MOST_PATH = 16 * 1024
+"""Characters of a path with its query."""
 REQUESTS = 20_000
 """So many requests of one caller from one address are answered at once, and half as many per
 second from then on."""
@@ -120,6 +125,10 @@ class Guard:
     def _out_of_place(self, request: Request) -> Response | None:
         """Refuse what is not meant for here, or is sent by a page of somebody else's."""
         headers, scope = request.headers, request.scope
+        if len(headers.raw) > MOST_HEADERS or _size(headers) > MOST_HEADER_BYTES:
+            return refusal(request, 431, letters.LARGE_HEAD)
+        if len(scope["path"]) + len(scope["query_string"]) > MOST_PATH:
+            return refusal(request, 414, letters.LONG_PATH)
         listening = str((scope.get("server") or ("",))[0])
         hosts = headers.getlist("host")
         if not hosts or not is_meant(hosts, listening, self._policy.hosts):
@@ -273,6 +282,10 @@ class Guard:
         )
         sending.cookies.append(answer.headers["set-cookie"])
         return made
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) for name, value in headers.raw)
 
 
 def _length(text: str | None) -> int:

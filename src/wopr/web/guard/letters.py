@@ -26,3 +26,8 @@ NO_CSRF = (
     "This change does not say that one of our own pages sends it, so nothing was done. Load the "
     "page anew. A program sends JSON without cookies, or the page's token as X-CSRF-Token."
 )
+LARGE_HEAD = (
+    "The headers of this request are more than 100, or have more than 32 KiB. Cookies of other "
+    "applications under this name may be why: give this one a name of its own."
+)
+LONG_PATH = "The path of this request has more than 16,384 characters, with what follows a ?."
