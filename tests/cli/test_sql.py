@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from support.commands import NASTY, Call, Database
-from wopr.cli.csvcells import cell
+from wopr.domain.csvcells import cell
 from wopr.storage import schema
 
 COUNTS = "select status, count(*) as n from tasks group by all order by all"

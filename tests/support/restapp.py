@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
+from support.queues import PATIENCE
 from wopr import TaskQueue
 from wopr.web.api.problems import refused
 from wopr.web.api.routes import routes
@@ -40,3 +43,64 @@ async def asking(queue: TaskQueue, role: Role = Role.ADMIN) -> AsyncIterator[htt
     transport = httpx.ASGITransport(app=rest_app(queue, role))
     async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
         yield client
+
+
+async def enqueued(client: httpx.AsyncClient, name: str, *args: Any, **options: Any) -> str:
+    """Enqueue a task, and return its id."""
+    call = {"name": name, "args": args, "options": options}
+    answer = await client.post("/tasks", json=call)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+class Stream:
+    """A request whose answer goes on, read event by event."""
+
+    def __init__(self, app: Any, path: str, headers: dict[str, str] | None = None) -> None:
+        """Ask for a path below the API."""
+        self._app = app
+        path, _, query = path.partition("?")
+        given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        self._scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"/api/v1{path}",
+            "query_string": query.encode(),
+            "headers": given,
+        }
+        self._parts: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._left = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._text = ""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._left.set()
+        assert self._task is not None
+        await asyncio.wait_for(self._task, PATIENCE)
+
+    async def _receive(self) -> Any:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            self._parts.put_nowait(message["body"])
+            if not message.get("more_body"):
+                self._parts.put_nowait(None)
+
+    async def event(self) -> dict[str, Any] | None:
+        """Return the next event: its name as ``event``, its data, its ``id``; ``None``: the end."""
+        while "\n\n" not in self._text:
+            part = await asyncio.wait_for(self._parts.get(), PATIENCE)
+            if part is None:
+                return None
+            self._text += part.decode()
+        block, _, self._text = self._text.partition("\n\n")
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if line[:1] != ":")
+        if "data" not in lines:  # a heartbeat
+            return await self.event()
+        return {"id": lines.get("id"), "event": lines["event"], **json.loads(lines["data"])}

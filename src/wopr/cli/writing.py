@@ -11,9 +11,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from wopr.cli.csvcells import cell
 from wopr.cli.errors import UsageError
 from wopr.cli.output import VERSION, plain
+from wopr.domain.csvcells import cell
 from wopr.domain.terminal import clean
 from wopr.ports.stream import QueryStream
 from wopr.queue.queue import TaskQueue

@@ -10,7 +10,9 @@ from pydantic import ConfigDict, TypeAdapter
 from wopr.domain.codec import CallCodec
 from wopr.domain.errors import PayloadError
 from wopr.domain.jsontext import MisfitError, safe_text, shown
+from wopr.domain.masking import masked
 from wopr.domain.parameters import Parameters
+from wopr.domain.resultof import is_result
 from wopr.domain.slots import Slot
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,6 +23,8 @@ def read_call(
     codec: CallCodec, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the values that a function takes for JSON values: a date for ``"2030-05-17"``.
+
+    A ``ResultOf`` stays as it is.
 
     Raises:
         InvalidCallError: They are no call of it.
@@ -39,7 +43,7 @@ def read_call(
 def _value(codec: CallCodec, slot: Slot, label: str, value: Any) -> Any:
     kinds = slot.kinds
     kind = type(value)
-    if kind in kinds:
+    if kind in kinds or is_result(value):
         return value
     if kinds and not (kind is int and float in kinds):  # "5" is no number, nor is true
         raise _unfit(codec, slot, label, value)
@@ -84,7 +88,7 @@ def schema_of(codec: CallCodec) -> dict[str, Any]:
 
 def _default(parameters: Parameters, name: str) -> dict[str, Any]:
     known = parameters.defaults
-    return {"default": known[name]} if name in known else {}
+    return {"default": masked(known[name], name)} if name in known else {}
 
 
 def _schema(slot: Slot, definitions: dict[str, Any]) -> dict[str, Any]:

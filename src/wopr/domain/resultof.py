@@ -36,6 +36,13 @@ class ResultOf:
         return f"ResultOf({self.parent!r})"
 
 
+def is_result(value: object) -> bool:
+    """Whether an argument stands for the results of others, which come later."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(type(one) is ResultOf for one in value)
+    return type(value) is ResultOf
+
+
 class Hole:
     """Takes the place of a :class:`ResultOf` while a call is encoded."""
 

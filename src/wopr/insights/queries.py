@@ -250,6 +250,29 @@ between the two moments?"""
 NEWEST_TRANSITION = "select coalesce(max(seq), 0) from transitions"
 """What is the number of the newest transition? 0: there is none."""
 
+TRANSITIONS_SINCE = """
+with moves as (
+    select * from transitions where seq > $1 and seq <= $2 order by seq limit $3
+)
+select
+    moves.seq,
+    moves.task_id::varchar,
+    coalesce(tasks.name, moves.data ->> '$.name'),
+    coalesce(tasks.category, moves.data ->> '$.category'),
+    moves.from_status,
+    moves.to_status,
+    moves.attempt,
+    moves.occurred_at,
+    moves.worker,
+    moves.reason,
+    moves.error[:500]
+from moves
+left join tasks on tasks.id = moves.task_id
+    and tasks.id in (select unnest(list(task_id)) from moves)
+order by moves.seq
+"""
+"""What happened to tasks between the transitions of two numbers, in order? So many at most."""
+
 HISTORY_IN_NUMBERS = """
 with adds as (  -- of a slice of tasks; the log knows names that a cleanup has deleted
     select

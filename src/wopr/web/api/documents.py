@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from wopr.domain.masking import masked
 from wopr.domain.snapshot import aware, decode_options, parents_of, reported
-from wopr.domain.task import TaskRecord
+from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.web.api.fields import Priority, Status, Time
 
 LARGEST_SHOWN = 256 * 1024
@@ -72,7 +72,7 @@ class TaskDocument(TaskRow):
 LONGEST_LISTED = 500
 
 
-def row_of(record: TaskRecord) -> TaskRow:
+def row_of(record: TaskRecord | TaskInfo) -> TaskRow:
     """Return a task as a row of a list."""
     row = _row(record)
     if row["error"] is not None:
@@ -97,13 +97,13 @@ def document_of(record: TaskRecord) -> TaskDocument:
     }
 
 
-def _row(record: TaskRecord) -> TaskRow:
+def _row(record: TaskRecord | TaskInfo) -> TaskRow:
     tags = _options(record).get("tags", [])
     return {
         "id": record.id,
         "name": record.name,
         "category": record.category,
-        "priority": record.priority,  # type: ignore[typeddict-item]
+        "priority": int(record.priority),  # type: ignore[typeddict-item]
         "status": record.status.value,
         "attempt": record.attempt,
         "retry_count": record.retry_count,
@@ -128,7 +128,9 @@ def _row(record: TaskRecord) -> TaskRow:
     }
 
 
-def _options(record: TaskRecord) -> dict[str, Any]:
+def _options(record: TaskRecord | TaskInfo) -> dict[str, Any]:
+    if not isinstance(record, TaskRecord):
+        return record.options
     try:
         return decode_options(record.options) if record.options else {}
     except ValueError:  # of another program's making

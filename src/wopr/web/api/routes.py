@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from wopr.web.api import calls, carrying, openapi, overview, tasks
+from wopr.web.api import (
+    acts,
+    alerts,
+    calls,
+    carrying,
+    categories,
+    events,
+    flows,
+    functions,
+    openapi,
+    overview,
+    schedules,
+    sql,
+    tasks,
+)
 from wopr.web.api.endpoints import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *calls.ENDPOINTS,
+    *functions.ENDPOINTS,
     *tasks.ENDPOINTS,
+    *acts.ENDPOINTS,
+    *flows.ENDPOINTS,
     *overview.ENDPOINTS,
+    *events.ENDPOINTS,
+    *categories.ENDPOINTS,
+    *schedules.ENDPOINTS,
+    *alerts.ENDPOINTS,
+    *sql.ENDPOINTS,
 )
 """Every row of the API, in the order of the document; of two paths that fit, the first counts."""
 

@@ -1,0 +1,108 @@
+"""Events over REST: heard as they happen, gone on with, bounded for who reads slowly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from support.restapp import Stream, enqueued, rest_app
+from wopr import TaskQueue
+from wopr.domain.errors import StorageError
+from wopr.web.api import feed
+from wopr.web.api.feed import Feed, Listener, Wanted
+
+DAY = "2030-05-17"
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "LOOK_SECONDS", 0.01)
+
+
+async def test_what_happens_is_heard_and_gone_on_with(
+    client: httpx.AsyncClient, queue: TaskQueue
+) -> None:
+    app = rest_app(queue)
+    async with Stream(app, "/events?name=on") as stream:
+        begin = await stream.event()
+        assert begin is not None
+        assert begin["event"] == "begin"
+        await enqueued(client, "add", 1)
+        task_id = await enqueued(client, "on", DAY)
+        heard = await stream.event()
+        assert heard is not None
+        assert ("transition", "on", task_id, "pending") == (
+            heard["event"],
+            heard["name"],
+            heard["task_id"],
+            heard["to_status"],
+        )
+    missed = await enqueued(client, "on", DAY)
+    async with Stream(app, "/events?name=on", {"last-event-id": heard["id"]}) as stream:
+        assert (await stream.event() or {})["event"] == "begin"
+        assert (await stream.event() or {})["task_id"] == missed
+        await client.post(f"/tasks/{missed}/cancel")
+        assert (await stream.event() or {})["to_status"] == "cancelled"
+
+
+async def test_who_missed_too_much_is_told_of_the_gap(
+    client: httpx.AsyncClient, queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await enqueued(client, "on", DAY) for _ in range(4)]
+    monkeypatch.setattr(feed, "MOST_BEHIND", 2)
+    async with Stream(rest_app(queue), "/events?after=1") as stream:
+        assert (await stream.event() or {})["event"] == "begin"
+        gap = await stream.event()
+        assert gap == {"id": None, "event": "gap", "from": 1, "to": 2}
+        assert [(await stream.event() or {})["task_id"] for _ in range(2)] == ids[2:]
+    async with Stream(rest_app(queue), "/events?after=999") as stream:
+        await stream.event()
+        assert (await stream.event() or {})["event"] == "gap"  # another file, say
+
+
+async def test_who_reads_too_slowly_is_cut_off_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "MOST_WAITING", 3)
+    listener = Listener(Wanted())
+    for number in range(5):
+        listener.tell(b"%d" % number)
+    heard = [text async for text in feed._heard(listener)]
+    assert len(heard) == 1
+    assert b"event: cut" in heard[0]
+
+
+async def test_a_change_of_the_owner_is_told_and_survived(
+    client: httpx.AsyncClient, queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Feed._read
+    gone = asyncio.Event()
+
+    async def read(self: Feed, after: int, until: int) -> list[feed.Event]:
+        if gone.is_set():
+            raise StorageError("the owner is gone")
+        return await own(self, after, until)
+
+    monkeypatch.setattr(Feed, "_read", read)
+    async with Stream(rest_app(queue), "/events") as stream:
+        await stream.event()
+        gone.set()
+        stalled = await stream.event()
+        assert stalled == {"id": None, "event": "stalled", "detail": "the owner is gone"}
+        task_id = await enqueued(client, "on", DAY)
+        gone.clear()
+        assert (await stream.event() or {})["event"] == "live"
+        assert (await stream.event() or {})["task_id"] == task_id
+
+
+async def test_nothing_is_read_while_nobody_listens(queue: TaskQueue) -> None:
+    heard = Feed(queue)
+    told = heard.listen(Wanted(), 0, None)
+    await anext(told)
+    reading = heard._task
+    assert reading is not None
+    await told.aclose()  # type: ignore[attr-defined]
+    await asyncio.wait_for(reading, 60)
+    assert not heard.full
