@@ -109,7 +109,7 @@ ENDPOINTS = (
     _row("GET", "/alerts", "list_alerts", "All alerts", list_alerts, answers=Alerts),
     _row(
         "PUT",
-        "/alerts/{name:path}",
+        "/alerts/{name:name}",
         "set_alert",
         "Add an alert, or change it",
         set_alert,
@@ -118,7 +118,7 @@ ENDPOINTS = (
     ),
     _row(
         "DELETE",
-        "/alerts/{name:path}",
+        "/alerts/{name:name}",
         "remove_alert",
         "Remove an alert",
         remove_alert,

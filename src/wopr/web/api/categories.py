@@ -262,7 +262,7 @@ ENDPOINTS = (
     ),
     _row(
         "POST",
-        "/categories/{name:path}/pause",
+        "/categories/{name:name}/pause",
         "pause_category",
         "Start no more of its tasks",
         pause,
@@ -271,7 +271,7 @@ ENDPOINTS = (
     ),
     _row(
         "POST",
-        "/categories/{name:path}/resume",
+        "/categories/{name:name}/resume",
         "resume_category",
         "Start its tasks again",
         resume,
@@ -279,7 +279,7 @@ ENDPOINTS = (
     ),
     _row(
         "POST",
-        "/functions/{name:path}/pause",
+        "/functions/{name:name}/pause",
         "pause_name",
         "Start no more tasks of a name",
         pause_name,
@@ -288,7 +288,7 @@ ENDPOINTS = (
     ),
     _row(
         "POST",
-        "/functions/{name:path}/resume",
+        "/functions/{name:name}/resume",
         "resume_name",
         "Start tasks of a name again",
         resume_name,

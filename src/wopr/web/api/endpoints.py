@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,23 @@ from wopr.web.guard.roles import Caller, Role
 from wopr.web.routing import caller_of, queue_of, route
 
 JSON = "application/json"
+
+
+class NameConvertor(Convertor[str]):
+    """A name in a path: it may have slashes, and line breaks."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+
+register_url_convertor("name", NameConvertor())
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -73,7 +91,7 @@ class Endpoint:
 
     method: str
     path: str
-    """Below ``/api/v1``; ``{name}`` is one part of it, ``{name:path}`` may have slashes."""
+    """Below ``/api/v1``; ``{name}`` is one part of it, ``{name:name}`` may have slashes."""
     name: str
     """Of the operation."""
     about: str

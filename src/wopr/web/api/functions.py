@@ -82,7 +82,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET",
-        path="/functions/{name:path}/schema",
+        path="/functions/{name:name}/schema",
         name="get_schema",
         about=ABOUT,
         summary="The JSON schema of a function's arguments",

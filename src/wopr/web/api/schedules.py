@@ -284,7 +284,7 @@ def _row(method: str, path: str, name: str, summary: str, handler: Any, **more: 
     )
 
 
-_NAMED = "/schedules/{name:path}"
+_NAMED = "/schedules/{name:name}"
 _WHY = {"takes": Because, "optional": True}
 ENDPOINTS = (
     _row("GET", "/schedules", "list_schedules", "All schedules", list_schedules, answers=Schedules),
