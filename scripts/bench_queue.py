@@ -26,6 +26,7 @@ import duckdb
 from bench_clients import CLIENTS
 from bench_flows import FLOWS
 from bench_pause import PAUSE
+from bench_rest import REST
 from bench_service import SERVICE, SEVERAL
 from bench_workloads import WORKLOADS, fresh, peak_rss
 
@@ -36,6 +37,7 @@ BARS = {
     "client process, one caller": (">=", 2_500),
     "client process, end to end, 100 callers": (">=", 12_000),
     "longest pause, 100 callers x 2 kB, 120 s (ms)": ("<=", 250.0),
+    "REST: enqueue, 50 connections": (">=", 2_000),
     "enqueue, 100 callers": (">=", 30_000),
     "bulk enqueue, chunks of 1,000": (">=", 75_000),
     "drain 10,000": (">=", 27_000),
@@ -91,7 +93,7 @@ def floors() -> dict[str, float]:
     }
 
 
-ALL = {**WORKLOADS, **CLIENTS, **FLOWS, **SERVICE, **PAUSE}
+ALL = {**WORKLOADS, **CLIENTS, **FLOWS, **SERVICE, **REST, **PAUSE}
 
 
 def measure(runs: int, only: str, *, long: bool) -> dict[str, float]:

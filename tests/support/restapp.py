@@ -9,32 +9,18 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import httpx
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.routing import Mount
 
 from support.queues import PATIENCE
 from wopr import TaskQueue
-from wopr.web.api.problems import refused
-from wopr.web.api.routes import routes
+from wopr.web import create_app
 from wopr.web.guard.roles import Caller, Role
 
 HERE = "http://127.0.0.1/api/v1"
 
 
 def rest_app(queue: TaskQueue, role: Role = Role.ADMIN, name: str = "ada") -> Any:
-    """Return the API alone, asked by ``name`` whoever asks."""
-    app = Starlette(
-        routes=[Mount("/api/v1", routes=routes())], exception_handlers={HTTPException: refused}
-    )
-    app.state.queue = queue
-    caller = Caller(name, role)
-
-    async def asked(scope: Any, receive: Any, send: Any) -> None:
-        scope.setdefault("state", {})["caller"] = caller
-        await app(scope, receive, send)
-
-    return asked
+    """Return the application, asked by ``name`` whoever asks."""
+    return create_app(queue, authenticate=lambda request: Caller(name, role))
 
 
 @asynccontextmanager
@@ -66,7 +52,7 @@ class Stream:
             "method": "GET",
             "path": f"/api/v1{path}",
             "query_string": query.encode(),
-            "headers": given,
+            "headers": [(b"host", b"127.0.0.1"), *given],
         }
         self._parts: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._left = asyncio.Event()

@@ -33,7 +33,7 @@ async def test_an_act_is_previewed_done_and_taken_back(
         did["who"],
         did["reason"],
     )
-    assert did["origin"].startswith("REST from 127.0.0.1")
+    assert did["origin"].startswith("web, from 127.0.0.1")
     back = (await client.post(f"/acts/{did['number']}/undo")).json()["act"]
     assert (3, did["number"]) == (back["changed"], back["undoes"])
     listed = (await client.get("/acts", params={"limit": 1})).json()

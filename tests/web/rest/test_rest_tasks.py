@@ -56,7 +56,7 @@ async def test_what_is_no_call_is_refused_before_anything_is_written(
             answer.headers["content-type"],
         )
         assert said in answer.json()["detail"]
-    text = await client.post("/tasks", content=b"{}", headers={"content-type": "text/plain"})
+    text = await client.post("/tasks", content=b"{}", headers={"content-type": "application/xml"})
     assert text.status_code == 415
     assert (await queue.get_task_stats())["total"] == 0
 

@@ -7,8 +7,6 @@ anything else than the other.
 from __future__ import annotations
 
 import functools
-import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wopr.domain.act import By, acting
 from wopr.domain.errors import WoprError
 from wopr.queue.queue import TaskQueue
 from wopr.web.api.problems import problem_of
@@ -145,11 +142,7 @@ class Endpoint:
         caller = caller_of(request)
         query = self._query(request)
         body = await self._body(request)
-        token = acting.set(by(caller, request))
-        try:
-            found = await self.handler(Asked(queue_of(request), caller, request, query, body))
-        finally:
-            acting.reset(token)
+        found = await self.handler(Asked(queue_of(request), caller, request, query, body))
         return self._written(found)
 
     def _query(self, request: Request) -> Model:
@@ -184,14 +177,3 @@ class Endpoint:
         if self.answer is None:
             return Response(None, found.status, headers)
         return Response(self.answer.dump_json(found.value), found.status, headers, JSON)
-
-
-def by(caller: Caller, request: Request) -> By:
-    """Return who asks and from where, as it stands in the rows of acts."""
-    peer = "a socket" if request.client is None else request.client.host
-    return By(caller.name[:200], f"REST from {peer}, {_here(os.getpid())}"[:200])
-
-
-@functools.cache
-def _here(pid: int) -> str:
-    return f"pid {pid} on {socket.gethostname()}"

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from wopr.domain.csvcells import cell
 from wopr.ports.answers import QueryResult
+from wopr.queue.queue import inside
 from wopr.web.api.endpoints import JSON, Asked, Endpoint, Model
 from wopr.web.guard.roles import Role
 
@@ -55,6 +56,8 @@ async def ask(asked: Asked) -> Response:
     """Answer a question in SQL."""
     body: Question = asked.body
     limit: int | Literal["setting"] = "setting" if body.limit is None else body.limit
+    backend = await inside(asked.queue).writer()
+    await backend.acts.asked(body.query)
     found = await asked.queue.typed_sql(body.query, *body.params, limit=limit)
     said = {"cache-control": "no-store"}
     if body.format == "json":

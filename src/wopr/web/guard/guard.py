@@ -270,6 +270,8 @@ class Guard:
         cookie = request.cookies.get(CSRF_COOKIE, "")
         if _CSRF.fullmatch(cookie):
             return cookie
+        if request.method not in SAFE_METHODS:
+            return ""  # no page is behind it, or it would have been refused
         made = secrets.token_urlsafe(32)
         answer = Response()
         answer.set_cookie(

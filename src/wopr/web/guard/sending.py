@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
 HEADERS = {
@@ -21,6 +20,10 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 """A policy of no referrer would take the Origin off forms, too, by which they are judged."""
+_RAW = [
+    (name.lower().encode(), value.encode())
+    for name, value in {**HEADERS, "Cache-Control": "no-store"}.items()
+]
 STILL = Callable[[], Awaitable[bool]]
 """Tells whether the caller still may."""
 
@@ -53,7 +56,7 @@ class Sending:
         if self._over:
             return
         if message["type"] == "http.response.start":
-            self._dress(MutableHeaders(raw=message.setdefault("headers", [])), message)
+            self._dress(message)
         elif self._began and self._still is not None and not await self._still():
             self._over = True
             message = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -63,11 +66,10 @@ class Sending:
             self._began = message["type"] == "http.response.body"
         await self._send(message)
 
-    def _dress(self, headers: MutableHeaders, message: Message) -> None:
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        headers.setdefault("Cache-Control", "no-store")
-        if headers.get("content-type", "").startswith("text/html"):
-            for cookie in self.cookies:
-                headers.append("Set-Cookie", cookie)
-        message["headers"] = headers.raw
+    def _dress(self, message: Message) -> None:
+        given = list(message.get("headers", ()))
+        names = {name for name, _ in given}
+        given += [pair for pair in _RAW if pair[0] not in names]
+        if self.cookies and dict(given).get(b"content-type", b"").startswith(b"text/html"):
+            given += [(b"set-cookie", cookie.encode("latin-1")) for cookie in self.cookies]
+        message["headers"] = given
