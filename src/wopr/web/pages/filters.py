@@ -82,8 +82,12 @@ def short(identity: object) -> str:
 
 def shown(value: Any) -> str:
     """Return a value of JSON as it is read, and no more of it than a page can bear."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return cut(visible(text))
+    return cut(visible(value)) if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON, texts in their quotes."""
+    return cut(visible(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def cut(text: str) -> str:
@@ -130,7 +134,9 @@ def marked(text: str) -> Markup:
     )
 
 
-FILTERS = {
-    one.__name__: one
-    for one in (when, ago, span, number, percent, short, shown, cut, visible, first_line, marked)
-}
+_ALL = (
+    *(when, ago, span, number, percent, short),
+    *(shown, as_json, cut, visible, first_line, marked),
+)
+FILTERS = {one.__name__: one for one in _ALL}
+"""What templates may do with a value."""

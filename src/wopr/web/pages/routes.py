@@ -7,11 +7,12 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Mount
 
 from wopr.web.guard.roles import Role
-from wopr.web.pages import assets, overview
+from wopr.web.pages import assets, overview, task
+from wopr.web.pages.actor import Actor
 from wopr.web.pages.failing import HANDLERS, missing
 from wopr.web.routing import route
 
-MODULES = (overview,)
+MODULES = (overview, task)
 """Each has ``routes()``."""
 
 
@@ -20,4 +21,6 @@ def routes() -> list[BaseRoute]:
     found = [one for module in MODULES for one in module.routes()]
     rest = route("/{path:path}", missing, needs=Role.READ)
     handled = Middleware(ExceptionMiddleware, handlers=HANDLERS)
-    return [Mount("", routes=[*found, *assets.routes(), rest], middleware=[handled])]
+    return [
+        Mount("", routes=[*found, *assets.routes(), rest], middleware=[handled, Middleware(Actor)])
+    ]
