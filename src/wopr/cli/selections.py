@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Concatenate, ParamSpec
@@ -14,13 +13,10 @@ import typer
 from wopr.cli.errors import UsageError
 from wopr.core.tasks import SelectedTasks
 from wopr.domain.status import TaskStatus
+from wopr.domain.typed import WHEN, typed_time
 from wopr.queue.queue import TaskQueue
 
 P = ParamSpec("P")
-
-_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|m|h|d|w)", re.ASCII)
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-WHEN = "2h, 30min, 7d, or a time with its zone like 2030-05-17T12:00Z"
 
 IdArguments = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
@@ -119,11 +115,9 @@ def when(text: str, option: str) -> datetime | timedelta:
     Raises:
         UsageError: it is neither.
     """
-    if (span := _SPAN.fullmatch(text.strip())) is not None:
-        return timedelta(seconds=float(span[1]) * _UNITS[span[2]])
     try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
+        return typed_time(text)
+    except (ValueError, OverflowError):
         raise UsageError(f"{option} takes {WHEN}, not {text!r}.") from None
 
 

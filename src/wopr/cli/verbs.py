@@ -13,12 +13,13 @@ from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.ids import enough
 from wopr.cli.output import complain, document, say, table
-from wopr.cli.selections import WHEN, Chosen, filtered, when
+from wopr.cli.selections import Chosen, filtered, when
 from wopr.cli.upkeep import bars
 from wopr.core.tasks import OnProgress, SelectedTasks
 from wopr.domain.act import MOST_UNCHANGED, ActAnswer, ActProgress, Preview
 from wopr.domain.spoken import counted, local
 from wopr.domain.status import TaskPriority
+from wopr.domain.typed import WHEN
 from wopr.queue.queue import TaskQueue
 
 SHOWN = 10

@@ -7,13 +7,13 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Mount
 
 from wopr.web.guard.roles import Role
-from wopr.web.pages import assets, overview, task
+from wopr.web.pages import assets, overview, task, taskacts, taskedit, tasks
 from wopr.web.pages.actor import Actor
 from wopr.web.pages.failing import HANDLERS, missing
 from wopr.web.routing import route
 
-MODULES = (overview, task)
-"""Each has ``routes()``."""
+MODULES = (overview, tasks, taskacts, taskedit, task)
+"""Each has ``routes()``; of two that answer a path, the first does."""
 
 
 def routes() -> list[BaseRoute]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,7 @@ class Page:
         here: its name in the navigation.
         path: below the root; may have parameters.
         template: extends ``base.html``.
-        values: asks what the template shows.
+        values: asks what the template shows; ``live_more`` of it goes to the stream of the page.
         needs: the role of who may look.
         live: whether it changes while somebody looks.
     """
@@ -49,27 +50,30 @@ class Page:
     async def _show(self, request: Request) -> Response:
         ask = ask_of(request)
         values = await self.values(ask)
-        return page(request, self.template, ask=ask, **{**self._common(ask), **values})
+        common = self._common(ask, values)
+        return page(request, self.template, ask=ask, **{**common, **values})
 
     async def _stream(self, request: Request) -> Response:
         root = ask_of(request)
         ask = ask_of(request, path=root.path.removeprefix("/live") or "/")
 
         async def make() -> str:
-            return live_part(self.template, ask, **{**self._common(ask), **await self.values(ask)})
+            values = await self.values(ask)
+            return live_part(self.template, ask, **{**self._common(ask, values), **values})
 
         key = (ask.root, ask.path, str(ask.query), ask.caller.role)
         return streaming(request, key, make)
 
-    def _common(self, ask: Ask) -> dict[str, Any]:
+    def _common(self, ask: Ask, values: dict[str, Any]) -> dict[str, Any]:
         live = self.live and not ask.past
-        return {"here": self.here, "live_url": live_url(ask) if live else None}
+        url = live_url(ask, values.get("live_more", {})) if live else None
+        return {"here": self.here, "live_url": url}
 
 
-def live_url(ask: Ask) -> str:
-    """Return where the stream of a page is."""
-    query = f"?{ask.query}" if ask.query else ""
-    return ask.root + _stream_path(ask.path) + query
+def live_url(ask: Ask, more: dict[str, str]) -> str:
+    """Return where the stream of a page is; ``more`` is what it has to know of what is shown."""
+    query = urlencode([*ask.query.multi_items(), *more.items()])
+    return ask.root + _stream_path(ask.path) + (f"?{query}" if query else "")
 
 
 def _stream_path(path: str) -> str:

@@ -116,6 +116,49 @@
     if (event.target.matches('input[type="checkbox"][name="id"]')) counted();
   });
 
+  // -- completion: the server says what a line can become; arrows choose, Tab or Enter take ------
+  const box = $('[role="combobox"]');
+  const list = $("#completions");
+  if (box && list) {
+    const options = () => $$('[role="option"]', list);
+    const chosen = () => $('[aria-selected="true"]', list);
+    const open = (wanted) => {
+      list.hidden = !wanted || !options().length;
+      box.setAttribute("aria-expanded", String(!list.hidden));
+      if (list.hidden) box.removeAttribute("aria-activedescendant");
+    };
+    const choose = (step) => {
+      const all = options();
+      const next = all[(all.indexOf(chosen()) + step + all.length) % all.length];
+      for (const one of all) one.setAttribute("aria-selected", String(one === next));
+      box.setAttribute("aria-activedescendant", next.id);
+      next.scrollIntoView({ block: "nearest" });
+    };
+    const take = (option) => {
+      box.value = option.dataset.line;
+      open(false);
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      box.focus();
+    };
+    document.addEventListener("htmx:after:swap", () => { if (document.activeElement === box) open(true); });
+    box.addEventListener("blur", () => setTimeout(() => open(false), 150));
+    list.addEventListener("mousedown", (event) => {
+      const option = event.target.closest('[role="option"]');
+      if (option) { event.preventDefault(); take(option); }
+    });
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { open(false); return; }
+      if (list.hidden || !options().length) return;
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        choose(event.key === "ArrowDown" ? 1 : -1);
+      } else if ((event.key === "Tab" || event.key === "Enter") && chosen()) {
+        event.preventDefault();
+        take(chosen());
+      }
+    });
+  }
+
   // -- keys ------------------------------------------------------------------------------------
   const places = { o: "/", t: "/tasks", f: "/flows", x: "/failures", s: "/schedules", c: "/categories", w: "/workers", q: "/sql", a: "/acts", l: "/alerts" };
   let going = 0;
@@ -137,7 +180,13 @@
     row.setAttribute("aria-current", "true");
   });
   const keys = {
-    "/": () => { const box = $("[data-search]"); if (box) box.focus(); else location.href = `${root}/tasks`; },
+    "/": () => {
+      const box = $("[data-search]");
+      if (!box) { location.href = `${root}/tasks`; return; }
+      if (box.value && !box.value.endsWith(" ")) box.value += " ";
+      box.focus();
+      box.setSelectionRange(box.value.length, box.value.length);
+    },
     "?": () => $("#keys").showModal(),
     g: () => { going = Date.now(); },
     j: () => move(1),
