@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from support.paths import SOURCE
 from support.sources import Source, dotted, imported_modules, package_sources
-from wopr.insights import queries
 
-QUERIES = "src/wopr/insights/queries.py"
-ROOMS = ("src/wopr/storage/", "src/wopr/demo/", QUERIES)
+QUERIES = {
+    f"src/wopr/insights/{path.name}": importlib.import_module(f"wopr.insights.{path.stem}")
+    for path in sorted((SOURCE / "insights").glob("*queries.py"))
+}
+ROOMS = ("src/wopr/storage/", "src/wopr/demo/", *QUERIES)
 """Where SQL stands. The demo is an application, with questions of its own."""
 
 PROSE: dict[str, set[str]] = {
@@ -98,7 +102,7 @@ def test_sql_stands_in_its_rooms_only(source: Source) -> None:
     prose = PROSE.get(source.name, set())
     found = statements(source.tree)
     asked = [f"{source.name}:{line} {text!r}" for line, text in found if text not in prose]
-    assert asked == [], f"wopr's own questions stand in {QUERIES}"
+    assert asked == [], f"wopr's own questions stand in {', '.join(QUERIES)}"
     assert prose <= {text for _, text in found}, "no longer there: take it off the list"
 
 
@@ -207,13 +211,19 @@ def test_docstrings_may_show_sql() -> None:
 # -- the questions themselves --------------------------------------------------
 
 
+def asked_sources() -> list[Source]:
+    """Return the modules of questions."""
+    return [source for source in package_sources() if source.name in QUERIES]
+
+
 def questions() -> dict[str, ast.stmt]:
     """Return each constant of the queries, with what follows it."""
-    [source] = (source for source in package_sources() if source.name == QUERIES)
-    body = source.tree.body
     return {
-        target.id: follower
-        for node, follower in zip(body, [*body[1:], ast.Pass()], strict=True)
+        f"{source.path.stem}.{target.id}": follower
+        for source in asked_sources()
+        for node, follower in zip(
+            source.tree.body, [*source.tree.body[1:], ast.Pass()], strict=True
+        )
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name) and not target.id.startswith("_")
@@ -221,8 +231,10 @@ def questions() -> dict[str, ast.stmt]:
 
 
 def test_there_are_questions_under_names_of_constants() -> None:
-    assert questions()
-    assert [] == [name for name in questions() if name != name.upper()]
+    assert {path.rsplit("/", 1)[1][:-3] for path in QUERIES} == {
+        name.split(".")[0] for name in questions()
+    }
+    assert [] == [name for name in questions() if name.split(".")[1] != name.split(".")[1].upper()]
 
 
 @pytest.mark.parametrize("name", sorted(questions()))
@@ -235,19 +247,24 @@ def test_a_question_says_what_it_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(questions()))
 def test_a_question_is_sql(name: str) -> None:
-    assert STATEMENT.search(getattr(queries, name))
+    module, constant = name.split(".")
+    texts = {path.rsplit("/", 1)[1][:-3]: found for path, found in QUERIES.items()}
+    assert STATEMENT.search(getattr(texts[module], constant))
 
 
 def test_each_question_is_asked() -> None:
+    modules = {name.split(".")[0] for name in questions()}
     asked = set()
     for source in package_sources():
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.Attribute) and dotted(node.value) == "queries":
-                asked.add(node.attr)
+            if isinstance(node, ast.Attribute) and dotted(node.value) in modules:
+                asked.add(f"{dotted(node.value)}.{node.attr}")
+        imported = {name for _, name in imported_modules(source.tree)}
+        asked |= {name for name in questions() if f"wopr.insights.{name}" in imported}
     assert asked == set(questions())
 
 
 def test_questions_know_the_domain_only() -> None:
-    [source] = (source for source in package_sources() if source.name == QUERIES)
-    known = {name for _, name in imported_modules(source.tree)} - {"__future__.annotations"}
-    assert [] == [name for name in known if not name.startswith("wopr.domain.")]
+    for source in asked_sources():
+        known = {name for _, name in imported_modules(source.tree)} - {"__future__.annotations"}
+        assert [] == [name for name in known if not name.startswith("wopr.domain.")]

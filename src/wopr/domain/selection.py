@@ -23,7 +23,7 @@ LONGEST_ERROR = 64 * 1024
 LONGEST_CONDITION = 64 * 1024
 
 _PREFIX = re.compile(r"[0-9a-f]{1,32}").fullmatch
-_SAME = (
+SAME = (
     (re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII), "<uuid>"),
     (
         re.compile(
@@ -38,7 +38,7 @@ _SAME = (
 
 def fingerprint(error: str) -> str:
     """Return the text of an error without its numbers, as the view ``failures`` shows it."""
-    for pattern, instead in _SAME:
+    for pattern, instead in SAME:
         error = pattern.sub(instead, error)
     return error
 

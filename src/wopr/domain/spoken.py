@@ -32,6 +32,12 @@ def local_short(moment: datetime, now: datetime) -> str:
     return f"{there.day} {there:%b}" + (f" {there:%Y}" if there.year != here.year else "")
 
 
+def local_mark(moment: datetime, *, days: bool) -> str:
+    """Return what stands at a mark of an axis: the day, or the time of it."""
+    there = aware(moment).astimezone()
+    return f"{there:%a} {there.day}" if days else f"{there:%H:%M}"
+
+
 _UNITS = (
     (48 * 3600, 86_400, "d", 3600, "h"),
     (3600, 3600, "h", 60, "min"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from wopr.domain.status import TaskStatus
-from wopr.flows.graph import enqueue_order
+from wopr.flows.boxes import Boxes, boxes_of, state_of
 from wopr.flows.members import Member
 
 MOST_NODES = 200
@@ -25,9 +24,6 @@ STYLES = {
 }
 """How a status looks."""
 
-Boxes = list[int]
-"""Per task the number of the box that shows it."""
-
 
 def mermaid(members: Sequence[Member]) -> str:
     """Return the flow chart; ``members`` come in the order of enqueueing.
@@ -36,52 +32,8 @@ def mermaid(members: Sequence[Member]) -> str:
     share a box with their number. If that is still too large, those of the same name and
     status do.
     """
-    number = {one.id: at for at, one in enumerate(members)}
-    edges = [
-        (number[parent], at)
-        for at, one in enumerate(members)
-        for parent in one.depends_on
-        if parent in number
-    ]
-    boxes = list(range(len(members)))
-    for alike in (_siblings, _kinds):
-        if not _too_large(boxes, edges):
-            break
-        boxes = alike(members, edges)
+    boxes, edges = boxes_of(members, MOST_NODES, MOST_EDGES)
     return "\n".join(_lines(members, boxes, edges))
-
-
-def _too_large(boxes: Boxes, edges: Sequence[tuple[int, int]]) -> bool:
-    arrows = {(boxes[one], boxes[other]) for one, other in edges}
-    return len(set(boxes)) > MOST_NODES or len(arrows) > MOST_EDGES
-
-
-def _siblings(members: Sequence[Member], edges: Sequence[tuple[int, int]]) -> Boxes:
-    """Put tasks together whose name, status and kinds of parents are the same."""
-    parents: list[list[int]] = [[] for _ in members]
-    for parent, child in edges:
-        parents[child].append(parent)
-    boxes = [0] * len(members)
-    numbers: dict[Hashable, int] = {}
-    for at in enqueue_order(parents):
-        kind = (*_kind(members[at]), frozenset(boxes[parent] for parent in parents[at]))
-        boxes[at] = numbers.setdefault(kind, len(numbers))
-    return boxes
-
-
-def _kinds(members: Sequence[Member], edges: Sequence[tuple[int, int]]) -> Boxes:
-    """Put tasks together whose name and status are the same."""
-    del edges
-    numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(_kind(one), len(numbers)) for one in members]
-
-
-def _kind(one: Member) -> tuple[str, str]:
-    return one.name, _state(one)
-
-
-def _state(one: Member) -> str:
-    return "waiting" if one.waiting and one.status is TaskStatus.PENDING else one.status.value
 
 
 def _lines(members: Sequence[Member], boxes: Boxes, edges: Sequence[tuple[int, int]]) -> list[str]:
@@ -92,10 +44,10 @@ def _lines(members: Sequence[Member], boxes: Boxes, edges: Sequence[tuple[int, i
         if box not in drawn:
             drawn.add(box)
             below = _text(one.key or f"…{one.id[-8:]}") if sizes[box] == 1 else f"× {sizes[box]:,}"
-            lines.append(f'    t{box}["{_text(one.name)}<br/>{below}"]:::{_state(one)}')
+            lines.append(f'    t{box}["{_text(one.name)}<br/>{below}"]:::{state_of(one)}')
     arrows = dict.fromkeys((boxes[parent], boxes[child]) for parent, child in edges)
     lines += [f"    t{parent} --> t{child}" for parent, child in arrows if parent != child]
-    used = dict.fromkeys(_state(one) for one in members)
+    used = dict.fromkeys(state_of(one) for one in members)
     return lines + [f"    classDef {state} {STYLES[state]}" for state in used]
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from wopr.insights import queries
+from wopr.insights import pagequeries, queries, taskqueries
 
-_OWN = frozenset(text for name, text in vars(queries).items() if name.isupper())
+_OWN = frozenset(
+    text
+    for module in (queries, pagequeries, taskqueries)
+    for name, text in vars(module).items()
+    if name.isupper() and isinstance(text, str)
+)
 
 
 def is_own(query: object) -> bool:

@@ -1,0 +1,179 @@
+"""The SQL of the questions behind the pages of the dashboard, one constant each.
+
+As those of :mod:`wopr.insights.queries`: over the tables and views that users can ask too. Each
+looks at a stretch of time or at the newest so many, so that it costs the same in a large file.
+"""
+
+from __future__ import annotations
+
+from wopr.domain.selection import SAME
+
+
+def _fingerprint(text: str) -> str:
+    """Return what gives a text without what differs between failures of one kind."""
+    for pattern, instead in SAME:
+        text = f"regexp_replace({text}, '{pattern.pattern}', '{instead}', 'g')"
+    return text
+
+
+_FAILED = """
+with failed as (
+    select
+        transitions.task_id,
+        transitions.occurred_at,
+        transitions.to_status = 'failed' as final,
+        coalesce(transitions.error, '') as error,
+        coalesce(transitions.data ->> '$.roots', transitions.error, '') as roots,
+        transitions.data ->> '$.error_type' as error_type
+    from transitions
+    where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
+        and occurred_at >= $1
+),
+prints as (
+    select failed.*, tasks.name, {print} as fingerprint
+    from failed
+    join tasks on tasks.id = failed.task_id
+)
+"""
+_PRINTS = _FAILED.format(print=_fingerprint("failed.roots"))
+
+FAILURE_GROUPS = (
+    _PRINTS
+    + """
+select
+    error_type,
+    fingerprint,
+    list(distinct name order by name)[:5] as names,
+    count(distinct name) as name_count,
+    count(*) as failures,
+    count(*) filter (final) as final_failures,
+    count(distinct task_id) as tasks,
+    min(occurred_at) as first_seen,
+    max(occurred_at) as last_seen,
+    arg_max(task_id, occurred_at)::varchar as sample_task_id,
+    arg_max(error, occurred_at)[:500] as sample_error,
+    histogram(floor(epoch(occurred_at - $1) / $2)::integer) as buckets
+from prints
+group by error_type, fingerprint
+order by failures desc, last_seen desc, fingerprint
+limit $3
+"""
+)
+"""Which failures were there since a moment, in groups as those of the view ``failures``, and how
+many in each stretch of so many seconds? Those with the most, so many."""
+
+FLOWS_PAGE = """
+with chosen as (
+    select distinct flow_id
+    from tasks
+    where flow_id is not null and ($2::uuid is null or flow_id < $2::uuid)
+    order by flow_id desc
+    limit $1
+)
+select
+    flow_id::varchar as flow_id,
+    arg_min(name, seq) as first_name,
+    count(distinct name) as names,
+    count(*) as tasks,
+    count(*) filter (status in ('success', 'failed', 'cancelled')) as ended,
+    count(*) filter (status = 'success') as succeeded,
+    count(*) filter (status = 'failed') as failed,
+    count(*) filter (status = 'cancelled') as cancelled,
+    count(*) filter (status = 'started') as running,
+    count(*) filter (waiting) as waiting,
+    min(created_at) as created_at,
+    case when count(*) = count(completed_at) then max(completed_at) end as completed_at
+from tasks
+where flow_id in (select flow_id from chosen)
+group by flow_id
+order by flow_id desc
+"""
+"""Which flows are the newest so many, before one of them, and how far is each?"""
+
+FLOW_BY_NAME = """
+select name, case when waiting and status = 'pending' then 'waiting' else status end as state,
+    count(*) as tasks, min(id::varchar) as task_id
+from tasks
+where flow_id = $1::uuid
+group by name, state
+order by min(seq), state
+limit $2
+"""
+"""How many tasks of each name and state has this flow? So many of these at most."""
+
+SCHEDULE_CELLS = """
+select
+    schedule,
+    floor(epoch(scheduled_for - $1) / $2)::integer as cell,
+    count(*) as runs,
+    count(*) filter (status = 'failed') as failed,
+    count(*) filter (status in ('pending', 'retry', 'started')) as live,
+    arg_max(id, scheduled_for)::varchar as task_id
+from tasks
+where schedule in (select unnest($4::varchar[])) and scheduled_for >= $1 and scheduled_for < $3
+group by schedule, cell
+"""
+"""How many runs of these schedules were planned in each stretch of so many seconds between two
+moments, and how did they end?"""
+
+CATEGORY_HOUR = """
+select
+    category,
+    count(*) as ended,
+    count(*) filter (status = 'failed') as failed,
+    quantile_cont(wait, 0.5) as wait_p50,
+    quantile_cont(wait, 0.95) as wait_p95,
+    quantile_cont(elapsed_seconds, 0.95) as run_p95,
+    histogram(floor(epoch(completed_at - $1) / $2)::integer) as buckets
+from (
+    select
+        category,
+        status,
+        completed_at,
+        elapsed_seconds,
+        case
+            when attempt = 1 and depends_on is null
+            then epoch(started_at - greatest(created_at, run_at))
+        end as wait
+    from tasks
+    where completed_at >= $1 and status in ('success', 'failed')
+)
+group by category
+"""
+"""How many tasks of each category ended since a moment, and how many in each stretch of so many
+seconds? How long had they waited, and run?"""
+
+STARTS_WITHIN = """
+select asked.number, count(*) as starts
+from (
+    select
+        unnest($1::integer[]) as number,
+        unnest($2::varchar[]) as category,
+        unnest($3::varchar[]) as name,
+        unnest($4::timestamp[]) as since
+) as asked
+join transitions
+    on transitions.to_status = 'started' and transitions.occurred_at >= asked.since
+join tasks on tasks.id = transitions.task_id
+where tasks.category = asked.category and tasks.name = coalesce(asked.name, tasks.name)
+    and transitions.occurred_at >= $5
+group by asked.number
+"""
+"""How many tasks of some categories, or names in them, started since a moment each?"""
+
+USUAL_RUNS = """
+select name, quantile_cont(elapsed_seconds, 0.95) as run_p95, count(*) as tasks
+from tasks
+where completed_at >= $1 and status = 'success' and name in (select unnest($2::varchar[]))
+group by name
+"""
+"""How long did 95 of 100 tasks of these names run, that ended since a moment?"""
+
+COLUMNS = """
+select table_name, column_name, data_type
+from information_schema.columns
+where table_schema = 'main'
+order by table_name, ordinal_position
+limit 1000
+"""
+"""Which tables and views can be asked, and which columns do they have?"""
