@@ -33,6 +33,10 @@ class Recent:
                 del self._kept[next(iter(self._kept))]
         return cast("T", await asyncio.shield(known[1]))
 
+    def forget(self) -> None:
+        """Keep nothing: somebody has changed something, and wants to see it."""
+        self._kept.clear()
+
     def _answered(self, key: Hashable, done: asyncio.Future[Any], seconds: float) -> None:
         known = self._kept.get(key)
         if known is not None and known[1] is done:

@@ -10,9 +10,10 @@ from wopr.web.guard.roles import Role
 from wopr.web.pages import assets, overview, task, taskacts, taskedit, tasks
 from wopr.web.pages.actor import Actor
 from wopr.web.pages.failing import HANDLERS, missing
+from wopr.web.pages.more import MORE
 from wopr.web.routing import route
 
-MODULES = (overview, tasks, taskacts, taskedit, task)
+MODULES = (overview, tasks, taskacts, taskedit, task, *MORE)
 """Each has ``routes()``; of two that answer a path, the first does."""
 
 

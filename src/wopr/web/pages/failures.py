@@ -1,0 +1,135 @@
+"""Failures: what fails since when, put together by cause; and one cause with its traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+from wopr.domain.selection import LONGEST_ERROR
+from wopr.insights import pagequeries
+from wopr.web.pages.asking import Ask
+from wopr.web.pages.buckets import series_of, since_of
+from wopr.web.pages.showing import Page
+
+MOST_GROUPS = 100
+BUCKETS = 48
+SECONDS = 5.0
+"""So old an answer may be that several pages share."""
+SPANS = {
+    "1h": ("the last hour", timedelta(hours=1)),
+    "24h": ("the last 24 hours", timedelta(days=1)),
+    "7d": ("the last 7 days", timedelta(days=7)),
+    "30d": ("the last 30 days", timedelta(days=30)),
+}
+USUAL_SPAN = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Failures of one kind."""
+
+    error_type: str | None
+    fingerprint: str
+    names: tuple[str, ...]
+    """The first few of the tasks that fail so."""
+    other_names: int
+    failures: int
+    final: int
+    tasks: int
+    first_seen: datetime
+    last_seen: datetime
+    sample: str
+    """The task that failed so last."""
+    error: str
+    series: list[float]
+    """How many there were in each stretch of the span."""
+
+
+def span_of(ask: Ask) -> str:
+    """Return which span a page is about.
+
+    Raises:
+        InvalidCallError: there is no such one.
+    """
+    span = ask.query.get("span") or USUAL_SPAN
+    if span not in SPANS:
+        raise InvalidCallError(f"span must be one of {', '.join(SPANS)}, not {shown(span)}.")
+    return span
+
+
+async def causes_of(ask: Ask, span: str) -> list[Cause]:
+    """Return what failed in a span, the most frequent first."""
+
+    async def found() -> list[Cause]:
+        length = SPANS[span][1]
+        since = since_of(ask.queue, length)
+        width = length.total_seconds() / BUCKETS
+        rows = await ask.queue.sql(pagequeries.FAILURE_GROUPS, since, width, MOST_GROUPS)
+        return [_cause(row) for row in rows]
+
+    return await ask.recent.get(("failures", span), SECONDS, found)
+
+
+def _cause(row: dict[str, Any]) -> Cause:
+    return Cause(
+        row["error_type"],
+        row["fingerprint"],
+        tuple(row["names"]),
+        row["name_count"] - len(row["names"]),
+        row["failures"],
+        row["final_failures"],
+        row["tasks"],
+        row["first_seen"],
+        row["last_seen"],
+        row["sample_task_id"],
+        row["sample_error"],
+        series_of(row["buckets"], BUCKETS),
+    )
+
+
+async def _list(ask: Ask) -> dict[str, Any]:
+    span = span_of(ask)
+    causes = await causes_of(ask, span)
+    return {
+        "title": "Failures",
+        "span": span,
+        "spans": SPANS,
+        "causes": causes,
+        "full": len(causes) == MOST_GROUPS,
+        "failures": sum(cause.failures for cause in causes),
+    }
+
+
+async def _one(ask: Ask) -> dict[str, Any]:
+    span = span_of(ask)
+    error = ask.query.get("error") or ""
+    if not 0 < len(error) <= LONGEST_ERROR:
+        raise InvalidCallError("The URL has to say which failure: error=, as on the page before.")
+    cause = next((one for one in await causes_of(ask, span) if one.fingerprint == error), None)
+    selected = ask.queue.tasks.where(error=error)
+    preview = await ask.recent.get(("retry", error), SECONDS, lambda: selected.retry(dry_run=True))
+    history = [] if cause is None else await ask.queue.get_history(cause.sample)
+    failed = [entry for entry in history if entry.traceback]
+    return {
+        "title": (cause and cause.error_type) or "Failure",
+        "span": span,
+        "spans": SPANS,
+        "error": error,
+        "cause": cause,
+        "preview": preview,
+        "entry": failed[-1] if failed else None,
+    }
+
+
+LIST = Page(here="Failures", path="/failures", template="failures.html", values=_list)
+ONE = Page(here="Failures", path="/failures/one", template="failure.html", values=_one)
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes of both pages."""
+    return [*LIST.routes(), *ONE.routes()]

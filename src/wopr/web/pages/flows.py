@@ -1,0 +1,85 @@
+"""Flows: how far each is, and its graph with what each task waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from wopr.domain.checks import check_id
+from wopr.domain.errors import QueryError
+from wopr.domain.jsontext import shown
+from wopr.flows.members import Member
+from wopr.flows.reading import read_members
+from wopr.insights import pagequeries, queries
+from wopr.queue.queue import inside
+from wopr.web.pages.asking import Ask
+from wopr.web.pages.flowgraph import graph_of
+from wopr.web.pages.showing import Page
+from wopr.web.pages.standing import standing_of
+
+PER_PAGE = 50
+SECONDS = 2.0
+"""So old an answer may be that several pages share."""
+MOST_DRAWN = 5_000
+"""A flow with more tasks is told by name and state only: nobody reads such a picture."""
+MOST_LISTED = 200
+MOST_KINDS = 200
+
+
+async def _list(ask: Ask) -> dict[str, Any]:
+    before = ask.query.get("before") or None
+    if before is not None:
+        before = check_id(before)
+
+    async def found() -> list[dict[str, Any]]:
+        return list(await ask.queue.sql(pagequeries.FLOWS_PAGE, PER_PAGE + 1, before))
+
+    rows = await ask.recent.get(("flows", before), SECONDS, found)
+    return {"title": "Flows", "flows": rows[:PER_PAGE], "more": len(rows) > PER_PAGE}
+
+
+async def _one(ask: Ask) -> dict[str, Any]:
+    flow_id = check_id(ask.names["flow_id"])
+    explained = await ask.queue.explain(flow=flow_id)
+    kinds = await _kinds(ask, flow_id)
+    total = sum(row["tasks"] for row in kinds)
+    members: list[Member] = []
+    if total <= MOST_DRAWN:
+        members = await read_members(inside(ask.queue), flow_id)
+    standing = standing_of(members)
+    counts: dict[str, int] = {}
+    for row in kinds:
+        counts[row["state"]] = counts.get(row["state"], 0) + row["tasks"]
+    return {
+        "title": f"Flow {kinds[0]['name']}" if kinds else "Flow",
+        "flow_id": flow_id,
+        "explained": explained,
+        "times": next(iter(await ask.queue.sql(queries.FLOW_TIMES, flow_id)), None),
+        "kinds": kinds,
+        "counts": counts,
+        "total": total,
+        "members": members[:MOST_LISTED],
+        "unlisted": max(0, len(members) - MOST_LISTED),
+        "standing": standing,
+        "graph": graph_of(members) if members else None,
+        "most_drawn": MOST_DRAWN,
+    }
+
+
+async def _kinds(ask: Ask, flow_id: str) -> list[dict[str, Any]]:
+    try:
+        return list(await ask.queue.sql(pagequeries.FLOW_BY_NAME, flow_id, MOST_KINDS))
+    except QueryError as error:
+        raise QueryError(
+            f"How far flow {shown(flow_id)} is could not be found out: {error}"
+        ) from error
+
+
+LIST = Page(here="Flows", path="/flows", template="flows.html", values=_list)
+ONE = Page(here="Flows", path="/flows/{flow_id}", template="flow.html", values=_one)
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes of both pages."""
+    return [*LIST.routes(), *ONE.routes()]

@@ -1,0 +1,133 @@
+"""Schedules: a calendar of what ran, was missed and comes; and one schedule with its plan."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from wopr.core.scheduleinfo import ScheduleInfo
+from wopr.domain.checks import check_label
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+from wopr.domain.masking import masked
+from wopr.domain.spoken import local_mark
+from wopr.insights import pagequeries
+from wopr.web.pages.asking import Ask
+from wopr.web.pages.buckets import naive, now_of
+from wopr.web.pages.calendar import CELLS, Axis, Runs, axis_of, lane_of
+from wopr.web.pages.showing import Page
+
+PER_PAGE = 100
+SECONDS = 5.0
+SPANS = {
+    "day": ("36 hours", timedelta(hours=36)),
+    "week": ("9 days", timedelta(days=9)),
+    "month": ("36 days", timedelta(days=36)),
+}
+"""Two thirds of each are past."""
+NEXT = 10
+LAST = 20
+
+
+def span_of(ask: Ask) -> str:
+    """Return which stretch of time the calendar shows.
+
+    Raises:
+        InvalidCallError: there is no such one.
+    """
+    span = ask.query.get("span") or "day"
+    if span not in SPANS:
+        raise InvalidCallError(f"span must be one of {', '.join(SPANS)}, not {shown(span)}.")
+    return span
+
+
+async def _list(ask: Ask) -> dict[str, Any]:
+    span = span_of(ask)
+    now = now_of(ask.queue)
+    axis = axis_of(now, SPANS[span][1])
+    after = ask.query.get("after") or ""
+    infos = [one for one in await ask.queue.schedules.list() if one.name > after]
+    listed = infos[:PER_PAGE]
+    ran = await ask.recent.get(
+        ("schedule cells", span, after, len(listed)), SECONDS, lambda: _ran(ask, listed, axis)
+    )
+    return {
+        "title": "Schedules",
+        "span": span,
+        "spans": SPANS,
+        "lanes": [(one, lane_of(one, axis, ran.get(one.name, {}), now)) for one in listed],
+        "more": len(infos) > PER_PAGE,
+        "axis": axis,
+        "marks": _marks(axis),
+        "present": round((now - axis.begin) / axis.width, 2),
+        "cells": CELLS,
+        "now": now,
+    }
+
+
+async def _ran(ask: Ask, infos: list[ScheduleInfo], axis: Axis) -> dict[str, dict[int, Runs]]:
+    """Return what ran in each stretch of time, by schedule."""
+    rows = await ask.queue.sql(
+        pagequeries.SCHEDULE_CELLS,
+        naive(axis.begin),
+        axis.width.total_seconds(),
+        naive(axis.end),
+        [one.name for one in infos],
+    )
+    found: dict[str, dict[int, Runs]] = {}
+    for row in rows:
+        runs = Runs(row["runs"], row["failed"], row["live"], row["task_id"])
+        found.setdefault(row["schedule"], {})[row["cell"]] = runs
+    return found
+
+
+def _marks(axis: Axis) -> list[tuple[float, str]]:
+    """Return where days begin on the wall, or hours where there is one day, and their names."""
+    days = axis.end - axis.begin > timedelta(days=2)
+    step = timedelta(days=1) if days else timedelta(hours=6)
+    there = axis.begin.astimezone().replace(minute=0, second=0, microsecond=0)
+    there = there.replace(hour=0 if days else there.hour // 6 * 6)
+    found = []
+    while there < axis.end:
+        at = (there - axis.begin) / axis.width
+        if at >= 0:
+            found.append((round(at, 2), local_mark(there, days=days)))
+        there += step
+    every = max(1, -(-len(found) // 10))
+    return found[::every]
+
+
+async def _one(ask: Ask) -> dict[str, Any]:
+    name = check_label(ask.query.get("name"), "the name of a schedule")
+    info = await ask.queue.schedules.get(name)
+    span = span_of(ask)
+    now = now_of(ask.queue)
+    axis = axis_of(now, SPANS[span][1])
+    ran = await _ran(ask, [info], axis)
+    return {
+        "title": name,
+        "info": info,
+        "next": await ask.queue.schedules.preview(name, NEXT),
+        "runs": await ask.queue.get_tasks(schedule=name, limit=LAST),
+        "args": masked(list(info.args)),
+        "kwargs": masked(info.kwargs),
+        "lane": lane_of(info, axis, ran.get(name, {}), now),
+        "span": span,
+        "spans": SPANS,
+        "axis": axis,
+        "marks": _marks(axis),
+        "present": round((now - axis.begin) / axis.width, 2),
+        "cells": CELLS,
+        "now": now,
+    }
+
+
+LIST = Page(here="Schedules", path="/schedules", template="schedules.html", values=_list)
+ONE = Page(here="Schedules", path="/schedules/one", template="schedule.html", values=_one)
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes of both pages."""
+    return [*LIST.routes(), *ONE.routes()]
