@@ -58,6 +58,16 @@ class Demo(TypedDict):
     interrupted: int
 
 
+class MadeUp(TypedDict):
+    """A week of history that was made up."""
+
+    tasks: int
+    transitions: int
+    acts: int
+    begin: datetime
+    end: datetime
+
+
 class Project(TypedDict):
     """A project that was written."""
 
@@ -454,7 +464,7 @@ DOCUMENTS: dict[str, Any] = {
     "db check": Differences,
     "db current": Current,
     "db upgrade": Upgraded | Plan,
-    "demo": Demo,
+    "demo": Demo | MadeUp,
     "doctor": Report,
     "export": Export,
     "explain": Explanation | GroupExplanation,

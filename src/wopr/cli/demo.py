@@ -1,9 +1,11 @@
-"""``wopr demo``: show the demo's progress and what it proves."""
+"""``wopr demo``: show the demo's progress and what it proves; or make up a week of history."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -23,10 +25,10 @@ from wopr.cli import tables
 from wopr.cli.common import AsJson
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import console, document, say, table
-from wopr.demo import run
+from wopr.demo import history, run
 from wopr.demo.proof import Outcome
 from wopr.domain.clock import SystemClock
-from wopr.domain.spoken import age, counted
+from wopr.domain.spoken import age, counted, local
 from wopr.domain.terminal import clean
 
 LINE_SECONDS = 2.0
@@ -57,20 +59,52 @@ NewDatabase = Annotated[
         "--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."
     ),
 ]
+History = Annotated[
+    bool,
+    typer.Option(
+        "--history",
+        help="Make up the last week of a shop's queue instead, in the file of --database.",
+    ),
+]
+Tasks = Annotated[
+    int | None,
+    typer.Option(
+        "--tasks",
+        min=3_000,
+        max=1_000_000,
+        help=f"With --history: about so many tasks. Default: {history.TASKS:,}.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help=f"With --history: of all chance in it. Default: {history.SEED}."),
+]
+SHOP = "wopr.demo.shopqueue:queue"
 
 
 def demo(
     source: Source = None,
     files: Files = None,
     database: NewDatabase = None,
+    history: History = False,
+    tasks: Tasks = None,
+    seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """Process real files, lose the worker to SIGKILL half-way, and prove nothing was lost.
 
-    Exit code 1 if the proof fails.
+    Exit code 1 if the proof fails. With --history: make up a week of a shop's queue, with
+    failures, retries, flows, schedules, pauses and acts, to look around in.
     """
     if database is not None and os.path.lexists(database):
         raise UsageError(f"{database} exists. The demo needs a new file: name another one.")
+    if history:
+        if source is not None or files is not None:
+            raise UsageError("--source and --files are of the demo that processes real files.")
+        _history(database, tasks, seed, as_json=as_json)
+        return
+    if tasks is not None or seed is not None:
+        raise UsageError("--tasks and --seed are of the made-up week: add --history.")
     place = contextlib.nullcontext(database) if database else run.temporary_database()
     with place as path, _view(as_json=as_json) as view:
         outcome = run.Demo(
@@ -88,6 +122,28 @@ def demo(
             say(f"Look around: wopr tasks list --status failed -d {database}")
     if not outcome.proven:
         raise typer.Exit(NO)
+
+
+def _history(database: Path | None, tasks: int | None, seed: int | None, *, as_json: bool) -> None:
+    if database is None:
+        raise UsageError("--history makes a file to look around in: name it with --database PATH.")
+    made = asyncio.run(
+        history.write_history(
+            database.absolute(),
+            tasks=history.TASKS if tasks is None else tasks,
+            seed=history.SEED if seed is None else seed,
+        )
+    )
+    if as_json:
+        document({name: getattr(made, name) for name in history.Written.__slots__})
+        return
+    where = shlex.quote(str(database))
+    say(
+        f"{counted(made.tasks, 'task')} with {counted(made.transitions, 'transition')} in "
+        f"{database}, from {local(made.begin)} to now."
+    )
+    say(f"Look around: wopr status -d {where}")
+    say(f"Go on with it: wopr worker {SHOP} -d {where}")
 
 
 def vars_of(outcome: Outcome) -> dict[str, object]:
