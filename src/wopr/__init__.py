@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wopr.config.primary import should_run_background_workers
     from wopr.config.settings import Settings
     from wopr.core.handle import TaskHandle
+    from wopr.core.past import Past
     from wopr.core.scheduleinfo import ScheduleInfo
     from wopr.core.task import Task
     from wopr.core.tasks import SelectedTasks
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from wopr.flows import Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
     from wopr.handlers.functions import schedule, task
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
+    from wopr.ports.asof import CategoryBacklog, PastStatus
     from wopr.ports.backup import Backup, Export
     from wopr.ports.status import GroupExplanation, State, Status
     from wopr.ports.stream import QueryStream
@@ -98,6 +100,7 @@ _MODULES = {
     "wopr.config.primary": "should_run_background_workers",
     "wopr.config.settings": "Settings",
     "wopr.core.handle": "TaskHandle",
+    "wopr.core.past": "Past",
     "wopr.core.scheduleinfo": "ScheduleInfo",
     "wopr.core.task": "Task",
     "wopr.core.tasks": "SelectedTasks",
@@ -135,6 +138,7 @@ _MODULES = {
     "wopr.flows": "Flow FlowHandle FlowProgress Signature chain chord group",
     "wopr.handlers.functions": "schedule task",
     "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
+    "wopr.ports.asof": "CategoryBacklog PastStatus",
     "wopr.ports.backup": "Backup Export",
     "wopr.ports.status": "GroupExplanation State Status",
     "wopr.queue.queue": "TaskQueue",
@@ -171,6 +175,7 @@ __all__ = [
     "AuthSnapshotUnavailableError",
     "BacklogFullError",
     "Backup",
+    "CategoryBacklog",
     "ConflictingAuthMetadataError",
     "Crontab",
     "CurrentTask",
@@ -203,6 +208,8 @@ __all__ = [
     "OwnerGoneError",
     "OwnerLeavingError",
     "OwnerSilentError",
+    "Past",
+    "PastStatus",
     "Pause",
     "PayloadError",
     "PayloadTooLargeError",

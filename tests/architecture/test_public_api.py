@@ -59,6 +59,8 @@ PUBLIC = {
     # control
     "Limit",
     "OnFull",
+    "Past",
+    "PastStatus",
     "Pause",
     "Revocation",
     # verbs over a selection
@@ -77,6 +79,7 @@ PUBLIC = {
     "TaskStatus",
     "TaskPriority",
     "Backup",
+    "CategoryBacklog",
     "Explanation",
     "Export",
     "GroupExplanation",

@@ -12,7 +12,7 @@ from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
 from wopr.insights.explain import Explaining
-from wopr.insights.own import is_own
+from wopr.insights.own import is_own, is_past
 from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.running.attempt import Worker
@@ -27,7 +27,7 @@ class Insights:
 
     async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
         """Run one read-only query within the limits of whoever asks."""
-        limits = replace(limits, own=is_own(query))
+        limits = replace(limits, own=is_own(query), whole=is_past(query))
         return QueryResult(await self._engine.shared.storage.query(query, params, limits))
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:

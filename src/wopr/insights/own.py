@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from wopr.insights import pagequeries, queries, taskqueries
+from wopr.insights import pagequeries, pastqueries, queries, taskqueries
 
-_OWN = frozenset(
+_PAST = frozenset(text for name, text in vars(pastqueries).items() if name.isupper())
+_OWN = _PAST | frozenset(
     text
     for module in (queries, pagequeries, taskqueries)
     for name, text in vars(module).items()
@@ -15,3 +16,8 @@ _OWN = frozenset(
 def is_own(query: object) -> bool:
     """Whether it is a question of wopr itself."""
     return query in _OWN
+
+
+def is_past(query: object) -> bool:
+    """Whether it is one of them that the archive is a part of, too."""
+    return query in _PAST

@@ -88,6 +88,8 @@ class QueryLimits:
     """Of an answer; it ends with the last row that fits."""
     own: bool = False
     """Whether wopr asks, in words of its own: then the text need not be checked."""
+    whole: bool = False
+    """Whether what wopr asks is about the archive too, as all that people ask is."""
     archive: Path | None = None  # that it spans
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from wopr.core import asking
+from wopr.core.past import Past, past_of
 from wopr.core.status import status_of
 from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
@@ -206,6 +208,17 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         return await asking.export_to(self._core, Path(directory), overwrite=overwrite)
+
+    def as_of(self, moment: datetime | float | timedelta) -> Past:
+        """Return the queue as it was at a moment: it has the reads of a queue, of then.
+
+        Args:
+            moment: an aware datetime; or so many seconds ago.
+
+        Raises:
+            InvalidCallError: it is none of these, or has not come.
+        """
+        return past_of(self._core, moment)
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.

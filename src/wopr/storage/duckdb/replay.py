@@ -3,69 +3,35 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import Any
 
 import duckdb
 
 from wopr.domain.fold import apply
 from wopr.domain.spoken import counted
-from wopr.domain.status import Move, TaskStatus
 from wopr.domain.stored import task_fault
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS, TaskRecord
-from wopr.domain.transition import Transition, decode_data
+from wopr.domain.written import (
+    TRANSITION_COLUMNS,
+    UNREADABLE,
+    record_from_add,
+    transition_from_row,
+)
 from wopr.storage.duckdb import largeresults
 from wopr.storage.duckdb.aside import set_aside
 from wopr.storage.duckdb.portions import portions
 
+__all__ = [
+    "TRANSITION_COLUMNS",
+    "UNREADABLE",
+    "catch_up",
+    "record_from_add",
+    "transition_from_row",
+]
+
 log = logging.getLogger(__name__)
 
-TRANSITION_COLUMNS = (
-    "seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, error, data"
-)
 _BATCH = 2_000
-UNREADABLE = (ValueError, TypeError, AttributeError)
-"""What :func:`transition_from_row` raises for a row that can't be read."""
-
-
-def transition_from_row(row: tuple[Any, ...]) -> Transition:
-    """Return the transition of a row of :data:`TRANSITION_COLUMNS`; see :data:`UNREADABLE`."""
-    seq, task_id, attempt, before, after, occurred_at, worker, reason, error, data = row
-    if not isinstance(occurred_at, datetime):
-        raise ValueError(f"occurred_at is {occurred_at!r:.80}, which no datetime can be")
-    transition = Transition(
-        str(task_id),
-        Move.ADD,  # the move is not stored: reason and statuses say it
-        TaskStatus(before) if before else None,
-        TaskStatus(after),
-        attempt,
-        occurred_at,
-        worker,
-        reason,
-        error,
-        decode_data(data),
-    )
-    transition.seq = seq
-    return transition
-
-
-def record_from_add(transition: Transition) -> TaskRecord:
-    """Return the task as its first transition describes it."""
-    data = dict(transition.data or {})
-    record = TaskRecord(
-        transition.task_id,
-        data.pop("name"),
-        data.pop("category"),
-        data.pop("priority"),
-        data.pop("max_retries"),
-        data.pop("args"),
-        data.pop("kwargs"),
-        data.pop("created_at", transition.occurred_at),
-    )
-    record.seq = transition.seq
-    transition.data = data
-    apply(record, transition)
-    return record
 
 
 def catch_up(connection: duckdb.DuckDBPyConnection) -> int:

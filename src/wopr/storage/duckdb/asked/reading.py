@@ -141,7 +141,7 @@ def _run(
     portioned: bool,
 ) -> QueryRows:
     with _reading(cursor):
-        if not limits.own:
+        if limits.whole or not limits.own:
             show_whole(cursor, limits.archive, portioned=portioned)
         cursor.execute(sql, list(params))
         return _fetch(cursor, limits)

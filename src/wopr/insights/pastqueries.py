@@ -1,0 +1,254 @@
+"""What wopr asks about the past: SQL with a name, over the file and the archive.
+
+``$1`` is the moment in all of them, as naive UTC. A task that ended until then and was not touched
+since is what its row says; of the others, those that were open then, the transitions up to that
+moment say how they stood. They are few, and their ids follow time: so DuckDB reads little of the
+log, however long it is.
+"""
+
+from __future__ import annotations
+
+_OPEN = """
+open as materialized (
+    select id from tasks where created_at <= $1 and (completed_at is null or completed_at > $1)
+)"""
+_PLACES = """
+places as (  -- where they waited then: what later changes say of before
+    select
+        task_id,
+        arg_min(data ->> '$.before.category', seq)
+            filter (contains(data, '"before":{"category"')) as category,
+        arg_min((data ->> '$.before.priority')::integer, seq)
+            filter (contains(data, '"before":{"priority"')) as priority
+    from transitions
+    where occurred_at > $1 and from_status = to_status and task_id in (select id from open)
+        and contains(data, '"before":{')
+    group by task_id
+)"""
+_STATES = """
+states as (
+    select
+        task_id,
+        arg_max(to_status, seq) as status,
+        arg_max(attempt, seq) as attempt,
+        max(seq) as version,
+        arg_max(occurred_at, seq) as changed_at,
+        arg_max_null(  -- what waits anew has no start and no worker, but for one that snoozes
+            case
+                when to_status = 'started' then occurred_at
+                when contains(data, '"started_at":') then (data ->> '$.started_at')::timestamp
+            end,
+            seq
+        ) filter (to_status in ('started', 'pending')) as started_at,
+        arg_max_null(case to_status when 'started' then worker end, seq)
+            filter (to_status in ('started', 'pending')) as worker,
+        arg_max_null(  -- a retry by hand forgets what was
+            case
+                when from_status = 'failed' then null
+                when to_status in ('failed', 'retry') then error
+                else data ->> '$.error'
+            end,
+            seq
+        ) filter (
+            from_status = 'failed' or to_status in ('failed', 'retry')
+            or (from_status is not null and contains(data, '"error":'))
+        ) as error,
+        arg_max_null(
+            case when from_status is distinct from 'failed' then data ->> '$.error_type' end, seq
+        ) filter (
+            from_status = 'failed'
+            or (from_status is not null and contains(data, '"error_type":'))
+        ) as error_type,
+        arg_max_null(
+            case
+                when from_status is distinct from 'failed' then (data ->> '$.run_at')::timestamp
+            end,
+            seq
+        ) filter (from_status = 'failed' or contains(data, '"run_at":')) as run_at,
+        arg_max(
+            case when from_status = 'failed' then 0 else (data ->> '$.retry_count')::integer end,
+            seq
+        ) filter (from_status = 'failed' or contains(data, '"retry_count":')) as retry_count,
+        arg_max(
+            case when from_status = 'failed' then 0 else (data ->> '$.crashes')::integer end,
+            seq
+        ) filter (from_status = 'failed' or contains(data, '"crashes":')) as crashes,
+        arg_max(
+            case
+                when contains(data, '"waiting":')
+                then coalesce((data ->> '$.waiting') = 'true', false)
+                else false
+            end,
+            seq
+        ) as waiting
+    from transitions
+    where occurred_at <= $1 and task_id in (select id from open)
+    group by task_id
+)"""
+_TASKS = f"""
+with {_OPEN}, {_PLACES}, {_STATES},
+past as (
+    select * from tasks where created_at <= $1 and completed_at <= $1
+    union all by name
+    select
+        tasks.* replace (
+            states.status as status,
+            states.attempt as attempt,
+            states.version as version,
+            coalesce(places.category, tasks.category) as category,
+            coalesce(places.priority, tasks.priority) as priority,
+            coalesce(states.retry_count, 0) as retry_count,
+            coalesce(states.crashes, 0) as crashes,
+            states.run_at as run_at,
+            states.waiting as waiting,
+            states.started_at as started_at,
+            states.worker as worker,
+            states.error as error,
+            states.error_type as error_type,
+            case
+                when states.status in ('success', 'failed', 'cancelled') then states.changed_at
+            end as completed_at,
+            null as elapsed_seconds,
+            null as result,
+            0 as progress,
+            '' as progress_message,
+            null as progress_data
+        )
+    from tasks
+    join states on states.task_id = tasks.id
+    left join places on places.task_id = tasks.id
+)"""
+
+COUNTS = f"""
+with {_OPEN}, {_PLACES},
+states as (
+    select task_id, arg_max(to_status, seq) as status
+    from transitions
+    where occurred_at <= $1 and task_id in (select id from open)
+    group by task_id
+),
+past as (
+    select status, category from tasks where created_at <= $1 and completed_at <= $1
+    union all
+    select states.status, coalesce(places.category, tasks.category)
+    from tasks
+    join states on states.task_id = tasks.id
+    left join places on places.task_id = tasks.id
+)
+select status, category, count(*) from past group by all order by all
+"""
+"""How many tasks had each status, and were in each category, at a moment?"""
+
+BACKLOG = f"""
+{_TASKS}
+select
+    category,
+    count(*) filter (status <> 'started'),
+    count(*) filter (
+        status <> 'started' and waiting is not true and coalesce(run_at, created_at) <= $1
+    ),
+    count(*) filter (status = 'started'),
+    min(greatest(created_at, run_at)) filter (
+        status <> 'started' and waiting is not true and coalesce(run_at, created_at) <= $1
+    )
+from past
+where status in ('pending', 'started', 'retry')
+group by category
+order by category
+"""
+"""How many tasks of each category waited, were due and ran at a moment, and since when was the
+oldest due?"""
+
+_SELECTED = """
+select seq, id
+from past as tasks
+where ($2::varchar[] is null or list_contains($2::varchar[], name))
+    and ($3::varchar[] is null or list_contains($3::varchar[], category))
+    and ($4::varchar[] is null or list_contains($4::varchar[], status))
+    and ($5::timestamp is null or created_at >= $5)
+    and ($6::timestamp is null or created_at < $6)
+    and ($7::varchar is null or flow_id = $7::uuid)
+    and ($8::varchar is null or schedule = $8)
+    and ($9::varchar is null or list_contains(json_extract_string(options, '$.tags[*]'), $9))
+    and ($10::bigint is null or seq < $10)
+"""
+_NEWEST = """
+order by seq desc
+limit $11
+"""
+_NARROWLY = r"""
+    and ($12::uuid[] is null or id in (select unnest($12::uuid[])))
+    and ($13::varchar is null or id in (
+        select task_id from (
+            select task_id, arg_max(coalesce(data ->> '$.roots', error, ''), seq) as roots
+            from transitions
+            where occurred_at <= $1 and to_status in ('failed', 'retry')
+                and from_status is distinct from 'retry'
+            group by task_id
+        )
+        where regexp_replace(
+            regexp_replace(
+                regexp_replace(
+                    roots,
+                    '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+                ),
+                '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',
+                '<hex>', 'g'
+            ),
+            '[0-9]+', '<n>', 'g'
+        ) = $13
+    ))
+"""
+
+SELECTED = _TASKS + _SELECTED + _NEWEST
+"""Which tasks of a selection were there at a moment, the newest first?"""
+SELECTED_NARROWLY = _TASKS + _SELECTED + _NARROWLY + _NEWEST
+"""And which of those with some ids, or whose newest failure said something, but for numbers?"""
+
+
+def having(question: str, condition: str) -> str:
+    """Return one of these questions with a condition of people's besides, over ``tasks``."""
+    return question.removesuffix(_NEWEST) + f"    and (\n{condition}\n)\n" + _NEWEST
+
+
+HISTORIES = """
+select seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, error, data
+from transitions
+where occurred_at <= $1 and task_id in (select unnest($2::uuid[]))
+    and task_id between $3::uuid and $4::uuid
+order by seq
+"""
+"""What happened to some tasks until a moment? $3 and $4: the first and the last of them."""
+
+RUNNING = f"""
+{_TASKS}
+select worker, category, id::varchar, name, attempt, started_at
+from past
+where status = 'started'
+order by category, worker
+"""
+"""What ran at a moment, and on which workers?"""
+
+CLAIMS = """
+select
+    moves.worker,
+    any_value(tasks.category),
+    max(moves.occurred_at) filter (moves.to_status = 'started'),
+    max(moves.occurred_at)
+from transitions as moves
+join tasks on tasks.id = moves.task_id
+where moves.occurred_at <= $1 and moves.occurred_at > $2 and moves.worker is not null
+    and (moves.to_status = 'started' or moves.from_status = 'started')
+group by moves.worker
+"""
+"""When did workers take a task, and end one, between two moments?"""
+
+PAUSING = """
+select coalesce(undone.detail, acts.detail), acts.undoes is not null, acts.began_at
+from acts
+left join acts as undone on undone.number = acts.undoes
+where acts.began_at <= $1 and acts.changed > 0
+    and coalesce(undone.verb, acts.verb) in ('pause', 'resume')
+order by acts.number
+"""
+"""What was paused and resumed until a moment, and which of that was taken back?"""
