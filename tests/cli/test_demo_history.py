@@ -17,7 +17,7 @@ from wopr.demo import shop
 from wopr.demo.history import write_history
 from wopr.storage.duckdb import doctor
 
-NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+NOW = datetime(2025, 11, 30, 12, 0, tzinfo=UTC)
 SOMETHING = {
     "statuses": "select count(distinct status) from tasks",
     "categories": "select count(distinct category) from tasks",

@@ -21,6 +21,7 @@ from wopr.domain.logline import LogLine
 from wopr.domain.role import Role
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
+from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.status import GroupExplanation, Status
 from wopr.storage.duckdb.examination import Problem
@@ -84,6 +85,19 @@ class Stopped(TypedDict):
     running_at_signal: int
     finished: int
     put_back: int
+
+
+class PastStats(TypedDict):
+    """Counts of a moment that is over."""
+
+    total: int
+    by_status: dict[str, int]
+    by_category: dict[str, int]
+    running: int
+    queued: int
+    backlog: list[CategoryBacklog]
+    pauses: list[Pause]
+    moment: datetime
 
 
 class Workers(TypedDict):
@@ -488,8 +502,8 @@ DOCUMENTS: dict[str, Any] = {
     "schedules run": Enqueued,
     "schedules show": ScheduleInfo,
     "sql": Answer,
-    "stats": Stats,
-    "status": Status,
+    "stats": Stats | PastStats,
+    "status": Status | PastStatus,
     "tasks cancel": _VERB,
     "tasks delay": _VERB,
     "tasks explain": Explanation,

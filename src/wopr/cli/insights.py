@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -11,17 +12,22 @@ from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import UsageError
 from wopr.cli.output import complain, document, say, table
+from wopr.cli.past import At, past_of, print_counts, print_status
 from wopr.cli.writing import CSVRows, Form, distinct, write_all
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
 from wopr.insights import queries
 from wopr.ports.answers import QueryResult
+from wopr.ports.asof import PastStatus
 from wopr.ports.cut import why_cut
 from wopr.queue.queue import TaskQueue
 
 
-def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def stats(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Count the tasks by status and category; show what waits, how long, and what holds it."""
+    if at is not None:
+        _past_stats(at, database, as_json=as_json)
+        return
 
     async def ask(queue: TaskQueue) -> dict[str, Any]:
         return {
@@ -35,11 +41,7 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     if as_json:
         document(found)
         return
-    waiting = f"{found['queued']:,} waiting, {found['running']:,} running"
-    say(f"{counted(found['total'], 'task')}, {waiting}")
-    if found["total"]:
-        table(tables.BY_STATUS, sorted(found["by_status"].items()))
-        table(tables.BY_CATEGORY, sorted(found["by_category"].items()))
+    print_counts(found)
     if found["backlog"]:
         table(tables.BACKLOG, [_backlog_row(row) for row in found["backlog"]])
     for held in found.get("held", ()):
@@ -49,6 +51,20 @@ def stats(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
         say(f"{pause.name} is paused {pause.told}. To go on: wopr resume {target}")
     if found["limits"]:
         say(f"Limits count; to see them: wopr limits list ({found['limits']})")
+
+
+def _past_stats(at: str, database: Path, *, as_json: bool) -> None:
+    async def ask(queue: TaskQueue) -> tuple[dict[str, Any], PastStatus]:
+        past = past_of(queue, at)
+        return await past.get_task_stats(), await past.status()
+
+    counts, status = with_queue(database, ask)
+    if as_json:
+        rest = {"backlog": status.backlog, "pauses": status.pauses, "moment": status.moment}
+        document({**counts, **rest})
+        return
+    print_counts(counts)
+    print_status(status)
 
 
 def _backlog_row(row: dict[str, Any]) -> tuple[object, ...]:

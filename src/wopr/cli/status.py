@@ -12,6 +12,7 @@ from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO, OK, STORAGE, NothingFoundError, UsageError
 from wopr.cli.ids import whole
 from wopr.cli.output import document, say
+from wopr.cli.past import At, past_of, print_status
 from wopr.domain.errors import ScheduleNotFoundError, TaskNotFoundError
 from wopr.domain.reason import Reason
 from wopr.ports.status import GroupExplanation, State, Status
@@ -20,11 +21,19 @@ from wopr.queue.queue import TaskQueue
 _EXITS = {State.FLOWING: OK, State.HELD: NO, State.STOPPED: NO}
 
 
-def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def status(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Say whether work flows; if not, why, the most harmful reason first, and what mends it.
 
-    Exit code 0 if it flows, 1 if something is held back, 3 if the database can't be used.
+    Exit code 0 if it flows, 1 if something is held back, 3 if the database can't be used. With
+    --at what waited and ran then, on how many workers, and what was paused; exit code 0.
     """
+    if at is not None:
+        was = with_queue(database, lambda queue: past_of(queue, at).status())
+        if as_json:
+            document(was)
+        else:
+            print_status(was)
+        return
 
     async def ask() -> Status:
         queue = TaskQueue(enabled=True, database=database)

@@ -197,6 +197,16 @@ BACKLOG = Table(
         _whole("oldest"),
     ),
 )
+PAST_BACKLOG = Table(
+    "What waited and ran",
+    (
+        _text("category", 10),
+        _whole("waiting"),
+        _whole("due"),
+        _whole("running", drops=1),
+        _whole("oldest"),
+    ),
+)
 SETTINGS = Table("Settings", (_text("setting", 20), _text("value", 12)))
 ORIGINS = Table("Settings", (_text("setting", 16), _text("value", 10), _text("origin", 10)))
 PROBLEMS = Table(

@@ -20,6 +20,7 @@ from wopr.cli.common import (
 from wopr.cli.errors import NothingFoundError
 from wopr.cli.ids import enough, whole
 from wopr.cli.output import document, pairs, say, table
+from wopr.cli.past import At, past_of
 from wopr.cli.verbs import COMMANDS
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import TaskNotFoundError
@@ -47,6 +48,7 @@ def list_tasks(
         str | None,
         typer.Option("--cursor", metavar="ID", help="The last id of the page before."),
     ] = None,
+    at: At = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +56,8 @@ def list_tasks(
 
     async def ask(queue: TaskQueue) -> tuple[list[TaskInfo], int]:
         last = None if cursor is None else await whole(queue, cursor)
-        page = await queue.get_tasks(
+        source = queue if at is None else past_of(queue, at)
+        page = await source.get_tasks(
             category=category, status=status, name=name, limit=limit, cursor=last
         )
         return page, await enough(queue, [info.id for info in page])
@@ -97,11 +100,19 @@ def _note(info: TaskInfo) -> str:
 
 
 @app.command()
-def show(task_id: TaskId, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def show(
+    task_id: TaskId,
+    at: At = None,
+    database: Database = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
     """Show all that is known of a task."""
 
     async def ask(queue: TaskQueue) -> TaskInfo | None:
-        return await queue.get_task_info(await whole(queue, task_id))
+        wanted = await whole(queue, task_id)
+        if at is not None:
+            return await past_of(queue, at).require_task_info(wanted)
+        return await queue.get_task_info(wanted)
 
     info = with_queue(database, ask)
     if info is None:

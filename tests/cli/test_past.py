@@ -1,0 +1,101 @@
+"""``--at`` of commands that look: the queue as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from support.commands import call
+from support.matching import check_document
+from wopr.demo.history import write_history
+
+NOW = datetime(2025, 11, 30, 12, 0, tzinfo=UTC)
+PAUSED = "2025-11-30T11:40:00Z"
+"""Imports were paused and a campaign was not yet enqueued."""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a day of a shop in it."""
+    path = tmp_path_factory.mktemp("past") / "shop.duckdb"
+    asyncio.run(write_history(path, tasks=800, days=1, now=NOW))
+    return path
+
+
+def ask(path: Path, sql: str) -> Any:
+    """Return the first value of an answer."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(sql).fetchall()[0][0]
+
+
+def answer(path: Path, *words: object) -> dict[str, Any]:
+    """Return the document that a command prints, once it is as the schema says."""
+    done = call(*words, "-d", path, "--json")
+    assert 0 == done.code, done.err
+    command = " ".join(str(word) for word in words[: 1 if words[0] in {"stats", "status"} else 2])
+    return check_document(command, json.loads(done.out))
+
+
+def test_counts_are_those_of_the_moment(path: Path) -> None:
+    found = answer(path, "stats", "--at", PAUSED)
+    created = "select count(*) from tasks where created_at <= '2025-11-30 11:40'"
+    assert ask(path, created) == found["total"]
+    assert found["total"] == sum(found["by_category"].values())
+    assert ["imports"] == [one["category"] for one in found["pauses"]]
+    text = call("stats", "--at", PAUSED, "-d", path).out
+    assert f"{found['total']:,} tasks" in text
+    assert "was paused since" in text
+
+
+def test_a_status_says_what_waited_and_what_was_paused(path: Path) -> None:
+    found = answer(path, "status", "--at", PAUSED)
+    imports = next(one for one in found["backlog"] if one["category"] == "imports")
+    assert imports["due"] > 0
+    assert imports["oldest_seconds"] > 0
+    assert found["waiting"] >= imports["waiting"]
+    text = call("status", "--at", PAUSED, "-d", path).out
+    assert "tasks waited" in text
+    assert "paused: category imports" in text
+    assert any(line.startswith("imports ") for line in text.splitlines())
+
+
+def test_tasks_are_listed_and_shown_as_they_were(path: Path) -> None:
+    listed = answer(path, "tasks", "list", "--at", PAUSED, "--status", "pending")
+    assert {"imports.feed"} == {one["name"] for one in listed["tasks"]}
+    one = listed["tasks"][0]["id"]
+    shown = answer(path, "tasks", "show", one, "--at", PAUSED)
+    assert "pending" == shown["status"]
+    done = ask(path, "select id::varchar from tasks where status = 'success' order by seq limit 1")
+    early = call("tasks", "show", done, "--at", "2025-11-29T00:00Z", "-d", path)
+    assert 1 == early.code
+    assert "There was no task" in early.err
+    assert "Task" in call("tasks", "show", done, "--at", PAUSED, "-d", path).out
+
+
+def test_workers_are_those_that_ran_something(path: Path) -> None:
+    found = answer(path, "workers", "list", "--at", "2025-11-30T12:00Z")
+    names = {one["category"] for one in found["workers"]}
+    assert {"mail", "shop"} <= names
+    assert any(one["task_id"] for one in found["workers"])
+    nobody = call("workers", "list", "--at", "2025-11-01T00:00Z", "-d", path)
+    assert "No worker ran anything then" in nobody.out
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("yesterday", "--at takes 2h"),
+        ("2025-11-30T11:40", "has no time zone"),
+        ("2999-01-01T00:00Z", "has not come"),
+    ],
+)
+def test_what_is_no_moment_is_refused(path: Path, at: str, said: str) -> None:
+    done = call("stats", "--at", at, "-d", path)
+    assert 2 == done.code
+    assert said in done.err
