@@ -19,6 +19,9 @@ from wopr.domain.snapshot import plain_snapshot
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition, added
 from wopr.ports.storage import Storage
+from wopr.simulation.disk import Disk
+from wopr.simulation.faults import Dice, Faults
+from wopr.simulation.storage import SimulatedStorage
 from wopr.storage.duckdb.storage import DuckDBStorage
 from wopr.storage.seed.adapter import SeedStorageAdapter
 
@@ -39,11 +42,13 @@ async def storage(path: Path) -> AsyncIterator[DuckDBStorage]:
     await storage.close()
 
 
-@pytest.fixture(params=["duckdb", "four calls"])
+@pytest.fixture(params=["duckdb", "four calls", "simulated"])
 async def any_storage(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Storage]:
-    """Return an open storage: on a file, or over the four calls of somebody's own."""
+    """Return an open storage: on a file, over the four calls of somebody's own, or simulated."""
     storage: Storage = DuckDBStorage(path)
-    if request.param != "duckdb":
+    if request.param == "simulated":
+        storage = SimulatedStorage(Disk(), Dice(Faults.none(), 0), lambda: None)
+    elif request.param == "four calls":
         storage = SeedStorageAdapter(MemoryStorage(), plain_snapshot, SteppableClock())
     await storage.open()
     yield storage

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from wopr.access.local import LocalBackend
 from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
 from wopr.access.services import Services
+from wopr.access.stages import Stages, Wrap
 from wopr.access.standby import Standby
 from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
 from wopr.calls.registry import Registry
@@ -33,10 +34,8 @@ from wopr.ports.backend import Backend
 from wopr.remote.client import RemoteBackend
 from wopr.storage import absolute, check_name, open_storage
 
-Wrap = Callable[[LocalBackend], LocalBackend]
 
-
-class Access:
+class Access(Stages):
     """Owns the storage and the engine of one queue, or its connection to the owner's."""
 
     def __init__(
@@ -61,9 +60,7 @@ class Access:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._ownership = Ownership(
-            absolute(database), settings, self._stop, self._working, self._ask_next, clock
-        )
+        self._ownership = self._owning(absolute(database))
         self._closings = 0
         self.open_in = OpenIn()
         self.clockwork = Clockwork(self.backend)
@@ -77,6 +74,11 @@ class Access:
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
+
+    def _owning(self, database: Path) -> Ownership:
+        return Ownership(
+            database, self._settings, self._stop, self._working, self._ask_next, self._clock
+        )
 
     def _standing_by(self) -> Standby:
         return Standby(
@@ -355,43 +357,3 @@ class Access:
                 self.foreground.on_release = None
                 if self._factory is None:
                     self._storage = None
-
-    # -- for tests ------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def elsewhere(self, database: Path, rng: random.Random) -> Iterator[None]:
-        """Have another file, and another source of chance, for a ``with`` block.
-
-        It must be closed at the begin and at the end; :func:`wopr.testing.isolated` sees to it.
-        """
-        before = self.database, self._factory, self._rng, self._storage
-        self.database, self._factory, self._rng, self._storage = database, None, rng, None
-        try:
-            yield
-        finally:
-            self.database, self._factory, self._rng, self._storage = before
-
-    @contextlib.contextmanager
-    def through(self, wrap: Wrap) -> Iterator[None]:
-        """Let the verbs of this process's engine go through something, for a ``with`` block.
-
-        Those of other processes, too; and of the next engine, should the queue be closed and
-        opened again. An inner block goes through the outer ones.
-        """
-        before, self._wraps = self._wraps, (*self._wraps, wrap)
-        self._rewrap()
-        try:
-            yield
-        finally:
-            self._wraps = before
-            self._rewrap()
-
-    def _wrapped(self, local: LocalBackend) -> LocalBackend:
-        for wrap in self._wraps:
-            local = wrap(local)
-        return local
-
-    def _rewrap(self) -> None:
-        if self._local is not None and self._backend is not None:
-            self._backend = self._wrapped(self._local)
-            self._ownership.serve(self._backend)

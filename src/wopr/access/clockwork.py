@@ -142,6 +142,12 @@ class Clockwork:
         if ended is not None:
             ended.set()
 
+    def anew(self, backend: Callable[[], Awaitable[Backend]]) -> Clockwork:
+        """Return the one of another process: it knows what is declared, and nothing runs."""
+        new = Clockwork(backend)
+        new._declared, new._by, new._interval = self._declared, self._by, self._interval
+        return new
+
     async def _have(self, backend: LocalBackend, *, complete: bool) -> None:
         self._scheduler = backend.schedules
         declared = list(self._declared.values())

@@ -64,3 +64,7 @@ class Services:
                 log.exception("%s was cancelled: it did not stop in %g s.", service, END_SECONDS)
             except Exception:
                 log.exception("%s could not be stopped.", service)
+
+    def begin_anew(self) -> None:
+        """Have started none, as a process that begins."""
+        self._started.clear()

@@ -224,6 +224,11 @@ class Resources:
             self.forget(keeper)
             await keeper.close()
 
+    def begin_anew(self) -> None:
+        """Have opened none, as a process that begins; what is open is not closed."""
+        self._keepers.clear()
+        self._open.clear()
+
     # -- for keepers ---------------------------------------------------------
 
     def opened(self, keeper: Keeper) -> None:

@@ -22,7 +22,7 @@ from wopr.engine.actbook import NO_END, ActBook
 from wopr.engine.again import Again
 from wopr.engine.changing import UNKNOWN, Changed, Changing
 from wopr.engine.ruleacts import SETTINGS, RuleActs
-from wopr.engine.shared import Shared
+from wopr.engine.shared import Shared, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -297,7 +297,7 @@ class Acts:
         try:
             await work()
         except BaseException:
-            await asyncio.shield(asyncio.ensure_future(self._interrupted(run)))
+            await to_its_end(self._interrupted(run))
             raise
         finally:
             self._runs.pop(key, None)

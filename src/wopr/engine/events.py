@@ -79,6 +79,11 @@ class Events:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    def begin_anew(self) -> None:
+        """Listen to no engine, as in a process that begins; the handlers stay."""
+        self._shared = None
+        self._running.clear()
+
     def _observe(self) -> None:
         """Be told by the engine of what somebody wants to know, and of nothing else."""
         every = self._handlers.get(ALL, ())

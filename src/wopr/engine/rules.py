@@ -13,7 +13,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, check_place
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.stored import check_rule, json_of
-from wopr.engine.shared import Shared
+from wopr.engine.shared import Shared, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Rules:
             InvalidCallError: one can't be read; nothing has changed.
             StorageError: nothing has changed.
         """
-        await asyncio.shield(asyncio.ensure_future(self._save(list(rules))))
+        await to_its_end(self._save(list(rules)))
 
     async def merge(self, rule: Rule) -> Rule:
         """Change those fields of a rule that its value has; null takes one away.
@@ -75,7 +75,7 @@ class Rules:
             InvalidCallError: it could not be read then; nothing has changed.
             StorageError: nothing has changed.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._merge(rule)))
+        return await to_its_end(self._merge(rule))
 
     async def _merge(self, rule: Rule) -> Rule:
         async with self._changing:
@@ -110,7 +110,7 @@ class Rules:
         Raises:
             StorageError: nothing has changed.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._delete(kind, list(names))))
+        return await to_its_end(self._delete(kind, list(names)))
 
     async def _delete(self, kind: RuleKind, names: Sequence[str]) -> list[Rule]:
         async with self._changing:
@@ -139,7 +139,7 @@ class Rules:
         Raises:
             StorageError: nothing of what failed has changed.
         """
-        await asyncio.shield(asyncio.ensure_future(self._follow(kind, change)))
+        await to_its_end(self._follow(kind, change))
 
     async def _follow(
         self, kind: RuleKind, change: Callable[[list[Rule]], tuple[list[Rule], list[str]]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock
@@ -24,6 +24,8 @@ from wopr.ports.storage import Done, Entry, Storage
 from wopr.running.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Follows(Protocol):
@@ -189,6 +191,19 @@ class Shared:
                     future.set_exception(error)
                     future.exception()  # seen, should nobody await it any more
         self.waiters.clear()
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Return what work comes to. It goes on if the caller gives up, and nobody hears of it then."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_seen)
+    return await asyncio.shield(task)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Look at an error that nobody may be left to be told of: else asyncio complains."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _complain(record: TaskRecord, error: BaseException) -> None:

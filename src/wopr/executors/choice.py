@@ -19,7 +19,7 @@ from wopr.executors.call import Executor
 from wopr.executors.coroutines import Coroutines
 from wopr.executors.foreign import Foreign, check_soft_timeout, runs_here
 from wopr.executors.reference import check_reference
-from wopr.executors.threads import ThreadExecutor, Threads
+from wopr.executors.threads import ThreadExecutor, Threads, is_inline
 
 ExecutorChoice = Literal["thread", "process"] | concurrent.futures.Executor | None
 """Values of ``executor=``. ``None``: coroutine functions on the loop, others in threads."""
@@ -53,6 +53,8 @@ class Executors:
 
     def of(self, executor: ExecutorChoice, is_async: bool) -> Executor:  # noqa: FBT001 - of a definition
         """Return what runs a function that was registered with ``executor=``."""
+        if executor is not None and is_inline():
+            return self._coroutines if is_async else self._in_threads
         if executor == "process":
             return self._pool()
         if isinstance(executor, concurrent.futures.Executor):

@@ -11,13 +11,36 @@ import contextlib
 import contextvars
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from wopr.domain.errors import RunnerRefusedError, SoftTimeoutError
 from wopr.executors.abandoned import Abandoned, AbandonedList
 from wopr.executors.call import Call, no_coroutine, raisable, soft_timeout_text
+
+_here = threading.local()
+"""Of each thread, whether functions run in it instead of in threads of their own."""
+
+
+@contextlib.contextmanager
+def inline() -> Iterator[None]:
+    """Have this thread's functions run at once and in it, for a ``with`` block: on virtual time.
+
+    Those of process pools and of other executors, too.
+    """
+    before = is_inline()
+    _here.inline = True
+    try:
+        yield
+    finally:
+        _here.inline = before
+
+
+def is_inline() -> bool:
+    """Whether functions run at once and in this thread."""
+    return getattr(_here, "inline", False)
+
 
 IDLE_SECONDS = 10.0
 AGAIN_SECONDS = 0.01
@@ -147,6 +170,9 @@ class Threads:
         context = contextvars.copy_context()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         job = Job(lambda: context.run(function, *args, **kwargs), future)
+        if is_inline():
+            _resolve(future, job.run())
+            return job
         with self._lock:
             start = self._idle == 0
             if not start:

@@ -36,7 +36,7 @@ async def isolated(
             database = Path(stack.enter_context(folder)) / "wopr.duckdb"
         stack.enter_context(_elsewhere(queue, Path(database)))
         if clock is not None:
-            stack.enter_context(_another_time(queue, clock))
+            stack.enter_context(another_time(queue, clock))
         try:
             await queue.schedules.sync()  # opens it; what is declared is planned from now on
             yield queue
@@ -61,7 +61,7 @@ def _elsewhere(queue: TaskQueue, database: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _another_time(queue: TaskQueue, clock: Clock) -> Iterator[None]:
+def another_time(queue: TaskQueue, clock: Clock) -> Iterator[None]:
     """Let the queue's clock, which all of its parts have, say what another one says."""
     own = vars(inside(queue).clock)
     before = dict(own)

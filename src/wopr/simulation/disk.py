@@ -1,0 +1,112 @@
+"""What of a simulated storage survives the death of its process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wopr.domain.act import Act
+from wopr.domain.fold import apply
+from wopr.domain.logline import LogLine
+from wopr.domain.rule import Rule, RuleKind
+from wopr.domain.schedule import Schedule
+from wopr.domain.status import LIVE, Move, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import Transition
+from wopr.ports.storage import Done
+from wopr.storage.seed.rules import MAX_LINES
+
+Row = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Write:
+    """What was handed over together: durable together, or refused together."""
+
+    done: Done
+    at: float = 0.0
+    """When it was handed over, in virtual seconds."""
+    records: list[TaskRecord] = field(default_factory=list)
+    before: list[Row] = field(default_factory=list)
+    """Per record, to go back to if it fails; empty for a new task."""
+    made: list[Transition] = field(default_factory=list)
+    added: dict[str, Row] = field(default_factory=dict)
+    """The rows of new tasks, as they were when they were added."""
+    touched: TaskRecord | None = None
+    """A task whose progress is to be kept; no transition."""
+    operation: Callable[[], object] | None = None
+    """Changes what is no task."""
+
+
+class Watching(Protocol):
+    """Who is told of what becomes of a simulated database."""
+
+    def handed_over(self, write: Write, under_way: Iterable[Write]) -> None:
+        """Look at what was handed over, while other writes are under way."""
+        ...
+
+    def durable(
+        self, record: TaskRecord, made: Transition, before: TaskStatus | None, at: float
+    ) -> None:
+        """Look at a transition: its task after it, the status before, when it was handed over."""
+        ...
+
+
+class Disk:
+    """The durable state of one simulated database, changed by whole writes only."""
+
+    def __init__(self, watching: Watching | None = None) -> None:
+        self.records: dict[str, TaskRecord] = {}
+        self.log: list[Transition] = []
+        self.by_task: dict[str, list[Transition]] = {}
+        self.schedules: dict[str, Schedule] = {}
+        self.rules: dict[tuple[RuleKind, str], Rule] = {}
+        self.acts: dict[int, Act] = {}
+        self.lines: deque[LogLine] = deque(maxlen=MAX_LINES)
+        self.seq = 0
+        """The number of the newest durable transition."""
+        self.live = 0
+        """How many tasks have not ended."""
+        self._watching = watching
+
+    def handed_over(self, write: Write, under_way: Iterable[Write]) -> None:
+        """Show a write to whoever watches."""
+        if self._watching is not None:
+            self._watching.handed_over(write, under_way)
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Make writes durable."""
+        for write in writes:
+            for made in write.made:
+                self._apply(made, write)
+            if write.operation is not None:
+                write.operation()
+            if (touched := write.touched) is not None:
+                self._touch(touched)
+
+    def _apply(self, made: Transition, write: Write) -> None:
+        if made.move is Move.ADD:
+            record = TaskRecord.from_row(write.added[made.task_id])
+            self.records[record.id] = record
+            before = None
+        else:
+            record = self.records[made.task_id]
+            before = record.status
+            apply(record, made)
+            record.stored = record.row()
+        self.live += (record.status in LIVE) - (before in LIVE)
+        self.log.append(made)
+        self.by_task.setdefault(record.id, []).append(made)
+        self.seq = made.seq
+        if self._watching is not None:
+            self._watching.durable(record, made, before, write.at)
+
+    def _touch(self, touched: TaskRecord) -> None:
+        record = self.records.get(touched.id)
+        if record is not None and record.version == touched.version:
+            record.progress = touched.progress
+            record.progress_message = touched.progress_message
+            record.progress_data = touched.progress_data
+            record.stored = record.row()
