@@ -53,6 +53,11 @@ COMMANDS = (
         "Say whether work flows; if not, why, the most harmful reason first, and what mends it.",
     ),
     (
+        "top",
+        "wopr.cli.top:top",
+        "Watch what flows, what does not and why, and act on it: pause, cancel, retry, undo.",
+    ),
+    (
         "explain",
         "wopr.cli.status:explain",
         "Say why a task stands where it stands; "

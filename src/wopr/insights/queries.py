@@ -154,6 +154,43 @@ group by category
 """How long did 99 of 100 tasks of each category wait that started in an hour of the day, in the
 days between two moments?"""
 
+RUNNING = """
+select
+    id::varchar as id, name, category, status, attempt, created_at, started_at, progress,
+    progress_message
+from tasks
+where status = 'started'
+order by started_at, seq
+limit ?
+"""
+"""Which tasks run, those first that have run for longest? So many."""
+
+ENDED_SINCE = """
+select
+    tasks.category,
+    count(*) filter (moves.to_status = 'success') as done,
+    count(*) filter (moves.to_status in ('failed', 'retry') and moves.error is not null) as failed
+from transitions as moves
+join tasks on tasks.id = moves.task_id
+where moves.occurred_at >= ? and moves.from_status = 'started'
+group by tasks.category
+"""
+"""How many attempts of each category succeeded, and failed, since a moment?"""
+
+TASKS_HOLDING = """
+select
+    id::varchar as id, name, category, status, attempt, created_at, started_at, progress,
+    left(error, 500) as error
+from tasks
+where ($1 = '' or status = $1)
+    and ($2 = '' or contains(lower(name), $2) or contains(lower(category), $2)
+        or starts_with(id::varchar, $2))
+order by seq desc
+limit $3
+"""
+"""Which tasks, of one status or of all, have a text in their name or category, or at the begin of
+their id? The newest so many."""
+
 # -- what there is ------------------------------------------------------------
 
 CATEGORIES = "select distinct category as value from tasks"

@@ -1,0 +1,1 @@
+"""The dashboard in a terminal: what flows, what does not and why, and keys that act on it."""
