@@ -8,9 +8,10 @@ import typer
 
 from wopr.cli import tables
 from wopr.cli.output import say, table
-from wopr.cli.selections import WHEN, when
+from wopr.cli.selections import when
 from wopr.core.past import Past
 from wopr.domain.spoken import age, counted, local
+from wopr.domain.typed import WHEN
 from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.queue.queue import TaskQueue
 

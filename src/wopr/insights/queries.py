@@ -211,7 +211,7 @@ ENDED_BEFORE = f"""
 select count(*) from main.tasks
 where status in ({_TERMINAL}) and completed_at <= $1 and coalesce(
     completed_at + to_seconds(case when {_KEPT} between 0 and 1e10 then {_KEPT} end) <= $1, true)
-"""  # noqa: S608 - our own words
+"""
 """How many tasks of the file, without the archive, ended at a moment or before it, and don't say
 themselves that they are kept longer?"""
 

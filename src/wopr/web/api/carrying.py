@@ -13,14 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from wopr.domain.act import acting
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.insights.own import is_own
 from wopr.queue.queue import inside
 from wopr.remote import protocol
 from wopr.remote.series import Series
 from wopr.remote.verbs import Verbs
-from wopr.web.api.endpoints import JSON, by
+from wopr.web.api.endpoints import JSON
 from wopr.web.api.problems import status_of
 from wopr.web.guard.roles import Caller, Role
 from wopr.web.routing import caller_of, queue_of, route
@@ -36,7 +35,6 @@ def routes() -> list[BaseRoute]:
 
 async def carry(request: Request) -> Response:
     """Carry one verb out. Arguments and results travel as they are, so it needs to operate."""
-    token = acting.set(by(caller_of(request), request))
     try:
         message = await protocol.decoded(await request.body())
         verb, params = message.get("verb"), message.get("params")
@@ -49,8 +47,6 @@ async def carry(request: Request) -> Response:
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
         return Response(protocol.refusal(None, error), status, media_type=JSON)
-    finally:
-        acting.reset(token)
 
 
 def _check(caller: Caller, verb: object, params: object) -> None:
