@@ -48,9 +48,13 @@ NOT_RUN = {
 # Runs until it is stopped, once it has started: stopping is part of what the page shows.
 WORKER = """
 wopr() {
-    if [ "${1:-}" != worker ]; then command wopr "$@"; return; fi
-    command wopr "$@" 2>worker.log & local pid=$!
-    until grep -qs Started worker.log || ! kill -0 $pid; do sleep 0.1; done
+    case "${1:-}" in
+        worker) command wopr "$@" 2>worker.log & ;;
+        web) command wopr "$@" >worker.log & ;;
+        *) command wopr "$@"; return ;;
+    esac
+    local pid=$!
+    until grep -qsE 'Started|has the dashboard' worker.log || ! kill -0 $pid; do sleep 0.1; done
     kill -TERM $pid && wait $pid || { cat worker.log >&2; return 1; }
 }
 """

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -94,8 +94,7 @@ def worker(
     if reload:
         command = _command(target, category or [], flags, as_json=as_json)
         raise typer.Exit(asyncio.run(Reloader(command, Path.cwd()).run()))
-    for name, value in flags.items():  # for the queue that the application builds
-        os.environ[f"{PREFIX}{name.upper()}"] = str(value)
+    _pass_on(flags)
     with _ending_at_sigterm():
         queue = load_queue(target)
         _check(queue, target, database)
@@ -107,14 +106,23 @@ def worker(
                 f"{target} has no tasks registered, so there is nothing to run. Are the modules "
                 "that define them imported there? Others: --discover 'shop.*.tasks'."
             )
-        dashboard = None if settings.web is None else Dashboard(queue, settings)
-        run = WorkerRun(queue, target, counts, settings, dashboard)
+        run = WorkerRun(queue, target, counts, settings, _dashboard(queue, settings))
         summary = run.run()
     if as_json:
         document(summary)
     code = NO if run.forced else OK
     run.leave(code)
     raise typer.Exit(code)
+
+
+def _pass_on(flags: dict[str, Any]) -> None:
+    """Let the queue that the application builds know the options."""
+    for name, value in flags.items():
+        os.environ[f"{PREFIX}{name.upper()}"] = str(value)
+
+
+def _dashboard(queue: TaskQueue, settings: Settings) -> Dashboard | None:
+    return None if settings.web is None else Dashboard(queue, settings)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,21 @@
-"""A queue in Litestar: ``Litestar(plugins=[WoprPlugin(queue, workers={"mail": 4})])``."""
+"""A queue in Litestar: ``Litestar(plugins=[WoprPlugin(queue, workers={"mail": 4})])``.
+
+And its dashboard: ``Litestar([mounted("/wopr", create_app(queue))])``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import unquote
 
-from litestar import Litestar
+from litestar import Litestar, asgi
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.handlers import ASGIRouteHandler
 from litestar.plugins import InitPlugin
+from litestar.types import Receive, Scope, Send
 
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.serving import WORKERS, checked, serving
@@ -60,3 +67,29 @@ class WoprPlugin(InitPlugin):
 
     def _provide(self) -> TaskQueue:
         return self._queue
+
+
+def mounted(path: str, app: Any) -> ASGIRouteHandler:
+    """Return a route handler that has all below a path answered by an ASGI application.
+
+    Litestar takes that path off, puts a slash at the end, and does not say where an application is
+    mounted, as ASGI has it: then its links and cookies would be those of the root.
+
+    Args:
+        path: as in ``"/wopr"``.
+        app: as :func:`wopr.web.create_app` returns it.
+
+    Raises:
+        InvalidCallError: the path is none to mount something at.
+    """
+    if not path.startswith("/") or path.endswith("/"):
+        raise InvalidCallError(
+            f"{path!r} is no path to mount an application at. Right is, for example: '/wopr'."
+        )
+
+    @asgi(path, is_mount=True, copy_scope=True)
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = unquote(bytes(scope["raw_path"]).decode("latin-1"))
+        await app({**scope, "path": asked, "root_path": path}, receive, send)
+
+    return handler

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
 import re
-import secrets
 from dataclasses import dataclass
 from inspect import isawaitable
 
@@ -55,7 +55,7 @@ REQUESTS = 20_000
 second from then on."""
 FAILURES = 10
 """So many wrong tokens of one address are told so at once, and one in six seconds from then on."""
-_CSRF = re.compile(r"[A-Za-z0-9_-]{43}")
+_CSRF = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class Guard:
             return cookie
         if request.method not in SAFE_METHODS:
             return ""  # no page is behind it, or it would have been refused
-        made = secrets.token_urlsafe(32)
+        made = os.urandom(32).hex()
         answer = Response()
         answer.set_cookie(
             CSRF_COOKIE,
