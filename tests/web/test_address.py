@@ -27,7 +27,10 @@ from wopr import (
     UniqueKeyConflictError,
     chain,
 )
+from wopr.core.accesstokens import access_tokens, create_token, revoke_token
+from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
+from wopr.domain.rule import RuleKind
 from wopr.queue.queue import inside
 from wopr.remote import http
 from wopr.remote.http import HttpBackend
@@ -156,6 +159,26 @@ async def test_who_may_not_ask_in_sql_is_told_so_and_may_operate(there: TaskQueu
             await queue.sql("select 1")
         with pytest.raises(StorageError, match="needs the role admin; ada has operate"):
             await queue.tasks.where("true").count()
+
+
+async def test_only_an_admin_makes_a_token_from_elsewhere(there: TaskQueue) -> None:
+    async with at(there, Role.OPERATE) as queue:
+        core = inside(queue)
+        rule = new_token("eve", Role.ADMIN, bytes(32), core.clock.now(), None)[1].to_rule()
+        rules = (await core.writer()).rules
+        for call in (
+            lambda: create_token(core, "eve", Role.ADMIN, None),
+            lambda: rules.save([rule]),
+            lambda: rules.merge(rule),
+            lambda: rules.all(RuleKind.TOKEN),
+            lambda: revoke_token(core, "eve"),
+        ):
+            with pytest.raises(StorageError, match="Access tokens need the role admin"):
+                await call()
+        assert [] == await access_tokens(inside(there))
+        await queue.set_limit("token", concurrency=1)  # a category of that name
+    async with at(there) as queue:
+        assert (await create_token(inside(queue), "eve", Role.READ, None))[0].startswith("wopr_")
 
 
 async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:

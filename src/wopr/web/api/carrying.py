@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.domain.rule import RuleKind
 from wopr.insights.own import is_own
 from wopr.queue.queue import inside
 from wopr.remote import protocol
@@ -61,12 +62,27 @@ def _check(caller: Caller, verb: object, params: object) -> None:
             f"{verb!r} is about files of the machine that has the queue, so nothing was done. Run "
             "`wopr` there; SQL is asked with queue.sql(…) from here."
         )
-    if not caller.role.allows(Role.ADMIN) and _asks_in_sql(verb, params):
+    if caller.role.allows(Role.ADMIN):
+        return
+    if _asks_in_sql(verb, params):
         raise HTTPException(
             403,
             f"SQL, also as where= of a selection, needs the role admin; {caller.name} has "
             f"{caller.role}.",
         )
+    if _is_about_tokens(verb, params):
+        raise HTTPException(
+            403, f"Access tokens need the role admin; {caller.name} has {caller.role}."
+        )
+
+
+def _is_about_tokens(verb: object, params: Any) -> bool:
+    """Tell whether a verb about rules is about tokens: who lets somebody in is an admin."""
+    if not isinstance(params, list) or not params or not str(verb).startswith("rules_"):
+        return False
+    rules = params[0] if verb == "rules_save" and isinstance(params[0], list) else [params[0]]
+    kinds = [one[0] if isinstance(one, list) and one else one for one in rules]
+    return RuleKind.TOKEN.value in kinds
 
 
 def _asks_in_sql(verb: object, params: Any) -> bool:
