@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from wopr.domain.errors import WoprError
 from wopr.queue.queue import TaskQueue
-from wopr.web.api.problems import problem_of
+from wopr.web.api.problems import problem, problem_of
 from wopr.web.guard.roles import Caller, Role
 from wopr.web.routing import caller_of, queue_of, route
 
@@ -43,6 +43,7 @@ class NameConvertor(Convertor[str]):
 
 register_url_convertor("name", NameConvertor())
 _HEADERS = {"cache-control": "no-store"}
+_JSON_HEADERS = [(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]
 
 
 class Model(BaseModel):
@@ -55,6 +56,9 @@ class Model(BaseModel):
 
 class Nothing(Model):
     """A query without parameters."""
+
+
+_NOTHING = Nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with a status of its own, or with headers."""
+    """An answer with a status of its own."""
 
     value: Any
+    """Bytes are JSON already."""
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class JSONText(Response):
+    """An answer that is JSON already; made with less ado, as most are."""
+
+    def __init__(self, text: bytes, status: int) -> None:
+        self.status_code = status
+        self.body = text
+        self.background = None
+        length = str(len(text)).encode()
+        self.raw_headers = [*_JSON_HEADERS, (b"content-length", length)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +149,8 @@ class Endpoint:
                 return await self._answered(request)
             except (HTTPException, ValidationError, WoprError) as error:
                 return problem_of(error)
+            except ClientDisconnect:  # nobody reads it
+                return problem(408, "The request ended before its body did; nothing was done.")
 
         answer.__name__ = self.name
         return route(self.path, answer, needs=self.needs, methods=[self.method])
@@ -146,6 +163,8 @@ class Endpoint:
         return self._written(found)
 
     def _query(self, request: Request) -> Model:
+        if self.query is Nothing and not request.scope["query_string"]:
+            return _NOTHING  # most requests
         given: dict[str, Any] = {}
         for name, value in request.query_params.multi_items():
             if name in self.many:
@@ -159,7 +178,7 @@ class Endpoint:
     async def _body(self, request: Request) -> Any:
         if self.body is None:
             return None
-        data = await request.body()
+        data = await _whole(request)
         if not data and self.optional:
             return self.body.validate_python({})
         if data and request.headers.get("content-type", "").partition(";")[0].strip() != JSON:
@@ -171,9 +190,22 @@ class Endpoint:
             return found
         if not isinstance(found, Answer):
             found = Answer(found, self.statuses[0])
-        headers = {**_HEADERS, **found.headers}
-        if isinstance(found.value, bytes):  # JSON already
-            return Response(found.value, found.status, headers, JSON)
+        if isinstance(found.value, bytes):
+            return JSONText(found.value, found.status)
         if self.answer is None:
-            return Response(None, found.status, headers)
-        return Response(self.answer.dump_json(found.value), found.status, headers, JSON)
+            return Response(None, found.status, _HEADERS)
+        return JSONText(self.answer.dump_json(found.value), found.status)
+
+
+async def _whole(request: Request) -> bytes:
+    """Return the body of a request, which mostly comes in one part."""
+    message = await request.receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return bytes(message.get("body", b""))
+    parts: list[bytes] = []
+    while message["type"] == "http.request":
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+        message = await request.receive()
+    raise ClientDisconnect
