@@ -1,21 +1,104 @@
-"""Overview: why nothing runs, then what flows."""
+"""Overview: why nothing runs, then what flows beside what is usual."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.routing import BaseRoute
 
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.jsontext import shown
+from wopr.ports.status import Status
+from wopr.web.pages.acts import CAN_BE_UNDONE
 from wopr.web.pages.asking import Ask
+from wopr.web.pages.cures import cure, mark, sentence, telling
+from wopr.web.pages.failures import causes_of
+from wopr.web.pages.flowing import SPANS, Ended, compared, series
 from wopr.web.pages.showing import Page
+from wopr.web.pages.workloads import Workload, workloads
 
 STATUS_SECONDS = 5.0
-"""So old a status may be that is shown."""
+"""So old a status may be that is shown,"""
+SLOW_SECONDS = 15.0
+"""and what looks at hours or a week."""
+MOST_REASONS = 12
+MOST_CATEGORIES = 12
+MOST_CAUSES = 5
+MOST_ACTS = 5
+
+
+def span_of(ask: Ask) -> str:
+    """Return over which span the charts go.
+
+    Raises:
+        InvalidCallError: there is no such one.
+    """
+    span = ask.query.get("span") or "1h"
+    if span not in SPANS:
+        raise InvalidCallError(f"span must be one of {', '.join(SPANS)}, not {shown(span)}.")
+    return span
 
 
 async def _values(ask: Ask) -> dict[str, Any]:
+    span, category = span_of(ask), ask.query.get("category") or None
     status = await ask.recent.get("status", STATUS_SECONDS, ask.queue.status)
-    return {"title": "Overview", "status": status}
+    told = {
+        "title": "Overview",
+        "status": status,
+        "reasons": [(one, mark(one), sentence(one), cure(one)) for one in telling(status.reasons)],
+        "most": MOST_REASONS,
+        "span": span,
+        "spans": SPANS,
+        "category": category,
+    }
+    if status.owner is None:  # the file can't be asked, which is the first reason
+        return {**told, "flows": False}
+    return {**told, "flows": True, **await _flowing(ask, span, category, status)}
+
+
+async def _flowing(ask: Ask, span: str, category: str | None, status: Status) -> dict[str, Any]:
+    loads, causes, acts, (recent, usual) = await asyncio.gather(
+        workloads(ask),
+        causes_of(ask, "24h"),
+        ask.recent.get(("acts", None), STATUS_SECONDS, lambda: ask.queue.acts(51)),
+        ask.recent.get(("compared", category), SLOW_SECONDS, lambda: compared(ask.queue, category)),
+    )
+    waiting = _waiting(loads, status, category)
+    points = await ask.recent.get(
+        ("series", span, category),
+        STATUS_SECONDS if span == "1h" else SLOW_SECONDS,
+        lambda: series(ask.queue, span, category, waiting),
+    )
+    return {
+        "loads": sorted(loads, key=lambda one: (-one.due, -one.ended, one.name))[:MOST_CATEGORIES],
+        "all_loads": len(loads),
+        "causes": causes[:MOST_CAUSES],
+        "acts": acts[:MOST_ACTS],
+        "undone": {act.undoes for act in acts if act.undoes is not None},
+        "can_be_undone": CAN_BE_UNDONE,
+        "recent": recent,
+        "usual": usual,
+        "points": points,
+        "waiting": waiting,
+        "oldest": max((one.oldest for one in _of(loads, category)), default=0.0),
+        "minutes_left": minutes_left(waiting, recent),
+    }
+
+
+def _of(loads: list[Workload], category: str | None) -> list[Workload]:
+    return [one for one in loads if category in (None, one.name)]
+
+
+def _waiting(loads: list[Workload], status: Status, category: str | None) -> int:
+    if category is None:
+        return status.waiting
+    return sum(one.waiting for one in _of(loads, category))
+
+
+def minutes_left(waiting: int, recent: Ended) -> float | None:
+    """Return for how many minutes there is work, at the rate of the last hour; if it is known."""
+    return waiting / recent.rate if waiting and recent.rate else None
 
 
 PAGE = Page(here="Overview", path="/", template="overview.html", values=_values)

@@ -16,6 +16,13 @@
     return columns;
   };
 
+  const two = (number) => String(number).padStart(2, "0");
+  const clock = (seconds, step) => {
+    const at = new Date(seconds * 1000);
+    if (step >= 86400) return at.toLocaleDateString("en-GB", { weekday: "short", day: "numeric" });
+    return `${two(at.getHours())}:${two(at.getMinutes())}`;
+  };
+
   const options = (figure, table) => {
     const heads = [...table.tHead.rows[0].cells];
     const unit = figure.dataset.unit ?? "";
@@ -25,7 +32,7 @@
       width: figure.clientWidth, height: 190, cursor: { points: { size: 6 }, drag: { x: false, y: false } },
       legend: { show: false }, padding: [10, 8, 0, 0],
       scales: { y: { range: (plot, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
-      axes: [{ ...axis, size: 28 }, { ...axis, size: 54, values: (plot, ticks) => ticks.map(format) }],
+      axes: [{ ...axis, size: 28, values: (plot, ticks, at, space, step) => ticks.map((tick) => clock(tick, step)) }, { ...axis, size: 54, values: (plot, ticks) => ticks.map(format) }],
       series: heads.map((head, at) => at === 0 ? {} : {
         label: head.textContent, stroke: colour(head.dataset.colour), width: head.dataset.usual === undefined ? 1.6 : 1,
         dash: head.dataset.usual === undefined ? undefined : [4, 4], points: { show: false }, spanGaps: true,
