@@ -43,6 +43,12 @@ def when(context: Context, moment: datetime | None) -> Markup:
 
 
 @pass_context
+def briefly(context: Context, moment: datetime) -> str:
+    """Return a time of a page as text alone, where there are very many."""
+    return local_short(moment, context["now"])
+
+
+@pass_context
 def ago(context: Context, moment: datetime | None) -> Markup:
     """Return how long ago a time of a page is."""
     return ago_at(moment, context["now"])
@@ -135,7 +141,7 @@ def marked(text: str) -> Markup:
 
 
 _ALL = (
-    *(when, ago, span, number, percent, short),
+    *(when, briefly, ago, span, number, percent, short),
     *(shown, as_json, cut, visible, first_line, marked),
 )
 FILTERS = {one.__name__: one for one in _ALL}

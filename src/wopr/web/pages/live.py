@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 EVERY = 2.0
 """So many seconds pass between two states of a page; more if making one takes long."""
 SHARE = 20
-"""A page rests so many times as long as it took to make: 5 % of a core at most."""
+"""A page rests so many times as long as it took to make: 5 % of a core,"""
+LONGEST_REST = 10.0
+"""but no longer than so many seconds: who looks is to see what happens."""
 LIFE = 600.0
 """A stream ends after so many seconds; the page opens the next one."""
 MOST_STREAMS = 1_000
@@ -80,7 +82,7 @@ class Scene:
                 self._trouble = trouble
                 self._number += 1
                 self._turn.notify_all()
-            await asyncio.sleep(max(EVERY, SHARE * (loop.time() - began)))
+            await asyncio.sleep(max(EVERY, min(LONGEST_REST, SHARE * (loop.time() - began))))
 
 
 class Hub:

@@ -8,7 +8,6 @@ from starlette.routing import BaseRoute, Mount
 
 from wopr.web.guard.roles import Role
 from wopr.web.pages import assets, overview, task, taskacts, taskedit, tasks
-from wopr.web.pages.actor import Actor
 from wopr.web.pages.failing import HANDLERS, missing
 from wopr.web.pages.more import MORE
 from wopr.web.routing import route
@@ -22,6 +21,4 @@ def routes() -> list[BaseRoute]:
     found = [one for module in MODULES for one in module.routes()]
     rest = route("/{path:path}", missing, needs=Role.READ)
     handled = Middleware(ExceptionMiddleware, handlers=HANDLERS)
-    return [
-        Mount("", routes=[*found, *assets.routes(), rest], middleware=[handled, Middleware(Actor)])
-    ]
+    return [Mount("", routes=[*found, *assets.routes(), rest], middleware=[handled])]

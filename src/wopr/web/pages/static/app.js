@@ -147,7 +147,11 @@
       if (option) { event.preventDefault(); take(option); }
     });
     box.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") { open(false); return; }
+      if (event.key === "Escape") {
+        if (!list.hidden) event.preventDefault();  // or the browser empties the box, too
+        open(false);
+        return;
+      }
       if (list.hidden || !options().length) return;
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         event.preventDefault();

@@ -9,8 +9,8 @@
     const columns = [...table.tHead.rows[0].cells].map(() => []);
     for (const row of table.tBodies[0].rows) {
       [...row.cells].forEach((cell, at) => {
-        const value = cell.dataset.value;
-        columns[at].push(value === undefined || value === "" ? null : Number(value));
+        const value = Number(cell.dataset.at ?? cell.textContent);
+        columns[at].push(Number.isNaN(value) ? null : value);
       });
     }
     return columns;
