@@ -27,7 +27,7 @@ with failed as (
         transitions.data ->> '$.error_type' as error_type
     from transitions
     where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
-        and occurred_at >= $1
+        and occurred_at >= $1 and occurred_at <= $4
 ),
 prints as (
     select failed.*, tasks.name, {print} as fingerprint
@@ -59,14 +59,14 @@ order by failures desc, last_seen desc, fingerprint
 limit $3
 """
 )
-"""Which failures were there since a moment, in groups as those of the view ``failures``, and how
-many in each stretch of so many seconds? Those with the most, so many."""
+"""Which failures were there between two moments, in groups as those of the view ``failures``, and
+how many in each stretch of so many seconds? Those with the most, so many."""
 
 FLOWS_PAGE = """
 with chosen as (
     select distinct flow_id
     from tasks
-    where flow_id is not null and ($2::uuid is null or flow_id < $2::uuid)
+    where flow_id is not null and ($2::uuid is null or flow_id < $2::uuid) and created_at <= $3
     order by flow_id desc
     limit $1
 )
@@ -75,20 +75,24 @@ select
     arg_min(name, seq) as first_name,
     count(distinct name) as names,
     count(*) as tasks,
-    count(*) filter (status in ('success', 'failed', 'cancelled')) as ended,
-    count(*) filter (status = 'success') as succeeded,
-    count(*) filter (status = 'failed') as failed,
-    count(*) filter (status = 'cancelled') as cancelled,
-    count(*) filter (status = 'started') as running,
-    count(*) filter (waiting) as waiting,
+    count(*) filter (over) as ended,
+    count(*) filter (over and status = 'success') as succeeded,
+    count(*) filter (over and status = 'failed') as failed,
+    count(*) filter (over and status = 'cancelled') as cancelled,
+    count(*) filter (not over and started_at <= $3 and status not in ('pending', 'retry'))
+        as running,
+    count(*) filter (not over and waiting) as waiting,
     min(created_at) as created_at,
-    case when count(*) = count(completed_at) then max(completed_at) end as completed_at
-from tasks
-where flow_id in (select flow_id from chosen)
+    case when count(*) = count(*) filter (over) then max(completed_at) end as completed_at
+from (
+    select *, coalesce(completed_at <= $3, false) as over
+    from tasks
+    where flow_id in (select flow_id from chosen) and created_at <= $3
+)
 group by flow_id
 order by flow_id desc
 """
-"""Which flows are the newest so many, before one of them, and how far is each?"""
+"""Which flows were the newest so many at a moment, before one of them, and how far was each?"""
 
 FLOW_BY_NAME = """
 select name, case when waiting and status = 'pending' then 'waiting' else status end as state,
@@ -106,11 +110,12 @@ select
     schedule,
     floor(epoch(scheduled_for - $1) / $2)::integer as cell,
     count(*) as runs,
-    count(*) filter (status = 'failed') as failed,
-    count(*) filter (status in ('pending', 'retry', 'started')) as live,
+    count(*) filter (status = 'failed' and completed_at <= $5) as failed,
+    count(*) filter (completed_at is null or completed_at > $5) as live,
     arg_max(id, scheduled_for)::varchar as task_id
 from tasks
 where schedule in (select unnest($4::varchar[])) and scheduled_for >= $1 and scheduled_for < $3
+    and created_at <= $5
 group by schedule, cell
 """
 """How many runs of these schedules were planned in each stretch of so many seconds between two
@@ -136,12 +141,12 @@ from (
             then epoch(started_at - greatest(created_at, run_at))
         end as wait
     from tasks
-    where completed_at >= $1 and status in ('success', 'failed')
+    where completed_at >= $1 and completed_at <= $3 and status in ('success', 'failed')
 )
 group by category
 """
-"""How many tasks of each category ended since a moment, and how many in each stretch of so many
-seconds? How long had they waited, and run?"""
+"""How many tasks of each category ended between two moments, and how many in each stretch of so
+many seconds? How long had they waited, and run?"""
 
 STARTS_WITHIN = """
 select asked.number, count(*) as starts
@@ -164,10 +169,22 @@ group by asked.number
 USUAL_RUNS = """
 select name, quantile_cont(elapsed_seconds, 0.95) as run_p95, count(*) as tasks
 from tasks
-where completed_at >= $1 and status = 'success' and name in (select unnest($2::varchar[]))
+where completed_at >= $1 and completed_at <= $3 and status = 'success'
+    and name in (select unnest($2::varchar[]))
 group by name
 """
-"""How long did 95 of 100 tasks of these names run, that ended since a moment?"""
+"""How long did 95 of 100 tasks of these names run, that ended between two moments?"""
+
+WEEK = """
+select status = 'failed', histogram(floor(epoch(completed_at - $1) / $2)::integer)
+from tasks
+where completed_at >= $1 and status in ('success', 'failed')
+group by status = 'failed'
+"""
+"""How many tasks ended in each stretch of so many seconds since a moment, well or not?"""
+
+ACTS_UNTIL = "select coalesce(max(number), 0) + 1 from acts where began_at <= ?"
+"""What is the number of the first act after a moment?"""
 
 COLUMNS = """
 select table_name, column_name, data_type

@@ -15,10 +15,12 @@ from wopr.domain.jsontext import shown
 from wopr.domain.masking import masked
 from wopr.domain.spoken import named
 from wopr.domain.stored import MOST
+from wopr.insights import pagequeries
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.saying import said_of
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import moment_of, until
 from wopr.web.routing import queue_of, route
 
 PER_PAGE = 50
@@ -35,6 +37,8 @@ CAN_BE_UNDONE = frozenset(
 
 async def _values(ask: Ask) -> dict[str, Any]:
     before = number_of(ask.query.get("before"))
+    if before is None and moment_of(ask) is not None:
+        before = (await ask.queue.sql(pagequeries.ACTS_UNTIL, until(ask))).scalar()
     acts = await ask.recent.get(
         ("acts", before), SECONDS, lambda: ask.queue.acts(PER_PAGE + 1, before=before)
     )

@@ -21,11 +21,11 @@ from wopr.notifications.event import CATEGORY, NotificationEvent
 from wopr.queue.queue import TaskQueue
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
-from wopr.web.pages.buckets import now_of
 from wopr.web.pages.forms import form_of, needed, real
 from wopr.web.pages.rendering import page
 from wopr.web.pages.saying import said
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import moment_of, now_of, past_of
 from wopr.web.routing import caller_of, queue_of, route
 
 BACK = "/alerts"
@@ -39,9 +39,11 @@ def _book(queue: TaskQueue) -> AlertBook:
 
 async def _values(ask: Ask) -> dict[str, Any]:
     async def found() -> list[TaskInfo]:
-        return await ask.queue.get_tasks(CATEGORY, name=TASK, limit=MOST_DELIVERIES)
+        reads = past_of(ask) or ask.queue
+        return await reads.get_tasks(CATEGORY, name=TASK, limit=MOST_DELIVERIES)
 
-    deliveries = [_delivery(info) for info in await ask.recent.get("deliveries", SECONDS, found)]
+    key = ("deliveries", moment_of(ask))
+    deliveries = [_delivery(info) for info in await ask.recent.get(key, SECONDS, found)]
     return {
         "title": "Alerts",
         "alerts": await _book(ask.queue).all(),

@@ -21,6 +21,8 @@ NAMES = {
     "app.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
+    "travel.js": "text/javascript; charset=utf-8",
+    "travel.css": "text/css; charset=utf-8",
     "pictures.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "vendor/htmx.min.js": "text/javascript; charset=utf-8",

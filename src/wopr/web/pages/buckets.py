@@ -1,12 +1,10 @@
-"""Stretches of time: what happened in each of them, and how long ago they begin."""
+"""What happened in stretches of time, as a list with a place for each of them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
-
-from wopr.queue.queue import TaskQueue, inside
 
 
 def series_of(buckets: Mapping[Any, Any] | None, count: int) -> list[float]:
@@ -25,13 +23,3 @@ def series_of(buckets: Mapping[Any, Any] | None, count: int) -> list[float]:
 def naive(moment: datetime) -> datetime:
     """Return an aware moment as it stands in the file."""
     return moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta())
-
-
-def now_of(queue: TaskQueue) -> datetime:
-    """Return the time of the queue's clock, aware, in UTC."""
-    return inside(queue).clock.now()
-
-
-def since_of(queue: TaskQueue, length: timedelta) -> datetime:
-    """Return when something that lasted until now began, as it stands in the file."""
-    return naive(now_of(queue)) - length

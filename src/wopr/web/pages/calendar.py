@@ -13,7 +13,7 @@ from wopr.domain.spoken import counted, local
 CELLS = 72
 """So many cells a lane has; the last third of them is to come."""
 AHEAD = 24
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
 
 
 class CellState(StrEnum):
@@ -99,7 +99,7 @@ def lane_of(
         now: what is planned is after it.
     """
     missed: dict[int, int] = {}
-    for moment in info.missed_times:
+    for moment in (one for one in info.missed_times if one <= now):
         number = axis.number(moment)
         missed[number] = missed.get(number, 0) + 1
     planned = _planned(info, axis, now)
@@ -112,17 +112,17 @@ def lane_of(
 def _planned(info: ScheduleInfo, axis: Axis, now: datetime) -> Collection[int]:
     """Return in which stretches it will fire: one look per stretch, however often that is."""
     found: set[int] = set()
-    moment = max(now, axis.begin - _TICK)
+    moment = max(now, axis.begin - TICK)
     if info.start_at is not None:
-        moment = max(moment, info.start_at - _TICK)
-    end = axis.end if info.end_at is None else min(axis.end, info.end_at + _TICK)
+        moment = max(moment, info.start_at - TICK)
+    end = axis.end if info.end_at is None else min(axis.end, info.end_at + TICK)
     while True:
         after = info.trigger.next_after(moment)
         if after is None or after >= end:
             return found
         number = axis.number(after)
         found.add(number)
-        moment = max(after, axis.at(number + 1) - _TICK)
+        moment = max(after, axis.at(number + 1) - TICK)
 
 
 def _cell(info: ScheduleInfo, at: datetime, runs: Runs | None, missed: int, planned: bool) -> Cell:  # noqa: FBT001 - of one place

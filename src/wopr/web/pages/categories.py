@@ -16,6 +16,7 @@ from wopr.web.pages.forms import Form, form_of, needed, whole
 from wopr.web.pages.rendering import page
 from wopr.web.pages.saying import said
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import past_of
 from wopr.web.pages.workloads import workloads
 from wopr.web.routing import queue_of, route
 
@@ -23,7 +24,7 @@ BACK = "/categories"
 
 
 async def _values(ask: Ask) -> dict[str, Any]:
-    pauses = await ask.queue.pauses()
+    pauses = await (past_of(ask) or ask.queue).pauses()
     return {
         "title": "Categories",
         "loads": await workloads(ask),

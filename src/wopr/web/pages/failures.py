@@ -13,8 +13,9 @@ from wopr.domain.jsontext import shown
 from wopr.domain.selection import LONGEST_ERROR
 from wopr.insights import pagequeries
 from wopr.web.pages.asking import Ask
-from wopr.web.pages.buckets import series_of, since_of
+from wopr.web.pages.buckets import series_of
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import moment_of, time_of, until
 
 MOST_GROUPS = 100
 BUCKETS = 48
@@ -66,13 +67,13 @@ async def causes_of(ask: Ask, span: str) -> list[Cause]:
     """Return what failed in a span, the most frequent first."""
 
     async def found() -> list[Cause]:
-        length = SPANS[span][1]
-        since = since_of(ask.queue, length)
+        length, end = SPANS[span][1], until(ask)
         width = length.total_seconds() / BUCKETS
-        rows = await ask.queue.sql(pagequeries.FAILURE_GROUPS, since, width, MOST_GROUPS)
+        params = end - length, width, MOST_GROUPS, end
+        rows = await ask.queue.sql(pagequeries.FAILURE_GROUPS, *params)
         return [_cause(row) for row in rows]
 
-    return await ask.recent.get(("failures", span), SECONDS, found)
+    return await ask.recent.get(("failures", span, moment_of(ask)), SECONDS, found)
 
 
 def _cause(row: dict[str, Any]) -> Cause:
@@ -112,9 +113,14 @@ async def _one(ask: Ask) -> dict[str, Any]:
         raise InvalidCallError("The URL has to say which failure: error=, as on the page before.")
     cause = next((one for one in await causes_of(ask, span) if one.fingerprint == error), None)
     selected = ask.queue.tasks.where(error=error)
-    preview = await ask.recent.get(("retry", error), SECONDS, lambda: selected.retry(dry_run=True))
+    preview = None
+    if not ask.past:
+        preview = await ask.recent.get(
+            ("retry", error), SECONDS, lambda: selected.retry(dry_run=True)
+        )
     history = [] if cause is None else await ask.queue.get_history(cause.sample)
-    failed = [entry for entry in history if entry.traceback]
+    end = time_of(ask)
+    failed = [entry for entry in history if entry.traceback and entry.occurred_at <= end]
     return {
         "title": (cause and cause.error_type) or "Failure",
         "span": span,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from starlette.routing import BaseRoute
 
+from wopr.core.past import Past
 from wopr.domain.checks import check_id
-from wopr.domain.errors import QueryError
+from wopr.domain.errors import QueryError, TaskNotFoundError
 from wopr.domain.jsontext import shown
+from wopr.domain.spoken import local
+from wopr.flows.boxes import state_of
 from wopr.flows.members import Member
 from wopr.flows.reading import read_members
 from wopr.insights import pagequeries, queries
@@ -17,6 +21,7 @@ from wopr.web.pages.asking import Ask
 from wopr.web.pages.flowgraph import graph_of
 from wopr.web.pages.showing import Page
 from wopr.web.pages.standing import standing_of
+from wopr.web.pages.travel import moment_of, past_of, until
 
 PER_PAGE = 50
 SECONDS = 2.0
@@ -33,21 +38,27 @@ async def _list(ask: Ask) -> dict[str, Any]:
         before = check_id(before)
 
     async def found() -> list[dict[str, Any]]:
-        return list(await ask.queue.sql(pagequeries.FLOWS_PAGE, PER_PAGE + 1, before))
+        end = until(ask)
+        return list(await ask.queue.sql(pagequeries.FLOWS_PAGE, PER_PAGE + 1, before, end))
 
-    rows = await ask.recent.get(("flows", before), SECONDS, found)
+    rows = await ask.recent.get(("flows", before, moment_of(ask)), SECONDS, found)
     return {"title": "Flows", "flows": rows[:PER_PAGE], "more": len(rows) > PER_PAGE}
 
 
 async def _one(ask: Ask) -> dict[str, Any]:
     flow_id = check_id(ask.names["flow_id"])
-    explained = await ask.queue.explain(flow=flow_id)
-    kinds = await _kinds(ask, flow_id)
+    past = past_of(ask)
+    explained = None if past else await ask.queue.explain(flow=flow_id)
+    kinds = [] if past else await _kinds(ask, flow_id)
     total = sum(row["tasks"] for row in kinds)
     members: list[Member] = []
-    if total <= MOST_DRAWN:
+    if past is not None:
+        members = await _members_then(past, flow_id)
+        kinds, total = _kinds_of(members), len(members)
+    elif total <= MOST_DRAWN:
         members = await read_members(inside(ask.queue), flow_id)
     standing = standing_of(members)
+    times = [] if past else list(await ask.queue.sql(queries.FLOW_TIMES, flow_id))
     counts: dict[str, int] = {}
     for row in kinds:
         counts[row["state"]] = counts.get(row["state"], 0) + row["tasks"]
@@ -55,7 +66,7 @@ async def _one(ask: Ask) -> dict[str, Any]:
         "title": f"Flow {kinds[0]['name']}" if kinds else "Flow",
         "flow_id": flow_id,
         "explained": explained,
-        "times": next(iter(await ask.queue.sql(queries.FLOW_TIMES, flow_id)), None),
+        "times": next(iter(times), None),
         "kinds": kinds,
         "counts": counts,
         "total": total,
@@ -65,6 +76,43 @@ async def _one(ask: Ask) -> dict[str, Any]:
         "graph": graph_of(members) if members else None,
         "most_drawn": MOST_DRAWN,
     }
+
+
+async def _members_then(past: Past, flow_id: str) -> list[Member]:
+    """Return the tasks of a flow as they were.
+
+    Raises:
+        TaskNotFoundError: there was no such flow then, as far as is known.
+    """
+    found = await past.get_tasks(flow_id=flow_id, limit=MOST_DRAWN)
+    if not found:
+        raise TaskNotFoundError(
+            f"There was no flow {shown(flow_id)} at {local(past.moment)}, as far as is known now."
+        )
+    return [
+        Member(
+            info.id,
+            info.name,
+            info.status,
+            info.attempt,
+            info.waiting,
+            info.completed_at,
+            tuple(info.depends_on),
+            info.options.get("flow", {}).get("key"),
+            listed=False,
+            stays=False,
+        )
+        for info in reversed(found)
+    ]
+
+
+def _kinds_of(members: list[Member]) -> list[dict[str, Any]]:
+    """Return how many tasks have each name and state."""
+    counts = Counter((one.name, state_of(one)) for one in members)
+    return [
+        {"name": name, "state": state, "tasks": count}
+        for (name, state), count in counts.most_common(MOST_KINDS)
+    ]
 
 
 async def _kinds(ask: Ask, flow_id: str) -> list[dict[str, Any]]:

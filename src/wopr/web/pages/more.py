@@ -11,6 +11,7 @@ from wopr.web.pages import (
     flows,
     schedules,
     scheduling,
+    travel,
     workers,
 )
 
@@ -24,5 +25,6 @@ MORE = (
     console,
     acts,
     alerts,
+    travel,
 )
 """Each has ``routes()``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -15,9 +15,10 @@ from wopr.domain.masking import masked
 from wopr.domain.spoken import local_mark
 from wopr.insights import pagequeries
 from wopr.web.pages.asking import Ask
-from wopr.web.pages.buckets import naive, now_of
-from wopr.web.pages.calendar import CELLS, Axis, Runs, axis_of, lane_of
+from wopr.web.pages.buckets import naive
+from wopr.web.pages.calendar import CELLS, TICK, Axis, Runs, axis_of, lane_of
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import moment_of, past_of, time_of, until
 
 PER_PAGE = 100
 SECONDS = 5.0
@@ -45,19 +46,28 @@ def span_of(ask: Ask) -> str:
 
 async def _list(ask: Ask) -> dict[str, Any]:
     span = span_of(ask)
-    now = now_of(ask.queue)
+    now = time_of(ask)
     axis = axis_of(now, SPANS[span][1])
     after = ask.query.get("after") or ""
     infos = [one for one in await ask.queue.schedules.list() if one.name > after]
     listed = infos[:PER_PAGE]
     ran = await ask.recent.get(
-        ("schedule cells", span, after, len(listed)), SECONDS, lambda: _ran(ask, listed, axis)
+        ("schedule cells", axis, after, len(listed), moment_of(ask)),
+        SECONDS,
+        lambda: _ran(ask, listed, axis),
     )
     return {
         "title": "Schedules",
         "span": span,
         "spans": SPANS,
-        "lanes": [(one, lane_of(one, axis, ran.get(one.name, {}), now)) for one in listed],
+        "lanes": [
+            (
+                one,
+                lane_of(one, axis, ran.get(one.name, {}), now),
+                next(iter(_next(one, now, 1)), None),
+            )
+            for one in listed
+        ],
         "more": len(infos) > PER_PAGE,
         "axis": axis,
         "marks": _marks(axis),
@@ -65,6 +75,19 @@ async def _list(ask: Ask) -> dict[str, Any]:
         "cells": CELLS,
         "now": now,
     }
+
+
+def _next(info: ScheduleInfo, now: datetime, count: int) -> list[datetime]:
+    """Return the next planned times after a moment."""
+    found: list[datetime] = []
+    moment = now if info.start_at is None else max(now, info.start_at - TICK)
+    while len(found) < count:
+        after = info.trigger.next_after(moment)
+        if after is None or (info.end_at is not None and after > info.end_at):
+            break
+        found.append(after)
+        moment = after
+    return found
 
 
 async def _ran(ask: Ask, infos: list[ScheduleInfo], axis: Axis) -> dict[str, dict[int, Runs]]:
@@ -75,6 +98,7 @@ async def _ran(ask: Ask, infos: list[ScheduleInfo], axis: Axis) -> dict[str, dic
         axis.width.total_seconds(),
         naive(axis.end),
         [one.name for one in infos],
+        until(ask),
     )
     found: dict[str, dict[int, Runs]] = {}
     for row in rows:
@@ -103,14 +127,14 @@ async def _one(ask: Ask) -> dict[str, Any]:
     name = check_label(ask.query.get("name"), "the name of a schedule")
     info = await ask.queue.schedules.get(name)
     span = span_of(ask)
-    now = now_of(ask.queue)
+    now = time_of(ask)
     axis = axis_of(now, SPANS[span][1])
     ran = await _ran(ask, [info], axis)
     return {
         "title": name,
         "info": info,
-        "next": await ask.queue.schedules.preview(name, NEXT),
-        "runs": await ask.queue.get_tasks(schedule=name, limit=LAST),
+        "next": _next(info, now, NEXT),
+        "runs": await (past_of(ask) or ask.queue).get_tasks(schedule=name, limit=LAST),
         "args": masked(list(info.args)),
         "kwargs": masked(info.kwargs),
         "lane": lane_of(info, axis, ran.get(name, {}), now),

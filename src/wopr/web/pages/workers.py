@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.showing import Page
 from wopr.web.pages.slots import Slot, SlotState
+from wopr.web.pages.travel import past_of
 from wopr.web.pages.workloads import slots_now
 
 MOST_CELLS = 1_000
@@ -19,6 +20,7 @@ PER_LINE = 40
 
 async def _values(ask: Ask) -> dict[str, Any]:
     slots = await slots_now(ask)
+    pauses = await (past_of(ask) or ask.queue).pauses()
     every = [slot for one in slots.values() for slot in one]
     running = sorted(
         (slot for slot in every if slot.state is not SlotState.FREE),
@@ -34,7 +36,7 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "total": len(every),
         "running": running[:MOST_ROWS],
         "unlisted": max(0, len(running) - MOST_ROWS),
-        "paused": {one.category for one in await ask.queue.pauses() if one.category},
+        "paused": {one.category for one in pauses if one.category},
         "per_line": PER_LINE,
         "seen": max((slot.worker.heartbeat_at for slot in every), default=None),
     }

@@ -10,8 +10,9 @@ from wopr.domain.controls import Pause
 from wopr.domain.limits import Limit
 from wopr.insights import pagequeries, queries
 from wopr.web.pages.asking import Ask
-from wopr.web.pages.buckets import naive, now_of, series_of, since_of
+from wopr.web.pages.buckets import series_of
 from wopr.web.pages.slots import Slot, SlotState, slots_of
+from wopr.web.pages.travel import moment_of, past_of, time_of, until
 
 HOUR = timedelta(hours=1)
 BUCKETS = 60
@@ -64,14 +65,14 @@ class Workload:
 
 
 async def slots_now(ask: Ask) -> dict[str, tuple[Slot, ...]]:
-    """Return what the slots of each category do now."""
+    """Return what the slots of each category do now, or did at the moment that is asked about."""
 
     async def found() -> dict[str, tuple[Slot, ...]]:
-        workers = await ask.queue.worker_info()
+        workers = await (past_of(ask) or ask.queue).worker_info()
         names = sorted({one.task_name for one in workers if one.task_name})
-        return slots_of(workers, await _usual(ask, names), now_of(ask.queue))
+        return slots_of(workers, await _usual(ask, names), time_of(ask))
 
-    return await ask.recent.get("slots", SECONDS, found)
+    return await ask.recent.get(("slots", moment_of(ask)), SECONDS, found)
 
 
 async def _usual(ask: Ask, names: list[str]) -> dict[str, float]:
@@ -79,16 +80,18 @@ async def _usual(ask: Ask, names: list[str]) -> dict[str, float]:
         return {}
 
     async def found() -> dict[str, float]:
-        since = since_of(ask.queue, timedelta(days=1))
-        rows = await ask.queue.sql(pagequeries.USUAL_RUNS, since, names)
+        end = until(ask)
+        since = end - timedelta(days=1)
+        rows = await ask.queue.sql(pagequeries.USUAL_RUNS, since, names, end)
         return {row["name"]: row["run_p95"] for row in rows if row["run_p95"] is not None}
 
-    return await ask.recent.get(("usual", tuple(names)), SLOW_SECONDS, found)
+    key = ("usual", tuple(names), moment_of(ask))
+    return await ask.recent.get(key, SLOW_SECONDS, found)
 
 
 async def workloads(ask: Ask) -> list[Workload]:
     """Return all categories that have something: tasks, workers, a pause or a limit."""
-    return await ask.recent.get("workloads", SECONDS, lambda: _workloads(ask))
+    return await ask.recent.get(("workloads", moment_of(ask)), SECONDS, lambda: _workloads(ask))
 
 
 async def _workloads(ask: Ask) -> list[Workload]:
@@ -99,13 +102,13 @@ async def _workloads(ask: Ask) -> list[Workload]:
 
     for name, slots in (await slots_now(ask)).items():
         one(name).slots = slots
-    live = await ask.queue.sql(queries.LIVE_BY_CATEGORY, naive(now_of(ask.queue)))
-    for name, waiting, due, running, oldest in live.rows:
+    for name, waiting, due, running, oldest in await _live(ask):
         load = one(name)
-        load.waiting, load.due, load.running, load.oldest = waiting, due, running, oldest
-    for row in await ask.recent.get("category hour", SLOW_SECONDS, lambda: _hour(ask)):
+        load.waiting, load.due, load.running, load.oldest = waiting, due, running, oldest or 0.0
+    hour = ("category hour", moment_of(ask))
+    for row in await ask.recent.get(hour, SLOW_SECONDS, lambda: _hour(ask)):
         _take_hour(one(row["category"]), row)
-    for pause in await ask.queue.pauses():
+    for pause in await (past_of(ask) or ask.queue).pauses():
         if pause.category is not None:
             one(pause.category).pause = pause
     for use in await _uses(ask, found):
@@ -113,10 +116,20 @@ async def _workloads(ask: Ask) -> list[Workload]:
     return [found[name] for name in sorted(found)]
 
 
+async def _live(ask: Ask) -> list[tuple[Any, ...]]:
+    """Return by category what waits, is due and runs, and how long the oldest has been due."""
+    past = past_of(ask)
+    if past is None:
+        return (await ask.queue.sql(queries.LIVE_BY_CATEGORY, until(ask))).rows
+    return [
+        (one.category, one.waiting, one.due, one.running, one.oldest_seconds)
+        for one in await past.backlog()
+    ]
+
+
 async def _hour(ask: Ask) -> list[dict[str, Any]]:
-    since = since_of(ask.queue, HOUR)
-    width = HOUR.total_seconds() / BUCKETS
-    return list(await ask.queue.sql(pagequeries.CATEGORY_HOUR, since, width))
+    end, width = until(ask), HOUR.total_seconds() / BUCKETS
+    return list(await ask.queue.sql(pagequeries.CATEGORY_HOUR, end - HOUR, width, end))
 
 
 def _take_hour(load: Workload, row: dict[str, Any]) -> None:
@@ -126,7 +139,9 @@ def _take_hour(load: Workload, row: dict[str, Any]) -> None:
 
 
 async def _uses(ask: Ask, loads: dict[str, Workload]) -> list[LimitUse]:
-    """Return what each limit says, and how much of that is used."""
+    """Return what each limit says, and how much of that is used; nobody knows it of the past."""
+    if ask.past:
+        return []
     limits = [limit for limit in await ask.queue.limits() if not limit.empty]
     starts = await _starts(ask, limits)
     found = []
@@ -163,7 +178,7 @@ def _running(limit: Limit, load: Workload) -> int | None:
 
 async def _starts(ask: Ask, limits: list[Limit]) -> dict[str, int]:
     """Return how many tasks started within the period of each rate."""
-    now = naive(now_of(ask.queue))
+    now = until(ask)
     rates = [one for one in limits if one.rate is not None and one.key is None][:MOST_LIMITS]
     if not rates:
         return {}
