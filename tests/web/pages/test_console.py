@@ -55,6 +55,16 @@ async def test_a_question_is_answered_inside_of_the_page_and_as_a_page_of_its_ow
     assert "1 row" in whole.text
 
 
+async def test_who_asked_what_is_noted(queue: TaskQueue, client: httpx.AsyncClient) -> None:
+    await client.post("/sql/ask", data={"query": "select 1 as one"})
+    await client.post("/sql/download", data={"query": "select 2 as two"})
+    asked = [(act.verb, act.who) for act in await queue.acts()]
+    assert [("sql", "ada"), ("sql", "ada")] == asked
+    text = (await client.get("/acts")).text
+    assert "select 1 as one" in text
+    assert "Undo" not in text
+
+
 async def test_an_error_says_where_it_is(client: httpx.AsyncClient) -> None:
     form = {"query": "select name,\n  statsu\nfrom tasks"}
     text = (await client.post("/sql/ask", data=form, headers={"hx-request": "true"})).text

@@ -7,11 +7,14 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.routing import Match
 
 from support.pages import opened, pages_of
 from support.seed import seed
@@ -20,6 +23,7 @@ from wopr.domain.errors import ActError
 from wopr.domain.selection import fingerprint
 from wopr.notifications import NotificationEvent, NotificationService
 from wopr.notifications.event import CATEGORY
+from wopr.web.api.routes import routes as api_routes
 from wopr.web.guard.roles import Role
 from wopr.web.pages.acts import CAN_BE_UNDONE
 from wopr.web.pages.more import MORE
@@ -116,6 +120,24 @@ async def test_acts_are_off_on_a_page_of_the_past(client: httpx.AsyncClient) -> 
     for path in LOOKS:
         live = part(await text_of(client, f"{path}?at=2026-11-30T10:00:00Z"))
         assert 'method="post"' not in live, path
+
+
+async def test_what_a_page_says_to_ask_is_answered(
+    queue: TaskQueue, client: httpx.AsyncClient
+) -> None:
+    await queue.schedules.add(
+        "nightly", "build_report", every=timedelta(hours=1), kwargs={"month": 1}
+    )
+    flow = (await queue.sql("select flow_id::varchar as id from flows"))[0]["id"]
+    named = ("/schedules/one?name=nightly", f"/flows/{flow}", "/failures/one?error=OSError: x")
+    for path in (*LOOKS, *named):
+        asked = (await text_of(client, path)).partition("Ask this yourself")[2]
+        sql, rest = map(unescape, re.findall(r"<pre[^>]*>(.*?)</pre>", asked, re.DOTALL))
+        await queue.sql(sql)
+        verb, _, url = rest.partition("\n")[0].partition(" ")
+        below = unquote(url.partition("?")[0]).removeprefix("/api/v1")
+        scope = {"type": "http", "method": verb, "path": below}
+        assert any(one.matches(scope)[0] is Match.FULL for one in api_routes()), (path, rest)
 
 
 # -- flows --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.downloads import download
 from wopr.web.pages.filters import visible
 from wopr.web.pages.forms import form_of
-from wopr.web.pages.questions import questions_of, where_wrong
+from wopr.web.pages.questions import noted, questions_of, where_wrong
 from wopr.web.pages.rendering import page
 from wopr.web.pages.showing import Page
 from wopr.web.routing import queue_of, route
@@ -68,8 +68,10 @@ async def answer(request: Request) -> Response:
     query, key = form.get("query", ""), form.get("key", "")[:100]
     ask = ask_of(request, path="/sql")
     values: dict[str, Any] = {"answer": None, "error": None, "where": None}
+    queue = queue_of(request)
     try:
-        asking = queue_of(request).typed_sql(query)
+        await noted(queue, query)
+        asking = queue.typed_sql(query)
         values["answer"] = shown_answer(await questions_of(request).ask(key, asking))
     except QueryError as error:
         where = where_wrong(query, str(error))

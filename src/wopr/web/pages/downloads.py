@@ -21,7 +21,7 @@ from wopr.domain.spoken import size
 from wopr.ports.stream import QueryStream
 from wopr.queue.queue import TaskQueue
 from wopr.web.pages.forms import form_of, needed
-from wopr.web.pages.questions import questions_of
+from wopr.web.pages.questions import noted, questions_of
 from wopr.web.routing import queue_of
 
 MOST_BYTES = 1024 * 1024 * 1024
@@ -54,6 +54,7 @@ async def download(request: Request) -> Response:
 
 async def _made(queue: TaskQueue, query: str, kind: str) -> Path:
     """Write the file; if somebody stops that, nothing is left of it."""
+    await noted(queue, query)
     stream = await queue.sql(query, limit=None, timeout=SECONDS)
     writing = asyncio.ensure_future(asyncio.to_thread(_written, stream, kind))
     try:

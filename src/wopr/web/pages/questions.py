@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from starlette.requests import Request
 
 from wopr.domain.errors import QueryError
+from wopr.queue.queue import TaskQueue, inside
 
 T = TypeVar("T")
 
@@ -54,6 +55,11 @@ class Questions:
         """Stop a question; whether it ran."""
         task = self._running.get(key)
         return task is not None and task.cancel()
+
+
+async def noted(queue: TaskQueue, query: str) -> None:
+    """Note that somebody asks in SQL: what they saw is a matter of record, as what they did."""
+    await (await inside(queue).writer()).acts.asked(query)
 
 
 def questions_of(request: Request) -> Questions:
