@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wopr import TaskQueue
 from wopr.core.task import Task
+from wopr.domain.act import By, acting
 from wopr.web.guard.roles import Caller, Role
 from wopr.web.pages.routes import routes
 
@@ -29,6 +30,7 @@ class As:
         """Hand one request on."""
         if scope["type"] == "http":
             scope.setdefault("state", {})["caller"] = Caller("ada", self._role)
+            acting.set(By("ada", "a test"))
         await self._app(scope, receive, send)
 
 

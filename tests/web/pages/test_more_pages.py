@@ -69,7 +69,7 @@ def part(text: str) -> str:
     return text.partition('id="live"')[2].partition('id="travel"')[0]
 
 
-async def done(client: httpx.AsyncClient, path: str, code: int = 200, **form: str) -> str:
+async def done(client: httpx.AsyncClient, path: str, code: int = 200, /, **form: str) -> str:
     answer = await client.post(path, data=form, headers={"hx-request": "true"})
     assert code == answer.status_code, answer.text
     return answer.text

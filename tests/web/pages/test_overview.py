@@ -14,6 +14,7 @@ from support.pages import pages_of
 from wopr import Reason, Severity, TaskQueue
 from wopr.domain import why
 from wopr.web.guard.roles import Role
+from wopr.web.pages.buckets import naive, now_of
 from wopr.web.pages.cures import cure, mark, sentence, telling
 from wopr.web.pages.flowing import Ended, points, series
 from wopr.web.pages.overview import minutes_left
@@ -87,7 +88,7 @@ async def test_a_file_that_can_not_be_asked_is_the_first_reason(tmp_path: Path) 
 
 async def test_the_backlog_is_counted_back_from_now(queue: TaskQueue) -> None:
     await queue.enqueue_ids("send_mail", [("a",), ("b",), ("c",)], {})
-    found = await series(queue, "1h", None, 3)
+    found = await series(queue, "1h", None, 3, naive(now_of(queue)))
     assert len(found) == 60
     assert {one.waiting for one in found[:59]} == {0}
     assert found[-1].waiting == 0  # they came after the last whole minute

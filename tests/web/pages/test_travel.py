@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -137,3 +138,47 @@ async def test_a_calendar_is_as_of_then(queue: TaskQueue, client: httpx.AsyncCli
     text = await text_of(client, f"/schedules/one?name=hourly&{at(1)}")
     assert "2026-11-30 10:00:00+00:00" in text or "It has not run" in text
     assert "Run now" not in text
+
+
+async def test_the_overview_is_as_of_then(client: httpx.AsyncClient) -> None:
+    text = await text_of(client, f"/?{at(0.5)}")
+    assert "2 tasks waited" in text
+    assert "early" in text
+    assert "mail fails" not in text
+    assert "no such address" not in text
+    assert "no such address" in await text_of(client, f"/?{at(1.5)}")
+
+
+async def test_tasks_are_those_of_then_with_the_status_of_then(
+    queue: TaskQueue, client: httpx.AsyncClient
+) -> None:
+    text = await text_of(client, f"/tasks?{at(0.5)}")
+    assert 2 == text.count("<tr id=")
+    assert "waits for others" in text
+    assert "success" not in text.partition("<tbody>")[2]
+    assert "No task matches" in await text_of(client, f"/tasks?status=failed&{at(0.5)}")
+    assert 1 == (await text_of(client, f"/tasks?status=failed&{at(1.5)}")).count("<tr id=")
+    flow = (await queue.get_tasks(status="success"))[0].flow_id
+    assert 2 == (await text_of(client, f"/tasks?flow={flow}&{at(1.5)}")).count("<tr id=")
+    assert "can&#39;t be searched" not in await text_of(client, f"/tasks?name=mail&{at(1.5)}")
+
+
+async def test_older_tasks_of_then_are_on_the_next_page(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wopr.web.pages.tasks.PER_PAGE", 2)
+    text = await text_of(client, f"/tasks?{at(1.5)}")
+    [more] = re.findall(r'href="(/tasks\?cursor=[^"]+)"', text)
+    assert 1 == (await text_of(client, unescape(more))).count("<tr id=")
+
+
+async def test_a_task_is_as_it_was_then(queue: TaskQueue, client: httpx.AsyncClient) -> None:
+    [bad] = await queue.get_tasks(status="failed")
+    now = await text_of(client, f"/tasks/{bad.id}")
+    assert "Why it stands where it stands" in now
+    first = (await queue.get_tasks(status="success", limit=10))[-1]
+    then = await text_of(client, f"/tasks/{first.id}?{at(0.5)}")
+    assert "Where it stood" in then
+    assert "No attempt yet" in then
+    assert 'method="post"' not in then
+    assert "There was no task" in await text_of(client, f"/tasks/{bad.id}?{at(0.5)}", 404)

@@ -36,12 +36,7 @@ CAN_BE_UNDONE = frozenset(
 
 
 async def _values(ask: Ask) -> dict[str, Any]:
-    before = number_of(ask.query.get("before"))
-    if before is None and moment_of(ask) is not None:
-        before = (await ask.queue.sql(pagequeries.ACTS_UNTIL, until(ask))).scalar()
-    acts = await ask.recent.get(
-        ("acts", before), SECONDS, lambda: ask.queue.acts(PER_PAGE + 1, before=before)
-    )
+    acts = await acts_of(ask, number_of(ask.query.get("before")))
     undone = {act.undoes: act.number for act in acts if act.undoes is not None}
     return {
         "title": "Acts",
@@ -53,6 +48,15 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "undone": undone,
         "can_be_undone": CAN_BE_UNDONE,
     }
+
+
+async def acts_of(ask: Ask, before: int | None) -> list[Act]:
+    """Return a page of acts and one more, the newest first, those before a number."""
+    if before is None and moment_of(ask) is not None:
+        before = (await ask.queue.sql(pagequeries.ACTS_UNTIL, until(ask))).scalar()
+    return await ask.recent.get(
+        ("acts", before), SECONDS, lambda: ask.queue.acts(PER_PAGE + 1, before=before)
+    )
 
 
 def number_of(text: str | None) -> int | None:

@@ -21,11 +21,12 @@ from wopr.notifications.event import CATEGORY, NotificationEvent
 from wopr.queue.queue import TaskQueue
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
+from wopr.web.pages.buckets import now_of
 from wopr.web.pages.forms import form_of, needed, real
 from wopr.web.pages.rendering import page
 from wopr.web.pages.saying import said
 from wopr.web.pages.showing import Page
-from wopr.web.pages.travel import moment_of, now_of, past_of
+from wopr.web.pages.travel import moment_of, past_of
 from wopr.web.routing import caller_of, queue_of, route
 
 BACK = "/alerts"

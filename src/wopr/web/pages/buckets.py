@@ -1,10 +1,12 @@
-"""What happened in stretches of time, as a list with a place for each of them. Pure."""
+"""Stretches of time: what happened in each of them, and what time it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+from wopr.queue.queue import TaskQueue, inside
 
 
 def series_of(buckets: Mapping[Any, Any] | None, count: int) -> list[float]:
@@ -23,3 +25,8 @@ def series_of(buckets: Mapping[Any, Any] | None, count: int) -> list[float]:
 def naive(moment: datetime) -> datetime:
     """Return an aware moment as it stands in the file."""
     return moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta())
+
+
+def now_of(queue: TaskQueue) -> datetime:
+    """Return the time of the queue's clock, aware, in UTC."""
+    return inside(queue).clock.now()

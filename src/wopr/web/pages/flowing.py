@@ -10,7 +10,7 @@ from typing import Any
 
 from wopr.insights import flowqueries
 from wopr.queue.queue import TaskQueue
-from wopr.web.pages.buckets import naive, now_of
+from wopr.web.pages.buckets import naive
 
 WEEK = timedelta(days=7)
 SPANS = {
@@ -72,12 +72,19 @@ class Ended:
 
 
 async def series(
-    queue: TaskQueue, span: str, category: str | None, waiting: int
+    queue: TaskQueue, span: str, category: str | None, waiting: int, now: datetime
 ) -> tuple[Point, ...]:
-    """Return a span in whole stretches; ``waiting`` tasks do so now, a little after the last."""
+    """Return a span in whole stretches; ``waiting`` tasks do so now, a little after the last.
+
+    Args:
+        queue: that is asked.
+        span: one of those of the page.
+        category: only of this one.
+        waiting: so many wait now.
+        now: the end of the span, as it stands in the file.
+    """
     _, length, count = SPANS[span]
     width = length.total_seconds() / count
-    now = naive(now_of(queue))
     end = datetime.fromtimestamp(now.replace(tzinfo=UTC).timestamp() // width * width, UTC)
     begin = naive(end) - length
     ended, before, moves = await asyncio.gather(
@@ -120,9 +127,10 @@ def points(
     return tuple(reversed(found))
 
 
-async def compared(queue: TaskQueue, category: str | None) -> tuple[Ended, Ended | None]:
-    """Return what ended within the last hour, and in the same hour of last week."""
-    now = naive(now_of(queue))
+async def compared(
+    queue: TaskQueue, category: str | None, now: datetime
+) -> tuple[Ended, Ended | None]:
+    """Return what ended within the hour before a moment, and in the same hour of last week."""
     hour = timedelta(hours=1)
     recent, usual = await asyncio.gather(
         queue.sql(flowqueries.ENDED_WITHIN, now - hour, now, category),

@@ -7,15 +7,16 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
+from wopr.core.past import Past
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
-from wopr.ports.status import Status
-from wopr.web.pages.acts import CAN_BE_UNDONE
+from wopr.web.pages.acts import CAN_BE_UNDONE, acts_of
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.cures import cure, mark, sentence, telling
 from wopr.web.pages.failures import causes_of
 from wopr.web.pages.flowing import SPANS, Ended, compared, series
 from wopr.web.pages.showing import Page
+from wopr.web.pages.travel import moment_of, past_of, until
 from wopr.web.pages.workloads import Workload, workloads
 
 STATUS_SECONDS = 5.0
@@ -42,6 +43,9 @@ def span_of(ask: Ask) -> str:
 
 async def _values(ask: Ask) -> dict[str, Any]:
     span, category = span_of(ask), ask.query.get("category") or None
+    past = past_of(ask)
+    if past is not None:
+        return await _then(ask, past, span, category)
     status = await ask.recent.get("status", STATUS_SECONDS, ask.queue.status)
     told = {
         "title": "Overview",
@@ -54,21 +58,42 @@ async def _values(ask: Ask) -> dict[str, Any]:
     }
     if status.owner is None:  # the file can't be asked, which is the first reason
         return {**told, "flows": False}
-    return {**told, "flows": True, **await _flowing(ask, span, category, status)}
+    return {**told, "flows": True, **await _flowing(ask, span, category, status.waiting)}
 
 
-async def _flowing(ask: Ask, span: str, category: str | None, status: Status) -> dict[str, Any]:
+async def _then(ask: Ask, past: Past, span: str, category: str | None) -> dict[str, Any]:
+    """Return the page as of a moment: why something did not run then, nobody can tell now."""
+    status = await ask.recent.get(("status", past.moment), SLOW_SECONDS, past.status)
+    return {
+        "title": "Overview",
+        "status": status,
+        "reasons": (),
+        "most": MOST_REASONS,
+        "span": span,
+        "spans": SPANS,
+        "category": category,
+        "flows": True,
+        **await _flowing(ask, span, category, status.waiting),
+    }
+
+
+async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dict[str, Any]:
+    moment, now = moment_of(ask), until(ask)
     loads, causes, acts, (recent, usual) = await asyncio.gather(
         workloads(ask),
         causes_of(ask, "24h"),
-        ask.recent.get(("acts", None), STATUS_SECONDS, lambda: ask.queue.acts(51)),
-        ask.recent.get(("compared", category), SLOW_SECONDS, lambda: compared(ask.queue, category)),
+        acts_of(ask, None),
+        ask.recent.get(
+            ("compared", category, moment),
+            SLOW_SECONDS,
+            lambda: compared(ask.queue, category, until(ask)),
+        ),
     )
-    waiting = _waiting(loads, status, category)
+    waiting = total if category is None else sum(one.waiting for one in _of(loads, category))
     points = await ask.recent.get(
-        ("series", span, category),
+        ("series", span, category, moment),
         STATUS_SECONDS if span == "1h" else SLOW_SECONDS,
-        lambda: series(ask.queue, span, category, waiting),
+        lambda: series(ask.queue, span, category, waiting, now),
     )
     return {
         "loads": sorted(loads, key=lambda one: (-one.due, -one.ended, one.name))[:MOST_CATEGORIES],
@@ -88,12 +113,6 @@ async def _flowing(ask: Ask, span: str, category: str | None, status: Status) ->
 
 def _of(loads: list[Workload], category: str | None) -> list[Workload]:
     return [one for one in loads if category in (None, one.name)]
-
-
-def _waiting(loads: list[Workload], status: Status, category: str | None) -> int:
-    if category is None:
-        return status.waiting
-    return sum(one.waiting for one in _of(loads, category))
 
 
 def minutes_left(waiting: int, recent: Ended) -> float | None:

@@ -17,10 +17,10 @@ from wopr.domain.status import TaskPriority
 from wopr.domain.triggers import Interval, Trigger
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import ask_of
+from wopr.web.pages.buckets import now_of
 from wopr.web.pages.forms import Form, form_of, needed, plain_json, real
 from wopr.web.pages.rendering import page
 from wopr.web.pages.saying import said
-from wopr.web.pages.travel import now_of
 from wopr.web.routing import queue_of, route
 
 BACK = "/schedules"

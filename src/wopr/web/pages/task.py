@@ -9,16 +9,16 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from wopr.domain.act import Act
-from wopr.domain.clock import SystemClock
 from wopr.domain.logline import LogLine
 from wopr.domain.masking import masked
 from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
 from wopr.insights.taskqueries import FLOW_ENDED, USUAL_RUN
-from wopr.ports.answers import HistoryEntry
+from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.showing import Page
 from wopr.web.pages.timeline import timeline
+from wopr.web.pages.travel import past_of, time_of
 
 LINES = 2_000
 """So many log lines are read,"""
@@ -32,15 +32,17 @@ MANY_TIMES = 3.0
 
 
 async def _values(ask: Ask) -> dict[str, Any]:
-    info = await ask.queue.require_task_info(ask.names["id"])
-    history, logs, why, usual, flow = await asyncio.gather(
-        ask.queue.get_history(info.id),
+    past, now = past_of(ask), time_of(ask)
+    reads = past or ask.queue
+    info = await reads.require_task_info(ask.names["id"])
+    history, lines, why, usual, flow = await asyncio.gather(
+        reads.get_history(info.id),
         ask.queue.get_logs(info.id, LINES),
-        ask.queue.explain(info.id),
+        _why(ask, info),
         ask.recent.get(("usual run", info.name), USUAL_SECONDS, lambda: _usual(ask, info.name)),
         _flow(ask, info),
     )
-    now = SystemClock().now()
+    logs = [line for line in lines if past is None or line.logged_at <= now]
     return {
         "title": info.name,
         "info": info,
@@ -61,6 +63,11 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "attempt_of": _of(info),
         "verbs": _verbs(info),
     }
+
+
+async def _why(ask: Ask, info: TaskInfo) -> Explanation | None:
+    """Return why a task stands where it stands; nobody can tell it of the past."""
+    return None if ask.past else await ask.queue.explain(info.id)
 
 
 def _called(info: TaskInfo) -> list[tuple[str, Any]]:

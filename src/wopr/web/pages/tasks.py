@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from wopr.core.past import Past
 from wopr.core.tasks import SelectedTasks
 from wopr.domain.act import Preview
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError
@@ -23,6 +24,8 @@ from wopr.web.pages import words
 from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.rendering import page
 from wopr.web.pages.showing import Page
+from wopr.web.pages.then import counts_then, tasks_then
+from wopr.web.pages.travel import past_of
 from wopr.web.routing import route
 
 PER_PAGE = 50
@@ -87,11 +90,15 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "statuses": (),
         "names": (),
         "verbs": (),
+        "all": None,
         "total": 0,
         "cursor": ask.query.get("cursor"),
         "line_url": _with(given),
     }
     try:
+        past = past_of(ask)
+        if past is not None:
+            return {**shown, **await _then(ask, past, given)}
         rows = await _rows(ask, given)
         tally = await counts(ask, {word: one for word, one in given.items() if word != "status"})
     except (InvalidCallError, TaskNotFoundError) as error:
@@ -117,6 +124,16 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "total": sum(by_name.values()),
         **_live(ask, rows),
     }
+
+
+async def _then(ask: Ask, past: Past, given: words.Given) -> dict[str, Any]:
+    """Return what the page shows of a moment."""
+    tasks_of(ask, given)  # refuses what the caller may not ask
+    cursor = ask.query.get("cursor") or None
+    rows, more = await tasks_then(past, given, PER_PAGE, cursor)
+    counts_key = ("counts then", past.moment, words.text_of(given))
+    told = await ask.recent.get(counts_key, COUNT_SECONDS, lambda: counts_then(past, given))
+    return {"rows": Rows(rows, more), **told}
 
 
 async def _rows(ask: Ask, given: words.Given) -> Rows:

@@ -14,10 +14,10 @@ from wopr.domain.clock import naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.insights import pagequeries
-from wopr.queue.queue import TaskQueue, inside
+from wopr.queue.queue import inside
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
-from wopr.web.pages.buckets import naive, series_of
+from wopr.web.pages.buckets import naive, now_of, series_of
 from wopr.web.pages.rendering import page
 from wopr.web.routing import route
 
@@ -47,11 +47,6 @@ def moment_of(ask: Ask) -> datetime | None:
     if moment > now:
         raise InvalidCallError(f"The moment {shown(text)} has not come; the queue has no future.")
     return moment
-
-
-def now_of(queue: TaskQueue) -> datetime:
-    """Return the time of the queue's clock, aware, in UTC."""
-    return inside(queue).clock.now()
 
 
 def time_of(ask: Ask) -> datetime:
