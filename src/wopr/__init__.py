@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
     from wopr.ports.asof import CategoryBacklog, PastStatus
     from wopr.ports.backup import Backup, Export
+    from wopr.ports.series import Point, Resolution, Series, TimeSeries
     from wopr.ports.status import GroupExplanation, State, Status
     from wopr.ports.stream import QueryStream
     from wopr.queue.queue import TaskQueue
@@ -140,6 +141,7 @@ _MODULES = {
     "wopr.ports.answers": "Explanation HistoryEntry QueryResult WorkerInfo",
     "wopr.ports.asof": "CategoryBacklog PastStatus",
     "wopr.ports.backup": "Backup Export",
+    "wopr.ports.series": "Point Resolution Series TimeSeries",
     "wopr.ports.status": "GroupExplanation State Status",
     "wopr.queue.queue": "TaskQueue",
     "wopr.queue.sync": "SyncQueue",
@@ -213,6 +215,7 @@ __all__ = [
     "Pause",
     "PayloadError",
     "PayloadTooLargeError",
+    "Point",
     "Preview",
     "ProcessDiedError",
     "QueryError",
@@ -222,6 +225,7 @@ __all__ = [
     "QueueClosedError",
     "QueueDisabledError",
     "Reason",
+    "Resolution",
     "ResultOf",
     "RetryAfter",
     "RetryPolicy",
@@ -231,6 +235,7 @@ __all__ = [
     "ScheduleNotFoundError",
     "SchemaError",
     "SelectedTasks",
+    "Series",
     "Settings",
     "SettingsFileError",
     "Severity",
@@ -260,6 +265,7 @@ __all__ = [
     "TaskRefusedError",
     "TaskStatus",
     "TaskStorage",
+    "TimeSeries",
     "Unchanged",
     "UniqueKeyConflictError",
     "Weekday",

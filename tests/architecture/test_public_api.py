@@ -91,6 +91,11 @@ PUBLIC = {
     "QueryResult",
     "QueryStream",
     "WorkerInfo",
+    # over time
+    "Point",
+    "Series",
+    "Resolution",
+    "TimeSeries",
 }
 
 ERRORS = sorted(

@@ -45,6 +45,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "resume": ("resume", "sums"),
     "revoke": ("revoke", "nobody", "--standing"),
     "sql": ("sql", "select * from tasks"),
+    "series": ("series",),
     "stats": ("stats",),
     "status": ("status",),
     "tasks cancel": ("tasks", "cancel", "DELAYED"),

@@ -99,3 +99,21 @@ def test_what_is_no_moment_is_refused(path: Path, at: str, said: str) -> None:
     done = call("stats", "--at", at, "-d", path)
     assert 2 == done.code
     assert said in done.err
+
+
+def test_a_series_has_a_row_for_each_step(path: Path) -> None:
+    words = ("--since", "2025-11-29T12:00Z", "--until", "2025-11-30T12:00Z")
+    done = call("series", *words, "--split", "category", "--compare", "-d", path, "--json")
+    found = check_document("series", json.loads(done.out))
+    mail = next(one for one in found["series"] if one["part"] == "mail")
+    assert 24 == len(mail["points"]) == len(mail["week_before"])
+    arrived = (
+        "select count(*) from tasks where category = 'mail' and created_at < '2025-11-30 12:00'"
+    )
+    assert ask(path, arrived) == sum(one["arrivals"] for one in mail["points"])
+    text = call("series", *words, "--category", "mail", "-d", path).out
+    assert 24 == sum(line.startswith("2025-11-") for line in text.splitlines())
+    compared = call("series", *words, "--compare", "-d", path).out
+    assert "arrivals then" in compared
+    wrong = call("series", "--split", "tag", "-d", path)
+    assert (2, True) == (wrong.code, "--split takes category or name" in wrong.err)

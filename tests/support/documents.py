@@ -23,6 +23,7 @@ from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
 from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.ports.backup import Backup, Export, Restored
+from wopr.ports.series import TimeSeries
 from wopr.ports.status import GroupExplanation, Status
 from wopr.storage.duckdb.examination import Problem
 
@@ -501,6 +502,7 @@ DOCUMENTS: dict[str, Any] = {
     "schedules resume": ScheduleInfo,
     "schedules run": Enqueued,
     "schedules show": ScheduleInfo,
+    "series": TimeSeries,
     "sql": Answer,
     "stats": Stats | PastStats,
     "status": Status | PastStatus,

@@ -79,6 +79,11 @@ COMMANDS = (
         "Count the tasks by status and category; show what waits, how long, and what holds it.",
     ),
     (
+        "series",
+        "wopr.cli.series:series",
+        "Show what happened over time: arrivals, outcomes, backlog and its age, waits and runs.",
+    ),
+    (
         "sql",
         "wopr.cli.insights:sql",
         "Ask the database one read-only question in SQL.",

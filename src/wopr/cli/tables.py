@@ -197,6 +197,29 @@ BACKLOG = Table(
         _whole("oldest"),
     ),
 )
+_STEP = (
+    _whole("time"),
+    _whole("arrivals"),
+    _whole("ended"),
+    _whole("failed", drops=3),
+    _whole("success", drops=8),
+    _whole("backlog"),
+    _whole("oldest", drops=6),
+    _whole("wait p50", drops=9),
+    _whole("wait p95", drops=5),
+    _whole("run p50", drops=10),
+    _whole("run p95", drops=7),
+)
+SERIES = Table("Over time", _STEP)
+SERIES_COMPARED = Table(
+    "Over time, and a week before",
+    (
+        *_STEP,
+        _whole("arrivals then", drops=1),
+        _whole("ended then", drops=2),
+        _whole("wait p95 then", drops=4),
+    ),
+)
 PAST_BACKLOG = Table(
     "What waited and ran",
     (

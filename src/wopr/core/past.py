@@ -67,7 +67,7 @@ class Past:
         """Return exact counts: total, by_status, by_category, running and queued."""
         by_status: dict[str, int] = {}
         by_category: dict[str, int] = {}
-        for status, category, count in await self._ask(pastqueries.COUNTS):
+        for status, category, _, count in await self.counts():
             by_status[status] = by_status.get(status, 0) + count
             by_category[category] = by_category.get(category, 0) + count
         return {
@@ -77,6 +77,10 @@ class Past:
             "running": by_status.get(TaskStatus.STARTED.value, 0),
             "queued": sum(by_status.get(one.value, 0) for one in CLAIMABLE),
         }
+
+    async def counts(self) -> list[tuple[str, str, str, int]]:
+        """Return how many tasks there were by status, category and name."""
+        return [(row[0], row[1], row[2], row[3]) for row in await self._ask(pastqueries.COUNTS)]
 
     async def backlog(self) -> list[CategoryBacklog]:
         """Return what waited, was due and ran, by category."""

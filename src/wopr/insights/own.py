@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from wopr.insights import pagequeries, pastqueries, queries, taskqueries
+from wopr.insights import pagequeries, pastqueries, queries, seriesqueries, taskqueries
 
-_PAST = frozenset(text for name, text in vars(pastqueries).items() if name.isupper())
+_PAST = frozenset(
+    text
+    for module in (pastqueries, seriesqueries)
+    for name, text in vars(module).items()
+    if name.isupper() and isinstance(text, str)
+)
 _OWN = _PAST | frozenset(
     text
     for module in (queries, pagequeries, taskqueries)

@@ -128,16 +128,16 @@ states as (
     group by task_id
 ),
 past as (
-    select status, category from tasks where created_at <= $1 and completed_at <= $1
+    select status, category, name from tasks where created_at <= $1 and completed_at <= $1
     union all
-    select states.status, coalesce(places.category, tasks.category)
+    select states.status, coalesce(places.category, tasks.category), tasks.name
     from tasks
     join states on states.task_id = tasks.id
     left join places on places.task_id = tasks.id
 )
-select status, category, count(*) from past group by all order by all
+select status, category, name, count(*) from past group by all order by all
 """
-"""How many tasks had each status, and were in each category, at a moment?"""
+"""How many tasks had each status, category and name, at a moment?"""
 
 BACKLOG = f"""
 {_TASKS}
