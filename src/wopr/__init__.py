@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         UniqueKeyConflictError,
         WoprError,
     )
+    from wopr.domain.eta import Estimate, Eta, EtaReason
     from wopr.domain.events import TaskEvent
     from wopr.domain.limits import Limit, OnFull
     from wopr.domain.logline import LogLine
@@ -124,6 +125,7 @@ _MODULES = {
         "TaskNotFoundError TaskNotRegisteredError TaskRefusedError "
         "UniqueKeyConflictError WoprError"
     ),
+    "wopr.domain.eta": "Estimate Eta EtaReason",
     "wopr.domain.events": "TaskEvent",
     "wopr.domain.limits": "Limit OnFull",
     "wopr.domain.logline": "LogLine",
@@ -185,6 +187,9 @@ __all__ = [
     "DeliveryRefusedError",
     "DuplicateScheduleError",
     "DuplicateTaskError",
+    "Estimate",
+    "Eta",
+    "EtaReason",
     "Explanation",
     "Export",
     "Flow",

@@ -92,6 +92,9 @@ PUBLIC = {
     "QueryStream",
     "WorkerInfo",
     # over time
+    "Estimate",
+    "Eta",
+    "EtaReason",
     "Point",
     "Series",
     "Resolution",

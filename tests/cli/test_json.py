@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "db current": ("db", "current"),
     "db upgrade": ("db", "upgrade", "--plan"),
     "doctor": ("doctor",),
+    "eta": ("eta",),
     "explain": ("explain", "--category", "sums"),
     "export": ("export", "FOLDER/exported"),
     "init": ("init", "a-worker", "--path", "FOLDER/project"),

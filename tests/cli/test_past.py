@@ -117,3 +117,20 @@ def test_a_series_has_a_row_for_each_step(path: Path) -> None:
     assert "arrivals then" in compared
     wrong = call("series", "--split", "tag", "-d", path)
     assert (2, True) == (wrong.code, "--split takes category or name" in wrong.err)
+
+
+def test_an_eta_says_when_or_why_never(path: Path) -> None:
+    done = call("eta", "--category", "mail", "-d", path, "--json")
+    found = check_document("eta", json.loads(done.out))
+    assert (1, "no workers", None) == (done.code, found["reason"], found["at"])
+    text = call("eta", "-d", path)
+    assert 1 == text.code
+    assert "imports: " in text.out
+    assert "it is paused since" in text.out
+    assert "not to be told, or never" in text.out
+    nothing = call("eta", "--category", "nobody", "-d", path)
+    assert (0, "Nothing is left to be done.\n") == (nothing.code, nothing.out)
+    some = call(
+        "eta", "--where", "priority = 1", "-n", "mail.newsletter", "-s", "pending", "-d", path
+    )
+    assert "nobody works on it" in some.out

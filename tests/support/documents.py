@@ -15,6 +15,7 @@ from wopr.demo.proof import Check
 from wopr.domain.act import Act, Preview, Unchanged
 from wopr.domain.alertrule import AlertCondition
 from wopr.domain.controls import Pause, Revocation
+from wopr.domain.eta import Eta
 from wopr.domain.level import NotificationLevel
 from wopr.domain.limits import Limit
 from wopr.domain.logline import LogLine
@@ -482,6 +483,7 @@ DOCUMENTS: dict[str, Any] = {
     "demo": Demo | MadeUp,
     "doctor": Report,
     "export": Export,
+    "eta": Eta,
     "explain": Explanation | GroupExplanation,
     "flows cancel": FlowCancelled,
     "flows list": Flows,

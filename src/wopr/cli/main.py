@@ -84,6 +84,11 @@ COMMANDS = (
         "Show what happened over time: arrivals, outcomes, backlog and its age, waits and runs.",
     ),
     (
+        "eta",
+        "wopr.cli.eta:eta",
+        "Say when the tasks that wait and run now will be done, or why never.",
+    ),
+    (
         "sql",
         "wopr.cli.insights:sql",
         "Ask the database one read-only question in SQL.",

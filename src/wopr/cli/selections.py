@@ -104,6 +104,11 @@ class Chosen:
                 "first. For all there are: --where true"
             )
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """All but the ids, by the names that ``queue.eta`` has for them."""
+        return {"condition": self._where, **self._given}
+
     def of(self, queue: TaskQueue) -> SelectedTasks:
         """Return these tasks of a queue."""
         return queue.tasks.where(self._where, ids=self.ids or None, **self._given)

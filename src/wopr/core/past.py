@@ -34,6 +34,8 @@ PAGE = 200
 """So many histories are read together."""
 MOST_ROWS = 1_000_000
 
+_SELECTED = (pastqueries.SELECTED, pastqueries.SELECTED_NARROWLY)
+
 Row = tuple[Any, ...]
 Several = str | Iterable[str]
 When = datetime | float | timedelta
@@ -217,16 +219,20 @@ class Past:
             "ids": ids,
             "where": condition,
         }
-        which = _selection(given, self._at)
+        which = selection_of(given, self._at)
         most = check_count(limit, "limit", least=1, most=MOST_TASKS)
         before = None if cursor is None else await self._seq_of(check_id(cursor))
-        ids = await self._selected(which, before, most)
+        rows = await self.selected(which, _SELECTED, before, most)
+        ids = [str(task_id) for _, task_id in rows]
         records: list[TaskRecord] = []
         for start in range(0, len(ids), PAGE):
             records += await self._records(ids[start : start + PAGE])
         return self._core.infos_of(records)
 
-    async def _selected(self, which: Selection, before: int | None, most: int) -> list[str]:
+    async def selected(
+        self, which: Selection, questions: tuple[str, str], before: int | None, most: int
+    ) -> list[Row]:
+        """Return what is asked about a selection: with ids, or an error, the second question."""
         values: list[Any] = [
             list(which.name) or None,
             list(which.category) or None,
@@ -239,13 +245,13 @@ class Past:
             before,
             most,
         ]
-        question = pastqueries.SELECTED
+        question, narrowly = questions
         if which.ids is not None or which.error is not None:
-            question = pastqueries.SELECTED_NARROWLY
+            question = narrowly
             values += [None if which.ids is None else list(which.ids), which.error]
         if which.where is not None:
             question = pastqueries.having(question, which.where)
-        return [str(task_id) for _, task_id in await self._ask(question, *values)]
+        return await self._ask(question, *values)
 
     async def _seq_of(self, task_id: str) -> int:
         found = await self._records([task_id])
@@ -291,7 +297,12 @@ def _task(row: Row) -> str:
     return str(row[1])
 
 
-def _selection(given: Mapping[str, Any], moment: datetime) -> Selection:
+def selection_of(given: Mapping[str, Any], moment: datetime) -> Selection:
+    """Return the selection of what a call gave; its ids are whole.
+
+    Raises:
+        InvalidCallError: a value can't be what it has to be.
+    """
     found = select(given, moment)
     for task_id in (*(found.ids or ()), *([found.flow] if found.flow else ())):
         if not is_task_id(task_id):

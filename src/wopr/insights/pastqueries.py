@@ -162,7 +162,9 @@ oldest due?"""
 _SELECTED = """
 select seq, id
 from past as tasks
-where ($2::varchar[] is null or list_contains($2::varchar[], name))
+where true"""
+_CONDITIONS = """
+    and ($2::varchar[] is null or list_contains($2::varchar[], name))
     and ($3::varchar[] is null or list_contains($3::varchar[], category))
     and ($4::varchar[] is null or list_contains($4::varchar[], status))
     and ($5::timestamp is null or created_at >= $5)
@@ -200,15 +202,60 @@ _NARROWLY = r"""
     ))
 """
 
-SELECTED = _TASKS + _SELECTED + _NEWEST
+SELECTED = _TASKS + _SELECTED + _CONDITIONS + _NEWEST
 """Which tasks of a selection were there at a moment, the newest first?"""
-SELECTED_NARROWLY = _TASKS + _SELECTED + _NARROWLY + _NEWEST
+SELECTED_NARROWLY = _TASKS + _SELECTED + _CONDITIONS + _NARROWLY + _NEWEST
 """And which of those with some ids, or whose newest failure said something, but for numbers?"""
+
+
+_CHOSEN = """,
+chosen as (
+    select * from past as tasks
+    where status in ('pending', 'retry', 'started')"""
+_LEFT = """
+),
+last as (
+    select category, min(priority) as priority, max(seq) as seq
+    from chosen where status <> 'started' group by category
+),
+ahead as (
+    select past.category, count(*) as tasks
+    from past
+    join last on last.category = past.category
+    where past.status in ('pending', 'retry') and past.waiting is not true
+        and coalesce(past.run_at, past.created_at) <= $1
+        and (
+            past.priority > last.priority
+            or (past.priority = last.priority and past.seq < last.seq)
+        )
+        and past.id not in (select id from chosen)
+    group by past.category
+)
+select
+    chosen.category,
+    count(*) filter (status <> 'started'),
+    count(*) filter (status = 'started'),
+    count(*) filter (status <> 'started' and waiting is true),
+    max(run_at) filter (status <> 'started' and run_at > $1),
+    coalesce(any_value(ahead.tasks), 0),
+    list(distinct name) filter (status <> 'started')
+from chosen
+left join ahead on ahead.category = chosen.category
+group by chosen.category
+order by chosen.category
+limit $11
+"""
+
+LEFT = _TASKS + _CHOSEN + _CONDITIONS + _LEFT
+"""How much of a selection had not ended, what would run before it, and when is the last one due?"""
+LEFT_NARROWLY = _TASKS + _CHOSEN + _CONDITIONS + _NARROWLY + _LEFT
+"""And of those with some ids, or whose newest failure said something, but for numbers?"""
 
 
 def having(question: str, condition: str) -> str:
     """Return one of these questions with a condition of people's besides, over ``tasks``."""
-    return question.removesuffix(_NEWEST) + f"    and (\n{condition}\n)\n" + _NEWEST
+    end = _NEWEST if question.endswith(_NEWEST) else _LEFT
+    return question.removesuffix(end) + f"    and (\n{condition}\n)\n" + end
 
 
 HISTORIES = """

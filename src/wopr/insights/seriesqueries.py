@@ -62,6 +62,14 @@ select count(*) from tasks where completed_at >= $1 and completed_at < $2 and $3
 """
 """How many tasks ended in a span?"""
 
+RUNS = """
+select category, count(*), avg(elapsed_seconds)
+from tasks
+where completed_at >= $1 and completed_at < $2 and status in ('success', 'failed')
+group by category
+"""
+"""How many tasks of each category ended in a span, and how long did they run on average?"""
+
 _TIMED = """
 with timed as (
     select

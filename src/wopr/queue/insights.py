@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from wopr.core import asking
-from wopr.core.past import Past, past_of
-from wopr.core.series import asked_of, series_of
 from wopr.core.status import status_of
 from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
@@ -19,7 +15,6 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.backup import Backup, Export
-from wopr.ports.series import Resolution, TimeSeries
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
 from wopr.ports.stream import BATCH_BYTES, LONGEST_STREAM, MOST_BATCH_BYTES, QueryStream
@@ -211,47 +206,6 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         return await asking.export_to(self._core, Path(directory), overwrite=overwrite)
-
-    def as_of(self, moment: datetime | float | timedelta) -> Past:
-        """Return the queue as it was at a moment: it has the reads of a queue, of then.
-
-        Args:
-            moment: an aware datetime; or so many seconds ago.
-
-        Raises:
-            InvalidCallError: it is none of these, or has not come.
-        """
-        return past_of(self._core, moment)
-
-    async def series(
-        self,
-        by: Resolution | str = Resolution.HOUR,
-        *,
-        since: datetime | float | timedelta | None = None,
-        until: datetime | float | timedelta | None = None,
-        category: str | Iterable[str] | None = None,
-        name: str | Iterable[str] | None = None,
-        split: Literal["category", "name"] | None = None,
-        compare: bool = False,
-    ) -> TimeSeries:
-        """Return what happened over time: arrivals, starts, outcomes, backlog, waits and runs.
-
-        Args:
-            by: how long a step is: minute, hour or day; in UTC.
-            since: the first moment, or so many seconds ago; an hour of minutes, a day of hours
-                or two weeks of days, if it is not said. The step that it is in is whole.
-            until: the last one; ``None``: now.
-            category: only tasks of this category, or of several.
-            name: only tasks of this name, or of several.
-            split: a series for each category, or each name; of the 50 with the most tasks.
-            compare: also the same steps a week earlier.
-
-        Raises:
-            InvalidCallError: a value can't be what it has to be; or there are too many steps.
-            QueryError: the storage has no SQL, or it takes too long.
-        """
-        asked = asked_of(self._core, by, since, until, category, name, split)
-        return await series_of(self._core, asked, compare=bool(compare))
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.

@@ -30,6 +30,7 @@ from wopr.queue.flows import Flows
 from wopr.queue.hooks import Hooks
 from wopr.queue.including import Including
 from wopr.queue.insights import Insights
+from wopr.queue.overtime import OverTime
 from wopr.queue.registration import Registration
 from wopr.queue.resources import Resources
 from wopr.queue.sync import SyncQueue
@@ -42,7 +43,16 @@ log = logging.getLogger(__name__)
 
 
 class TaskQueue(
-    Registration, Including, Resources, Hooks, Enqueueing, Flows, Insights, Controls, Acting
+    Registration,
+    Including,
+    Resources,
+    Hooks,
+    Enqueueing,
+    Flows,
+    Insights,
+    OverTime,
+    Controls,
+    Acting,
 ):
     """A durable queue of tasks in one DuckDB file.
 
