@@ -122,7 +122,8 @@ class Engine:
             await self.rules.load()
             await self.limits.built()
             await self.dependents.load()
-        except BaseException:
+        except BaseException:  # what was begun may write nothing: the next one opens the storage
+            await self.dependents.close()
             await self.limits.close()
             await storage.close()
             raise

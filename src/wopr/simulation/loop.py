@@ -111,7 +111,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             while tasks := asyncio.all_tasks(self):
                 for task in tasks:
                     task.cancel()
-                self.run_until_complete(asyncio.wait(tasks, timeout=BURIAL_SECONDS))
+                self.call_later(BURIAL_SECONDS, self.stop)
+                self.run_forever()
         self._clock.seconds = before
 
     # -- what the base class asks for -------------------------------------------
