@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from wopr.ports.series import Point, Resolution, Series, TimeSeries
     from wopr.ports.status import GroupExplanation, State, Status
     from wopr.ports.stream import QueryStream
+    from wopr.ports.whatif import WhatIf
     from wopr.queue.queue import TaskQueue
     from wopr.queue.sync import SyncQueue
     from wopr.storage.seed.noop import NoopStorage
@@ -145,6 +146,7 @@ _MODULES = {
     "wopr.ports.backup": "Backup Export",
     "wopr.ports.series": "Point Resolution Series TimeSeries",
     "wopr.ports.status": "GroupExplanation State Status",
+    "wopr.ports.whatif": "WhatIf",
     "wopr.queue.queue": "TaskQueue",
     "wopr.queue.sync": "SyncQueue",
     "wopr.storage.seed.noop": "NoopStorage",
@@ -274,6 +276,7 @@ __all__ = [
     "Unchanged",
     "UniqueKeyConflictError",
     "Weekday",
+    "WhatIf",
     "WoprError",
     "WorkerInfo",
     "chain",

@@ -90,6 +90,7 @@ PUBLIC = {
     "HistoryEntry",
     "QueryResult",
     "QueryStream",
+    "WhatIf",
     "WorkerInfo",
     # over time
     "Estimate",

@@ -64,6 +64,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "token list": ("token", "list"),
     "token revoke": ("token", "revoke", "ada"),
     "undo": ("undo", "1"),
+    "whatif": ("whatif", "--workers", "sums=2"),
     "workers list": ("workers", "list"),
 }
 """A call of each command on the database of the tests."""

@@ -26,6 +26,7 @@ from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.series import TimeSeries
 from wopr.ports.status import GroupExplanation, Status
+from wopr.ports.whatif import WhatIf
 from wopr.storage.duckdb.examination import Problem
 
 
@@ -523,6 +524,7 @@ DOCUMENTS: dict[str, Any] = {
     "token list": Tokens,
     "token revoke": Revoked,
     "undo": Acted,
+    "whatif": WhatIf,
     "worker": Stopped,
     "workers list": Workers,
 }

@@ -89,6 +89,11 @@ COMMANDS = (
         "Say when the tasks that wait and run now will be done, or why never.",
     ),
     (
+        "whatif",
+        "wopr.cli.whatif:whatif",
+        "Say how long tasks would have waited with other workers or limits, beside what was.",
+    ),
+    (
         "sql",
         "wopr.cli.insights:sql",
         "Ask the database one read-only question in SQL.",

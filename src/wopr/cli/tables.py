@@ -230,6 +230,20 @@ PAST_BACKLOG = Table(
         _whole("oldest"),
     ),
 )
+WHATIF = Table(
+    "How long tasks waited, and would have",
+    (
+        _text("category", 8),
+        _whole(""),
+        _whole("workers", drops=3),
+        _text("limit", 8, drops=4),
+        _whole("p50"),
+        _whole("p95"),
+        _whole("longest", drops=1),
+        _whole("backlog", drops=2),
+        _whole("per hour", drops=5),
+    ),
+)
 SETTINGS = Table("Settings", (_text("setting", 20), _text("value", 12)))
 ORIGINS = Table("Settings", (_text("setting", 16), _text("value", 10), _text("origin", 10)))
 PROBLEMS = Table(

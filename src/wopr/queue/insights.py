@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from wopr.core import asking
+from wopr.core import whatif as whatifs
 from wopr.core.status import status_of
+from wopr.core.whatif import Rate, When
 from wopr.domain.checks import check_count, check_id, check_label, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.logline import LogLine
@@ -18,6 +22,7 @@ from wopr.ports.backup import Backup, Export
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import TaskFilter
 from wopr.ports.stream import BATCH_BYTES, LONGEST_STREAM, MOST_BATCH_BYTES, QueryStream
+from wopr.ports.whatif import WhatIf
 from wopr.queue.face import Face
 
 
@@ -206,6 +211,37 @@ class Insights(Face):
             QueueDisabledError: the queue is switched off.
         """
         return await asking.export_to(self._core, Path(directory), overwrite=overwrite)
+
+    async def whatif(
+        self,
+        *,
+        workers: Mapping[str, int] | None = None,
+        limits: Mapping[str, int | None] | None = None,
+        rates: Mapping[str, Rate | None] | None = None,
+        since: When = timedelta(days=1),
+        until: When | None = None,
+    ) -> WhatIf:
+        """Say how long tasks would have waited with other workers or limits, beside what was.
+
+        What started in that time arrives again on a simulated clock, runs as long as it did, and
+        the engine's own code says what starts when. Nothing runs, and nothing is changed. The
+        first 20,000 starts are looked at; ``approximates`` of the answer says what it can't know.
+
+        Args:
+            workers: slots by category; the others have those that they have now.
+            limits: how many run at most at the same time, by category; ``None``: no limit.
+            rates: how many start at most, as ``"100/minute"``, by category; ``None``: no limit.
+            since: the begin, as an aware moment, or so long ago: a timedelta, or seconds.
+            until: the end, likewise; ``None``: now.
+
+        Raises:
+            InvalidCallError: a value can't be what it has to be.
+            QueryTimeoutError: it took longer than ``WOPR_TASKS_QUERY_SECONDS``.
+            QueryError: the storage has no SQL.
+            QueueDisabledError: the queue is switched off.
+        """
+        what = whatifs.setting(workers, limits, rates)
+        return await whatifs.whatif(self._core, what, since, until)
 
     async def status(self) -> Status:
         """Say whether work flows; if not, why, the most harmful reason first.
