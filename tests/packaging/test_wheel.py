@@ -87,6 +87,11 @@ def test_the_wheel_holds_every_source_file_and_migration(wheel: Path) -> None:
     assert (sources | migrations) - names == set()
 
 
+def test_the_wheel_holds_what_an_assistant_reads(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"wopr/_docs/guides/retries.md", "wopr/_docs/reference/settings.md"} <= names
+
+
 def test_the_sdist_holds_the_tests_and_the_documentation(wheel: Path) -> None:
     (sdist,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -58,6 +58,11 @@ COMMANDS = (
         "Watch what flows, what does not and why, and act on it: pause, cancel, retry, undo.",
     ),
     (
+        "mcp",
+        "wopr.cli.mcp:mcp",
+        "Answer an assistant over MCP: questions as tools, acts if they are allowed.",
+    ),
+    (
         "explain",
         "wopr.cli.status:explain",
         "Say why a task stands where it stands; "

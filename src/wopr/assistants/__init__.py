@@ -1,0 +1,1 @@
+"""A queue for assistants, over MCP: questions as tools, acts in two steps, the documentation."""
