@@ -10,8 +10,9 @@ from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import UsageError
 from wopr.cli.output import document, say, table
-from wopr.cli.selections import WHEN, when
+from wopr.cli.selections import when
 from wopr.domain.spoken import age, counted, local
+from wopr.domain.typed import WHEN
 from wopr.ports.whatif import WhatIf
 
 NONE = "none"
