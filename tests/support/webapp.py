@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import httpx
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
 
 from wopr import TaskQueue
 from wopr.core.accesstokens import create_token
 from wopr.domain.role import Role
 from wopr.queue.queue import inside
+from wopr.web import create_app
 
 LOCAL = ("127.0.0.1", 40_000)
 FAR = ("10.0.0.7", 40_000)
@@ -41,3 +43,22 @@ async def token_of(
 def bearer(token: str) -> dict[str, str]:
     """Return the header that a program sends."""
     return {"Authorization": f"Bearer {token}"}
+
+
+def _routes_of(routes: list[BaseRoute], at: str = "") -> Iterator[tuple[str, str]]:
+    for one in routes:
+        if isinstance(one, Mount):
+            yield from _routes_of(list(one.routes), at + one.path)
+        elif isinstance(one, Route):
+            yield from ((method, at + one.path) for method in sorted(one.methods or ()))
+
+
+ROUTES = sorted(
+    (
+        (method, path)
+        for method, path in _routes_of(create_app(TaskQueue(database="nowhere.duckdb")).routes)
+        if method != "HEAD"
+    ),
+    key=lambda route: (route[0] != "GET", route),
+)
+"""Method and path of every route that there is; those that only look come first."""

@@ -345,3 +345,18 @@ async def test_a_websocket_is_closed(app: Starlette) -> None:
     scope = {"type": "websocket", "path": "/", "headers": [], "client": LOCAL}
     await app(scope, None, send)  # type: ignore[arg-type]
     assert [{"type": "websocket.close", "code": 1008}] == sent
+
+
+async def test_a_session_and_a_token_are_of_one_queue(
+    app: Starlette, queue: TaskQueue, tmp_path: Path
+) -> None:
+    """There is no key that two queues share, and none that is the default."""
+    token = await token_of(queue)
+    async with browser(app, peer=FAR) as client:
+        await signed_in(client, token)
+        cookie = client.cookies["wopr_session"]
+    async with TaskQueue(enabled=True, database=tmp_path / "other.duckdb") as other:
+        await token_of(other)
+        async with browser(with_probes(create_app(other)), peer=FAR) as client:
+            assert 401 == await who(client, Cookie=f"wopr_session={cookie}")
+            assert 401 == await who(client, **bearer(token))

@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote, urlencode
 
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
 
 from support.hostile import EVERYTHING, LABELS, harm_of_page, visits
+from support.webapp import ROUTES as ROUTES_OF_ALL
 from wopr import TaskFailedError, TaskQueue, current_task
 from wopr.domain.clock import SystemClock
 from wopr.notifications.alertbook import AlertBook
@@ -27,6 +27,7 @@ from wopr.web.guard.guard import CSRF_COOKIE
 
 PATIENCE = 60.0
 CSRF = "0" * 64
+SECRET = "canary-4711-canary"
 log = logging.getLogger("hostile")
 QUERY_NAMES = (
     *("q", "name", "category", "status", "error", "tag", "flow", "schedule", "ids", "where"),
@@ -36,23 +37,8 @@ QUERY_NAMES = (
 """What a hostile text is given as, in a query and in a form."""
 
 
-def routes_of(routes: list[BaseRoute], at: str = "") -> Iterator[tuple[str, str]]:
-    """Yield method and path of each."""
-    for one in routes:
-        if isinstance(one, Mount):
-            yield from routes_of(list(one.routes), at + one.path)
-        elif isinstance(one, Route):
-            yield from ((method, at + one.path) for method in sorted(one.methods or ()))
-
-
-ROUTES = sorted(
-    (
-        (method, path)
-        for method, path in routes_of(create_app(TaskQueue(database="nowhere.duckdb")).routes)
-        if method != "HEAD" and path != "/api/v1/carry"  # that of clients, in their own words
-    ),
-    key=lambda route: (route[0] != "GET", route),
-)
+ROUTES = [(method, path) for method, path in ROUTES_OF_ALL if path != "/api/v1/carry"]
+"""All but that of clients, which speak in their own words."""
 
 
 class Hostile:
@@ -70,7 +56,9 @@ class Hostile:
             await self.queue.start_workers(label, 1)
             for fails in (False, True):
                 options = {"tags": [label]} if at % 2 else {}
-                handle = await self.queue.enqueue(label, (EVERYTHING, fails), **options)
+                handle = await self.queue.enqueue(
+                    label, (EVERYTHING, fails), {"password": SECRET}, **options
+                )
                 with contextlib.suppress(TaskFailedError):
                     await handle.result(timeout=PATIENCE)
                 self.known.setdefault("id", []).append(handle.id)
@@ -151,11 +139,11 @@ async def _answer(sent: asyncio.Queue[Any], answering: asyncio.Future[Any]) -> t
             return start["status"], kind, text.decode()
 
 
-def _work(text: str = EVERYTHING, fails: bool = False) -> str:
-    current_task().progress(50, text)
-    log.error("%s", text)
+def _work(text: str = EVERYTHING, fails: bool = False, password: str = "") -> str:
+    current_task().progress(50, f"{text} password={password}")
+    log.error("%s password=%s", text, password)
     if fails:
-        raise ValueError(text)
+        raise ValueError(f"{text} password={password}")
     return text
 
 
@@ -172,6 +160,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def check(answer: tuple[int, str, str], asked: str) -> None:
     """Refuse an answer that does what somebody's text means."""
     status, kind, text = answer
+    assert SECRET not in text, asked
     assert status < 500 or status == 503, f"{asked}: {status} {text[:500]}"
     if kind.startswith("application/") and "json" in kind:
         json.loads(text or "null")

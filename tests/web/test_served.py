@@ -85,7 +85,7 @@ async def test_wopr_web_lets_in_who_is_here_and_who_has_a_token(tmp_path: Path) 
     database = tmp_path / "queue.duckdb"
     await changes(database)
     with serving("web", "-d", database, "--listen", "127.0.0.1:0") as (_, url):
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             assert 200 == (await client.get("/api/v1/status")).status_code
             assert 200 == (await client.get("/", headers={"Accept": "text/html"})).status_code
             far = {"X-Forwarded-For": "10.0.0.7"}
@@ -234,7 +234,7 @@ async def test_the_worker_serves_it_beside_its_workers(tmp_path: Path) -> None:
     )
     words = ("worker", "shop:queue", "--web", "127.0.0.1:0", "--http", "127.0.0.1:0")
     with serving(*words, cwd=tmp_path) as (process, url):
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             call_ = {"name": "double", "args": [21]}
             made = (await client.post("/api/v1/tasks", json=call_)).json()
             found = await client.get(f"/api/v1/tasks/{made['id']}/result", params={"wait": 20})

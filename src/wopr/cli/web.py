@@ -109,7 +109,8 @@ class Dashboard:
         self._queue = queue
         self._place = place = _place(settings, unix_socket)
         loopback = "token" if place.proxies else settings.web_loopback
-        self._server = AppServer(lambda: _application(queue, loopback), place)
+        names = [*settings.http_hosts.split(","), place.host]
+        self._server = AppServer(lambda: _application(queue, names, loopback), place)
 
     @property
     def url(self) -> str:
@@ -134,10 +135,10 @@ class Dashboard:
         await self._server.stop()
 
 
-def _application(queue: TaskQueue, loopback: str) -> Any:
+def _application(queue: TaskQueue, names: list[str], loopback: str) -> Any:
     from wopr.web.app import create_app
 
-    return create_app(queue, loopback=loopback)
+    return create_app(queue, hosts=names, loopback=loopback)
 
 
 def _queue(target: str | None, database: Path | None) -> TaskQueue:

@@ -129,9 +129,8 @@ class Guard:
             return refusal(request, 431, letters.LARGE_HEAD)
         if len(scope["path"]) + len(scope["query_string"]) > MOST_PATH:
             return refusal(request, 414, letters.LONG_PATH)
-        listening = str((scope.get("server") or ("",))[0])
         hosts = headers.getlist("host")
-        if not hosts or not is_meant(hosts, listening, self._policy.hosts):
+        if not hosts or not is_meant(hosts, "localhost", self._policy.hosts):
             return refusal(request, 421, letters.NOT_MEANT)
         if is_foreign(request.method, headers):
             return refusal(request, 403, letters.FOREIGN)
