@@ -32,6 +32,7 @@ CONFIG = {
     "checks": {
         # What fits the document may still be no task, no schedule, no query that there is.
         "positive_data_acceptance": {"enabled": False},
+        "negative_data_rejection": {"expected-statuses": [403, 404, 413, 414, 415, 422, 431]},
     },
 }
 
@@ -139,6 +140,7 @@ RIGHT: dict[str, Any] = {
     "act": {"body": ACT},
     "act_progress": {"query": {"key": "x"}},
     "preview_act": {"body": ACT},
+    "past": {"query": {"at": 0}},
     "explain_group": {"query": {"category": "default"}},
     "set_limit": {"body": {"category": "mail", "concurrency": 3}},
     "remove_limit": {"query": {"category": "mail"}},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, with_config
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, with_config
+from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from wopr.domain.masking import masked
@@ -95,6 +95,37 @@ def document_of(record: TaskRecord) -> TaskDocument:
         "depends_on": list(parents_of(record)),
         "options": _dict(masked(_options(record))),
     }
+
+
+def document_of_past(info: TaskInfo) -> TaskDocument:
+    """Return a task as it was, of which there is only a snapshot."""
+    args, kwargs, result = plain(list(info.args)), plain(info.kwargs), plain(info.result)
+    payload, outcome = _size(args) + _size(kwargs), _size(result)
+    fits = payload <= LARGEST_SHOWN
+    return {
+        **_row(info),
+        "args": _list(masked(args)) if fits else [],
+        "kwargs": _dict(masked(kwargs)) if fits else {},
+        "payload_bytes": payload,
+        "result": masked(result) if outcome <= LARGEST_SHOWN else None,
+        "result_bytes": 0 if result is None else outcome,
+        "progress_data": _dict(masked(info.progress_data)),
+        "depends_on": list(info.depends_on),
+        "options": _dict(masked(info.options)),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value with the fields of models of pydantic in it, where there are such."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _size(value: Any) -> int:
+    return len(to_json(value, fallback=str, bytes_mode="base64", inf_nan_mode="null"))
 
 
 def _row(record: TaskRecord | TaskInfo) -> TaskRow:

@@ -53,4 +53,8 @@ Cursor = Annotated[
 Limit = Annotated[int, Field(ge=1, le=MOST_PAGE, description="At most so many on the page.")]
 When = Moment | Seconds
 """A time with its zone, or so many seconds ago."""
+At = Annotated[
+    When | None,
+    Field(description="As of a time with its zone, or so many seconds ago; without it, now."),
+]
 Time = datetime | None

@@ -22,7 +22,7 @@ from wopr.web.routing import route
 
 _PLACE = re.compile(r"\{(\w+)(?::\w+)?\}")
 _REF = "#/components/schemas/{model}"
-ANY = (401, 403, 408, 413, 415, 421, 422, 429, 431, 503)
+ANY = (401, 403, 408, 413, 414, 415, 421, 422, 429, 431, 503)
 """What any request may come to."""
 _PROBLEM = {"$ref": "#/components/responses/Problem"}
 _Wanted = tuple[str, JsonSchemaMode, TypeAdapter[Any]]

@@ -8,9 +8,11 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from wopr.ports.answers import WorkerInfo
+from wopr.ports.asof import PastStatus
 from wopr.ports.status import GroupExplanation, Status
 from wopr.web.api.endpoints import Asked, Endpoint, Model
-from wopr.web.api.fields import Label
+from wopr.web.api.fields import Label, When
+from wopr.web.api.selecting import AtQuery
 from wopr.web.guard.roles import Role
 
 ABOUT = "Queue"
@@ -36,6 +38,13 @@ class Workers(TypedDict):
     workers: list[WorkerInfo]
 
 
+class PastQuery(Model):
+    """As of when."""
+
+    at: When
+    """A time with its zone, or so many seconds ago."""
+
+
 class GroupQuery(Model):
     """What the tasks have in common: exactly one of these."""
 
@@ -51,13 +60,20 @@ async def status(asked: Asked) -> Status:
 
 
 async def stats(asked: Asked) -> dict[str, Any]:
-    """Answer exact counts."""
-    return await asked.queue.get_task_stats()
+    """Answer exact counts, of now or of a moment that is over."""
+    at = asked.query.at
+    return await (asked.queue if at is None else asked.queue.as_of(at)).get_task_stats()
 
 
 async def workers(asked: Asked) -> Workers:
-    """Answer what each worker does."""
-    return {"workers": await asked.queue.worker_info()}
+    """Answer what each worker does, or did."""
+    at = asked.query.at
+    return {"workers": await (asked.queue if at is None else asked.queue.as_of(at)).worker_info()}
+
+
+async def past(asked: Asked) -> PastStatus:
+    """Answer what waited, ran and was paused at a moment."""
+    return await asked.queue.as_of(asked.query.at).status()
 
 
 async def explain_group(asked: Asked) -> GroupExplanation:
@@ -82,8 +98,9 @@ def _get(path: str, name: str, summary: str, handler: Any, answers: Any, **more:
 
 ENDPOINTS = (
     _get("/status", "status", "Whether work flows, and what holds it back", status, Status),
-    _get("/stats", "stats", "Count the tasks", stats, Stats),
-    _get("/workers", "workers", "What each worker does", workers, Workers),
+    _get("/stats", "stats", "Count the tasks", stats, Stats, query=AtQuery),
+    _get("/workers", "workers", "What each worker does", workers, Workers, query=AtQuery),
+    _get("/past", "past", "How the queue stood at a moment", past, PastStatus, query=PastQuery),
     _get(
         "/explain",
         "explain_group",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from wopr.core.scheduleinfo import ScheduleInfo
@@ -17,6 +17,7 @@ from wopr.domain.status import TaskPriority
 from wopr.queue.queue import inside
 from wopr.web.api.acts import Because
 from wopr.web.api.calls import Args, Enqueued, Kwargs
+from wopr.web.api.documents import plain
 from wopr.web.api.endpoints import Answer, Asked, Endpoint, Model
 from wopr.web.api.fields import Label, Priority, Retries, Seconds, Time
 from wopr.web.guard.roles import Role
@@ -225,22 +226,13 @@ def document_of(info: ScheduleInfo) -> ScheduleDocument:
         "trigger": info.trigger.to_json(),
         "misfire": info.misfire.value,
         "overlap": info.overlap.value,
-        "args": masked(_plain(list(info.args))),
-        "kwargs": masked(_plain(info.kwargs)),
+        "args": masked(plain(list(info.args))),
+        "kwargs": masked(plain(info.kwargs)),
     }
     for name in ("depends_on", "tags", "missed_times", "live"):
         shown[name] = list(shown[name])
     found: ScheduleDocument = shown
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with the fields of models of pydantic in it, where there are such."""
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _options(asked: Asked, task: str, given: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from wopr.core.tasks import SelectedTasks
 from wopr.domain.selection import LONGEST_CONDITION, MOST_VALUES
 from wopr.web.api.endpoints import Asked, Model
-from wopr.web.api.fields import Label, Status, Text, When
+from wopr.web.api.fields import At, Label, Status, Text, When
 from wopr.web.guard.roles import Role
 
 MOST_IDS = 1_000
@@ -44,6 +44,12 @@ class Selected(Model):
     """With these ids, or beginnings of ids."""
 
 
+class AtQuery(Model):
+    """As of when."""
+
+    at: At = None
+
+
 _NAMES = tuple(Selected.model_fields)
 
 
@@ -54,11 +60,20 @@ def tasks_of(asked: Asked, which: Selected) -> SelectedTasks:
         HTTPException: it has a condition in SQL, and who asks may not ask in SQL.
         InvalidCallError: a value can't be what it has to be.
     """
+    given = conditions_of(asked, which)
+    return asked.queue.tasks.where(given.pop("where"), **given)
+
+
+def conditions_of(asked: Asked, which: Selected) -> dict[str, Any]:
+    """Return the conditions of a request, by name; ``None`` where one is not given.
+
+    Raises:
+        HTTPException: one is in SQL, and who asks may not ask in SQL.
+    """
     if which.where is not None and not asked.caller.role.allows(Role.ADMIN):
         raise HTTPException(
             403,
             f"where= is a condition in SQL, which needs the role admin; {asked.caller.name} has "
             f"{asked.caller.role}. Select with the other parameters.",
         )
-    given: dict[str, Any] = {name: getattr(which, name) for name in _NAMES}
-    return asked.queue.tasks.where(given.pop("where"), **given)
+    return {name: getattr(which, name) for name in _NAMES}

@@ -12,16 +12,17 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
+from wopr.core.past import Past
 from wopr.core.tasks import ends_early
 from wopr.domain.logline import LogLine
 from wopr.domain.status import TERMINAL
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.queue.queue import inside
-from wopr.web.api.documents import TaskDocument, TaskRow, document_of, row_of
+from wopr.web.api.documents import TaskDocument, TaskRow, document_of, document_of_past, row_of
 from wopr.web.api.endpoints import JSON, Asked, Endpoint, Model
-from wopr.web.api.fields import Cursor, Limit, Status
-from wopr.web.api.selecting import Selected, tasks_of
+from wopr.web.api.fields import At, Cursor, Limit, Status
+from wopr.web.api.selecting import AtQuery, Selected, conditions_of, tasks_of
 from wopr.web.guard.roles import Role
 
 LONGEST_WAIT = 60.0
@@ -87,6 +88,7 @@ class ListQuery(Selected):
 
     limit: Limit = 100
     cursor: Cursor = None
+    at: At = None
 
 
 class WaitQuery(Model):
@@ -106,13 +108,26 @@ class LogQuery(Model):
 async def list_tasks(asked: Asked) -> TaskPage:
     """Answer a page of the selected tasks."""
     query: ListQuery = asked.query
+    if query.at is not None:
+        return await _past_page(asked, query, asked.queue.as_of(query.at))
     found = await tasks_of(asked, query).records(query.limit, query.cursor)
     more = found[-1].id if ends_early(found, query.limit) else None
     return {"tasks": [row_of(record) for record in found], "next": more}
 
 
+async def _past_page(asked: Asked, query: ListQuery, past: Past) -> TaskPage:
+    given = conditions_of(asked, query)
+    given |= {"condition": given.pop("where"), "flow_id": given.pop("flow")}
+    found = await past.get_tasks(limit=query.limit, cursor=query.cursor, **given)
+    more = found[-1].id if len(found) == query.limit else None
+    return {"tasks": [row_of(info) for info in found], "next": more}
+
+
 async def get_task(asked: Asked) -> TaskDocument:
     """Answer one task."""
+    if asked.query.at is not None:
+        past = asked.queue.as_of(asked.query.at)
+        return document_of_past(await past.require_task_info(asked.path["id"]))
     return document_of(await _record(asked))
 
 
@@ -210,7 +225,7 @@ def _get(path: str, name: str, summary: str, handler: Any, answers: Any, **more:
 
 ENDPOINTS = (
     _get("/tasks", "list_tasks", "List tasks", list_tasks, TaskPage, query=ListQuery),
-    _get("/tasks/{id}", "get_task", "Get a task", get_task, TaskDocument),
+    _get("/tasks/{id}", "get_task", "Get a task", get_task, TaskDocument, query=AtQuery),
     _get(
         "/tasks/{id}/result",
         "get_result",
