@@ -29,3 +29,15 @@ async def test_what_was_at_a_moment_is_answered_by_the_same_calls(
     assert (await client.get("/past", params=at)).json()["waiting"] == 1
     assert (await client.get("/workers", params=at)).json() == {"workers": []}
     assert (await client.get("/past", params={"at": "2999-01-01T00:00:00Z"})).status_code == 422
+
+
+async def test_time_series_and_an_estimate_are_answered(client: httpx.AsyncClient) -> None:
+    await enqueued(client, "on", DAY)
+    asked = {"by": "minute", "since": 120, "split": "category", "compare": "true"}
+    found = (await client.get("/series", params=asked)).json()
+    [series] = [one for one in found["series"] if one["part"] == "idle"]
+    assert 1 == sum(point["arrivals"] for point in series["points"])
+    assert len(series["points"]) == len(series["week_before"])
+    assert (await client.get("/series", params={"by": "second"})).status_code == 422
+    eta = (await client.get("/eta", params={"name": "on"})).json()
+    assert ("no workers", None) == (eta["reason"], eta["at"])

@@ -40,6 +40,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"name": "on", "args": ["soon"]}, "the JSON of date, not 'soon'"),
     ({"name": "nobody"}, "Task 'nobody' not registered"),
     ({"name": "add", "args": [1], "options": {"dealy": 3}}, "options.dealy"),
+    ({"name": "add", "args": [1], "options": {"delay": True}}, "options.delay"),
     ({"args": [1]}, "name: Field required"),
     ({"name": "add", "args": [1], "options": {"depends_on": ["x"]}}, "task unknown"),
     ({"name": "large", "args": ["x" * 300_000]}, "has to be the JSON of int"),
@@ -80,6 +81,7 @@ async def test_pages_are_those_of_the_selection_language(client: httpx.AsyncClie
     assert ([ids[0]], None) == ([one["id"] for one in rest.json()["tasks"]], rest.json()["next"])
     tagged = await client.get("/tasks", params={"tag": "a", "since": 3600})
     assert ids[1::-1] == [one["id"] for one in tagged.json()["tasks"]]
+    assert (await client.get("/tasks", params={"until": 3600})).json()["tasks"] == []
     asked = await client.get("/tasks", params={"where": "priority = 2 and name = 'on'"})
     assert ids[::-1] == [one["id"] for one in asked.json()["tasks"]]
     either = await client.get("/tasks", params=[("status", "pending"), ("status", "retry")])

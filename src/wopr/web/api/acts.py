@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, NotRequired, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator, with_config
+from pydantic import ConfigDict, Field, model_validator, with_config
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
@@ -21,7 +21,7 @@ from wopr.domain.stored import MOST
 from wopr.queue.queue import inside
 from wopr.web.api.documents import TaskRow, row_of
 from wopr.web.api.endpoints import Asked, Endpoint, Model
-from wopr.web.api.fields import Label, Limit, Priority, Reason, Seconds, Time, Verb
+from wopr.web.api.fields import Label, Limit, Moment, Priority, Reason, Seconds, Time, Verb
 from wopr.web.api.selecting import Selected, tasks_of
 from wopr.web.guard.roles import Role
 
@@ -43,7 +43,7 @@ class Doing(Model):
     """Of `set-priority`."""
     category: Label | None = None
     """Where to `move`."""
-    until: AwareDatetime | Seconds | None = None
+    until: Moment | Seconds | None = None
     """Of `delay`: a time with its zone, or seconds from now."""
     key: Label | None = None
     """Of your choice: how far the act is can be asked by it meanwhile."""
