@@ -61,3 +61,18 @@ ensure_venv() {
         echo "$sum" >"$stamp"
     fi
 }
+
+# The dashboard's tests look at it in a browser. CI gets one where it can; without one they say
+# loudly that they did not run.
+ensure_chromium() {
+    if [ -z "${CI-}" ] || [ -n "${CHROMIUM-}" ] || [ "$(id -u)" -ne 0 ]; then
+        return
+    fi
+    if command -v chromium chromium-browser google-chrome >/dev/null || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    echo "Installing a Chromium for the tests of the dashboard ..." >&2
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 ||
+        echo "No Chromium could be installed: the tests in tests/web/browser will not run." >&2
+}
