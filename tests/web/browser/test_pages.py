@@ -27,7 +27,7 @@ WIDE: ViewportSize = {"width": 1440, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
 PATIENCE = 90_000
 """So many milliseconds something is waited for, on a machine that does other things, too."""
-NO_PAGES = re.compile(r"^/(live|static|tasks/(search|complete|act)|.*\{path|\{path)")
+NO_PAGES = re.compile(r"^/(live|static|travel|tasks/(search|complete|act)|.*\{path|\{path)")
 LIVE = '[data-live][data-state="live"]'
 
 
