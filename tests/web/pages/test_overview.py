@@ -13,10 +13,10 @@ import pytest_asyncio
 from support.pages import pages_of
 from wopr import Reason, Severity, TaskQueue
 from wopr.domain import why
+from wopr.ports.series import Point
 from wopr.web.guard.roles import Role
-from wopr.web.pages.buckets import naive, now_of
 from wopr.web.pages.cures import cure, mark, sentence, telling
-from wopr.web.pages.flowing import Ended, points, series
+from wopr.web.pages.flowing import WEEK, Ended, Step, steps
 from wopr.web.pages.overview import minutes_left
 
 START = datetime(2030, 5, 17, 12, tzinfo=UTC)
@@ -69,12 +69,12 @@ async def test_what_flows_and_fails_is_there_for_a_category_and_a_span(queue: Ta
     for to in ("a", "nobody"):
         await queue.wait(await queue.enqueue_id("send_mail", (to,), {}, {}), timeout=20)
     async with pages_of(queue, Role.OPERATE) as client:
-        text = (await client.get("/?span=6h&category=mail")).text
+        text = (await client.get("/?span=24h&category=mail")).text
         assert (await client.get("/?span=1y")).status_code == 422
     assert "50<span" in text.replace("\n", "")  # percent succeed
     assert "ValueError: no route" in text
     assert "category mail" in text
-    assert text.count('<figure class="card chart"') == 4
+    assert text.count('<figure class="card chart"') == 6
 
 
 async def test_a_file_that_can_not_be_asked_is_the_first_reason(tmp_path: Path) -> None:
@@ -86,24 +86,24 @@ async def test_a_file_that_can_not_be_asked_is_the_first_reason(tmp_path: Path) 
     await queue.shutdown()
 
 
-async def test_the_backlog_is_counted_back_from_now(queue: TaskQueue) -> None:
-    await queue.enqueue_ids("send_mail", [("a",), ("b",), ("c",)], {})
-    found = await series(queue, "1h", None, 3, naive(now_of(queue)))
-    assert len(found) == 60
-    assert {one.waiting for one in found[:59]} == {0}
-    assert found[-1].waiting == 0  # they came after the last whole minute
-
-
-def test_stretches_without_anything_are_there_too() -> None:
-    ended = [{"stretch": 1, "succeeded": 6, "failed": 2, "wait_p50": 0.1, "wait_p95": 1.0,
-              "run_p50": 2.0, "run_p95": 3.0}]  # fmt: skip
-    before = [{"stretch": 0, "succeeded": 4, "failed": 0}]
-    found = points(START, 3, 120.0, ended, before, [(0, 5), (2, -2), (3, 1)], 10)
-    assert [one.at for one in found] == [START + timedelta(minutes=2 * n) for n in range(3)]
-    assert [(one.succeeded, one.failed) for one in found] == [(0, 0), (3, 1), (0, 0)]
-    assert [one.usual for one in found] == [2, 0, 0]
-    assert [one.waiting for one in found] == [11, 11, 9]
-    assert [one.share for one in found] == [None, 0.75, None]
+def test_charts_show_whole_steps_a_minute_beside_the_week_before() -> None:
+    hour = timedelta(hours=1)
+    found = steps(
+        [
+            Point(at=START, succeeded=60, failed=20, success_rate=0.75, backlog=4, backlog_age=9.0),
+            Point(at=START + hour, wait_p50=1.0, wait_p95=2.0, run_p50=3.0, run_p95=4.0),
+            Point(at=START + 2 * hour, succeeded=7),
+        ],
+        [Point(at=START - WEEK, succeeded=30), Point(at=START - WEEK + hour)],
+        3_600,
+        START + 2.5 * hour,
+    )
+    assert found == (
+        Step(START, 1.0, 1 / 3, 0.5, 75.0, 4, 9.0, None, None, None, None),
+        Step(START + hour, 0, 0, 0, None, 0, 0.0, 1.0, 2.0, 3.0, 4.0),
+    )
+    [alone] = steps([Point(at=START, succeeded=60)], [], 60, START + hour)
+    assert (alone.succeeded, alone.usual) == (60, None)
 
 
 def test_how_long_there_is_work_is_known_where_something_ends() -> None:

@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import zip_longest
 
 from wopr.insights import flowqueries
+from wopr.ports.series import Point, Resolution
 from wopr.queue.queue import TaskQueue
-from wopr.web.pages.buckets import naive
 
 WEEK = timedelta(days=7)
 SPANS = {
-    "1h": ("the last hour", timedelta(hours=1), 60),
-    "6h": ("the last 6 hours", timedelta(hours=6), 72),
-    "24h": ("the last 24 hours", timedelta(days=1), 96),
-    "7d": ("the last 7 days", timedelta(days=7), 84),
+    "1h": ("the last hour", timedelta(hours=1), Resolution.MINUTE),
+    "24h": ("the last 24 hours", timedelta(days=1), Resolution.HOUR),
+    "7d": ("the last 7 days", timedelta(days=7), Resolution.HOUR),
+    "8w": ("the last 8 weeks", timedelta(weeks=8), Resolution.DAY),
 }
-"""Each span: its words, its length, and in how many stretches it is cut."""
+"""Each span: its words, its length, and how long its steps are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One stretch of time. Rates are a minute, times in seconds."""
+class Step:
+    """One step of a chart. Rates are a minute, times in seconds, shares in percent."""
 
     at: datetime
     """Its beginning; aware, in UTC."""
-    succeeded: float = 0.0
-    failed: float = 0.0
-    usual: float | None = None
+    succeeded: float
+    failed: float
+    usual: float | None
     """What ended a minute a week before."""
-    waiting: int = 0
-    """At its end."""
-    wait_p50: float | None = None
-    wait_p95: float | None = None
-    run_p50: float | None = None
-    run_p95: float | None = None
-
-    @property
-    def share(self) -> float | None:
-        """Which part of what ended succeeded."""
-        ended = self.succeeded + self.failed
-        return self.succeeded / ended if ended else None
+    share: float | None
+    waiting: int
+    age: float
+    """For so long the oldest one was due."""
+    wait_p50: float | None
+    wait_p95: float | None
+    run_p50: float | None
+    run_p95: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,59 +68,48 @@ class Ended:
 
 
 async def series(
-    queue: TaskQueue, span: str, category: str | None, waiting: int, now: datetime
-) -> tuple[Point, ...]:
-    """Return a span in whole stretches; ``waiting`` tasks do so now, a little after the last.
+    queue: TaskQueue, span: str, category: str | None, now: datetime
+) -> tuple[Step, ...]:
+    """Return a span step by step, beside the same a week before.
 
     Args:
         queue: that is asked.
         span: one of those of the page.
         category: only of this one.
-        waiting: so many wait now.
         now: the end of the span, as it stands in the file.
     """
-    _, length, count = SPANS[span]
-    width = length.total_seconds() / count
-    end = datetime.fromtimestamp(now.replace(tzinfo=UTC).timestamp() // width * width, UTC)
-    begin = naive(end) - length
-    ended, before, moves = await asyncio.gather(
-        queue.sql(flowqueries.ENDED_SERIES, begin, naive(end), width, category),
-        queue.sql(flowqueries.ENDED_SERIES, begin - WEEK, naive(end) - WEEK, width, category),
-        queue.sql(flowqueries.WAITING_SERIES, begin, now, width, category),
-    )
-    begun = end - length
-    return points(begun, count, width, list(ended), list(before), moves.rows, waiting)
+    _, length, by = SPANS[span]
+    end = now.replace(tzinfo=UTC)
+    found = await queue.series(by, since=end - length, until=end, category=category, compare=True)
+    if not found.series:
+        return ()
+    [one] = found.series
+    return steps(one.points, one.week_before, by.seconds, end)
 
 
-def points(
-    begin: datetime,
-    count: int,
-    width: float,
-    ended: Iterable[dict[str, Any]],
-    before: Iterable[dict[str, Any]],
-    moves: Iterable[Sequence[Any]],
-    waiting: int,
-) -> tuple[Point, ...]:
-    """Put the answers together: each stretch once, also where nothing happened. Pure."""
-    by_stretch = {row["stretch"]: row for row in ended}
-    usual = {row["stretch"]: row["succeeded"] + row["failed"] for row in before}
-    more = {int(row[0]): int(row[1]) for row in moves}
-    minutes = width / 60
-    left, found = waiting - sum(one for at, one in more.items() if at >= count), []
-    for at in reversed(range(count)):
-        row = by_stretch.get(at, {})
-        found.append(
-            Point(
-                begin + timedelta(seconds=at * width),
-                succeeded=row.get("succeeded", 0) / minutes,
-                failed=row.get("failed", 0) / minutes,
-                usual=usual.get(at, 0) / minutes if usual else None,
-                waiting=max(0, left),
-                **{name: row.get(name) for name in ("wait_p50", "wait_p95", "run_p50", "run_p95")},
-            )
+def steps(
+    points: Sequence[Point], before: Sequence[Point], seconds: int, end: datetime
+) -> tuple[Step, ...]:
+    """Return what charts show of the points of steps that are over. Pure."""
+    minutes, step = seconds / 60, timedelta(seconds=seconds)
+    any_before = any(one.succeeded + one.failed for one in before)
+    return tuple(
+        Step(
+            one.at,
+            one.succeeded / minutes,
+            one.failed / minutes,
+            (was.succeeded + was.failed) / minutes if was is not None and any_before else None,
+            None if one.success_rate is None else one.success_rate * 100,
+            one.backlog,
+            one.backlog_age or 0.0,
+            one.wait_p50,
+            one.wait_p95,
+            one.run_p50,
+            one.run_p95,
         )
-        left -= more.get(at, 0)
-    return tuple(reversed(found))
+        for one, was in zip_longest(points, before[: len(points)])
+        if one.at + step <= end
+    )
 
 
 async def compared(

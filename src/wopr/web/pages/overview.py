@@ -93,7 +93,7 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
     points = await ask.recent.get(
         ("series", span, category, moment),
         STATUS_SECONDS if span == "1h" else SLOW_SECONDS,
-        lambda: series(ask.queue, span, category, waiting, now),
+        lambda: series(ask.queue, span, category, now),
     )
     return {
         "loads": sorted(loads, key=lambda one: (-one.due, -one.ended, one.name))[:MOST_CATEGORIES],

@@ -1,14 +1,19 @@
 "use strict";
-// Draws the table of a figure: its first column is the time, each other one a line.
+// Draws the columns of a table that the legend of a figure names, over the time in its first one.
 (() => {
   const shown = new WeakMap();
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const figures = () => document.querySelectorAll("figure.chart");
+  const keys = (figure) => [...figure.querySelectorAll(".key")];
+  const tableOf = (figure) => document.getElementById(figure.dataset.table);
 
-  const data = (table) => {
-    const columns = [...table.tHead.rows[0].cells].map(() => []);
+  const data = (figure, table) => {
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.dataset.column);
+    const places = [0, ...keys(figure).map((key) => heads.indexOf(key.dataset.column))];
+    const columns = places.map(() => []);
     for (const row of table.tBodies[0].rows) {
-      [...row.cells].forEach((cell, at) => {
+      places.forEach((place, at) => {
+        const cell = row.cells[place];
         const value = Number(cell.dataset.at ?? cell.textContent);
         columns[at].push(Number.isNaN(value) ? null : value);
       });
@@ -23,26 +28,27 @@
     return `${two(at.getHours())}:${two(at.getMinutes())}`;
   };
 
-  const options = (figure, table) => {
-    const heads = [...table.tHead.rows[0].cells];
+  const options = (figure) => {
     const unit = figure.dataset.unit ?? "";
     const format = (value) => (value == null ? "–" : `${Number(value.toPrecision(3)).toLocaleString("en")}${unit}`);
     const axis = { stroke: colour("dim"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     return {
-      width: figure.clientWidth, height: 190, cursor: { points: { size: 6 }, drag: { x: false, y: false } },
-      legend: { show: false }, padding: [10, 8, 0, 0],
+      width: figure.querySelector(".plot").clientWidth, height: 170, cursor: { points: { size: 6 }, drag: { x: false, y: false } },
+      legend: { show: false }, padding: [10, 14, 0, 0],
       scales: { y: { range: (plot, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
-      axes: [{ ...axis, size: 28, values: (plot, ticks, at, space, step) => ticks.map((tick) => clock(tick, step)) }, { ...axis, size: 54, values: (plot, ticks) => ticks.map(format) }],
-      series: heads.map((head, at) => at === 0 ? {} : {
-        label: head.textContent, stroke: colour(head.dataset.colour), width: head.dataset.usual === undefined ? 1.6 : 1,
-        dash: head.dataset.usual === undefined ? undefined : [4, 4], points: { show: false }, spanGaps: true,
-      }),
+      axes: [{ ...axis, size: 26, values: (plot, ticks, at, space, step) => ticks.map((tick) => clock(tick, step)) },
+        { ...axis, size: 60, values: (plot, ticks) => ticks.map(format) }],
+      series: [{}, ...keys(figure).map((key) => {
+        const usual = key.dataset.column === "usual";
+        return { label: key.dataset.column, stroke: colour(key.dataset.colour), width: usual ? 1 : 1.6,
+          dash: usual ? [4, 4] : undefined, points: { show: false }, spanGaps: true };
+      })],
       hooks: {
         setCursor: [(plot) => {
           const at = plot.cursor.idx;
-          heads.forEach((head, column) => {
-            const key = figure.querySelector(`[data-legend="${column}"]`);
-            if (key) key.textContent = format(at == null ? plot.data[column].at(-1) : plot.data[column][at]);
+          keys(figure).forEach((key, number) => {
+            const values = plot.data[number + 1];
+            key.querySelector("b").textContent = format(at == null ? values.at(-1) : values[at]);
           });
         }],
       },
@@ -51,20 +57,23 @@
 
   const draw = (again) => {
     for (const figure of figures()) {
-      const table = figure.querySelector("table");
+      const table = tableOf(figure);
       const place = figure.querySelector(".plot");
       if (!table || !place || !window.uPlot) continue;
       const known = shown.get(place);
-      if (known && !again && known.root.isConnected) { known.setData(data(table)); continue; }
+      if (known && !again && known.root.isConnected) { known.setData(data(figure, table)); continue; }
       known?.destroy();
       place.replaceChildren();
-      shown.set(place, new uPlot(options(figure, table), data(table), place));
+      shown.set(place, new uPlot(options(figure), data(figure, table), place));
     }
   };
   draw(true);
   document.addEventListener("htmx:after:swap", () => draw(false));
   document.addEventListener("wopr:theme", () => draw(true));
   new ResizeObserver(() => {
-    for (const figure of figures()) shown.get(figure.querySelector(".plot"))?.setSize({ width: figure.clientWidth, height: 190 });
+    for (const figure of figures()) {
+      const place = figure.querySelector(".plot");
+      shown.get(place)?.setSize({ width: place.clientWidth, height: 170 });
+    }
   }).observe(document.querySelector("main"));
 })();
