@@ -1,4 +1,4 @@
-"""Pictures of the pages: the graph of a flow, lanes of a calendar, slots."""
+"""Pictures of the pages: the graph of a flow, rows of a calendar, slots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wopr.domain.triggers import Interval
 from wopr.flows.members import Member
 from wopr.ports.answers import WorkerInfo
 from wopr.web.pages.buckets import series_of
-from wopr.web.pages.calendar import AHEAD, CELLS, CellState, Runs, axis_of, lane_of
+from wopr.web.pages.calendar import AHEAD, CELLS, CellState, Runs, axis_of, cells_of
 from wopr.web.pages.flowgraph import HEIGHT, MOST_BOXES, WIDTH, Graph, graph_of
 from wopr.web.pages.slots import SlotState, slots_of
 from wopr.web.pages.standing import standing_of
@@ -178,37 +178,37 @@ def test_now_is_in_the_last_cell_before_what_comes() -> None:
 
 def test_what_comes_is_planned_and_what_ran_says_how() -> None:
     found = {PRESENT - 2: Runs(3, 1, 0, "t1"), PRESENT - 1: Runs(2, 0, 1, "t2")}
-    lane = lane_of(schedule(timedelta(hours=6)), AXIS, found, NOW)
+    row = cells_of(schedule(timedelta(hours=6)), AXIS, found, NOW)
     assert (CellState.FAILED, "3 runs, 1 failed", "t1") == (
-        lane[PRESENT - 2].state,
-        lane[PRESENT - 2].text,
-        lane[PRESENT - 2].task_id,
+        row[PRESENT - 2].state,
+        row[PRESENT - 2].text,
+        row[PRESENT - 2].task_id,
     )
     assert (CellState.LIVE, "2 runs, 1 not ended") == (
-        lane[PRESENT - 1].state,
-        lane[PRESENT - 1].text,
+        row[PRESENT - 1].state,
+        row[PRESENT - 1].text,
     )
-    ahead = [at for at, cell in enumerate(lane) if cell.state is CellState.PLANNED]
+    ahead = [at for at, cell in enumerate(row) if cell.state is CellState.PLANNED]
     assert [PRESENT + 6, PRESENT + 12, PRESENT + 18, PRESENT + 24] == ahead
 
 
 def test_one_that_fires_every_second_fills_its_cells_with_few_looks() -> None:
-    lane = lane_of(schedule(timedelta(seconds=1)), AXIS, {}, NOW)
-    assert [CellState.PLANNED] * (AHEAD + 1) == [cell.state for cell in lane[PRESENT:]]
+    row = cells_of(schedule(timedelta(seconds=1)), AXIS, {}, NOW)
+    assert [CellState.PLANNED] * (AHEAD + 1) == [cell.state for cell in row[PRESENT:]]
 
 
 def test_what_was_missed_and_what_a_pause_holds_is_seen() -> None:
     info = schedule(
         timedelta(hours=1), missed_times=(NOW - timedelta(hours=3),), missed=1, paused_at=NOW
     )
-    lane = lane_of(info, AXIS, {}, NOW)
-    assert (CellState.MISSED, "1 missed") == (lane[PRESENT - 3].state, lane[PRESENT - 3].text)
-    assert {CellState.HELD} == {cell.state for cell in lane[PRESENT + 1 :]}
+    row = cells_of(info, AXIS, {}, NOW)
+    assert (CellState.MISSED, "1 missed") == (row[PRESENT - 3].state, row[PRESENT - 3].text)
+    assert {CellState.HELD} == {cell.state for cell in row[PRESENT + 1 :]}
 
 
 def test_nothing_is_planned_after_the_end_of_a_schedule() -> None:
     info = schedule(timedelta(hours=1), end_at=NOW + timedelta(hours=2))
-    ahead = [cell for cell in lane_of(info, AXIS, {}, NOW) if cell.state is CellState.PLANNED]
+    ahead = [cell for cell in cells_of(info, AXIS, {}, NOW) if cell.state is CellState.PLANNED]
     assert len(ahead) == 2
 
 

@@ -11,7 +11,7 @@ from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.domain.spoken import counted, local
 
 CELLS = 72
-"""So many cells a lane has; the last third of them is to come."""
+"""So many cells a row has; the last third of them is to come."""
 AHEAD = 24
 TICK = timedelta(microseconds=1)
 
@@ -87,7 +87,7 @@ def axis_of(now: datetime, span: timedelta) -> Axis:
     return Axis(last_begun - (CELLS - AHEAD - 1) * width, width)
 
 
-def lane_of(
+def cells_of(
     info: ScheduleInfo, axis: Axis, found: Mapping[int, Runs], now: datetime
 ) -> tuple[Cell, ...]:
     """Return the cells of a schedule.

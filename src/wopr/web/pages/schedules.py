@@ -16,7 +16,7 @@ from wopr.domain.spoken import local_mark
 from wopr.insights import pagequeries
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.buckets import naive
-from wopr.web.pages.calendar import CELLS, TICK, Axis, Runs, axis_of, lane_of
+from wopr.web.pages.calendar import CELLS, TICK, Axis, Runs, axis_of, cells_of
 from wopr.web.pages.showing import Page
 from wopr.web.pages.travel import moment_of, past_of, time_of, until
 
@@ -60,10 +60,10 @@ async def _list(ask: Ask) -> dict[str, Any]:
         "title": "Schedules",
         "span": span,
         "spans": SPANS,
-        "lanes": [
+        "rows": [
             (
                 one,
-                lane_of(one, axis, ran.get(one.name, {}), now),
+                cells_of(one, axis, ran.get(one.name, {}), now),
                 next(iter(_next(one, now, 1)), None),
             )
             for one in listed
@@ -137,7 +137,7 @@ async def _one(ask: Ask) -> dict[str, Any]:
         "runs": await (past_of(ask) or ask.queue).get_tasks(schedule=name, limit=LAST),
         "args": masked(list(info.args)),
         "kwargs": masked(info.kwargs),
-        "lane": lane_of(info, axis, ran.get(name, {}), now),
+        "drawn": cells_of(info, axis, ran.get(name, {}), now),
         "span": span,
         "spans": SPANS,
         "axis": axis,
