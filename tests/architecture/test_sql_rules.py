@@ -11,6 +11,7 @@ import pytest
 
 from support.paths import SOURCE
 from support.sources import Source, dotted, imported_modules, package_sources
+from wopr.insights.own import is_own
 
 QUERIES = {
     f"src/wopr/insights/{path.name}": importlib.import_module(f"wopr.insights.{path.stem}")
@@ -261,6 +262,7 @@ def test_each_question_is_asked() -> None:
                 asked.add(f"{dotted(node.value)}.{node.attr}")
         imported = {name for _, name in imported_modules(source.tree)}
         asked |= {name for name in questions() if f"wopr.insights.{name}" in imported}
+    asked = {name for name in asked if name.split(".")[1].isupper()}  # and no functions
     assert asked == set(questions())
 
 
@@ -268,3 +270,10 @@ def test_questions_know_the_domain_only() -> None:
     for source in asked_sources():
         known = {name for _, name in imported_modules(source.tree)} - {"__future__.annotations"}
         assert [] == [name for name in known if not name.startswith("wopr.domain.")]
+
+
+@pytest.mark.parametrize("name", sorted(questions()))
+def test_a_question_is_known_as_one_of_ours(name: str) -> None:
+    module, constant = name.split(".")
+    texts = {path.rsplit("/", 1)[1][:-3]: found for path, found in QUERIES.items()}
+    assert is_own(getattr(texts[module], constant)), "a process of its own would look at it first"

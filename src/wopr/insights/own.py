@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from wopr.insights import pagequeries, pastqueries, queries, seriesqueries, taskqueries
+from wopr.insights import (
+    flowqueries,
+    pagequeries,
+    pastqueries,
+    queries,
+    seriesqueries,
+    taskqueries,
+)
 
 _PAST = frozenset(
     text
@@ -12,7 +19,7 @@ _PAST = frozenset(
 )
 _OWN = _PAST | frozenset(
     text
-    for module in (queries, pagequeries, taskqueries)
+    for module in (queries, flowqueries, pagequeries, taskqueries)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 )

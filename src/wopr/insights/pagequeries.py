@@ -66,7 +66,8 @@ FLOWS_PAGE = """
 with chosen as (
     select distinct flow_id
     from tasks
-    where flow_id is not null and ($2::uuid is null or flow_id < $2::uuid) and created_at <= $3
+    where flow_id is not null and ($2::uuid is null or flow_id < $2::uuid)
+        and created_at <= $3 and created_at >= $4
     order by flow_id desc
     limit $1
 )
@@ -92,7 +93,8 @@ from (
 group by flow_id
 order by flow_id desc
 """
-"""Which flows were the newest so many at a moment, before one of them, and how far was each?"""
+"""Which flows were the newest so many at a moment, before one of them, and how far was each? Of
+those that were enqueued at another moment or later."""
 
 FLOW_BY_NAME = """
 select name, case when waiting and status = 'pending' then 'waiting' else status end as state,

@@ -22,11 +22,12 @@ BUCKETS = 48
 SECONDS = 5.0
 """So old an answer may be that several pages share."""
 SPANS = {
-    "1h": ("the last hour", timedelta(hours=1)),
-    "24h": ("the last 24 hours", timedelta(days=1)),
-    "7d": ("the last 7 days", timedelta(days=7)),
-    "30d": ("the last 30 days", timedelta(days=30)),
+    "1h": ("the last hour", timedelta(hours=1), 5.0),
+    "24h": ("the last 24 hours", timedelta(days=1), 10.0),
+    "7d": ("the last 7 days", timedelta(days=7), 60.0),
+    "30d": ("the last 30 days", timedelta(days=30), 120.0),
 }
+"""The words of each, its length, and how many seconds old an answer may be."""
 USUAL_SPAN = "24h"
 
 
@@ -73,7 +74,7 @@ async def causes_of(ask: Ask, span: str) -> list[Cause]:
         rows = await ask.queue.sql(pagequeries.FAILURE_GROUPS, *params)
         return [_cause(row) for row in rows]
 
-    return await ask.recent.get(("failures", span, moment_of(ask)), SECONDS, found)
+    return await ask.recent.get(("failures", span, moment_of(ask)), SPANS[span][2], found)
 
 
 def _cause(row: dict[str, Any]) -> Cause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -26,6 +27,8 @@ from wopr.web.pages.travel import moment_of, past_of, until
 PER_PAGE = 50
 SECONDS = 2.0
 """So old an answer may be that several pages share."""
+BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=14), timedelta(days=36_525))
+"""So far back the newest flows are looked for, one after another."""
 MOST_DRAWN = 5_000
 """A flow with more tasks is told by name and state only: nobody reads such a picture."""
 MOST_LISTED = 200
@@ -37,12 +40,22 @@ async def _list(ask: Ask) -> dict[str, Any]:
     if before is not None:
         before = check_id(before)
 
-    async def found() -> list[dict[str, Any]]:
-        end = until(ask)
-        return list(await ask.queue.sql(pagequeries.FLOWS_PAGE, PER_PAGE + 1, before, end))
-
-    rows = await ask.recent.get(("flows", before, moment_of(ask)), SECONDS, found)
+    key = ("flows", before, moment_of(ask))
+    rows = await ask.recent.get(key, SECONDS, lambda: _page(ask, before))
     return {"title": "Flows", "flows": rows[:PER_PAGE], "more": len(rows) > PER_PAGE}
+
+
+async def _page(ask: Ask, before: str | None) -> list[dict[str, Any]]:
+    """Return a page of flows and one more; so far back as it takes to find them, and no further."""
+    end = until(ask)
+    rows: list[dict[str, Any]] = []
+    for back in BACK:
+        most = PER_PAGE + 1
+        params = most, before, end, end - back
+        rows = list(await ask.queue.sql(pagequeries.FLOWS_PAGE, *params))
+        if len(rows) == most:
+            break
+    return rows
 
 
 async def _one(ask: Ask) -> dict[str, Any]:
