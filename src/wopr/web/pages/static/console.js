@@ -79,7 +79,7 @@
     query.focus();
     query.setSelectionRange(at, at + (/^\w+/.exec(query.value.slice(at))?.[0].length ?? 1));
   });
-  document.addEventListener("htmx:error", () => ended(""));
+  document.addEventListener("htmx:error", (event) => { if (ticking && event.target.id === "ask") ended("No answer came. If it still runs: Stop."); });
 
   // -- saved questions: in this browser only ---------------------------------------------------
   const KEY = "wopr-sql";
