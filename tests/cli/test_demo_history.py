@@ -33,6 +33,7 @@ SOMETHING = {
     "alerts": "select count(*) from rules where kind = 'alert'",
     "limits": "select count(*) from rules where kind = 'limit'",
     "pauses": "select count(*) from rules where kind = 'pause'",
+    "deliveries": "select count(*) from tasks where name = 'wopr.notify'",
     "lines": "select count(*) from task_logs",
     "progress": "select count(*) from tasks where status = 'started' and progress > 0",
 }
@@ -59,7 +60,7 @@ def test_it_has_something_of_everything(path: Path) -> None:
     found = {what: _ask(path, sql)[0][0] for what, sql in SOMETHING.items()}
     assert [] == [what for what, count in found.items() if not count]
     assert 5 <= found["statuses"]
-    assert 8 == found["categories"]
+    assert 9 == found["categories"]
     assert doctor.check(path).clean
 
 

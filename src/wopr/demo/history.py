@@ -124,7 +124,18 @@ def _rules(begin: datetime) -> Iterator[Rule]:
     for limit in limits:
         yield Rule(RuleKind.LIMIT, limit.name, limit.to_json(), since)
     alerts = (
-        AlertRule(name="payments fail", when=AlertCondition.FINAL_FAILURE, task="payments.*"),
+        AlertRule(
+            name="payments fail",
+            when=AlertCondition.FINAL_FAILURE,
+            task="payments.charge",
+            every=3_600,
+        ),
+        AlertRule(
+            name="imports fail",
+            when=AlertCondition.FINAL_FAILURE,
+            category="imports",
+            every=3_600,
+        ),
         AlertRule(
             name="mail waits", when=AlertCondition.BACKLOG_AGE, category="mail", threshold=600
         ),

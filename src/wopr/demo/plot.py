@@ -24,6 +24,9 @@ PHOTOS, LETTERS, ORDERS = 0.08, 0.12, 0.62
 """Shares of all tasks: the photos of the nights, the newsletters, and what visitors order."""
 PLANNED = 312
 """So many tasks the schedules enqueue in a day."""
+TOLD = frozenset({"payments.charge", "imports.feed"})
+"""Somebody is told of their failures."""
+EVERY = timedelta(hours=1)
 _HOUR = timedelta(hours=1)
 
 
@@ -49,6 +52,8 @@ class Plot:
         self._days = days
         self.pauses: dict[str, Pause] = {}
         """What is paused at the end, by the name of the pause."""
+        self._told: dict[str, datetime] = {}
+        week.on_failed = self._notify
         self._fill(tasks)
 
     def _ago(self, hours: float) -> datetime:
@@ -188,6 +193,24 @@ class Plot:
     ) -> None:
         self._week.at(begin, lambda: what.update({category: factor}))
         self._week.at(end, lambda: what.update({category: 1.0}))
+
+    def _notify(self, record: TaskRecord) -> None:
+        """Tell somebody of a failure, as an alert does: once in a while for each name."""
+        week, name = self._week, record.name
+        told = self._told.get(name)
+        if name not in TOLD or (told is not None and week.now - told < EVERY):
+            return
+        self._told[name] = week.now
+        event = {
+            "id": week.new_id(),
+            "category": "alerts",
+            "level": "error",
+            "title": f"{name} failed for good",
+            "message": record.error,
+            "metadata": {"task_id": record.id, "task_name": name},
+            "created_at": f"{week.now.isoformat()}Z",
+        }
+        week.add("wopr.notify", "ops", event)
 
     # -- what operators do ----------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wopr.domain.status import TaskPriority
+from wopr.domain.task import UNLIMITED_RETRIES
 
 
 class CardDeclinedError(Exception):
@@ -73,6 +74,7 @@ _DECLINED = Trouble(0.006, CardDeclinedError, "the card of customer {n} was decl
 _MAIL = Trouble(0.006, MailServerError, "mx2.example.org closed the connection after {n} bytes")
 _PHOTO = Trouble(0.012, UnreadablePhotoError, "/srv/photos/{n}.jpg is no image", final=True)
 _SEARCH = Trouble(0.003, ConnectionRefusedError, "[Errno 111] search-1:9200 refused the connection")
+_HOOK = Trouble(0.06, ConnectionError, "hooks.example.org answered 503 (try again: {n})")
 
 KINDS: Mapping[str, Kind] = {
     "payments.charge": Kind("payments", 1.4, TaskPriority.HIGH, 4, (_GATEWAY, _DECLINED)),
@@ -88,6 +90,7 @@ KINDS: Mapping[str, Kind] = {
     "reports.daily": Kind("reports", 240.0, TaskPriority.LOW, 1, progress=True),
     "imports.feed": Kind("imports", 12.0, max_retries=2, progress=True),
     "shop.visitors": Kind("shop", 0.3),
+    "wopr.notify": Kind("wopr.notifications", 0.4, TaskPriority.LOW, UNLIMITED_RETRIES, (_HOOK,)),
 }
 """By the names of the tasks."""
 
@@ -100,6 +103,7 @@ WORKERS: Mapping[str, int] = {
     "search": 2,
     "imports": 1,
     "shop": 1,
+    "wopr.notifications": 1,
 }
 """How many workers each category has."""
 FEEDS = ("northwind", "acme", "globex")

@@ -48,6 +48,8 @@ class Week:
         self.worse: dict[str, float] = {}
         """By category: so many times as often one fails just now."""
         self.broken_feed = False
+        self.on_failed: Callable[[TaskRecord], None] = lambda record: None
+        """Is called with each task that failed for good."""
         self._children: dict[str, list[TaskRecord]] = defaultdict(list)
         self._heap: list[tuple[datetime, int, Callable[[], None]]] = []
         self._lost: dict[str, TaskRecord] = {}
@@ -183,6 +185,7 @@ class Week:
             return
         if record.status is TaskStatus.FAILED:
             self.failed.append(record)
+            self.on_failed(record)
         if record.status in TERMINAL:
             self.live.pop(record.id, None)
             for child in self._children.pop(record.id, ()):
