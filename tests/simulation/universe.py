@@ -11,6 +11,7 @@ from typing import Any
 from tenacity import wait_fixed
 
 from wopr import (
+    ActError,
     BacklogFullError,
     Flow,
     OnConflict,
@@ -36,10 +37,13 @@ Plan = list[tuple[str, float]]
 
 WORKERS = {"plain": 2, "narrow": 3, "rated": 2, "keyed": 3, "bulk": 1}
 PROMISED = {
+    "plain": Promised(),
+    "bulk": Promised(),
     "narrow": Promised(concurrency=2),
     "rated": Promised(rate=3, per=10.0),
 }
 EXPECTED = (
+    ActError,
     TimeoutError,
     StorageError,
     BacklogFullError,
@@ -181,6 +185,11 @@ class Person:
             self._resume: 5,
             self._act: 6,
             self._restart: 2,
+            self._limit: 3,
+            self._revoke: 2,
+            self._undo: 3,
+            self._upkeep: 3,
+            self._schedule: 3,
         }
 
     # -- deeds ------------------------------------------------------------------
@@ -265,6 +274,39 @@ class Person:
         else:
             await chosen.run_again()
 
+    async def _limit(self) -> None:
+        rng = self.rng
+        if rng.random() < 0.4:
+            await self.queue.remove_limit("keyed")
+        elif rng.random() < 0.5:
+            await self.queue.set_limit("keyed", fair_by="user", aging=rng.choice([None, 5]))
+        else:
+            await self.queue.set_limit("keyed", concurrency=rng.choice([1, 2]), backlog=20)
+
+    async def _revoke(self) -> None:
+        where = {"user": self.rng.randint(1, 3)}
+        if self.rng.random() < 0.5:
+            standing = self.rng.random() < 0.5
+            await self.queue.revoke(task="keyed", where=where, standing=standing)
+        else:
+            await self.queue.unrevoke("keyed", where)
+
+    async def _undo(self) -> None:
+        if acts := await self.queue.acts(limit=3):
+            await self.queue.undo(self.rng.choice(acts).number)
+
+    async def _upkeep(self) -> None:
+        await self.queue.cleanup_old_tasks(days=1)
+        await self.queue.recover_tasks()
+
+    async def _schedule(self) -> None:
+        if (what := self.rng.randrange(3)) == 0:
+            await self.queue.schedules.pause("often")
+        elif what == 1:
+            await self.queue.schedules.resume("often")
+        else:
+            self.known.append((await self.queue.schedules.run_now("often")).id)
+
     async def _restart(self) -> None:
         await self.queue.shutdown(timeout=self.rng.choice([0, 0.5]))
         for category, count in WORKERS.items():
@@ -288,6 +330,6 @@ def run(universe: Universe, seed: int) -> Simulated:
         seed=seed,
         faults=faults,
         workers=WORKERS,
-        hours=6,
+        hours=0.5,
         promised=promised,
     )

@@ -31,6 +31,8 @@ class Write:
     records: list[TaskRecord] = field(default_factory=list)
     before: list[Row] = field(default_factory=list)
     """Per record, to go back to if it fails; empty for a new task."""
+    rows: list[Row] = field(default_factory=list)
+    """Per record, what it shows since then."""
     made: list[Transition] = field(default_factory=list)
     added: dict[str, Row] = field(default_factory=dict)
     """The rows of new tasks, as they were when they were added."""
@@ -51,6 +53,10 @@ class Watching(Protocol):
         self, record: TaskRecord, made: Transition, before: TaskStatus | None, at: float
     ) -> None:
         """Look at a transition: its task after it, the status before, when it was handed over."""
+        ...
+
+    def differs(self, record: TaskRecord, said: Row) -> None:
+        """Look at a task that is not on disk what memory said when it was handed over."""
         ...
 
 
@@ -81,6 +87,8 @@ class Disk:
         for write in writes:
             for made in write.made:
                 self._apply(made, write)
+            for said in write.rows:
+                self._compare(said)
             if write.operation is not None:
                 write.operation()
             if (touched := write.touched) is not None:
@@ -102,6 +110,17 @@ class Disk:
         self.seq = made.seq
         if self._watching is not None:
             self._watching.durable(record, made, before, write.at)
+
+    def _compare(self, said: Row) -> None:
+        """Tell if a task that was written is not what its writer took it for."""
+        record = self.records.get(said[0])
+        if record is None or self._watching is None:
+            return
+        there = TaskRecord.from_row(said)
+        there.progress, there.progress_message = record.progress, record.progress_message
+        there.progress_data = record.progress_data
+        if there.row() != record.row():
+            self._watching.differs(record, said)
 
     def _touch(self, touched: TaskRecord) -> None:
         record = self.records.get(touched.id)

@@ -103,6 +103,7 @@ class SimulatedStorage(SimulatedReads):
         self._disk.handed_over(write, self._under_way())
         for record in write.records:
             record.stored = record.row()
+            write.rows.append(record.stored)
         self._hand_over(write, urgent=urgent, now=now)
         if self._dice.crashes():
             self._die()

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from wopr.domain.status import LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
-from wopr.domain.task import TaskRecord
+from wopr.domain.due import EXPIRES
+from wopr.domain.status import CLAIMABLE, LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
+from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.simulation.clock import VirtualClock
 from wopr.simulation.disk import Write
 from wopr.simulation.trace import Trace
 
+PATIENCE = 1.0
+"""Seconds after which something more urgent has to be known."""
 _RATE_SLACK = 1e-4
 """Seconds; times in a row of the table are whole microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """What a category's limits say, as long as they don't change."""
+    """What a category's limits say, as long as they don't change.
+
+    Without any limit its tasks start by their priority, which is looked at then.
+    """
 
     concurrency: int | None = None
     rate: int | None = None
@@ -46,6 +53,7 @@ class Watch:
     """How often a function began."""
     running: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Attempt and category, by the id of the task whose function runs now."""
+    _waiting: dict[str, tuple[str, int, float]] = field(default_factory=dict)
     _attempts: dict[str, int] = field(default_factory=dict)
     _begun: set[tuple[str, int]] = field(default_factory=set)
     _keys: dict[str, str] = field(default_factory=dict)
@@ -61,12 +69,27 @@ class Watch:
 
     def handed_over(self, write: Write, under_way: Iterable[Write]) -> None:
         """Look at what was handed over: no two writes may claim one task."""
+        self._look_at_order(write, under_way := list(under_way))
         claims = {made.task_id for made in write.made if made.move is Move.CLAIM}
         for other in under_way if claims else ():
             for made in other.made:
                 if made.move is Move.CLAIM and made.task_id in claims:
                     name = self.trace.name(made.task_id)
                     self._that(f"{name} is claimed while a claim of it is being written")
+
+    def _look_at_order(self, write: Write, under_way: Sequence[Write]) -> None:
+        """Look whether something more urgent was left out that has waited for a while."""
+        claims = {made.task_id for made in write.made if made.move is Move.CLAIM}
+        busy = {made.task_id for one in (write, *under_way) for made in one.made}
+        for record in write.records:
+            if record.id not in claims or self.promised.get(record.category) != Promised():
+                continue
+            for task_id, (category, priority, since) in self._waiting.items():
+                if category != record.category or priority <= record.priority:
+                    continue
+                if task_id not in busy and since < self.clock.seconds - PATIENCE:
+                    names = f"{self.trace.name(record.id)} before {self.trace.name(task_id)}"
+                    self._that(f"{names}, which is more urgent and has waited")
 
     def durable(
         self, record: TaskRecord, made: Transition, before: TaskStatus | None, at: float
@@ -88,6 +111,11 @@ class Watch:
             self._that(f"{name}: attempt {made.attempt} comes after attempt {known}")
         self._attempts[record.id] = made.attempt
         self._look_at_key(record, before)
+        waits = record.status in CLAIMABLE and not record.waiting and record.run_at is None
+        if waits and EXPIRES not in (record.options or ""):  # that would be cancelled instead
+            self._waiting[record.id] = record.category, record.priority, self.clock.seconds
+        else:
+            self._waiting.pop(record.id, None)
         if made.move is Move.CLAIM:
             self._look_at_rate(record, at)
         if record.status in TERMINAL:
@@ -127,6 +155,15 @@ class Watch:
                 )
                 return
 
+    def differs(self, record: TaskRecord, said: tuple[Any, ...]) -> None:
+        """Note a task that is not on disk what memory took it for."""
+        wrong = [
+            f"{name} {ours!r:.60} is {theirs!r:.60}"
+            for name, ours, theirs in zip(COLUMNS, said, record.row(), strict=True)
+            if ours != theirs and not name.startswith("progress")
+        ]
+        self._that(f"{self.trace.name(record.id)} is not on disk as in memory: {', '.join(wrong)}")
+
     # -- functions ------------------------------------------------------------
 
     def began(self, task_id: str, attempt: int, category: str) -> None:
@@ -158,6 +195,10 @@ class Watch:
         """Note that the process died, and all functions with it."""
         self.running.clear()
         self.trace.add(self.clock.seconds, "the process dies")
+
+    def leaked(self, task_id: str) -> None:
+        """Note a task that ended and is still in memory."""
+        self._that(f"{self.trace.name(task_id)} has ended, and memory holds on to it")
 
     # -- answers --------------------------------------------------------------
 

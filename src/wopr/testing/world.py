@@ -34,6 +34,8 @@ MOST_TURNS = 5_000_000
 """So many turns of the event loop a simulation makes at most."""
 LOOK_SECONDS = 0.25
 AGAIN_SECONDS = 0.5
+SETTLE_SECONDS = 10.0
+"""So long after the last end the engine has let go of everything."""
 _LEFT = "Task was destroyed but it is pending!"
 
 Durations = Mapping[str, float | Callable[[random.Random], float]]
@@ -249,7 +251,21 @@ class World:
                 raise _EndedError(await self._left(tasks)) from None
             raise
         self._dice.over = True
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._look_at_memory()
         await self._queue.shutdown()
+
+    def _look_at_memory(self) -> None:
+        """Look whether the engine still holds on to tasks that have ended."""
+        engine = self._core.access.engine
+        if engine is None:
+            return
+        left = {task_id for pool in engine.pools.values() for task_id in pool.running}
+        for task_id in sorted(left | engine.shared.live.keys()):
+            record = self._disk.records.get(task_id)
+            if record is None or record.status not in LIVE:
+                self._watch.leaked(task_id)
+        self._look()
 
     async def _open(self) -> None:
         """Open the queue and start its workers; try again where the disk does not let it."""
