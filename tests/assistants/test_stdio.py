@@ -47,7 +47,7 @@ async def test_beside_an_owner_it_asks_it_and_acts_there(tmp_path: Path) -> None
                 done = await data(client, "carry_out_act", proposal=seen["proposal"])
                 assert 1 == done["changed"]
             [act] = await queue.acts()
-            assert "cancel" == act.verb
+            assert ("cancel", True) == (act.verb, act.who.startswith("mcp for "))
     finally:
         await asyncio.to_thread(end, owner)
 

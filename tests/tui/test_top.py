@@ -16,8 +16,10 @@ from textual.widgets import Static
 
 from support.owners import client, end, start_owner, stopped
 from support.queues import PATIENCE, Gate, until, until_status
+from support.restapp import rest_app
 from wopr import TaskQueue, TaskStatus, current_task
 from wopr.domain.clock import SystemClock
+from wopr.service.appserver import AppServer, place_at
 from wopr.tui.app import Top, rest
 from wopr.tui.reading import Reader
 
@@ -221,6 +223,27 @@ async def test_beside_a_file_that_nobody_has_open_it_only_looks(tmp_path: Path) 
             await here.press("c")
             await here.told("No worker has the database open")
         assert TaskStatus.PENDING is (await queue.require_task_info(handle.id)).status
+
+
+async def test_a_queue_at_an_address_is_watched_and_acted_on_there(seen: Seen) -> None:
+    server = AppServer(lambda: rest_app(seen.owner), place_at("127.0.0.1:0"))
+    await server.start()
+    try:
+        async with (
+            TaskQueue(enabled=True, database=server.url) as queue,
+            watching(queue) as (app, pilot),
+        ):
+            there = Seen(app, pilot, seen.owner, seen.gate)
+            await there.shows(lambda one: one.query_one("#categories").row_count)
+            assert "40 %" in cell(app, "running", 0, 2)
+            await there.press("c")
+            await there.asked("3 of 3 selected tasks would be cancelled")
+            await there.press("enter")
+            await there.told("3 tasks cancelled")
+        [act] = await seen.owner.acts()
+        assert ("cancel", "ada") == (act.verb, act.who)
+    finally:
+        await server.stop()
 
 
 async def test_while_the_owner_is_silent_it_says_since_when_what_it_shows_is_old(

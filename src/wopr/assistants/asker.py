@@ -12,6 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from wopr.config.whoami import this_process
 from wopr.domain.act import By, acting
+from wopr.domain.role import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ Who = Callable[[Any], Asker]
 def this_user(request: Any) -> Asker:
     """Return the user of this process, who may all that the command allows."""
     return Asker(this_process().who, may_act=True, may_ask_sql=True)
+
+
+def http_caller(request: Any) -> Asker:
+    """Return who asks over HTTP, as the guard before this server found out, with their role."""
+    caller = request.state.caller
+    return Asker(
+        caller.name,
+        may_act=caller.role.allows(Role.OPERATE),
+        may_ask_sql=caller.role.allows(Role.ADMIN),
+    )
 
 
 class Asking:

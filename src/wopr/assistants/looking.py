@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from wopr.assistants.asker import Asking
+from wopr.assistants.asker import Asking, noted_as
 from wopr.domain.act import Act
 from wopr.domain.clock import naive_now
 from wopr.domain.errors import InvalidCallError
@@ -179,7 +179,8 @@ class Looking:
         history, task_times, latency, backlog, dependencies, flows, schedule_runs, failures. Times
         are UTC. It runs apart, on a copy that is some seconds old; `describe tasks` lists columns.
         """
-        self._asking.asks_sql(context)
+        with noted_as(self._asking.asks_sql(context)):
+            await (await inside(self._queue).writer()).acts.asked(query)
         found = await self._queue.typed_sql(query, limit=MOST_ROWS)
         return {
             "rows": [_named(found.columns, row) for row in found.rows],

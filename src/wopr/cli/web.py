@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,17 +101,35 @@ def web(
     asyncio.run(_serve(queue, Dashboard(queue, settings, unix_socket)))
 
 
+def _application(queue: TaskQueue, names: list[str], loopback: str) -> Any:
+    from wopr.web.app import create_app
+
+    return create_app(queue, hosts=names, loopback=loopback)
+
+
 class Dashboard:
-    """The application of a queue, served at a place, if that is safe."""
+    """The application of a queue, served at a place, if that is safe.
+
+    Args:
+        queue: what it is about.
+        settings: say where, and who gets in.
+        unix_socket: where, instead.
+        make: makes the application, of the queue, the names that requests may ask for, and who
+            gets in without a token.
+    """
 
     def __init__(
-        self, queue: TaskQueue, settings: Settings, unix_socket: Path | None = None
+        self,
+        queue: TaskQueue,
+        settings: Settings,
+        unix_socket: Path | None = None,
+        make: Callable[[TaskQueue, list[str], str], Any] = _application,
     ) -> None:
         self._queue = queue
         self._place = place = _place(settings, unix_socket)
         loopback = "token" if place.proxies else settings.web_loopback
         names = [*settings.http_hosts.split(","), place.host]
-        self._server = AppServer(lambda: _application(queue, names, loopback), place)
+        self._server = AppServer(lambda: make(queue, names, loopback), place)
 
     @property
     def url(self) -> str:
@@ -133,12 +152,6 @@ class Dashboard:
     async def stop(self) -> None:
         """Listen no more."""
         await self._server.stop()
-
-
-def _application(queue: TaskQueue, names: list[str], loopback: str) -> Any:
-    from wopr.web.app import create_app
-
-    return create_app(queue, hosts=names, loopback=loopback)
 
 
 def _queue(target: str | None, database: Path | None) -> TaskQueue:
