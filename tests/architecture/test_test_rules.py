@@ -18,6 +18,9 @@ MAY_SLEEP: dict[str, str] = {
     "tests/faults/failing/full_disk.py": "polls for what must happen, with a limit",
     "tests/faults/failing/test_failing_commits.py": "measures how often something is tried",
     "tests/faults/failing/test_failing_tables.py": "the same",
+    "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
+    "tests/simulation/universe.py": "on virtual time",
+    "tests/support/browsers.py": "polls for a server that tells nobody when it listens",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
 }
 """Files whose tests sleep, and why nothing better exists: a signal, a clock that the test

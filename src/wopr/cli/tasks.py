@@ -120,9 +120,14 @@ def show(
     if as_json:
         document(info)
         return
+    values = _all_of(info)
+    pairs("Task", {name: value for name, value in values.items() if value is not None})
+
+
+def _all_of(info: TaskInfo) -> dict[str, object]:
     limit = "no limit" if info.max_retries == UNLIMITED_RETRIES else info.max_retries
     running = f"{info.progress:.0f} % {info.progress_message}".strip()
-    values: dict[str, object] = {
+    return {
         "id": info.id,
         "name": info.name,
         "category": info.category,
@@ -147,7 +152,6 @@ def show(
         "result": info.result,
         "error": info.error,
     }
-    pairs("Task", {name: value for name, value in values.items() if value is not None})
 
 
 for name, command in COMMANDS.items():

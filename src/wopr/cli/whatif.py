@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,24 +50,23 @@ def whatif(
     What started since then arrives once more, on a simulated clock, and the queue's own code says
     what starts when. Nothing runs and nothing is changed.
     """
+    asked = _asked(workers, limit, rate)
+    asked |= {"since": when(since, "--since"), "until": until and when(until, "--until")}
+    found = with_queue(database, lambda queue: queue.whatif(**asked))
+    if as_json:
+        document(found)
+    else:
+        _print(found)
+
+
+def _asked(workers: Each, limit: Each, rate: Each) -> dict[str, Any]:
     slots = {one: _count(text, "--workers") for one, text in _each(workers, "--workers").items()}
     limits = {
         one: None if text == NONE else _count(text, "--limit")
         for one, text in _each(limit, "--limit").items()
     }
     rates = {one: None if text == NONE else text for one, text in _each(rate, "--rate").items()}
-    begin = when(since, "--since")
-    end = None if until is None else when(until, "--until")
-    found = with_queue(
-        database,
-        lambda queue: queue.whatif(
-            workers=slots, limits=limits, rates=rates, since=begin, until=end
-        ),
-    )
-    if as_json:
-        document(found)
-    else:
-        _print(found)
+    return {"workers": slots, "limits": limits, "rates": rates}
 
 
 def _each(given: Each, option: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, parse_rate
 from wopr.domain.rule import RuleKind
-from wopr.insights import queries
+from wopr.insights import whatifqueries
 from wopr.ports.whatif import MOST_RUNS, Run, Setting, WhatIf
 
 Rate = str | tuple[int, float | timedelta]
@@ -67,7 +67,7 @@ async def whatif(core: Core, what: Setting, since: When, until: When | None) -> 
     if begin >= end:
         raise InvalidCallError(f"since={begin} UTC is not before until={end} UTC.")
     most = MOST_RUNS + 1
-    answer = await asking.sql(core, queries.RUNS_SINCE, begin, end, most, rows=most)
+    answer = await asking.sql(core, whatifqueries.RUNS_SINCE, begin, end, most, rows=most)
     runs = [Run(*row) for row in answer.rows]
     backend = await core.writer()
     limits = [Limit.from_json(rule.value) for rule in await backend.rules.all(RuleKind.LIMIT)]

@@ -9,6 +9,7 @@ from wopr.insights import (
     queries,
     seriesqueries,
     taskqueries,
+    whatifqueries,
 )
 
 _PAST = frozenset(
@@ -19,7 +20,7 @@ _PAST = frozenset(
 )
 _OWN = _PAST | frozenset(
     text
-    for module in (queries, flowqueries, pagequeries, taskqueries)
+    for module in (queries, flowqueries, pagequeries, taskqueries, whatifqueries)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 )

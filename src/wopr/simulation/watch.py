@@ -183,7 +183,7 @@ class Watch:
         if promised is not None and promised.concurrency is not None:
             count = Counter(one for _, one in self.running.values())[category]
             if count > promised.concurrency:
-                self._that(f"{count} tasks of {category} run; its limit is {promised.concurrency}")
+                self._that(f"of {category} run {count}; its limit is {promised.concurrency}")
 
     def ended(self, task_id: str, attempt: int) -> None:
         """Note that a function has ended."""

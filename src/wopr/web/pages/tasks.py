@@ -103,6 +103,11 @@ async def _values(ask: Ask) -> dict[str, Any]:
         tally = await counts(ask, {word: one for word, one in given.items() if word != "status"})
     except (InvalidCallError, TaskNotFoundError) as error:
         return {**shown, "trouble": str(error)}
+    return {**shown, "rows": rows, **_tallied(tally, given), **_live(ask, rows)}
+
+
+def _tallied(tally: Preview, given: words.Given) -> dict[str, Any]:
+    """Return what the page says of how many there are."""
     chosen = given.get("status", [])
     by_status = Counter[str]()
     by_name = Counter[str]()
@@ -111,8 +116,6 @@ async def _values(ask: Ask) -> dict[str, Any]:
         if not chosen or one.status.value in chosen:
             by_name[one.name] += one.count
     return {
-        **shown,
-        "rows": rows,
         "statuses": [(status.value, by_status[status.value]) for status in TaskStatus],
         "verbs": [
             verb
@@ -122,7 +125,6 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "names": by_name.most_common(MOST_FACETS) if "name" not in given else (),
         "all": sum(by_status.values()),
         "total": sum(by_name.values()),
-        **_live(ask, rows),
     }
 
 
