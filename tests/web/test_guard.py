@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount
 
 from support.webapp import FAR, HERE, LOCAL, bearer, browser, token_of
@@ -90,6 +90,8 @@ async def test_who_comes_through_a_proxy_or_by_another_name_is_nobody(app: Starl
 
 
 async def test_who_comes_from_elsewhere_is_nobody(app: Starlette) -> None:
+    async with browser(app) as client:
+        assert "/logout" not in (await client.get("/acts")).text  # there is no session to end
     async with browser(app, peer=FAR) as client:
         answer = await client.get("/api/v1/whoami")
         assert 401 == answer.status_code
@@ -202,6 +204,15 @@ async def test_a_browser_is_asked_for_a_token_and_let_in_with_it(
         assert "Secure" in cookie
 
 
+async def test_a_part_of_a_page_sends_the_whole_of_it_to_the_login(app: Starlette) -> None:
+    part = {"HX-Request": "true", "HX-Current-URL": "https://x.example/probe?a=1"}
+    async with browser(app, peer=FAR, headers=part) as client:
+        for method in ("GET", "POST"):
+            answer = await client.request(method, "/probe/act")
+            assert 401 == answer.status_code
+            assert "/login?next=%2Fprobe%3Fa%3D1" == answer.headers["hx-redirect"]
+
+
 async def test_a_wrong_token_is_told_on_the_page_and_not_shown(app: Starlette) -> None:
     async with browser(app, headers={"Accept": "text/html"}) as client:
         form = {"token": "<script>alert(1)</script>", "next": '"><script>'}
@@ -252,7 +263,8 @@ async def test_a_session_ends_with_the_logout_and_with_its_token(
     async with browser(app, peer=FAR) as client:
         csrf = await signed_in(client, token)
         assert 403 == (await client.post("/logout")).status_code
-        out = await client.post("/logout", headers={"X-CSRF-Token": csrf})
+        assert 'action="/logout"' in (await client.get("/acts")).text
+        out = await client.post("/logout", data={"csrf": csrf})
         assert (303, "/login") == (out.status_code, out.headers["location"])
         assert 401 == await who(client)
         await signed_in(client, token)
@@ -360,3 +372,25 @@ async def test_a_session_and_a_token_are_of_one_queue(
         async with browser(with_probes(create_app(other)), peer=FAR) as client:
             assert 401 == await who(client, Cookie=f"wopr_session={cookie}")
             assert 401 == await who(client, **bearer(token))
+
+
+async def test_a_stream_ends_when_its_token_is_revoked(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wopr.web.guard.known.FRESH_SECONDS", 0.0)
+
+    async def told(request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"1"
+            yield b"2"
+            await revoke_token(inside(queue), "ada")
+            while not await request.is_disconnected():
+                yield b"3"
+
+        return StreamingResponse(parts())
+
+    app = create_app(queue)
+    app.router.routes.insert(0, route("/probe/told", told, needs=Role.READ))
+    token = await token_of(queue)
+    async with browser(app, peer=FAR, headers=bearer(token)) as client:
+        assert "12" == (await client.get("/probe/told")).text

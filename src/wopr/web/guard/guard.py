@@ -113,6 +113,7 @@ class Guard:
         still = None if token is None else lambda: self._tokens.lets_in(token)
         sending = Sending(send, still, bounded.gone.set)
         scope["state"]["caller"] = known.caller
+        scope["state"]["signed_in"] = known.csrf is not None
         scope["state"]["csrf"] = known.csrf or self._csrf_of(Request(scope), sending)
         by = acting.set(By(known.caller.name, f"web, from {peer_of(scope)}"))
         try:
@@ -197,9 +198,9 @@ class Guard:
 
     def _nobody(self, request: Request) -> Response:
         """Answer somebody who is not known: a browser is asked for a token."""
-        if request.method in SAFE_METHODS and (
-            wants_page(request) or "hx-request" in request.headers
-        ):
+        if "hx-request" in request.headers:
+            return login.from_part(request)
+        if request.method in SAFE_METHODS and wants_page(request):
             if comes_from_elsewhere(request.headers):
                 return login.again(request)
             return login.to_form(request, path_of(request))

@@ -74,6 +74,7 @@ def page(request: Request, template: str, *, code: int = 200, **values: Any) -> 
     told = {
         **common(ask, nonce=nonce),
         "csrf": getattr(request.state, "csrf", ""),
+        "signed_in": getattr(request.state, "signed_in", False),
         "inside": request.headers.get("hx-request") == "true",
         **values,
     }
