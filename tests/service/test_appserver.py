@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from wopr import InvalidCallError, TaskQueue
 from wopr.remote.loopback import STATE
-from wopr.service import connections
+from wopr.service import appserver, connections
 from wopr.service.appserver import AppServer, Place, place_at
 from wopr.web import create_app
 
@@ -152,3 +152,12 @@ async def test_what_can_t_be_served_is_told(server: AppServer, tmp_path: Path) -
     with pytest.raises(InvalidCallError, match="Nothing can listen"):
         await AppServer(_app, Place(socket=tmp_path / "file.sock")).start()
     assert "not a socket" == (tmp_path / "file.sock").read_text()
+
+
+def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = appserver.find_spec
+    monkeypatch.setattr(
+        appserver, "find_spec", lambda name: None if name == "jinja2" else known(name)
+    )
+    with pytest.raises(InvalidCallError, match=r"need jinja2.*pip install 'wopr\[web\]'"):
+        AppServer(_app, place_at("8800"))

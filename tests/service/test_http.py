@@ -279,7 +279,7 @@ async def test_answers_say_nothing_about_the_server_and_are_not_kept(queue: Task
 async def test_the_host_header_leads_nowhere(queue: TaskQueue, path: str) -> None:
     async with queue, served(queue) as (server, _), httpx.AsyncClient() as client:
         answer = await client.get(f"{server.url}{path}", headers={"host": "evil.example"})
-    assert 404 == answer.status_code
+    assert (400 if path == "/" else 404) == answer.status_code
     assert "evil" not in answer.text + str(answer.headers)
 
 
@@ -504,6 +504,15 @@ async def test_every_name_is_answered_if_that_is_wanted(tmp_path: Path) -> None:
     queue = TaskQueue(database=tmp_path / "tasks.duckdb", settings=Settings(http_hosts="*"))
     async with HealthServer(queue, "0") as server:
         assert "200 OK" in await _said(server, "GET /health HTTP/1.1\r\nHost: a.example\r\n")
+
+
+async def test_the_root_says_where_the_dashboard_is(tmp_path: Path) -> None:
+    queue = TaskQueue(database=tmp_path / "tasks.duckdb")
+    async with HealthServer(queue, "0") as server:
+        assert "wopr worker --web" in await _said(server, "GET / HTTP/1.1\r\nHost: localhost\r\n")
+    async with HealthServer(queue, "0", lambda: "http://127.0.0.1:8800") as server:
+        answer = await _said(server, "GET / HTTP/1.1\r\nHost: localhost\r\n")
+        assert "The dashboard is at http://127.0.0.1:8800\n" in answer
 
 
 async def _said(server: HealthServer, request: str) -> str:

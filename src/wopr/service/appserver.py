@@ -70,10 +70,10 @@ class AppServer:
     """
 
     def __init__(self, make: Callable[[], Any], place: Place) -> None:
-        for package in ("starlette", "uvicorn", "jinja2", "multipart"):
+        for package in ("starlette", "uvicorn", "jinja2", "python_multipart", "sse_starlette"):
             if find_spec(package) is None:
                 raise InvalidCallError(
-                    f"The dashboard needs {package}, which is not installed: "
+                    f"The dashboard and REST need {package}, which is not installed: "
                     "pip install 'wopr[web]'."
                 )
         self._app = make()

@@ -13,7 +13,8 @@ from starlette.responses import Response
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title} · wopr</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">{head}<link rel="icon" href="data:,"><link rel="stylesheet" href="{root}/login.css"></head>
+<meta name="robots" content="noindex">{head}
+<link rel="icon" href="data:,"><link rel="stylesheet" href="{root}/login.css"></head>
 <body><main><h1>{title}</h1>{body}</main></body></html>
 """
 
