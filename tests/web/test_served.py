@@ -8,14 +8,22 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from support.commands import call
 from support.webapp import bearer, token_of
@@ -105,6 +113,7 @@ def test_it_listens_nowhere_where_everybody_could_come_in(database: Path) -> Non
         ((*web, "--tls-cert", "a.pem"), "one of them is not given"),
         ((*web, "--tls-cert", "a.pem", "--tls-key", "b.pem"), "no token"),
         (("web", "-d", database, "--listen", "nonsense"), "is no address"),
+        ((*web, "--behind-proxy", "10.0.0.5,proxy"), "'proxy' is no address of a proxy"),
         (("web", "-d", database.with_name("none.duckdb")), "none.duckdb"),
     ]:
         refused = call(*words)
@@ -256,3 +265,50 @@ def test_a_unix_socket_is_this_user_s_alone(database: Path, tmp_path: Path) -> N
         assert 2 == again.code
         assert "Nothing can listen" in again.err
     assert not path.exists()
+
+
+def test_a_proxy_that_is_named_says_who_asks_and_that_it_does_tls(database: Path) -> None:
+    token = call("token", "create", "ada", "--role", "operate", "-d", database).out.split()[0]
+    far = {"X-Forwarded-For": "10.0.0.7", "X-Forwarded-Proto": "https"}
+    words = ("web", "-d", database, "--listen", "127.0.0.1:0", "--behind-proxy", "127.0.0.0/8")
+    with serving(*words) as (_, url), httpx.Client(base_url=url, timeout=60) as client:
+        assert 401 == client.get("/api/v1/status").status_code  # though it comes from here
+        form = {"token": token}
+        assert "Secure" in client.post("/login", data=form, headers=far).headers["set-cookie"]
+        operating = {**far, **bearer(token)}
+        paused = client.post("/api/v1/categories/mail/pause", json={}, headers=operating)
+        assert paused.is_success, paused.text
+        acts = client.get("/api/v1/acts", headers=operating).json()["acts"]
+        assert ("ada", "web, from 10.0.0.7") == (acts[0]["who"], acts[0]["origin"])
+
+
+def test_it_does_tls_itself(database: Path, tmp_path: Path) -> None:
+    call("token", "create", "ada", "--role", "read", "-d", database)
+    certificate, key = self_signed(tmp_path)
+    words = ("web", "-d", database, "--tls-cert", certificate, "--tls-key", key, "--listen")
+    with serving(*words, "0.0.0.0:0") as (_, url):
+        assert url.startswith("https://0.0.0.0:")
+        context = ssl.create_default_context(cafile=str(certificate))
+        here = url.replace("0.0.0.0", "127.0.0.1")
+        with httpx.Client(base_url=here, verify=context, timeout=60) as client:
+            assert 200 == client.get("/api/v1/status").status_code
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate of this machine and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = folder / "cert.pem", folder / "key.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, private

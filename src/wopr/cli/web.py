@@ -17,7 +17,7 @@ from wopr.config.settings import Settings
 from wopr.core.accesstokens import access_tokens
 from wopr.domain.errors import InvalidCallError
 from wopr.queue.queue import TaskQueue, inside
-from wopr.service.appserver import AppServer, Place, place_at
+from wopr.service.appserver import AppServer, Place, check_proxies, place_at
 from wopr.service.signals import Signals
 
 DEFAULT_ADDRESS = "127.0.0.1:8800"
@@ -180,7 +180,11 @@ def _place(settings: Settings, unix_socket: Path | None) -> Place:
             "TLS needs a certificate and its key, and one of them is not given (--tls-cert, "
             "--tls-key; WOPR_TASKS_WEB_TLS_CERT, WOPR_TASKS_WEB_TLS_KEY)."
         )
-    tls: Any = {"certificate": certificate, "key": key, "proxies": settings.web_proxies}
+    tls: Any = {
+        "certificate": certificate,
+        "key": key,
+        "proxies": check_proxies(settings.web_proxies),
+    }
     if unix_socket is not None:
         return Place(socket=unix_socket.absolute(), **tls)
     return place_at(settings.web or DEFAULT_ADDRESS, **tls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import stat
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wopr.config.forks import close_in_children, take_away_sockets
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.hosts import is_loopback
+from wopr.domain.jsontext import shown
 from wopr.service.http import close_server, parse_address
 
 if TYPE_CHECKING:
@@ -46,6 +48,24 @@ class Place:
             return str(self.socket)
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'http' if self.certificate is None else 'https'}://{host}:{self.port}"
+
+
+def check_proxies(text: str) -> str:
+    """Return addresses and networks, separated by commas, if they are that.
+
+    Raises:
+        InvalidCallError: one is none; a name is none either.
+    """
+    for one in filter(None, map(str.strip, text.split(","))):
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise InvalidCallError(
+                f"{shown(one)} is no address of a proxy, and no network of such: write for example "
+                "10.0.0.5 or 10.0.0.0/24, several with commas between (--behind-proxy, "
+                "WOPR_TASKS_WEB_PROXIES)."
+            ) from None
+    return text
 
 
 def place_at(address: str, **more: Any) -> Place:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wopr.config.whoami import this_process
 from wopr.domain.accesstoken import PREFIX, AccessToken
 from wopr.domain.act import By, acting
+from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError, StorageError
 from wopr.domain.hosts import is_meant
 from wopr.domain.jsontext import shown
@@ -186,7 +187,7 @@ class Guard:
                 f"authenticate= of create_app returned {shown(caller)}. It returns a "
                 'wopr.web.Caller("ada", Role.READ), or None for who may not come in.'
             )
-        return Known(caller)
+        return Known(Caller(check_label(caller.name, "the name of a Caller"), caller.role))
 
     def _by_place(self, request: Request) -> Known | None:
         policy = self._policy
