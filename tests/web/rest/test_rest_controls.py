@@ -99,6 +99,7 @@ async def test_a_flow_hands_results_on(client: httpx.AsyncClient) -> None:
     found = (await client.get(f"/flows/{flow['id']}")).json()
     assert ["one", "two", "end"] == [one["key"] for one in found["tasks"]]
     assert (await client.post(f"/flows/{flow['id']}/cancel")).json() == {"cancelled": 1}
+    assert "cancel" == (await client.get("/acts")).json()["acts"][0]["verb"]
     [row] = (await client.get("/flows")).json()["flows"]
     assert (3, 2, 1) == (row["total"], row["succeeded"], row["cancelled"])
     circle = [{**steps[1], "key": "one"}]

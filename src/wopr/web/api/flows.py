@@ -199,9 +199,12 @@ def _task(one: Member) -> FlowTask:
 
 
 async def cancel_flow(asked: Asked) -> CancelledFlow:
-    """Cancel all tasks of a flow that have not ended."""
+    """Cancel all tasks of a flow that have not ended: one act, and what it released meanwhile."""
     flow = await asked.queue.flow(asked.path["id"])
-    return {"cancelled": await flow.cancel()}
+    before = (await flow.progress()).cancelled
+    await asked.queue.tasks.where(flow=flow.id).cancel()
+    await flow.cancel()
+    return {"cancelled": (await flow.progress()).cancelled - before}
 
 
 def _endpoint(method: str, path: str, name: str, summary: str, handler: Any, **more: Any) -> Any:
