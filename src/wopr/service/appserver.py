@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
@@ -20,6 +22,10 @@ from wopr.service.http import close_server, parse_address
 
 if TYPE_CHECKING:
     import uvicorn
+
+
+_END = {"type": "http.response.body", "body": b"", "more_body": False}
+_STOPS = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,17 @@ class AppServer:
             if self._place.socket is not None:
                 self._place.socket.unlink(missing_ok=True)
 
+    async def _until_stopped(self, scope: Any, receive: Any, send: Any) -> None:
+        """Have a request answered; what has no end by itself ends when this server stops."""
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if self._server is not None:
+                raise
+            for message in (_END, _STOPS, _END):
+                with contextlib.suppress(RuntimeError):  # what has begun is ended, and not begun
+                    await send(message)
+
     def forget(self) -> None:
         """Leave the port to the process that this one was forked from."""
         if self._server is not None:
@@ -166,7 +183,8 @@ class AppServer:
 
         place = self._place
         config = uvicorn.Config(
-            self._app,
+            self._until_stopped,
+            interface="asgi3",
             http=Bounded,
             ws="none",
             lifespan="off",

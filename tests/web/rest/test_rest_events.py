@@ -7,9 +7,12 @@ import asyncio
 import httpx
 import pytest
 
+from support.queues import until
 from support.restapp import Stream, enqueued, rest_app
 from wopr import TaskQueue
 from wopr.domain.errors import StorageError
+from wopr.service.appserver import AppServer, place_at
+from wopr.web import create_app
 from wopr.web.api import feed
 from wopr.web.api.feed import Feed, Listener, Wanted
 
@@ -106,3 +109,27 @@ async def test_nothing_is_read_while_nobody_listens(queue: TaskQueue) -> None:
     await told.aclose()  # type: ignore[attr-defined]
     await asyncio.wait_for(reading, 60)
     assert not heard.full
+
+
+async def test_a_server_that_stops_ends_streams_and_waits_without_a_word(
+    client: httpx.AsyncClient, queue: TaskQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = await enqueued(client, "on", DAY)
+    server = AppServer(lambda: create_app(queue), place_at("0"))
+    await server.start()
+
+    async def under_way() -> int:
+        assert server._server is not None
+        return len(server._server.server_state.tasks)
+
+    async with httpx.AsyncClient(base_url=f"{server.url}/api/v1") as other:
+        waiting = asyncio.create_task(other.get(f"/tasks/{task_id}/result", params={"wait": 60}))
+        async with other.stream("GET", "/events") as stream:
+            lines = stream.aiter_lines()
+            while not (await anext(lines)).startswith("data:"):
+                pass
+            await until(under_way, lambda count: count == 2)
+            await server.stop()
+            assert [one async for one in lines if one.startswith("data:")] == []
+        assert (await waiting).status_code == 503
+    assert caplog.records == []
