@@ -20,6 +20,7 @@ from wopr.domain.origin import Kinship, Origin, executed_anew, kinship, origin_o
 from wopr.domain.retaining import RETAIN
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.snapshot import decode_options
+from wopr.domain.status import TaskPriority
 from wopr.domain.task import UNLIMITED_RETRIES
 from wopr.executors.choice import ExecutorChoice
 from wopr.executors.context import CurrentTask
@@ -150,6 +151,25 @@ class Registry:
         )
         return definition
 
+    def elsewhere(self, name: str) -> TaskDefinition:
+        """Return the definition of a name whose function only other processes have.
+
+        Its calls are stored as they are: whether they fit is seen by the worker that runs them.
+        """
+        return TaskDefinition(
+            name,
+            _anything,
+            "default",
+            int(TaskPriority.NORMAL),
+            None,
+            RunOptions(RetryPolicy.of(None)),
+            CallCodec(_anything, name, self._limits),
+            True,
+            0,
+            self.carriers,
+            origin_of(_anything),
+        )
+
     def category(self, name: str) -> CategoryOptions:
         """Return what the code says about a category."""
         return self.categories.get(name, _PLAIN)
@@ -224,6 +244,10 @@ class Registry:
 
         near = difflib.get_close_matches(str(name), self.definitions, 1)
         return f". Did you mean '{near[0]}'?" if near else ""
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Stand for a function that is not here."""
 
 
 def retry_budget(max_retries: int | None, policy: RetryPolicy) -> int:

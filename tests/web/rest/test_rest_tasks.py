@@ -62,6 +62,24 @@ async def test_what_is_no_call_is_refused_before_anything_is_written(
     assert (await queue.get_task_stats())["total"] == 0
 
 
+async def test_a_name_that_only_workers_elsewhere_know_is_enqueued_if_that_is_said(
+    client: httpx.AsyncClient, queue: TaskQueue
+) -> None:
+    call = {"name": "theirs", "args": [[1]], "options": {"category": "away"}, "unchecked": True}
+    task_id = (await client.post("/tasks", json=call)).json()["id"]
+    task = (await client.get(f"/tasks/{task_id}")).json()
+    assert ("theirs", "away", [[1]]) == (task["name"], task["category"], task["args"])
+    known = {"name": "add", "args": ["one"], "unchecked": True}
+    assert (await client.post("/tasks", json=known)).status_code == 422
+
+    @queue.task(name="theirs", category="away")
+    async def theirs(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    await queue.start_workers("away")
+    assert 1 == await queue.handle(task_id).result(30)
+
+
 async def test_many_calls_are_enqueued_together_or_none_of_them(
     client: httpx.AsyncClient, queue: TaskQueue
 ) -> None:

@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from wopr.calls.options import Options
+from wopr.calls.tasks import new_task
+from wopr.domain.checks import check_label
 from wopr.domain.jsoncalls import read_call
 from wopr.domain.newtask import OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
@@ -75,6 +77,9 @@ class Call(TypedDict):
     args: NotRequired[Args]
     kwargs: NotRequired[Kwargs]
     options: NotRequired[CallOptions]
+    unchecked: NotRequired[bool]
+    """Whether the name may be one that only workers elsewhere know. Then the arguments are stored
+    as they are, and `options.category` says where it waits."""
 
 
 @with_config(_STRICT)
@@ -111,9 +116,21 @@ async def enqueue(asked: Asked) -> Answer:
     """Enqueue one task; it is on disk when this answers."""
     body = asked.body
     options = options_of(body.get("options"))
+    if body.get("unchecked") and body["name"] not in asked.queue.task_functions:
+        return await _enqueue_unchecked(asked, body, options)
     args, kwargs = values_of(asked, body["name"], body)
     with refers():
         task_id = await asked.queue.enqueue_id(body["name"], args, kwargs, options)
+    return Answer(b'{"id":"%s"}' % task_id.encode(), 201)
+
+
+async def _enqueue_unchecked(asked: Asked, body: Call, options: Options) -> Answer:
+    core = inside(asked.queue)
+    definition = core.registry.elsewhere(check_label(body["name"], "name"))
+    args, kwargs = tuple(body.get("args", ())), body.get("kwargs", {})
+    new = new_task(definition, args, kwargs, core.clock, options)
+    with refers():
+        task_id = await core.change(lambda backend: backend.add(new))
     return Answer(b'{"id":"%s"}' % task_id.encode(), 201)
 
 
