@@ -42,6 +42,8 @@ async def test_a_client_has_every_verb_over_a_selection(database: Path) -> None:
         preview = await tasks.cancel(dry_run=True)
         assert (12, 12, 10) == (preview.selected, preview.changes, len(preview.examples))
         assert 12 == await tasks.count() == len(await tasks.ids())
+        page = await tasks.page(5)
+        assert (5, 7) == (len(page.tasks), len((await tasks.page(10, page.next)).tasks))
         assert 12 == (await tasks.set_priority(TaskPriority.HIGH)).act.changed
         assert 12 == (await tasks.move("other")).act.changed
         assert 12 == (await tasks.delay(60)).act.changed

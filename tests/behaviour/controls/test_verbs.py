@@ -13,6 +13,7 @@ from support.queues import PATIENCE, Gate, Home, SteppableClock, ended, running
 from wopr import (
     InvalidCallError,
     QueryError,
+    TaskNotFoundError,
     TaskPriority,
     TaskQueue,
     TaskStatus,
@@ -116,6 +117,24 @@ async def test_each_way_to_select_finds_its_tasks(home: Home, clock: SteppableCl
             tasks = queue.tasks.where(**given)
             assert ids == await tasks.ids(), what
             assert len(ids) == await tasks.count(), what
+            assert ids[::-1] == [info.id for info in (await tasks.page()).tasks], what
+
+
+async def test_pages_are_newest_first_and_go_on_after_the_last_task(home: Home) -> None:
+    async with home.queue() as queue:
+        with_tasks(queue)
+        ids = [await queue.add_task("work") for _ in range(5)]
+        tasks = queue.tasks.where(name="work")
+        first = await tasks.page(2)
+        assert ids[:2:-1] == [info.id for info in first.tasks]
+        ids.append(await queue.add_task("work"))  # moves nothing of what comes
+        second = await tasks.page(2, first.next)
+        assert ids[2:0:-1] == [info.id for info in second.tasks]
+        last = await tasks.page(2, second.next)
+        assert (ids[:1], None) == ([info.id for info in last.tasks], last.next)
+        assert ids[::-1] == [info.id for info in (await queue.tasks.where().page()).tasks]
+        with pytest.raises(TaskNotFoundError, match="is no task of this queue"):
+            await tasks.page(2, UNKNOWN)
 
 
 @pytest.mark.parametrize("given", [{}, {"ids": None}])
