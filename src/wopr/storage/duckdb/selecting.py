@@ -152,18 +152,23 @@ def _condition(which: Selection, among: Sequence[int] | None) -> tuple[str, list
     """Return what holds for the selected tasks, and its parameters."""
     conditions = ["true"]
     params: list[object] = []
+    for column, values in (
+        ("name", which.name),
+        ("category", which.category),
+        ("status", [one.value for one in which.status]),
+    ):
+        if values:  # one by one: a list that is unnested is joined, which is 100 times slower
+            conditions.append(f"{column} in ({', '.join('?' * len(values))})")
+            params += values
     for text, value in (
-        ("name in (select unnest(?::varchar[]))", list(which.name)),
-        ("category in (select unnest(?::varchar[]))", list(which.category)),
-        ("status in (select unnest(?::varchar[]))", [one.value for one in which.status]),
         ("created_at >= ?", which.since),
         ("created_at < ?", which.until),
-        ("flow_id::varchar = ?", which.flow),
+        ("flow_id = try_cast(? as uuid)", which.flow),
         ("schedule = ?", which.schedule),
         ("list_contains(json_extract_string(options, '$.tags[*]'), ?)", which.tag),
         (_FAILED_SO, which.error),
     ):
-        if value is not None and value != []:
+        if value is not None:
             conditions.append(text)
             params.append(value)
     if which.ids is not None:
