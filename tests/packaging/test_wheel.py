@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 import tarfile
@@ -85,6 +87,21 @@ def test_the_wheel_holds_every_source_file_and_migration(wheel: Path) -> None:
     }
     assert migrations
     assert (sources | migrations) - names == set()
+
+
+def test_the_wheel_holds_the_pages_and_the_scripts_of_others_as_they_were_checked(
+    wheel: Path,
+) -> None:
+    archive, folder = zipfile.ZipFile(wheel), "wopr/web/pages/static/vendor"
+    listed = json.loads(archive.read(f"{folder}/vendored.json"))
+    for package in listed["packages"]:
+        for name, wanted in package["files"].items():
+            assert hashlib.sha256(archive.read(f"{folder}/{name}")).hexdigest() == wanted
+    pages = ROOT / "src/wopr/web/pages"
+    files = [one for kind in ("static", "templates") for one in (pages / kind).rglob("*.*")]
+    names = {f"wopr/{one.relative_to(ROOT / 'src/wopr')}" for one in files if one.is_file()}
+    assert len(names) > 20
+    assert names - set(archive.namelist()) == set()
 
 
 def test_the_wheel_holds_what_an_assistant_reads(wheel: Path) -> None:

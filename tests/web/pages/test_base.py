@@ -163,8 +163,8 @@ def test_times_are_short_for_their_age_and_exact_in_the_title() -> None:
 
 
 def test_durations_percentages_and_ids_are_short() -> None:
-    assert [span(one) for one in (None, 0.0032, 0.31, 41, 12_000)] == [
-        "–", "3.2 ms", "310 ms", "41 s", "3 h 20 min"]  # fmt: skip
+    assert [span(one) for one in (None, 1e-300, 0.0032, 0.31, 41, 12_000)] == [
+        "–", "< 0.1 ms", "3.2 ms", "310 ms", "41 s", "3 h 20 min"]  # fmt: skip
     assert [percent(one) for one in (None, 1, 0.9999, 0.971, 0.0001, 0)] == [
         "–", "100", "> 99.9", "97.1", "< 0.1", "0"]  # fmt: skip
     assert short("01a227fe-0c00-7000-bac8-55bf451cc5fb") == "01a227fe…c5fb"

@@ -58,6 +58,8 @@ def span(seconds: float | None) -> str:
     """Return a duration: ``3 h 20 min``, ``41 s``, ``12 ms``."""
     if seconds is None:
         return "–"
+    if 0 < seconds < 0.00005:
+        return "< 0.1 ms"
     if 0 < seconds < 0.9995:
         return f"{seconds * 1000:.2g} ms" if seconds < 0.0995 else f"{seconds * 1000:.0f} ms"
     return age(seconds if seconds < 60 else round(seconds)) or "–"

@@ -13,6 +13,8 @@ from wopr.ports.series import Point, Resolution
 from wopr.queue.queue import TaskQueue
 
 WEEK = timedelta(days=7)
+FEWEST = 20
+"""Of fewer that ended nobody knows what is usual."""
 SPANS = {
     "1h": ("the last hour", timedelta(hours=1), Resolution.MINUTE),
     "24h": ("the last 24 hours", timedelta(days=1), Resolution.HOUR),
@@ -122,4 +124,4 @@ async def compared(
         queue.sql(flowqueries.ENDED_WITHIN, now - WEEK - hour, now - WEEK, category),
     )
     last, before = Ended(60.0, *recent.rows[0]), Ended(60.0, *usual.rows[0])
-    return last, before if before.ended else None
+    return last, before if before.ended >= FEWEST else None
