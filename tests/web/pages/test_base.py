@@ -19,6 +19,7 @@ from wopr import TaskQueue
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import StorageError
 from wopr.web import create_app
+from wopr.web.pages import live
 from wopr.web.pages.assets import NAMES, asset, asset_path
 from wopr.web.pages.drawing import sparkline
 from wopr.web.pages.filters import ago_at, first_line, percent, short, shown, span, when_at
@@ -128,6 +129,30 @@ async def test_a_live_page_tells_trouble_and_keeps_what_it_shows() -> None:
     stream = Hub(SystemClock()).stream("key", make)
     assert await anext(stream) == "event: trouble\ndata: the owner\ndata: is gone\n\n"
     await stream.aclose()
+
+
+async def test_a_live_page_goes_on_when_the_next_owner_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    monkeypatch.setattr(live, "SHARE", 0)
+    answers: list[str | StorageError] = ["<p>1</p>", StorageError("gone"), "<p>2</p>"]
+
+    async def make() -> str:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, StorageError):
+            raise found
+        return found
+
+    told: list[str] = []
+    stream = Hub(SystemClock()).stream("key", make)
+    async for one in stream:
+        told.append(one.partition("data: ")[2].strip())
+        if "<p>2</p>" in told:
+            break
+    await stream.aclose()
+    assert told[0] == "<p>1</p>"
+    assert told[-1] == "<p>2</p>"
 
 
 async def test_what_many_want_to_know_at_once_is_asked_once_and_an_error_is_not_kept() -> None:

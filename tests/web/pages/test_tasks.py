@@ -49,6 +49,7 @@ async def test_a_selection_is_a_url_and_its_statuses_are_counted(queue: TaskQueu
     async with client_of(queue) as client:
         page = (await client.get("/tasks")).text
         assert page.count("<tr id=") == 3
+        assert 'title="usually at most' in page
         failed = (await client.get("/tasks?status=failed")).text
         assert failed.count("<tr id=") == 1
         assert "no mail server for" in failed

@@ -26,6 +26,7 @@ from wopr.web.pages.rendering import page
 from wopr.web.pages.showing import Page
 from wopr.web.pages.then import counts_then, tasks_then
 from wopr.web.pages.travel import past_of
+from wopr.web.pages.workloads import usual_runs
 from wopr.web.routing import route
 
 PER_PAGE = 50
@@ -90,6 +91,7 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "statuses": (),
         "names": (),
         "verbs": (),
+        "usual": {},
         "all": None,
         "total": 0,
         "cursor": ask.query.get("cursor"),
@@ -123,6 +125,7 @@ def _tallied(tally: Preview, given: words.Given) -> dict[str, Any]:
             if any(by_status[one] for one in takes if not chosen or one in chosen)
         ],
         "names": by_name.most_common(MOST_FACETS) if "name" not in given else (),
+        "usual": await usual_runs(ask, sorted({one.name for one in rows.tasks})),
         "all": sum(by_status.values()),
         "total": sum(by_name.values()),
     }

@@ -70,12 +70,13 @@ async def slots_now(ask: Ask) -> dict[str, tuple[Slot, ...]]:
     async def found() -> dict[str, tuple[Slot, ...]]:
         workers = await (past_of(ask) or ask.queue).worker_info()
         names = sorted({one.task_name for one in workers if one.task_name})
-        return slots_of(workers, await _usual(ask, names), time_of(ask))
+        return slots_of(workers, await usual_runs(ask, names), time_of(ask))
 
     return await ask.recent.get(("slots", moment_of(ask)), SECONDS, found)
 
 
-async def _usual(ask: Ask, names: list[str]) -> dict[str, float]:
+async def usual_runs(ask: Ask, names: list[str]) -> dict[str, float]:
+    """Return how many seconds 95 of 100 runs of these names took at most, within a day."""
     if not names:
         return {}
 
