@@ -62,6 +62,7 @@
   let ticking = null;
   document.addEventListener("htmx:before:request", (event) => {
     if (event.target.id !== "ask") return;
+    delete query.dataset.marked;
     const began = Date.now();
     const tell = () => { took.textContent = `copying the database and asking, ${Math.round((Date.now() - began) / 1000)} s`; };
     tell();
@@ -78,6 +79,7 @@
     const at = lines.slice(0, wrong.dataset.wrongLine - 1).reduce((sum, line) => sum + line.length + 1, 0) + Number(wrong.dataset.wrongColumn) - 1;
     query.focus();
     query.setSelectionRange(at, at + (/^\w+/.exec(query.value.slice(at))?.[0].length ?? 1));
+    query.dataset.marked = "yes";
   });
   document.addEventListener("htmx:error", (event) => { if (ticking && event.target.id === "ask") ended("No answer came. If it still runs: Stop."); });
 
