@@ -43,6 +43,7 @@ class Runs:
 class Cell:
     """One stretch of time of one schedule."""
 
+    number: int
     at: datetime
     state: CellState
     text: str
@@ -104,7 +105,7 @@ def cells_of(
         missed[number] = missed.get(number, 0) + 1
     planned = _planned(info, axis, now)
     return tuple(
-        _cell(info, axis.at(number), found.get(number), missed.get(number, 0), number in planned)
+        _cell(info, axis, number, found.get(number), missed.get(number, 0), number in planned)
         for number in range(axis.count)
     )
 
@@ -125,7 +126,14 @@ def _planned(info: ScheduleInfo, axis: Axis, now: datetime) -> Collection[int]:
         moment = max(after, axis.at(number + 1) - TICK)
 
 
-def _cell(info: ScheduleInfo, at: datetime, runs: Runs | None, missed: int, planned: bool) -> Cell:  # noqa: FBT001 - of one place
+def _cell(
+    info: ScheduleInfo,
+    axis: Axis,
+    number: int,
+    runs: Runs | None,
+    missed: int,
+    planned: bool,  # noqa: FBT001 - of one place
+) -> Cell:
     said = []
     state = CellState.EMPTY
     if planned:
@@ -143,4 +151,6 @@ def _cell(info: ScheduleInfo, at: datetime, runs: Runs | None, missed: int, plan
         said.append(f"{missed:,} missed")
         if state is not CellState.FAILED:
             state = CellState.MISSED
-    return Cell(at, state, ", ".join(said), None if runs is None else runs.task_id)
+    return Cell(
+        number, axis.at(number), state, ", ".join(said), None if runs is None else runs.task_id
+    )

@@ -20,7 +20,7 @@ from wopr.web.pages.calendar import CELLS, TICK, Axis, Runs, axis_of, cells_of
 from wopr.web.pages.showing import Page
 from wopr.web.pages.travel import moment_of, past_of, time_of, until
 
-PER_PAGE = 100
+PER_PAGE = 50
 SECONDS = 5.0
 SPANS = {
     "day": ("36 hours", timedelta(hours=36)),
