@@ -154,6 +154,8 @@ async def test_a_flow_is_listed_and_drawn_with_what_each_task_waits_for(
     assert 4 == text.count('width="176" height="46"')
     assert 3 == text.count('<path class="arrow"')
     assert "waits for 2 of 2: build_report, build_report" in text
+    each = text.partition('aria-label="Each task"')[2]
+    assert "has no workers" in each  # why those that wait for no others do not start
     assert "Cancel the rest…" in text
 
 

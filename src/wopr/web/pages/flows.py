@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from wopr.domain.checks import check_id
 from wopr.domain.errors import QueryError, TaskNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.domain.spoken import local
+from wopr.domain.status import CLAIMABLE
 from wopr.flows.boxes import state_of
 from wopr.flows.members import Member
 from wopr.flows.reading import read_members
@@ -32,6 +34,7 @@ BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=14), timedelta(day
 MOST_DRAWN = 5_000
 """A flow with more tasks is told by name and state only: nobody reads such a picture."""
 MOST_LISTED = 200
+MOST_EXPLAINED = 8
 MOST_KINDS = 200
 
 
@@ -71,6 +74,8 @@ async def _one(ask: Ask) -> dict[str, Any]:
     elif total <= MOST_DRAWN:
         members = await read_members(inside(ask.queue), flow_id)
     standing = standing_of(members)
+    if past is None:
+        standing |= await _explained(ask, members)
     times = [] if past else list(await ask.queue.sql(queries.FLOW_TIMES, flow_id))
     counts: dict[str, int] = {}
     for row in kinds:
@@ -88,6 +93,19 @@ async def _one(ask: Ask) -> dict[str, Any]:
         "standing": standing,
         "graph": graph_of(members) if members else None,
         "most_drawn": MOST_DRAWN,
+    }
+
+
+async def _explained(ask: Ask, members: list[Member]) -> dict[str, str]:
+    """Return why the first tasks that could start, but for more than the flow knows, do not."""
+    ready = [one.id for one in members if one.status in CLAIMABLE and not one.waiting][
+        :MOST_EXPLAINED
+    ]
+    found = await asyncio.gather(*map(ask.queue.explain, ready), return_exceptions=True)
+    return {
+        task_id: one.text
+        for task_id, one in zip(ready, found, strict=True)
+        if not isinstance(one, BaseException)  # it has ended, and a cleanup came by
     }
 
 
