@@ -182,3 +182,10 @@ async def test_a_task_is_as_it_was_then(queue: TaskQueue, client: httpx.AsyncCli
     assert "No attempt yet" in then
     assert 'method="post"' not in then
     assert "There was no task" in await text_of(client, f"/tasks/{bad.id}?{at(0.5)}", 404)
+
+
+async def test_questions_in_sql_are_asked_of_now_only(client: httpx.AsyncClient) -> None:
+    then = await text_of(client, f"/sql?q=from+backlog&{at(1)}")
+    assert ("<textarea" in then, "Questions are asked of now" in then) == (False, True)
+    assert 'href="/sql?q=from+backlog"' in then
+    assert "<textarea" in await text_of(client, "/sql?q=from+backlog")
