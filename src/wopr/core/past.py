@@ -22,6 +22,7 @@ from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.domain.written import UNREADABLE, record_after, transition_from_row
 from wopr.insights import pastqueries, queries
+from wopr.insights.pastqueries import having
 from wopr.ports.answers import HistoryEntry, WorkerInfo
 from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.ports.cut import Cut
@@ -250,7 +251,7 @@ class Past:
             question = narrowly
             values += [None if which.ids is None else list(which.ids), which.error]
         if which.where is not None:
-            question = pastqueries.having(question, which.where)
+            question = having(question, which.where)
         return await self._ask(question, *values)
 
     async def _seq_of(self, task_id: str) -> int:
