@@ -208,6 +208,10 @@ SELECTED_NARROWLY = _TASKS + _SELECTED + _CONDITIONS + _NARROWLY + _NEWEST
 """And which of those with some ids, or whose newest failure said something, but for numbers?"""
 
 
+_NOW = """
+with past as (  -- of this moment: there is nothing to put together
+    select * from tasks where created_at <= $1
+)"""
 _CHOSEN = """,
 chosen as (
     select * from past as tasks
@@ -246,9 +250,9 @@ order by chosen.category
 limit $11
 """
 
-LEFT = _TASKS + _CHOSEN + _CONDITIONS + _LEFT
-"""How much of a selection had not ended, what would run before it, and when is the last one due?"""
-LEFT_NARROWLY = _TASKS + _CHOSEN + _CONDITIONS + _NARROWLY + _LEFT
+LEFT = _NOW + _CHOSEN + _CONDITIONS + _LEFT
+"""How much of a selection has not ended, what would run before it, and when is the last one due?"""
+LEFT_NARROWLY = _NOW + _CHOSEN + _CONDITIONS + _NARROWLY + _LEFT
 """And of those with some ids, or whose newest failure said something, but for numbers?"""
 
 
