@@ -21,8 +21,9 @@ places as (  -- where they waited then: what later changes say of before
         arg_min((data ->> '$.before.priority')::integer, seq)
             filter (contains(data, '"before":{"priority"')) as priority
     from transitions
-    where occurred_at > $1 and from_status = to_status and task_id in (select id from open)
-        and contains(data, '"before":{')
+    where occurred_at > $1 and from_status in ('pending', 'retry')
+        and to_status in ('pending', 'retry') and from_status = to_status
+        and task_id in (select id from open)
     group by task_id
 )"""
 _STATES = """
