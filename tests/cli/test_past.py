@@ -134,3 +134,17 @@ def test_an_eta_says_when_or_why_never(path: Path) -> None:
         "eta", "--where", "priority = 1", "-n", "mail.newsletter", "-s", "pending", "-d", path
     )
     assert "nobody works on it" in some.out
+
+
+@pytest.mark.parametrize("then", [(), ("--at", PAUSED)])
+def test_a_list_takes_the_conditions_of_a_selection(path: Path, then: tuple[str, ...]) -> None:
+    both = answer(path, "tasks", "list", "-n", "mail.receipt", "-n", "mail.password", *then)
+    assert {"mail.receipt", "mail.password"} == {one["name"] for one in both["tasks"]}
+    assert 50 == len(both["tasks"])
+    cursor = both["next_cursor"]
+    one = ("tasks", "list", "--where", "attempt = 1", "--schedule", "reindex", *then)
+    assert {"reindex"} == {task["schedule"] for task in answer(path, *one)["tasks"]}
+    some = answer(path, "tasks", "list", cursor, "--since", "3000d", *then)
+    assert [cursor] == [task["id"] for task in some["tasks"]]
+    none = call("tasks", "list", "--tag", "nobody", *then, "-d", path)
+    assert "No tasks match." in none.out

@@ -76,6 +76,9 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+_SIMPLE = frozenset({"name", "category", "status"})
+
+
 class Chosen:
     """What the options of a command say about which tasks it is about."""
 
@@ -103,6 +106,21 @@ class Chosen:
                 "--until, --flow, --schedule, --tag, --error or --where. Add --dry-run to see "
                 "first. For all there are: --where true"
             )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all is said about which tasks."""
+        return bool(self.ids or self._given or self._where is not None)
+
+    @property
+    def simple(self) -> dict[str, Any] | None:
+        """What it says, if that is one name, one category and one status at most."""
+        values = {name: value for name, value in self._given.items() if name in _SIMPLE}
+        if self.ids or self._where is not None or len(values) < len(self._given):
+            return None
+        if any(len(value) > 1 for value in values.values()):
+            return None
+        return {name: value[0] for name, value in values.items()}
 
     @property
     def conditions(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from wopr.cli.errors import NothingFoundError
 from wopr.cli.ids import enough, whole
 from wopr.cli.output import document, pairs, say, table
 from wopr.cli.past import At, past_of
+from wopr.cli.selections import Chosen, filtered
 from wopr.cli.verbs import COMMANDS
+from wopr.core.tasks import TaskPage
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import TaskNotFoundError
 from wopr.domain.logline import LogLine
@@ -35,14 +37,9 @@ app = typer.Typer(name="tasks", help="Look at tasks and change them.", no_args_i
 
 
 @app.command("list")
+@filtered
 def list_tasks(
-    category: Annotated[
-        str | None, typer.Option("--category", "-c", help="Only of this category.")
-    ] = None,
-    status: Annotated[
-        TaskStatus | None, typer.Option("--status", "-s", help="Only in this status.")
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="Only of this task.")] = None,
+    chosen: Chosen,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 50,
     cursor: Annotated[
         str | None,
@@ -52,27 +49,41 @@ def list_tasks(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """List tasks, newest first."""
+    """List tasks, newest first; with conditions those for which all of them hold."""
 
-    async def ask(queue: TaskQueue) -> tuple[list[TaskInfo], int]:
+    async def ask(queue: TaskQueue) -> tuple[TaskPage, int]:
         last = None if cursor is None else await whole(queue, cursor)
-        source = queue if at is None else past_of(queue, at)
-        page = await source.get_tasks(
-            category=category, status=status, name=name, limit=limit, cursor=last
-        )
-        return page, await enough(queue, [info.id for info in page])
+        page = await _page(queue, chosen, limit, last, at)
+        return page, await enough(queue, [info.id for info in page.tasks])
 
-    found, prefix = with_queue(database, ask)
-    more = found[-1].id if len(found) == limit else None
+    page, prefix = with_queue(database, ask)
+    found, more = page.tasks, page.next
     if as_json:
         document({"tasks": found, "next_cursor": more})
         return
     if not found:
-        say("No tasks match." if category or status or name or cursor else "There are no tasks.")
+        say("No tasks match." if chosen.any or cursor else "There are no tasks.")
         return
     table(tables.TASKS, [_row(info) for info in found], prefix=prefix)
     if more:
         say(f"There may be more: --cursor {more}")
+
+
+async def _page(
+    queue: TaskQueue, chosen: Chosen, limit: int, last: str | None, at: str | None
+) -> TaskPage:
+    if at is not None:
+        ids = [await whole(queue, one) for one in chosen.ids]
+        given = chosen.conditions
+        flow = given.pop("flow", None)
+        found = await past_of(queue, at).get_tasks(
+            limit=limit, cursor=last, ids=ids or None, flow_id=flow, **given
+        )
+    elif (simple := chosen.simple) is not None:  # pages of any length
+        found = await queue.get_tasks(limit=limit, cursor=last, **simple)
+    else:
+        return await chosen.of(queue).page(limit, last)
+    return TaskPage(tuple(found), found[-1].id if len(found) == limit else None)
 
 
 def _row(info: TaskInfo) -> tuple[object, ...]:
