@@ -11,7 +11,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import wopr
-from wopr import Task, TaskHandle, TaskInfo, TaskPriority, TaskQueue, TaskStatus, provided
+from wopr import (
+    CategoryBacklog,
+    Past,
+    PastStatus,
+    Task,
+    TaskHandle,
+    TaskInfo,
+    TaskPriority,
+    TaskQueue,
+    TaskStatus,
+    TimeSeries,
+    provided,
+)
 from wopr.flows import Composition, Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.handlers import (
     DirectTaskExecutor,
@@ -136,6 +148,16 @@ async def reading(info: TaskInfo) -> None:
     assert_type(len(result), int)
     for row in result:
         assert_type(row, dict[str, Any])
+
+
+async def over_time() -> None:
+    past = queue.as_of(timedelta(hours=2))
+    assert_type(past, Past)
+    assert_type(await past.status(), PastStatus)
+    assert_type(await past.get_tasks(status="failed", since=60), list[TaskInfo])
+    assert_type(await past.backlog(), list[CategoryBacklog])
+    assert_type(await queue.series("hour", split="category"), TimeSeries)
+    assert_type((await queue.eta(category=["mail", "sms"])).at, datetime | None)
 
 
 async def open_and_close() -> None:
