@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from wopr.access.starting import new_engine
+from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.codec import PayloadLimits
@@ -21,7 +22,6 @@ from wopr.engine.engine import Engine
 from wopr.engine.foreground import Foreground
 from wopr.engine.shared import to_its_end
 from wopr.executors.threads import inline
-from wopr.ports.storage import TaskFilter
 from wopr.simulation.clock import VirtualClock
 from wopr.simulation.disk import Disk
 from wopr.simulation.faults import Dice, Faults
@@ -60,28 +60,11 @@ async def test_who_waits_is_told_the_error() -> None:
         await to_its_end(write())
 
 
-def test_a_start_that_failed_writes_nothing_into_the_storage_of_the_next_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A child that had run and failed was let go once more, by an engine that was never open."""
-    clock = VirtualClock()
-    loop = VirtualLoop(clock, lambda: None)
-    storage = SimulatedStorage(Disk(), Dice(Faults.none(), 0), lambda: None)
-    registry = Registry(PayloadLimits())
-    for name in ("parent", "child"):
-        registry.add(
-            lambda: None,
-            name=name,
-            category=name,
-            priority=2,
-            max_retries=0,
-            retry=DEFAULT,
-            timeout=None,
-        )
+Opening = Callable[[Engine, pytest.MonkeyPatch], Coroutine[Any, Any, None]]
 
-    def engine() -> Engine:
-        return new_engine(storage, registry, clock, random.Random(0), Settings(), Foreground())
 
+async def fails(engine: Engine, patch: pytest.MonkeyPatch) -> None:
+    """Open an engine whose storage can't be read to the end."""
     waiting = SimulatedStorage.waiting
 
     async def breaks(self: SimulatedStorage, after: int, limit: int, **more: Any) -> Any:
@@ -89,30 +72,56 @@ def test_a_start_that_failed_writes_nothing_into_the_storage_of_the_next_one(
             raise StorageError("The disk can't be read.")
         return await waiting(self, after, limit, **more)
 
+    with patch.context() as here:
+        here.setattr(SimulatedStorage, "waiting", breaks)
+        with pytest.raises(StorageError, match="can't be read"):
+            await whole_start(engine)
+
+
+async def is_given_up(engine: Engine, patch: pytest.MonkeyPatch) -> None:
+    """Open an engine for a caller that does not wait for it."""
+    opening = asyncio.ensure_future(whole_start(engine))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+
+@pytest.mark.parametrize("opening", [fails, is_given_up])
+def test_an_opening_that_came_to_nothing_writes_nothing_into_the_storage_of_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, opening: Opening
+) -> None:
+    """A child that had run was let go once more, by an engine that nobody had."""
+    storage = SimulatedStorage(Disk(), Dice(Faults.none(), 0), lambda: None)
+    clock, registry = VirtualClock(), Registry(PayloadLimits())
+    loop = VirtualLoop(clock, lambda: None)
+    for name in ("parent", "child"):
+        options: dict[str, Any] = {"max_retries": 0, "retry": DEFAULT, "timeout": None}
+        registry.add(lambda: None, name=name, category=name, priority=2, **options)
+
+    def engine() -> Engine:
+        return new_engine(storage, registry, clock, random.Random(0), Settings(), Foreground())
+
+    async def ended(engine: Engine, task_id: str, category: str) -> None:
+        engine.pool(category).add_workers(["w"])
+        await engine.wait(task_id, None)
+
     async def work() -> list[Move]:
         first = engine()
         await first.start()
         parent = await first.add(_new("parent"))
         child = await first.add(_new("child", parent))
-        done = first.wait(parent, None)
-        first.pool("parent").add_workers(["w"])
-        await done
+        await ended(first, parent, "parent")
         await first.drain(0)
         await first.close()
-
-        monkeypatch.setattr(SimulatedStorage, "waiting", breaks)
-        with pytest.raises(StorageError, match="can't be read"):
-            await engine().start()
-        monkeypatch.setattr(SimulatedStorage, "waiting", waiting)
-        third = engine()
-        await third.start()
-        third.pool("child").add_workers(["w"])
-        await third.wait(child, None)
+        await opening(engine(), monkeypatch)
+        last = engine()
+        await last.start()
+        await ended(last, child, "child")
         await asyncio.sleep(5)
-        assert len(await third.find(TaskFilter(), None)) == 2
         moves = [made.move for made in await storage.history(child)]
-        await third.drain(0)
-        await third.close()
+        await last.drain(0)
+        await last.close()
         return moves
 
     with inline():
@@ -123,12 +132,5 @@ def test_a_start_that_failed_writes_nothing_into_the_storage_of_the_next_one(
 
 
 def _new(name: str, *parents: str) -> NewTask:
-    return NewTask(
-        name=name,
-        category=name,
-        priority=2,
-        max_retries=0,
-        args="[]",
-        kwargs="{}",
-        depends_on=parents,
-    )
+    options: dict[str, Any] = {"priority": 2, "max_retries": 0, "args": "[]", "kwargs": "{}"}
+    return NewTask(name=name, category=name, depends_on=parents, **options)

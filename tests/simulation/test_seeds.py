@@ -23,6 +23,6 @@ def test_whatever_goes_wrong_nothing_is_lost_and_everything_ends(
         came_to = run(universe, seed)
         deaths += came_to.lives - 1
         starts += came_to.starts
-        assert all(task.is_completed for task in came_to.tasks)
+        assert all(task.is_completed or task.schedule for task in came_to.tasks)
     assert deaths > PORTION / 4, "else too little goes wrong"
     assert starts > PORTION * 10, "else too little is done"

@@ -35,7 +35,7 @@ from wopr.testing import Faults, Promised, Simulated, simulate
 Plan = list[tuple[str, float]]
 """What each attempt does, and after how many seconds; the last one also does so later."""
 
-WORKERS = {"plain": 2, "narrow": 3, "rated": 2, "keyed": 3, "bulk": 1}
+WORKERS = {"plain": 2, "narrow": 3, "rated": 2, "keyed": 3, "bulk": 1, "lending": 2, "quiet": 1}
 PROMISED = {
     "plain": Promised(),
     "bulk": Promised(),
@@ -95,6 +95,14 @@ def new_universe() -> Universe:
             limits = {"limit": 1, "key": "user"}
         given = {key: it for key, it in limits.items() if it is not None}
         universe.tasks[category] = _define(queue, category, given)
+
+    queue.category("lending", lend_slots=True)
+    queue.category("quiet", background=True)
+
+    @queue.task(name="join", category="lending", timeout=60, max_retries=1)
+    async def join(plan: Plan, user: int = 0) -> int:
+        child = await queue.enqueue("lending", (plan, user), max_retries=1)
+        return int(await child.result(timeout=50))
 
     @queue.task(name="sync", category="plain", max_retries=1)
     def plain_function(plan: Plan, user: int = 0) -> int:
@@ -185,6 +193,7 @@ class Person:
             self._resume: 5,
             self._act: 6,
             self._restart: 2,
+            self._foreground: 2,
             self._limit: 3,
             self._revoke: 2,
             self._undo: 3,
@@ -219,7 +228,11 @@ class Person:
             options["on_parent_failure"] = rng.choice(list(OnParentFailure))
         if rng.random() < 0.1:
             options["at_front"] = True
-        name = rng.choice([*WORKERS, "sync"])
+        if rng.random() < 0.1:
+            follow = self.tasks[rng.choice(list(WORKERS))]
+            options["on_success"] = follow.si(self._plan(), 1)
+            options["on_failure"] = follow.si(self._plan(), 2)
+        name = rng.choice([*WORKERS, "sync", "join"])
         args = (self._plan(), rng.randint(1, 3))
         self.known.append((await self.queue.enqueue(name, args, **options)).id)
 
@@ -306,6 +319,10 @@ class Person:
             await self.queue.schedules.resume("often")
         else:
             self.known.append((await self.queue.schedules.run_now("often")).id)
+
+    async def _foreground(self) -> None:
+        async with self.queue.foreground():
+            await asyncio.sleep(self.rng.choice([0.1, 4]))
 
     async def _restart(self) -> None:
         await self.queue.shutdown(timeout=self.rng.choice([0, 0.5]))

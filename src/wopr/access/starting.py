@@ -114,6 +114,7 @@ async def whole_start(engine: Engine) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([starting])
         if not starting.cancelled() and starting.exception() is None:
+            await engine.drain(0)  # what it has begun may write nothing any more
             await engine.close()
         raise
 

@@ -36,7 +36,12 @@ LOOK_SECONDS = 0.25
 AGAIN_SECONDS = 0.5
 SETTLE_SECONDS = 10.0
 """So long after the last end the engine has let go of everything."""
-_LEFT = "Task was destroyed but it is pending!"
+_LEFT = {
+    "Task was destroyed but it is pending!",
+    "_GatheringFuture exception was never retrieved",
+    "Future exception was never retrieved",
+}
+"""What asyncio says of calls to a process that died, whose clients go on."""
 
 Durations = Mapping[str, float | Callable[[random.Random], float]]
 
@@ -218,7 +223,7 @@ class World:
 
     def _accident(self, loop: asyncio.AbstractEventLoop, said: dict[str, Any]) -> None:
         error = said.get("exception")
-        left = self._lives > 1 and said.get("message") == _LEFT  # by a client's call to the dead
+        left = self._lives > 1 and said.get("message") in _LEFT
         if not self._dying and not left:
             self._accidents.append(f"{said.get('message')}: {error!r} {said.get('future')}")
 
