@@ -57,7 +57,7 @@ class Limits:
             limits.setdefault(limit.category, []).append(limit)
         before, self._limits = self._limits, limits
         _log_changes(before, limits)
-        for category in before.keys() | limits.keys():
+        for category in sorted(before.keys() | limits.keys()):
             if before.get(category) != limits.get(category):
                 self._apply(category)
 
