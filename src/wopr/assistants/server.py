@@ -14,6 +14,7 @@ from wopr.assistants.asker import Asking, Who, this_user
 from wopr.assistants.doing import Doing
 from wopr.assistants.library import add_pages
 from wopr.assistants.looking import Looking
+from wopr.assistants.overtime import OverTime
 from wopr.assistants.prompts import PROMPTS
 from wopr.assistants.proposals import Proposals
 from wopr.domain.clock import Clock, SystemClock
@@ -65,6 +66,8 @@ def server_of(
         looking.show_task,
     ]
     reads += [looking.failures, looking.workers, looking.schedules, looking.acts]
+    over_time = OverTime(queue)
+    reads += [over_time.over_time, over_time.when_done, over_time.status_then]
     for tool in [*reads, *([looking.sql] if allow_sql else [])]:
         _add(server, tool, _READS)
     if allow_acts:
