@@ -85,21 +85,20 @@ async def test_each_may_what_the_role_of_its_token_allows(database: Database) ->
         acts = {act.verb: act.who for act in await queue.acts()}
         assert "mcp for operate" == acts["cancel"]
         assert "mcp for admin" == acts["sql"]
-
-
-async def test_who_is_here_needs_no_token_and_a_page_of_somebody_else_gets_nothing(
-    database: Database,
-) -> None:
-    async with serving(database.path) as url:
-        async with asking(url) as client:
+        async with asking(url) as client:  # who is here needs none
             assert not (await said(client, "status"))[0]
-        async with httpx2.AsyncClient() as web:
-            foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
-            assert 403 == (await web.post(url, headers=foreign, json={})).status_code
-            rebound = {"Host": "evil.example"}
-            assert 421 == (await web.post(url, headers=rebound, json={})).status_code
-            wrong = {"Authorization": "Bearer wopr_wrong"}
-            assert 401 == (await web.post(url, headers=wrong, json={})).status_code
+        await nothing_for_others(url)
+
+
+async def nothing_for_others(url: str) -> None:
+    """Ask as a page of somebody else does, and with a token that is none."""
+    async with httpx2.AsyncClient() as web:
+        foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        assert 403 == (await web.post(url, headers=foreign, json={})).status_code
+        rebound = {"Host": "evil.example"}
+        assert 421 == (await web.post(url, headers=rebound, json={})).status_code
+        wrong = {"Authorization": "Bearer wopr_wrong"}
+        assert 401 == (await web.post(url, headers=wrong, json={})).status_code
 
 
 def test_it_listens_nowhere_where_everybody_could_come_in(database: Database) -> None:

@@ -12,15 +12,10 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
-from support.commands import Database, call, fill
+from support.commands import call
 from support.owners import client as owned_by_another
 from support.owners import end, start_owner
 from wopr.cli import mcp
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> Database:
-    return await fill(tmp_path / "tasks.duckdb")
 
 
 def server(database: Path, *options: str) -> StdioServerParameters:
@@ -50,14 +45,6 @@ async def test_beside_an_owner_it_asks_it_and_acts_there(tmp_path: Path) -> None
             assert ("cancel", True) == (act.verb, act.who.startswith("mcp for "))
     finally:
         await asyncio.to_thread(end, owner)
-
-
-async def test_on_a_file_that_nobody_has_open_it_looks(database: Database) -> None:
-    async with Client(server(database.path)) as client:
-        assert "stopped" == (await data(client, "status"))["state"]
-        assert "carry_out_act" not in {one.name for one in (await client.list_tools()).tools}
-        found = await data(client, "show_task", task_id=database.failed)
-        assert "boom" in found["task"]["error"]
 
 
 def test_without_the_package_it_names_the_extra(

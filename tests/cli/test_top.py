@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from support.commands import Call, Database
-from support.owners import end, start_owner
 from support.queues import PATIENCE
 from wopr.cli import top
 
@@ -30,11 +29,9 @@ def test_without_textual_it_names_the_extra(wopr: Call, monkeypatch: pytest.Monk
     assert "pip install 'wopr[top]'" in answer.err
 
 
-@pytest.mark.parametrize("owned", [True, False])
-def test_on_a_terminal_it_draws_until_q(owned: bool, database: Database) -> None:
-    owner = start_owner(database.path) if owned else None
+def test_on_a_terminal_it_draws_until_q(database: Database) -> None:
     child, leader = started("top", "-d", str(database.path))
-    wanted = f"owner {owner.pid}" if owner is not None else "nobody works on it"
+    wanted = "nobody works on it"
     try:
         seen = b""
         while wanted.encode() not in seen:
@@ -47,8 +44,6 @@ def test_on_a_terminal_it_draws_until_q(owned: bool, database: Database) -> None
         child.kill()
         child.wait()
         os.close(leader)
-        if owner is not None:
-            end(owner)
 
 
 def started(*words: str) -> tuple[subprocess.Popen[bytes], int]:
