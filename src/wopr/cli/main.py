@@ -60,7 +60,7 @@ COMMANDS = (
     (
         "mcp",
         "wopr.cli.mcp:mcp",
-        "Answer an assistant over MCP: questions as tools, acts if they are allowed.",
+        "Answer an assistant over MCP, on standard input and output or over HTTP.",
     ),
     (
         "explain",
