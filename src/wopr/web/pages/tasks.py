@@ -105,7 +105,8 @@ async def _values(ask: Ask) -> dict[str, Any]:
         tally = await counts(ask, {word: one for word, one in given.items() if word != "status"})
     except (InvalidCallError, TaskNotFoundError) as error:
         return {**shown, "trouble": str(error)}
-    return {**shown, "rows": rows, **_tallied(tally, given), **_live(ask, rows)}
+    usual = await usual_runs(ask, sorted({one.name for one in rows.tasks}))
+    return {**shown, "rows": rows, "usual": usual, **_tallied(tally, given), **_live(ask, rows)}
 
 
 def _tallied(tally: Preview, given: words.Given) -> dict[str, Any]:
@@ -125,7 +126,6 @@ def _tallied(tally: Preview, given: words.Given) -> dict[str, Any]:
             if any(by_status[one] for one in takes if not chosen or one in chosen)
         ],
         "names": by_name.most_common(MOST_FACETS) if "name" not in given else (),
-        "usual": await usual_runs(ask, sorted({one.name for one in rows.tasks})),
         "all": sum(by_status.values()),
         "total": sum(by_name.values()),
     }
