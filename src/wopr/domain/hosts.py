@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?")
 LONGEST_HOST = 255
@@ -46,6 +47,7 @@ def _without_port(header: str) -> str | None:
     return name.removeprefix("[").removesuffix("]").lower().removesuffix(".")
 
 
+@lru_cache(maxsize=1_024)  # each request of a machine says the same
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -60,6 +62,7 @@ REFUSAL = (
 )
 
 
+@lru_cache(maxsize=1_024)
 def is_loopback(host: str) -> bool:
     """Tell whether a name or an address can only mean this machine."""
     try:
