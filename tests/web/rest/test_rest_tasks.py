@@ -6,9 +6,11 @@ from datetime import date
 from typing import Any
 
 import httpx
+import pytest
 
 from support.restapp import asking, enqueued
 from wopr import TaskQueue
+from wopr.web.api import tasks
 from wopr.web.guard.roles import Role
 
 
@@ -117,6 +119,19 @@ async def test_secrets_are_masked_and_a_result_is_given_as_it_is(
     assert (200, "x" * 500_000) == (result.status_code, result.json()["result"])
     shown = (await client.get(f"/tasks/{task_id}")).json()
     assert (None, 500_002) == (shown["result"], shown["result_bytes"])
+
+
+async def test_an_answer_about_one_task_has_an_end(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MOST_BYTES", 10)
+    task_id = await enqueued(client, "break")
+    for _ in range(2):
+        await client.get(f"/tasks/{task_id}/result", params={"wait": 30})
+        await client.post(f"/tasks/{task_id}/retry")
+    await client.get(f"/tasks/{task_id}/result", params={"wait": 30})
+    [last] = (await client.get(f"/tasks/{task_id}/history")).json()["history"]
+    assert ("failed", 3) == (last["to_status"], last["attempt"])
 
 
 async def test_who_waits_hears_that_it_has_not_ended(client: httpx.AsyncClient) -> None:

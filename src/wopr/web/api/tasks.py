@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, with_config
 from pydantic_core import to_json
@@ -25,9 +25,12 @@ from wopr.web.api.fields import At, Cursor, Limit, Status
 from wopr.web.api.selecting import AtQuery, Selected, conditions_of, tasks_of
 from wopr.web.guard.roles import Role
 
+T = TypeVar("T")
 LONGEST_WAIT = 60.0
 """Seconds that a request waits for a task at most."""
 PART = 64 * 1024
+MOST_BYTES = 4 * 1024 * 1024
+"""An answer about one task ends with the item that brings it to so many characters."""
 MOST_LINES = 10_000
 MOST_MOVES = 1_000
 """So many moves of a task are shown."""
@@ -60,7 +63,7 @@ class Outcome(TypedDict):
 
 @with_config(_DOCUMENT)
 class History(TypedDict):
-    """The newest moves of a task, oldest first."""
+    """The newest moves of a task, oldest first: up to 1,000, and about 4 MiB of them."""
 
     history: list[HistoryEntry]
 
@@ -78,7 +81,7 @@ class LoggedLine(TypedDict):
 
 
 class Logs(TypedDict):
-    """What a task logged, as far as it was kept."""
+    """The first lines that a task logged, as far as they were kept: about 4 MiB of them."""
 
     logs: list[LoggedLine]
 
@@ -148,7 +151,8 @@ async def get_history(asked: Asked) -> History:
     entries = await asked.queue.get_history(asked.path["id"])
     if not entries:
         await _record(asked)
-    return {"history": entries[-MOST_MOVES:]}
+    newest = _within(entries[::-1][:MOST_MOVES], _entry_size)
+    return {"history": newest[::-1]}
 
 
 async def get_logs(asked: Asked) -> Logs:
@@ -156,12 +160,28 @@ async def get_logs(asked: Asked) -> Logs:
     lines = await asked.queue.get_logs(asked.path["id"], asked.query.limit)
     if not lines:
         await _record(asked)
-    return {"logs": [_line(line) for line in lines]}
+    return {"logs": [_line(line) for line in _within(lines, lambda line: len(line.message))]}
 
 
 async def explain(asked: Asked) -> Explanation:
     """Answer why a task stands where it stands."""
     return await asked.queue.explain(asked.path["id"])
+
+
+def _within(items: Sequence[T], size_of: Callable[[T], int]) -> list[T]:
+    """Return the first items, up to the one that brings them to the size of an answer."""
+    found: list[T] = []
+    size = 0
+    for one in items:
+        found.append(one)
+        size += size_of(one)
+        if size >= MOST_BYTES:
+            break
+    return found
+
+
+def _entry_size(entry: HistoryEntry) -> int:
+    return len(entry.error or "") + len(entry.traceback or "")
 
 
 def _line(line: LogLine) -> LoggedLine:
