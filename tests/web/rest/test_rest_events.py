@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import httpx
 import pytest
 
+from support.owners import client as owners_client
+from support.owners import end, start_owner
 from support.queues import until
 from support.restapp import Stream, enqueued, rest_app
 from wopr import TaskQueue
@@ -133,3 +136,22 @@ async def test_a_server_that_stops_ends_streams_and_waits_without_a_word(
             assert [one async for one in lines if one.startswith("data:")] == []
         assert (await waiting).status_code == 503
     assert caplog.records == []
+
+
+async def test_events_go_on_when_the_owner_is_killed(tmp_path: Path) -> None:
+    owner = start_owner(tmp_path / "owned.duckdb")
+    async with (
+        owners_client(tmp_path / "owned.duckdb") as queue,
+        Stream(rest_app(queue), "/events?name=double&status=pending") as stream,
+    ):
+        await stream.event()
+        first = await queue.enqueue("double", (1,), category="idle")
+        assert (await stream.event() or {})["task_id"] == first.id
+        owner.kill()
+        owner.wait()
+        second = await queue.enqueue("double", (2,), category="idle")
+        heard = await stream.event() or {}
+        while heard["event"] in ("stalled", "live"):
+            heard = await stream.event() or {}
+        assert heard["task_id"] == second.id
+    end(owner)
