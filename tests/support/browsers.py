@@ -96,12 +96,23 @@ class Served:
             config = uvicorn.Config(
                 create_app(self.queue), port=0, log_level="error", lifespan="off", ws="none"
             )
-            self._server = uvicorn.Server(config)
-            self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-            serving = asyncio.ensure_future(self._server.serve())
-            while not self._server.started and not serving.done():
-                await asyncio.sleep(0.02)
-            port = self._server.servers[0].sockets[0].getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}"
-            self._ready.set()
-            await serving
+            self._server = _Telling(config, self._begun)
+            await self._server.serve()
+
+    def _begun(self) -> None:
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._ready.set()
+
+
+class _Telling(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._begun = begun
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, and tell."""
+        await super().startup(sockets)
+        self._begun()

@@ -13,6 +13,7 @@ import pytest_asyncio
 from support.pages import pages_of
 from wopr import TaskQueue
 from wopr.web.guard.roles import Role
+from wopr.web.pages import words
 from wopr.web.pages.taskedit import unmasked
 
 EVIL = '"><script>alert(1)</script>\u202e'
@@ -207,3 +208,18 @@ async def test_completions_know_the_names_that_there_are(queue: TaskQueue) -> No
     async with client_of(queue) as client:
         text = (await client.get("/tasks/complete", params={"q": "status=failed send"})).text
     assert 'data-line="status=failed name=send_mail "' in text
+
+
+async def test_the_sql_of_a_search_finds_the_same_tasks(queue: TaskQueue) -> None:
+    ids = await queue.enqueue_ids("send_mail", [("it's",), ("b",)], {"tags": ["a'b"], "delay": 60})
+    await queue.enqueue_ids("send_mail", [("c",)], {"delay": 60})
+    for given, wanted in (
+        ({}, 3),
+        ({"tag": ["a'b"]}, 2),
+        ({"ids": [ids[0]], "status": ["pending", "failed"]}, 1),
+        ({"name": ["send_mail", "it's"], "category": ["mail"], "since": ["1h"]}, 3),
+        ({"until": ["1h"]}, 0),
+        ({"since": ["2020-05-17T12:00Z"], "where": ["attempt = 0"]}, 3),
+        ({"flow": [ids[0]], "schedule": ["nightly"], "error": ["x"]}, 0),
+    ):
+        assert len(await queue.sql(words.sql(given))) == wanted, given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -120,6 +121,49 @@ def moment(text: str, what: str) -> datetime | timedelta:
         return typed_time(text)
     except (ValueError, OverflowError):
         raise InvalidCallError(f"{what} takes {WHEN}, not {shown(text)}.") from None
+
+
+def sql(given: Given) -> str:
+    """Return a question in SQL that finds the same tasks; what it can't say is a comment."""
+    held = [
+        f"{column} in ({', '.join(map(_literal, given[word]))})"
+        for word, column in (
+            ("status", "status"),
+            ("name", "name"),
+            ("category", "category"),
+            ("schedule", "schedule"),
+        )
+        if word in given
+    ]
+    held += [f"({' or '.join(_begins(one) for one in given['ids'])})"] if "ids" in given else []
+    held += [f"flow_id::varchar = {_literal(one)}" for one in given.get("flow", ())]
+    held += [_since(one, ">=") for one in given.get("since", ())]
+    held += [_since(one, "<") for one in given.get("until", ())]
+    held += [
+        f"json_contains(options -> '$.tags', {_literal(json.dumps(one))})"
+        for one in given.get("tag", ())
+    ]
+    held += [f"({one})" for one in given.get("where", ())]
+    where = "\nwhere " + "\n    and ".join(held) if held else ""
+    columns = "id, name, category, status, attempt, created_at, error"
+    said = "\n-- of those whose newest failure says the same" if "error" in given else ""
+    return f"select {columns} from tasks{where}\norder by seq desc limit 50{said}"  # noqa: S608 - shown
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _begins(text: str) -> str:
+    return f"starts_with(id::varchar, {_literal(text.lower())})"
+
+
+def _since(text: str, compared: str) -> str:
+    found = moment(text, "since=")
+    if isinstance(found, timedelta):
+        now = "make_timestamp(epoch_us(now()))"
+        return f"created_at {compared} {now} - to_seconds({found.total_seconds():g})"
+    return f"created_at {compared} make_timestamp(epoch_us({_literal(text)}::timestamptz))"
 
 
 def complete(text: str, known: Mapping[str, Iterable[str]], most: int = 12) -> list[str]:
