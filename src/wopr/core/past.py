@@ -25,7 +25,7 @@ from wopr.insights import pastqueries, queries
 from wopr.insights.pastqueries import having
 from wopr.ports.answers import HistoryEntry, WorkerInfo
 from wopr.ports.asof import CategoryBacklog, PastStatus
-from wopr.ports.cut import Cut
+from wopr.ports.cut import Cut, why_cut
 from wopr.ports.storage import QueryLimits
 
 IDLE = timedelta(hours=1)
@@ -70,7 +70,7 @@ class Past:
         """Return exact counts: total, by_status, by_category, running and queued."""
         by_status: dict[str, int] = {}
         by_category: dict[str, int] = {}
-        for status, category, _, count in await self.counts():
+        for status, category, count in await self._ask(pastqueries.COUNTS):
             by_status[status] = by_status.get(status, 0) + count
             by_category[category] = by_category.get(category, 0) + count
         return {
@@ -81,9 +81,9 @@ class Past:
             "queued": sum(by_status.get(one.value, 0) for one in CLAIMABLE),
         }
 
-    async def counts(self) -> list[tuple[str, str, str, int]]:
-        """Return how many tasks there were by status, category and name."""
-        return [(row[0], row[1], row[2], row[3]) for row in await self._ask(pastqueries.COUNTS)]
+    async def waiting(self) -> list[tuple[str, str, int]]:
+        """Return how many tasks waited, for whatever reason, by category and name."""
+        return [(row[0], row[1], row[2]) for row in await self._ask(pastqueries.WAITING)]
 
     async def backlog(self) -> list[CategoryBacklog]:
         """Return what waited, was due and ran, by category."""
@@ -285,7 +285,14 @@ class Past:
     # -- asking ---------------------------------------------------------------
 
     async def _ask(self, question: str, *params: Any) -> list[Row]:
-        return (await self._rows(question, self._at, *params))[0]
+        rows, cut = await self._rows(question, self._at, *params)
+        if cut is not None:
+            raise QueryError(
+                f"{why_cut(cut, len(rows))} Counts of a part would be too low, so nothing is told. "
+                "Are there as many names of tasks? A name should say what a task does, and its "
+                "arguments to what."
+            )
+        return rows
 
     async def _rows(self, question: str, *params: Any) -> tuple[list[Row], Cut | None]:
         settings = self._core.settings

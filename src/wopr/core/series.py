@@ -12,11 +12,12 @@ from wopr.core.core import Core
 from wopr.core.past import Past
 from wopr.domain.checks import check_label, check_moment, check_seconds
 from wopr.domain.clock import naive_now
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import InvalidCallError, QueryError
 from wopr.domain.guarded import shown
 from wopr.domain.spoken import counted, local
 from wopr.domain.status import CLAIMABLE, TERMINAL
 from wopr.insights import seriesqueries
+from wopr.ports.cut import why_cut
 from wopr.ports.series import Point, Resolution, Series, TimeSeries
 from wopr.ports.storage import QueryLimits
 
@@ -193,8 +194,8 @@ async def _told(core: Core, asked: Asked) -> tuple[Told, bool]:
     width = asked.by.seconds * _MICROSECONDS
     span = (asked.since, asked.until, width)
     of = (list(asked.category) or None, list(asked.name) or None, asked.split)
-    for status, category, name, count in await Past(core, asked.since - _TICK).counts():
-        if status in _WAITING and asked.about(category, name):
+    for category, name, count in await Past(core, asked.since - _TICK).waiting():
+        if asked.about(category, name):
             told.waiting[asked.part(category, name)] += count
     if any(of):
         rows = await _ask(core, seriesqueries.MOVES_OF, *span, *of)
@@ -217,6 +218,12 @@ async def _ask(core: Core, question: str, *params: Any) -> list[Row]:
     settings = core.settings
     limits = QueryLimits(settings.query_seconds, MOST_ROWS, archive=settings.archive)
     answer = await core.ask(lambda backend: backend.sql(question, params, limits), None)
+    if answer is not None and answer.cut is not None:
+        raise QueryError(
+            f"{why_cut(answer.cut, len(answer))} Counts of a part would be too low, so nothing is "
+            "told. Ask for a shorter span, for longer steps, by category instead of name, or for "
+            "some names only."
+        )
     return [] if answer is None else list(answer.rows)
 
 

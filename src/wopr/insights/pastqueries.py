@@ -120,7 +120,7 @@ past as (
     left join places on places.task_id = tasks.id
 )"""
 
-COUNTS = f"""
+_COUNTED = f"""
 with {_OPEN}, {_PLACES},
 states as (
     select task_id, arg_max(to_status, seq) as status
@@ -136,9 +136,19 @@ past as (
     join states on states.task_id = tasks.id
     left join places on places.task_id = tasks.id
 )
-select status, category, name, count(*) from past group by all order by all
 """
-"""How many tasks had each status, category and name, at a moment?"""
+
+COUNTS = f"""
+{_COUNTED}
+select status, category, count(*) from past group by all order by all
+"""
+"""How many tasks had each status and category, at a moment?"""
+
+WAITING = f"""
+{_COUNTED}
+select category, name, count(*) from past where status in ('pending', 'retry') group by all
+"""
+"""How many tasks of each category and name waited, at a moment?"""
 
 BACKLOG = f"""
 {_TASKS}

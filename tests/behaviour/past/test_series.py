@@ -14,7 +14,8 @@ import duckdb
 import pytest
 
 from support.queues import NOON, SteppableClock
-from wopr import InvalidCallError, Point, Resolution, Settings, TaskQueue, TimeSeries
+from wopr import InvalidCallError, Point, QueryError, Resolution, Settings, TaskQueue, TimeSeries
+from wopr.core import past
 from wopr.core import series as module
 from wopr.demo.history import write_history
 
@@ -213,6 +214,17 @@ async def test_only_the_busiest_are_told_of_many(
     found = await queue.series(since=86_400, split="name")
     assert 3 == len(found.series)
     assert found.left_out > 5
+
+
+async def test_counts_of_a_part_are_not_told(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_ROWS", 5)
+    with pytest.raises(QueryError, match="Counts of a part would be too low"):
+        await queue.series(since=86_400, split="name")
+    monkeypatch.setattr(past, "MOST_ROWS", 3)
+    with pytest.raises(QueryError, match="Are there as many names"):
+        await queue.as_of(0).get_task_stats()
 
 
 @pytest.mark.parametrize(
