@@ -156,7 +156,9 @@ with waits as (
         case when attempt > 0 then started_at else completed_at end as over
     from tasks
     where created_at < $2 and attempt <= 1 and depends_on is null
-        and coalesce(started_at, completed_at, $2) >= $1
+        and (started_at is null or started_at >= $1)
+        and (completed_at is null or completed_at >= $1)
+        and (attempt = 0 or started_at is not null)
         and ($4::varchar[] is null or list_contains($4::varchar[], category))
         and ($5::varchar[] is null or list_contains($5::varchar[], name))
 ),
