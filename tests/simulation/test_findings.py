@@ -6,6 +6,8 @@ import asyncio
 import gc
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
+from wopr.domain.clock import naive_now
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import StorageError
 from wopr.domain.newtask import NewTask
@@ -60,6 +63,7 @@ async def test_who_waits_is_told_the_error() -> None:
         await to_its_end(write())
 
 
+SPAN = timedelta(seconds=20)
 Opening = Callable[[Engine, pytest.MonkeyPatch], Coroutine[Any, Any, None]]
 
 
@@ -129,6 +133,53 @@ def test_an_opening_that_came_to_nothing_writes_nothing_into_the_storage_of_the_
     loop.bury()
     loop.close()
     assert moves == [Move.ADD, Move.CLAIM, Move.SUCCEED]
+
+
+class SlowDisk(Dice):
+    """A disk that takes five seconds for each group of writes."""
+
+    def at_once(self) -> bool:
+        return False
+
+    def commit_seconds(self) -> float:
+        return 5.0
+
+
+def test_a_delay_is_no_longer_when_the_clock_is_set_back_while_its_task_is_written() -> None:
+    """It was as much longer as the clock was set back: for hours."""
+    storage = SimulatedStorage(Disk(), SlowDisk(Faults.none(), 0), lambda: None)
+    clock, registry = VirtualClock(), Registry(PayloadLimits())
+    loop = VirtualLoop(clock, lambda: None)
+    started: list[float] = []
+    registry.add(
+        lambda: started.append(clock.seconds),
+        name="late",
+        category="late",
+        priority=2,
+        max_retries=0,
+        retry=DEFAULT,
+        timeout=None,
+    )
+
+    async def work() -> None:
+        engine = new_engine(storage, registry, clock, random.Random(0), Settings(), Foreground())
+        await engine.start()
+        engine.pool("late").add_workers(["w"])
+        engine.heartbeat.start()
+        new = replace(_new("late"), options='{"delay": 20.0}', run_at=naive_now(clock) + SPAN)
+        adding = asyncio.ensure_future(engine.add(new))
+        await asyncio.sleep(1)
+        clock.set_by(-7_200)
+        await engine.wait(await adding, None)
+        await engine.drain(0)
+        await engine.close()
+
+    with inline():
+        loop.run_until_complete(work())
+    loop.bury()
+    loop.close()
+    [at] = started
+    assert 20 <= at <= 60, "not before its delay is over, and not two hours later"
 
 
 def _new(name: str, *parents: str) -> NewTask:

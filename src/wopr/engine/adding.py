@@ -367,7 +367,7 @@ class Adding:
         elif worker is not None:
             pool.start(record, worker)
         elif record.status is TaskStatus.PENDING:  # else it was cancelled already
-            pool.push(record, now)
+            pool.push(record, now if record.run_at is None else None)  # the clock may be set
 
     async def _conflict(self, new: NewTask) -> str | None:
         return await self._keys.conflict(new, self._shared.storage.flush, self._replace)
