@@ -83,7 +83,7 @@ def web(
     behind_proxy: BehindProxy = None,
     require_token: RequireToken = False,
 ) -> None:
-    """Serve the dashboard and the REST API of a queue until Ctrl-C or SIGTERM.
+    """Serve the dashboard and the REST API until Ctrl-C or SIGTERM.
 
     It runs no tasks: workers do, here beside it or in other processes. On this machine, its user
     needs no token; everybody else does: `wopr token create`.

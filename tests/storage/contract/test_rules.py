@@ -9,7 +9,7 @@ from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.transition import added
 from wopr.ports.storage import Storage
 
-LIMIT, PAUSE, REVOCATION, ALERT = RuleKind
+LIMIT, PAUSE, REVOCATION, ALERT, _ = RuleKind
 TODAY = datetime(2030, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
 
 

@@ -18,7 +18,7 @@ from wopr import StorageError
 from wopr.domain.rule import Rule, RuleKind
 from wopr.storage.duckdb.storage import DuckDBStorage
 
-LIMIT, PAUSE, REVOCATION, ALERT = RuleKind
+LIMIT, PAUSE, REVOCATION, ALERT, _ = RuleKind
 TODAY = datetime(2030, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
