@@ -20,7 +20,6 @@ MAY_SLEEP: dict[str, str] = {
     "tests/faults/failing/test_failing_tables.py": "the same",
     "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
     "tests/simulation/universe.py": "on virtual time",
-    "tests/support/browsers.py": "polls for a server that tells nobody when it listens",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
 }
 """Files whose tests sleep, and why nothing better exists: a signal, a clock that the test

@@ -96,10 +96,10 @@ async def _values(ask: Ask) -> dict[str, Any]:
         "total": 0,
         "cursor": ask.query.get("cursor"),
         "line_url": _with(given),
-        "sql": words.sql({}),
+        "conditions": (),
     }
     try:
-        shown["sql"] = words.sql(given)
+        shown["conditions"] = words.conditions(given)
         past = past_of(ask)
         if past is not None:
             return {**shown, **await _then(ask, past, given)}

@@ -123,8 +123,12 @@ def moment(text: str, what: str) -> datetime | timedelta:
         raise InvalidCallError(f"{what} takes {WHEN}, not {shown(text)}.") from None
 
 
-def sql(given: Given) -> str:
-    """Return a question in SQL that finds the same tasks; what it can't say is a comment."""
+def conditions(given: Given) -> list[str]:
+    """Return what has to hold of the columns of ``tasks``, in SQL; what an error said is left out.
+
+    Raises:
+        InvalidCallError: a time can't be read.
+    """
     held = [
         f"{column} in ({', '.join(map(_literal, given[word]))})"
         for word, column in (
@@ -144,10 +148,7 @@ def sql(given: Given) -> str:
         for one in given.get("tag", ())
     ]
     held += [f"({one})" for one in given.get("where", ())]
-    where = "\nwhere " + "\n    and ".join(held) if held else ""
-    columns = "id, name, category, status, attempt, created_at, error"
-    said = "\n-- of those whose newest failure says the same" if "error" in given else ""
-    return f"select {columns} from tasks{where}\norder by seq desc limit 50{said}"  # noqa: S608 - shown
+    return held
 
 
 def _literal(text: str) -> str:
