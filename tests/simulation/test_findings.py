@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tenacity import wait_fixed
 
 from wopr.access.starting import new_engine, whole_start
 from wopr.calls.registry import Registry
@@ -19,7 +20,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.codec import PayloadLimits
 from wopr.domain.errors import StorageError
 from wopr.domain.newtask import NewTask
-from wopr.domain.retry import DEFAULT
+from wopr.domain.retry import DEFAULT, RetryPolicy
 from wopr.domain.status import Move
 from wopr.engine.engine import Engine
 from wopr.engine.foreground import Foreground
@@ -180,6 +181,42 @@ def test_a_delay_is_no_longer_when_the_clock_is_set_back_while_its_task_is_writt
     loop.close()
     [at] = started
     assert 20 <= at <= 60, "not before its delay is over, and not two hours later"
+
+
+def test_a_retry_is_no_later_when_the_clock_is_set_just_before_it_begins_to_wait() -> None:
+    """What began to wait before it was noticed was put off by as much as the clock was set."""
+    storage = SimulatedStorage(Disk(), Dice(Faults.none(), 0), lambda: None)
+    clock, registry = VirtualClock(), Registry(PayloadLimits())
+    loop = VirtualLoop(clock, lambda: None)
+    started: list[float] = []
+
+    def work() -> None:
+        started.append(clock.seconds)
+        if len(started) == 1:
+            raise OSError("this attempt fails")
+
+    policy = RetryPolicy(wait=wait_fixed(5))
+    options: dict[str, Any] = {"max_retries": 1, "retry": policy, "timeout": None}
+    registry.add(work, name="again", category="again", priority=2, **options)
+
+    async def live() -> None:
+        engine = new_engine(storage, registry, clock, random.Random(0), Settings(), Foreground())
+        await engine.start()
+        engine.heartbeat.start()
+        clock.set_by(-3_000)
+        await asyncio.sleep(2)
+        engine.pool("again").add_workers(["w"])
+        clock.set_right()
+        await engine.wait(await engine.add(replace(_new("again"), max_retries=1)), None)
+        await engine.drain(0)
+        await engine.close()
+
+    with inline():
+        loop.run_until_complete(live())
+    loop.bury()
+    loop.close()
+    first, second = started
+    assert 5 <= second - first <= 7
 
 
 def _new(name: str, *parents: str) -> NewTask:

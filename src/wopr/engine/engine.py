@@ -71,6 +71,7 @@ class Engine:
         self.unfit = Unfit(shared, self.pool)
         shared.set_aside = self.unfit.take
         shared.refusals.over = self._look_again
+        shared.look_at_clock = self.look_at_clock
         self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from wopr.calls.registry import Registry
-from wopr.domain.clock import Clock
+from wopr.domain.clock import Clock, naive_now
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.guarded import guarded
 from wopr.domain.steady import Steady
@@ -104,6 +104,8 @@ class Shared:
     """Tasks that others wait for."""
     follow: Callable[[TaskRecord], Follows | None] = lambda record: None
     release: Callable[[list[TaskRecord]], None] = lambda records: None
+    look_at_clock: Callable[[], None] = lambda: None
+    """Notices whether the wall clock was set."""
     set_aside: Callable[[TaskRecord], None] = lambda record: None
     """Takes a task that waits because it does not fit its function."""
     refusals: Refusals = field(init=False)
@@ -138,6 +140,15 @@ class Shared:
         if self.observers:
             done = Observed(self, entries, done)
         self.storage.submit(entries, done, urgent=urgent, now=now)
+
+    def wall(self) -> datetime:
+        """Return what the wall clock shows, naive UTC; it is known by then if it was set.
+
+        To be compared with times of before. Else what begins to wait now would be taken for what
+        was there when the clock was set.
+        """
+        self.look_at_clock()
+        return naive_now(self.clock)
 
     def tell(self, entries: Sequence[Entry]) -> None:
         """Tell the observers; none can do harm to the work."""

@@ -103,7 +103,7 @@ class Pager:
 
     def _take(self, found: list[TaskRecord], changed: set[str]) -> None:
         """Take a page, without what is in memory already or changed while it was read."""
-        now = naive_now(self._shared.clock)
+        now = self._shared.wall()
         live = self._shared.live
         for record in found:
             if record.id not in live and record.id not in changed:

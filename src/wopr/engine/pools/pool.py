@@ -94,7 +94,7 @@ class Pool:
         """Take a waiting task that is on disk."""
         if now is None:  # that of one which is due does not matter
             due = record.run_at is None
-            now = self.lanes.latest if due else naive_now(self._shared.clock)
+            now = self.lanes.latest if due else self._shared.wall()
         if self.lanes.push(record, now):
             self._shared.live[record.id] = record
             if self.lanes.has_front:  # they are always taken, and others left for them
