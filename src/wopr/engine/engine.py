@@ -71,7 +71,6 @@ class Engine:
         self.unfit = Unfit(shared, self.pool)
         shared.set_aside = self.unfit.take
         shared.refusals.over = self._look_again
-        shared.look_at_clock = self.look_at_clock
         self.heartbeat = Heartbeat(shared, self._look)
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
@@ -94,6 +93,7 @@ class Engine:
 
     def _set_up_changes(self) -> None:
         shared = self.shared
+        shared.look_at_clock = self.look_at_clock
         self.changing = Changing(
             shared, self.pool, self._keys, self.dependents, self.unfit, self._was_put_back
         )
