@@ -62,7 +62,7 @@ async def prepare(queue: TaskQueue) -> None:
     await queue.pause("imports", reason="provider is down")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs as long, and tests after it have their own
 def chrome() -> Iterator[Browser]:
     """Return a browser."""
     path = chromium()
@@ -72,7 +72,7 @@ def chrome() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, chrome: Any) -> Iterator[Served]:
     """Return the dashboard that all look at."""
     with Served(tmp_path_factory.mktemp("shop") / "shop.duckdb", prepare) as found:
