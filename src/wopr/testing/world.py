@@ -249,7 +249,7 @@ class World:
         try:
             async with limit:
                 await _all(tasks)
-                while self._disk.live:  # noqa: ASYNC110 - looking costs no time here
+                while await self._is_busy():  # noqa: ASYNC110 - looking costs no time here
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             if limit.expired():
@@ -259,6 +259,13 @@ class World:
         await asyncio.sleep(SETTLE_SECONDS)
         self._look_at_memory()
         await self._queue.shutdown()
+
+    async def _is_busy(self) -> bool:
+        """Whether a task has not ended, or is still on its way to the disk."""
+        if self._storage is not None:
+            with contextlib.suppress(StorageError):  # somebody has shut the queue down
+                await self._storage.flush()
+        return bool(self._disk.live)
 
     def _look_at_memory(self) -> None:
         """Look whether the engine still holds on to tasks that have ended."""
