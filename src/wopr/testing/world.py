@@ -56,7 +56,7 @@ class Simulated:
 
     seed: int
     seconds: float
-    """Of virtual time."""
+    """Of virtual time, until everything had ended."""
     lives: int
     """How many processes there were; all but the last one died."""
     starts: int
@@ -97,6 +97,7 @@ class World:
         self._turns, self._lives = 0, 0
         self._loops: list[VirtualLoop] = []
         self._dying = False
+        self._ended = 0.0
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[None]:
@@ -153,7 +154,7 @@ class World:
         tasks = sorted(self._disk.records.values(), key=lambda one: one.seq)
         return Simulated(
             seed=self._seed,
-            seconds=self._clock.seconds,
+            seconds=self._ended,
             lives=self._lives,
             starts=self._watch.starts,
             tasks=[plain_snapshot(one) for one in tasks],
@@ -255,7 +256,7 @@ class World:
             if limit.expired():
                 raise _EndedError(await self._left(tasks)) from None
             raise
-        self._dice.over = True
+        self._dice.over, self._ended = True, self._clock.seconds
         await asyncio.sleep(SETTLE_SECONDS)
         self._look_at_memory()
         await self._queue.shutdown()
