@@ -31,6 +31,7 @@ from wopr.core.accesstokens import access_tokens, create_token, revoke_token
 from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
 from wopr.domain.rule import RuleKind
+from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import inside
 from wopr.remote import http
 from wopr.remote.http import HttpBackend
@@ -179,6 +180,14 @@ async def test_only_an_admin_makes_a_token_from_elsewhere(there: TaskQueue) -> N
         await queue.set_limit("token", concurrency=1)  # a category of that name
     async with at(there) as queue:
         assert (await create_token(inside(queue), "eve", Role.READ, None))[0].startswith("wopr_")
+
+
+@pytest.mark.parametrize("query", [["select 1"], {"q": 1}, 7, None])
+async def test_a_question_that_is_no_text_is_refused(there: TaskQueue, query: object) -> None:
+    async with at(there, Role.OPERATE) as queue:
+        backend = await inside(queue).access.backend()
+        with pytest.raises((InvalidCallError, StorageError)):
+            await backend.sql(query, [], QueryLimits(1.0, 1))  # type: ignore[arg-type]
 
 
 async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:

@@ -28,9 +28,9 @@ _OWN = _PAST | frozenset(
 
 def is_own(query: object) -> bool:
     """Whether it is a question of wopr itself."""
-    return query in _OWN
+    return isinstance(query, str) and query in _OWN
 
 
 def is_past(query: object) -> bool:
     """Whether it is one of them that the archive is a part of, too."""
-    return query in _PAST
+    return isinstance(query, str) and query in _PAST
