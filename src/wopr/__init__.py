@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RunnerRefusedError,
         ScheduleNotFoundError,
         SchemaError,
+        ServerRefusedError,
         SettingsFileError,
         SoftTimeoutError,
         StorageError,
@@ -120,7 +121,7 @@ _MODULES = {
         "OwnerLeavingError OwnerSilentError PayloadError PayloadTooLargeError "
         "ProcessDiedError QueryError QueryTimeoutError QueueClosedError "
         "QueueDisabledError RunnerRefusedError ScheduleNotFoundError SchemaError "
-        "SettingsFileError SoftTimeoutError StorageError StorageFileError "
+        "ServerRefusedError SettingsFileError SoftTimeoutError StorageError StorageFileError "
         "StorageForkedError StorageOwnedError TaskApplicationContextNotFoundError "
         "TaskAsyncInvocationRequiredError TaskCancelledError TaskFailedError "
         "TaskNotFoundError TaskNotRegisteredError TaskRefusedError "
@@ -243,6 +244,7 @@ __all__ = [
     "SchemaError",
     "SelectedTasks",
     "Series",
+    "ServerRefusedError",
     "Settings",
     "SettingsFileError",
     "Severity",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import httpx
+import uvicorn
 
 from support.queues import PATIENCE
 from wopr import TaskQueue
@@ -37,6 +39,22 @@ async def enqueued(client: httpx.AsyncClient, name: str, *args: Any, **options: 
     answer = await client.post("/tasks", json=call)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+@asynccontextmanager
+async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application at an address."""
+    listener = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await server.shutdown(sockets=[listener])
+        listener.close()
 
 
 class Stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from support.queues import PATIENCE
-from support.restapp import rest_app
+from support.restapp import rest_app, served
 from wopr import (
     InvalidCallError,
     OnConflict,
@@ -59,22 +57,6 @@ async def there(tmp_path: Path) -> AsyncIterator[TaskQueue]:
     async with declared(TaskQueue(enabled=True, database=tmp_path / "q.duckdb")) as queue:
         await queue.start_workers()
         yield queue
-
-
-@asynccontextmanager
-async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
-    """Serve an application at an address."""
-    listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listener])
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        await server.shutdown(sockets=[listener])
-        listener.close()
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ WoprError
 ├── AuthRequirementDeniedError
 ├── DeliveryFailedError       a notification did not arrive
 │   └── DeliveryRefusedError  and will not: its receiver refuses it
+├── ServerRefusedError        a server that was asked over HTTP refuses it
 ├── QueryError                a refused or failed ``queue.sql``
 │   └── QueryTimeoutError     (TimeoutError)
 └── StorageError              (RuntimeError)
@@ -200,6 +201,14 @@ class DeliveryFailedError(WoprError):
 
 class DeliveryRefusedError(DeliveryFailedError):
     """The receiver of a notification refuses it, so it is not tried again."""
+
+
+class ServerRefusedError(WoprError):
+    """A server that was asked over HTTP refuses it; ``status`` is its answer's."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class QueryError(WoprError):

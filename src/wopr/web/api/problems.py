@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -55,9 +55,13 @@ class Problem(TypedDict):
     status: int
     detail: str
     """What happened, with which values, and what mends it."""
+    error: NotRequired[str]
+    """Which of wopr's errors it is, where it is one."""
 
 
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def problem(
+    status: int, detail: str, headers: dict[str, str] | None = None, error: str | None = None
+) -> Response:
     """Return the answer for something that went wrong."""
     said: Problem = {
         "type": "about:blank",
@@ -65,6 +69,8 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
         "status": status,
         "detail": detail[:LONGEST],
     }
+    if error is not None:
+        said["error"] = error
     more = {"retry-after": str(RETRY_SECONDS)} if status in (429, 503) else {}
     given = {"cache-control": "no-store", **more, **(headers or {})}
     body = to_json(said, inf_nan_mode="null")
@@ -96,7 +102,7 @@ def problem_of(error: Exception) -> Response:
     if isinstance(error, ValidationError):
         return problem(422, misfits(error))
     if isinstance(error, WoprError) and (status := status_of(error)) != 500:
-        return problem(status, mask(str(error)))
+        return problem(status, mask(str(error)), error=type(error).__name__)
     raise error
 
 

@@ -1,0 +1,133 @@
+"""Sends requests and awaits their answers: what an ``AsyncClient`` does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from wopr.client.failures import Failure, of_answer, of_transport, pause_before, too_large
+from wopr.client.now import sent
+from wopr.client.place import CONNECT_SECONDS, LARGEST_ANSWER, Place
+from wopr.client.requests import Asked, Steps
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+
+class AsyncSender:
+    """Sends, without blocking the event loop.
+
+    Args:
+        base_url: address of ``wopr web``, or of an application that mounts it; with or without
+            ``/api/v1``. A token may stand before the host, as ``https://:token@host``.
+        token: of ``wopr token create``; without it, that of ``WOPR_TASKS_TOKEN``.
+        timeout: seconds that an answer may take.
+        transport: how httpx sends, if not over a socket.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._place = Place(base_url, token)
+        options = self._place.options
+        import httpx
+
+        self._seconds = timeout
+        self._http = httpx.AsyncClient(transport=transport, **options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place.shown!r})"
+
+    async def close(self) -> None:
+        """Let go of the connections. Idempotent."""
+        await self._http.aclose()
+
+    async def carry_out(self, steps: Steps[T]) -> T:
+        """Send one request after the other, and return what comes of them."""
+        try:
+            asked = next(steps)
+            while True:
+                asked = steps.send(await self.send(asked))
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    async def send(self, asked: Asked[T]) -> T:
+        """Send a request, again where that is safe, and return its answer."""
+        tries = 0
+        while isinstance(found := await self._once(asked), Failure):
+            pause = pause_before(found, tries, reads=asked.row.reads)
+            if pause is None:
+                raise found.error
+            await asyncio.sleep(pause)
+            tries += 1
+        return asked.row.read(found)
+
+    @asynccontextmanager
+    async def stream(
+        self, asked: Asked[Any], seconds: float | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request once, and give its answer part by part.
+
+        Args:
+            asked: the request.
+            seconds: how long the next part may take; without it, as long as an answer.
+        """
+        import httpx
+
+        try:
+            async with self._http.stream(**self._sent(asked, seconds)) as answer:
+                if not answer.is_success:
+                    content = await _whole(answer.aiter_bytes()) or b""
+                    raise of_answer(answer.status_code, answer.headers, content).error
+                yield answer.aiter_bytes()
+        except httpx.TransportError as error:
+            raise of_transport(error, self._place.shown, reads=asked.row.reads).error from error
+
+    async def _once(self, asked: Asked[Any]) -> bytes | Failure:
+        import httpx
+
+        try:
+            async with self._http.stream(**self._sent(asked)) as answer:
+                content = await _whole(answer.aiter_bytes())
+        except httpx.TransportError as error:
+            return of_transport(error, self._place.shown, reads=asked.row.reads)
+        if content is None:
+            return too_large(self._place.shown, LARGEST_ANSWER)
+        if not answer.is_success:
+            return of_answer(answer.status_code, answer.headers, content)
+        return content
+
+    def _sent(self, asked: Asked[Any], seconds: float | None = None) -> dict[str, Any]:
+        import httpx
+
+        return sent(asked, self._place.url) | {
+            "timeout": httpx.Timeout(
+                seconds or self._seconds + asked.given.more_seconds, connect=CONNECT_SECONDS
+            )
+        }
+
+
+async def _whole(parts: AsyncIterator[bytes]) -> bytes | None:
+    """Return an answer; ``None``: it is too large."""
+    kept = bytearray()
+    async for part in parts:
+        kept += part
+        if len(kept) > LARGEST_ANSWER:
+            return None
+    return bytes(kept)
