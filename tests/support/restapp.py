@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -14,6 +13,7 @@ import uvicorn
 
 from support.queues import PATIENCE
 from wopr import TaskQueue
+from wopr.service.listening import listen_on
 from wopr.web import create_app
 from wopr.web.guard.roles import Caller, Role
 
@@ -44,7 +44,7 @@ async def enqueued(client: httpx.AsyncClient, name: str, *args: Any, **options: 
 @asynccontextmanager
 async def served(app: Any, port: int = 0) -> AsyncIterator[str]:
     """Serve an application at an address."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen_on("127.0.0.1", port)
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
     server = uvicorn.Server(config)
     config.load()

@@ -19,6 +19,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.hosts import is_loopback
 from wopr.domain.jsontext import shown
 from wopr.service.http import close_server, parse_address
+from wopr.service.listening import listen_on
 
 if TYPE_CHECKING:
     import uvicorn
@@ -167,8 +168,7 @@ class AppServer:
         try:
             if place.socket is not None:
                 return _listen_at(place.socket)
-            family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-            return socket.create_server((place.host, place.port), family=family, backlog=128)
+            return listen_on(place.host, place.port)
         except OSError as error:
             raise InvalidCallError(
                 f"Nothing can listen at {place.url}: {error}. Free it, or choose another place: "

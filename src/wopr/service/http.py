@@ -18,6 +18,7 @@ from wopr.domain.hosts import REFUSAL, is_meant
 from wopr.domain.jsontext import shown
 from wopr.queue.queue import TaskQueue
 from wopr.service.health import Health
+from wopr.service.listening import listen_on
 from wopr.service.metrics import Metrics, NotCountedError
 
 if TYPE_CHECKING:
@@ -138,9 +139,8 @@ class HealthServer:
         return internet and found.getsockname()[1] == self.port
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=128)
+            return listen_on(self.host, self.port)
         except OSError as error:
             raise InvalidCallError(
                 f"Nothing can listen on {self.host}:{self.port}: {error}. Free the port, or choose "
