@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wopr
 from wopr import TaskPriority, TaskQueue
+from wopr.client import Client
 from wopr.handlers import TaskHandler, schedule, task
 
 queue = TaskQueue()
@@ -126,3 +127,13 @@ async def wrong_handler_calls() -> None:
     await reports.task(Other.send).enqueue("a")  # error
     text: str = await (await reports.task(Reports.send).enqueue("a")).result()  # error
     print(text)
+
+
+def wrong_requests(client: Client) -> None:
+    client.enqueue("send", "a@b.c", priorty="high")  # error
+    client.enqueue("send", priority="urgent")  # error
+    client.get_task(7)  # error
+    client.act("erase", {"status": "failed"})  # error
+    client.act("retry", {"state": "failed"})  # error
+    number: int = client.get_task("7").id  # error
+    print(number)

@@ -24,6 +24,8 @@ from wopr import (
     TimeSeries,
     provided,
 )
+from wopr.client import AsyncClient, Done, Notice, TaskPage, Transition
+from wopr.client import Client as RestClient
 from wopr.flows import Composition, Flow, FlowHandle, FlowProgress, Signature, chain, chord, group
 from wopr.handlers import (
     DirectTaskExecutor,
@@ -249,3 +251,22 @@ async def flows() -> None:
     await queue.enqueue_flow(chain(letters.s("a"), group(chain(letters.si("a")), letters.s("b"))))
     graph = await queue.enqueue_flow(Flow())
     assert_type(await graph.results(), dict[str, Any])
+
+
+# -- a client of the REST API -------------------------------------------------------------
+
+
+def with_a_client(client: RestClient) -> None:
+    assert_type(client.enqueue("mail", ["ada"], {"copy": True}, priority="high", tags=["x"]), str)
+    assert_type(client.list_tasks(status=["failed"], since=timedelta(hours=1)), TaskPage)
+    assert_type(client.act("retry", {"status": TaskStatus.FAILED}), Done)
+    assert_type(client.series("hour", compare=True), TimeSeries)
+    assert_type(client.events(name="mail"), Iterator[Transition | Notice])
+
+
+async def with_the_other_client(client: AsyncClient) -> None:
+    assert_type(await client.enqueue_many("mail", [{"args": ["ada"]}]), list[str])
+    assert_type((await client.get_task("7")).status, TaskStatus)
+    assert_type(await client.remove_schedule("nightly"), None)
+    async for one in client.each_task(name="mail"):
+        assert_type(one.priority, TaskPriority)
