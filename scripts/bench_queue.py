@@ -38,6 +38,7 @@ BARS = {
     "client process, end to end, 100 callers": (">=", 12_000),
     "longest pause, 100 callers x 2 kB, 120 s (ms)": ("<=", 250.0),
     "REST: enqueue, 50 connections": (">=", 2_000),
+    "REST: wopr.client, enqueue, p50 (ms)": ("<=", 3.0),
     "enqueue, 100 callers": (">=", 30_000),
     "bulk enqueue, chunks of 1,000": (">=", 75_000),
     "drain 10,000": (">=", 27_000),

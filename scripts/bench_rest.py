@@ -1,9 +1,10 @@
-"""The workload of the benchmark in which another process enqueues over HTTP."""
+"""The workloads of the benchmark in which another process enqueues over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -14,10 +15,21 @@ from bench_workloads import PAYLOAD, Bench
 CONNECTIONS = 50
 ALL = 6_000
 WARM_UP = 500
+CALLS = 1_000
 
 
 async def enqueue(bench: Bench) -> float:
     """Tasks per second that 50 connections of another process enqueue, one after the other each."""
+    return await from_elsewhere(bench, "load")
+
+
+async def client(bench: Bench) -> float:
+    """Milliseconds that an enqueue of ``wopr.client`` in another process takes, the median."""
+    return await from_elsewhere(bench, "client")
+
+
+async def from_elsewhere(bench: Bench, what: str) -> float:
+    """Serve the queue, and return what another process measures."""
     from wopr.service.appserver import AppServer, place_at
     from wopr.web import create_app
 
@@ -25,7 +37,7 @@ async def enqueue(bench: Bench) -> float:
     await server.start()
     try:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, server.url, stdout=subprocess.PIPE
+            sys.executable, __file__, what, server.url, stdout=subprocess.PIPE
         )
         output, _ = await child.communicate()
     finally:
@@ -57,10 +69,27 @@ async def load(port: int) -> float:
     return ALL / (time.perf_counter() - began)
 
 
+def calls(url: str) -> float:
+    """Enqueue one task after the other; return the median of the milliseconds."""
+    from wopr.client import Client
+
+    taken: list[float] = []
+    with Client(url) as client:
+        for _ in range(WARM_UP):
+            client.enqueue("noop", [1, PAYLOAD])
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            client.enqueue("noop", [1, PAYLOAD])
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1_000
+
+
 REST: dict[str, Callable[[Bench], Awaitable[float]]] = {
     "REST: enqueue, 50 connections": enqueue,
+    "REST: wopr.client, enqueue, p50 (ms)": client,
 }
 
 
 if __name__ == "__main__":
-    print(asyncio.run(load(int(sys.argv[1].rpartition(":")[2]))))
+    what, url = sys.argv[1:]
+    print(calls(url) if what == "client" else asyncio.run(load(int(url.rpartition(":")[2]))))
