@@ -29,10 +29,10 @@ from wopr.core.accesstokens import access_tokens, create_token, revoke_token
 from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
 from wopr.domain.rule import RuleKind
-from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import inside
 from wopr.remote import http
 from wopr.remote.http import HttpBackend
+from wopr.remote.rules import rule_to_plain
 from wopr.web.guard.roles import Role
 
 
@@ -164,12 +164,39 @@ async def test_only_an_admin_makes_a_token_from_elsewhere(there: TaskQueue) -> N
         assert (await create_token(inside(queue), "eve", Role.READ, None))[0].startswith("wopr_")
 
 
-@pytest.mark.parametrize("query", [["select 1"], {"q": 1}, 7, None])
-async def test_a_question_that_is_no_text_is_refused(there: TaskQueue, query: object) -> None:
+@pytest.mark.parametrize(
+    ("verb", "shaped"),
+    [
+        ("rules_merge", tuple),
+        ("rules_save", lambda row: [tuple(row)]),
+        ("rules_save", lambda row: [dict.fromkeys(row)]),
+    ],
+    ids=["merged", "saved", "keys"],
+)
+async def test_a_rule_of_another_form_is_none(
+    there: TaskQueue, verb: str, shaped: Callable[[list[Any]], Any]
+) -> None:
     async with at(there, Role.OPERATE) as queue:
-        backend = await inside(queue).access.backend()
+        core = inside(queue)
+        rule = new_token("eve", Role.ADMIN, bytes(32), core.clock.now(), None)[1].to_rule()
+        backend = await core.writer()
+        assert isinstance(backend, HttpBackend)
         with pytest.raises((InvalidCallError, StorageError)):
-            await backend.sql(query, [], QueryLimits(1.0, 1))  # type: ignore[arg-type]
+            await backend.ask(PATIENCE, verb, [shaped(rule_to_plain(rule))])
+        assert [] == await access_tokens(inside(there))
+
+
+@pytest.mark.parametrize(
+    ("verb", "params"), [(["add"], []), ("sql", [["select 1"]]), ("sql", [{"a": 1}])]
+)
+async def test_what_is_no_verb_and_no_question_is_refused(
+    there: TaskQueue, verb: Any, params: list[Any]
+) -> None:
+    async with at(there, Role.OPERATE) as queue:
+        backend = await inside(queue).writer()
+        assert isinstance(backend, HttpBackend)
+        with pytest.raises((InvalidCallError, StorageError), match="There is no verb|role admin"):
+            await backend.ask(PATIENCE, verb, params)
 
 
 async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:

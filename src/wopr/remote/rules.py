@@ -26,6 +26,8 @@ def rule_from_plain(plain: Any) -> Rule:
         InvalidCallError: it is none.
     """
     try:
+        if not isinstance(plain, list):  # who looks at a message before this looks at lists
+            raise TypeError("it is no list")
         kind, name, value, updated_at = plain
         check_label(name, "its name", longest=LONGEST_NAME)
         check_label(value, "its value", longest=LONGEST_VALUE)
