@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,9 @@ from wopr import (
 from wopr.core.accesstokens import access_tokens, create_token, revoke_token
 from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
+from wopr.domain.errors import OwnerGoneError
 from wopr.domain.rule import RuleKind
+from wopr.insights.queries import NEWEST_TRANSITION
 from wopr.queue.queue import inside
 from wopr.remote import http
 from wopr.remote.http import HttpBackend
@@ -135,6 +138,14 @@ async def test_what_needs_the_file_is_refused_with_the_reason(
             await doing(queue)
 
 
+async def test_a_question_in_sql_is_noted_and_one_of_wopr_is_not(there: TaskQueue) -> None:
+    async with at(there) as queue:
+        await queue.sql("select 1")
+        await queue.sql(NEWEST_TRANSITION)
+    [act] = await there.acts()
+    assert ("sql", "ada", {"query": "select 1"}) == (act.verb, act.who, json.loads(act.detail))
+
+
 async def test_who_may_not_ask_in_sql_is_told_so_and_may_operate(there: TaskQueue) -> None:
     async with at(there, Role.OPERATE) as queue:
         assert 3 == await (await queue.enqueue("add", (2,))).result(timeout=PATIENCE)
@@ -195,7 +206,7 @@ async def test_what_is_no_verb_and_no_question_is_refused(
     async with at(there, Role.OPERATE) as queue:
         backend = await inside(queue).writer()
         assert isinstance(backend, HttpBackend)
-        with pytest.raises((InvalidCallError, StorageError), match="There is no verb|role admin"):
+        with pytest.raises((InvalidCallError, StorageError), match=r"There is no verb|role admin"):
             await backend.ask(PATIENCE, verb, params)
 
 
@@ -237,6 +248,52 @@ async def test_a_call_whose_answer_was_lost_is_the_same_call_again(
         assert 2 == len(lost)
         assert 3 == await handle.result(timeout=PATIENCE)
         assert 1 == (await there.get_task_stats())["total"]
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_an_act_that_a_proxy_lost_sight_of_is_not_done_twice(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(http, "PAUSES", (0.0, 0.0))
+    send, lost = httpx.AsyncHTTPTransport.handle_async_request, []
+
+    async def late(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        answer = await send(self, request)
+        if b'"act_change"' in request.content or (b'"add"' in request.content and not lost):
+            lost.append(await answer.aread())
+            return httpx.Response(status, text="<html>whoever stands before it")
+        return answer
+
+    async with at(there) as queue:
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", late)
+        await (await queue.enqueue("later")).cancel()  # the same call, again
+        with pytest.raises(OwnerGoneError, match=f"answers {status}.*not known whether"):
+            await queue.tasks.where(name="later").run_again()
+        assert 2 == (await there.get_task_stats())["total"]
+
+
+async def test_who_waits_is_in_nobodys_way(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WAIT_SECONDS", 45.0)
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(http, "MOST_WAITS", 1)
+    monkeypatch.setattr(http, "CROWDED_SECONDS", 0.01)
+    asked = asyncio.Event()
+    wait = inside(there).access.local.wait  # type: ignore[union-attr]
+
+    async def noticed(task_id: str, timeout: float | None) -> Any:
+        asked.set()
+        return await wait(task_id, timeout)
+
+    monkeypatch.setattr(inside(there).access.local, "wait", noticed)
+    async with at(there) as queue:
+        first, second = [await queue.enqueue("later") for _ in range(2)]
+        waiting = [asyncio.ensure_future(queue.wait(one.id)) for one in (first, second)]
+        await asked.wait()
+        await asyncio.wait_for(second.cancel(), PATIENCE)
+        await first.cancel()
+        assert {TaskStatus.CANCELLED} == {one.status for one in await asyncio.gather(*waiting)}
 
 
 async def test_it_goes_on_when_who_serves_it_was_away(

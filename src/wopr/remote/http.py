@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from wopr.domain.address import Address
@@ -30,7 +30,11 @@ WAIT_SECONDS = 25.0
 """One request waits so long for the end of a task; then comes the next one."""
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 """So long it is waited before a call that was not carried out is repeated."""
+CROWDED_SECONDS = 1.0
+"""And so long, where more wait than have a connection."""
 MOST_CONNECTIONS = 20
+MOST_WAITS = 100
+"""Connections for those that wait for the end of a task: what is called meanwhile has its own."""
 BULK = 1_000
 BULK_BYTES = 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
@@ -63,6 +67,8 @@ class HttpBackend(RemoteBackend):
         self._url, said = _split(address.whole)
         self._token = said or token
         self._http: httpx.AsyncClient | None = None
+        self._waiting: httpx.AsyncClient | None = None
+        self._waits = 0
 
     def _bulk(self) -> tuple[int, int]:
         return BULK, BULK_BYTES
@@ -74,7 +80,8 @@ class HttpBackend(RemoteBackend):
             InvalidCallError: a package is missing.
             StorageError: nobody answers there, or nobody who is understood.
         """
-        self._http = _client(self._token)
+        self._http = _client(self._token, MOST_CONNECTIONS)
+        self._waiting = _client(self._token, MOST_WAITS)
         self.open = True
         try:
             version, self.owner_pid, *_ = await self._last(self._call_seconds, "hello", ())
@@ -94,10 +101,11 @@ class HttpBackend(RemoteBackend):
 
         message = protocol.encode({"verb": verb, "params": list(params)})
         limit = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=seconds)
-        if self._http is None:
+        client = self._waiting if verb == "wait" else self._http
+        if client is None:
             raise OwnerLeavingError(f"The connection to {self._database} is closed.")
         try:
-            answer = await self._http.post(self._url, content=message, timeout=limit)
+            answer = await client.post(self._url, content=message, timeout=limit)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise OwnerLeavingError(
                 f"Nobody answers at {self._database}, so nothing was sent: {error!s:.200}. "
@@ -114,14 +122,11 @@ class HttpBackend(RemoteBackend):
                 f"{_known(verb)}"
             ) from error
         self._heard = asyncio.get_running_loop().time()
-        return await self._read(answer)
+        return await self._read(answer, verb)
 
-    async def _read(self, answer: httpx.Response) -> Any:
+    async def _read(self, answer: httpx.Response, verb: str) -> Any:
         if answer.status_code in {502, 503, 504} and not answer.content.startswith(b'{"id"'):
-            raise OwnerLeavingError(
-                f"{self._database} answers {answer.status_code}: whoever stands before it does not "
-                "reach it, so nothing was carried out."
-            )
+            self._not_reached(answer.status_code, verb)
         try:
             reply = await protocol.decoded(answer.content)
         except (ValueError, StorageError):
@@ -133,6 +138,17 @@ class HttpBackend(RemoteBackend):
         raise StorageError(
             f"{self._database} refuses the call with {answer.status_code}: "
             f"{str(reply.get('detail') or answer.reason_phrase)[:500]}"
+        )
+
+    def _not_reached(self, status: int, verb: str) -> NoReturn:
+        if status == 503:
+            raise OwnerLeavingError(
+                f"{self._database} answers 503: whoever stands before it does not reach it, so "
+                "nothing was carried out."
+            )
+        raise OwnerGoneError(  # a proxy that gave up waiting has handed the call on
+            f"{self._database} answers {status}: whoever stands before it got no answer. "
+            f"{_known(verb)}"
         )
 
     async def _again(self, seconds: float | None, verb: str, params: Sequence[Any]) -> Any:
@@ -155,11 +171,18 @@ class HttpBackend(RemoteBackend):
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         """Return a task once it has ended: request after request."""
+        self._waits += 1
+        try:
+            return await self._waited(task_id, timeout)
+        finally:
+            self._waits -= 1
+
+    async def _waited(self, task_id: str, timeout: float | None) -> TaskRecord:
         loop = asyncio.get_running_loop()
         until = None if timeout is None else loop.time() + timeout
         while True:
             left = WAIT_SECONDS if until is None else max(0.0, until - loop.time())
-            part = min(left, WAIT_SECONDS)
+            part = min(left, WAIT_SECONDS if self._waits <= MOST_WAITS else CROWDED_SECONDS)
             try:
                 return TaskRecord.from_row(
                     await self._within(part + self._call_seconds, "wait", task_id, part)
@@ -175,9 +198,10 @@ class HttpBackend(RemoteBackend):
     async def close(self) -> None:
         """Let go of the connections. Idempotent."""
         self.open = False
-        client, self._http = self._http, None
-        if client is not None:
-            await client.aclose()
+        clients, self._http, self._waiting = (self._http, self._waiting), None, None
+        for client in clients:
+            if client is not None:
+                await client.aclose()
         self.ended.set()
 
 
@@ -198,7 +222,7 @@ def _split(whole: str) -> tuple[str, str | None]:
     return where, unquote(parts.password or parts.username or "") or None
 
 
-def _client(token: str | None) -> httpx.AsyncClient:
+def _client(token: str | None, connections: int) -> httpx.AsyncClient:
     try:
         import httpx
     except ImportError:
@@ -208,5 +232,5 @@ def _client(token: str | None) -> httpx.AsyncClient:
     headers = {"content-type": "application/json", "accept": "application/json"}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    most = httpx.Limits(max_connections=MOST_CONNECTIONS)
+    most = httpx.Limits(max_connections=connections)
     return httpx.AsyncClient(headers=headers, limits=most, follow_redirects=False)

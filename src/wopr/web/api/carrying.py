@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import RuleKind
 from wopr.insights.own import is_own
+from wopr.ports.backend import Backend
 from wopr.queue.queue import inside
 from wopr.remote import protocol
 from wopr.remote.series import Series
@@ -42,12 +43,19 @@ async def carry(request: Request) -> Response:
         _check(caller_of(request), verb, params)
         core = inside(queue_of(request))
         backend = await core.access.backend()
+        await _note(backend, verb, params)
         verbs = Verbs(backend, lambda: False, core.settings.max_args_bytes, Series())
         answer = await verbs.carry_out(verb, params)
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
         return Response(protocol.refusal(None, error), status, media_type=JSON)
+
+
+async def _note(backend: Backend, verb: object, params: Any) -> None:
+    """Note that somebody asks in SQL, as where it is asked in a request of its own."""
+    if verb == "sql" and _asks_in_sql(verb, params) and isinstance(params[0], str):
+        await backend.acts.asked(params[0])
 
 
 def _check(caller: Caller, verb: object, params: object) -> None:
