@@ -329,8 +329,9 @@ async def test_another_version_is_refused_by_name(
             await backend.start()
 
 
-def test_an_address_shows_no_secret_and_sends_it() -> None:
-    address = Address("https://:s3cret@queue.example/team?token=t0p")
+@pytest.mark.parametrize("before", [":s3cret", "s3cret", "ada:s3cret"])
+def test_an_address_shows_no_secret_and_sends_it(before: str) -> None:
+    address = Address(f"https://{before}@queue.example/team?token=t0p")
     for text in (str(address), repr(address), f"{address}", str(address.absolute())):
         assert "s3cret" not in text
         assert "t0p" not in text

@@ -11,7 +11,7 @@ _QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
 
 
 class Address(PosixPath):
-    """``https://user:secret@host/place``, where others have the path of a file.
+    """``https://:secret@host/place``, where others have the path of a file.
 
     As a text it has no secret: that is only in :attr:`whole`.
     """
@@ -56,10 +56,9 @@ class Address(PosixPath):
 
 def _without_secret(text: str) -> str:
     parts = urlsplit(text)
-    user, at, host = parts.netloc.rpartition("@")
+    host = parts.netloc.rpartition("@")[2]  # a token may stand where others have their name
     query = _QUERIED.sub(r"\1***", parts.query)
-    place = f"{user.partition(':')[0]}{at}{host}".removeprefix("@")
-    return f"{parts.scheme}://{place}{parts.path}{'?' if query else ''}{query}"
+    return f"{parts.scheme}://{host}{parts.path}{'?' if query else ''}{query}"
 
 
 def is_address(text: object) -> bool:
