@@ -249,6 +249,8 @@ def asked_of(
     begin = end - timedelta(seconds=SPANS[step])
     if since is not None:
         begin = _moment(since, "since", now)
+    if begin < _EPOCH:
+        raise InvalidCallError(f"since={local(begin)} is before 1970, when there was no queue.")
     if begin >= end:
         raise InvalidCallError(
             f"since={local(begin)} is not before until={local(end)}, so there is nothing between."

@@ -236,6 +236,7 @@ async def test_counts_of_a_part_are_not_told(
         ({"split": "tag"}, "split must be"),
         ({"category": ""}, "category"),
         ({"since": "yesterday"}, "number of seconds"),
+        ({"since": datetime(1, 1, 1, tzinfo=UTC)}, "before 1970"),
     ],
 )
 async def test_what_can_not_be_asked_is_refused(options: dict[str, Any], said: str) -> None:

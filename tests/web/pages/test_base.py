@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.exceptions import HTTPException
 
 from wopr import TaskQueue
 from wopr.domain.clock import SystemClock
@@ -122,12 +123,21 @@ async def test_a_live_page_is_made_once_for_all_who_look_and_rests_when_nobody_d
     assert not hub._scenes
 
 
-async def test_a_live_page_tells_trouble_and_keeps_what_it_shows() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StorageError("the owner\nis gone"), "data: the owner\ndata: is gone"),
+        (HTTPException(403, "needs admin"), "data: 403: needs admin"),
+    ],
+)
+async def test_a_live_page_tells_trouble_and_keeps_what_it_shows(
+    error: Exception, told: str
+) -> None:
     async def make() -> str:
-        raise StorageError("the owner\nis gone")
+        raise error
 
     stream = Hub(SystemClock()).stream("key", make)
-    assert await anext(stream) == "event: trouble\ndata: the owner\ndata: is gone\n\n"
+    assert await anext(stream) == f"event: trouble\n{told}\n\n"
     await stream.aclose()
 
 
@@ -199,6 +209,8 @@ def test_what_can_not_be_seen_is_written_out() -> None:
     assert first_line("a\u202eb\x1b[0m\nc") == "a\\u202eb\\u001b[0m"
     assert shown({"a": "\u200b"}) == '{\n  "a": "\\u200b"\n}'
     assert shown("x" * 20_000).endswith("… (3,616 more letters)")
+    assert shown("\x00" * 20_000).endswith("\\u0000… (3,616 more letters)")
+    assert first_line("\u202ex" + "y" * 1_000) == "\\u202ex" + "y" * 152 + "…"
 
 
 def test_a_drawing_escapes_its_label_and_bears_any_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -90,12 +91,12 @@ def short(identity: object) -> str:
 
 def shown(value: Any) -> str:
     """Return a value of JSON as it is read, and no more of it than a page can bear."""
-    return cut(visible(value)) if isinstance(value, str) else as_json(value)
+    return visible(cut(value)) if isinstance(value, str) else as_json(value)
 
 
 def as_json(value: Any) -> str:
     """Return a value as JSON, texts in their quotes."""
-    return cut(visible(json.dumps(value, ensure_ascii=False, indent=2)))
+    return visible(cut(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def cut(text: str) -> str:
@@ -118,16 +119,17 @@ _HIDDEN = {
     )
     if chr(code) not in "\n\t"
 }
+_HIDES = re.compile("[" + "".join(_HIDDEN.values()) + "]")
 
 
 def visible(text: str) -> str:
     """Return a text whose control and direction marks are written out: what is read is there."""
-    return text.translate(_HIDDEN)
+    return text.translate(_HIDDEN) if _HIDES.search(text) else text  # which is slow, and rare
 
 
 def first_line(text: str | None, most: int = 160) -> str:
     """Return the first line of a text, on one row of a table."""
-    line = visible((text or "").strip().partition("\n")[0])
+    line = visible((text or "").strip().partition("\n")[0][: most + 1])
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

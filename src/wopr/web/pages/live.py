@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import cast
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -73,7 +74,7 @@ class Scene:
             try:
                 self._text = await self._make()
                 self._beat = local(self._clock.now())
-            except (WoprError, TimeoutError, OSError) as error:
+            except (WoprError, HTTPException, TimeoutError, OSError) as error:
                 trouble = str(error) or type(error).__name__
             except Exception as error:
                 log.exception("A live page could not be made.")
