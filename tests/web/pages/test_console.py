@@ -20,6 +20,7 @@ from wopr.ports.answers import QueryResult
 from wopr.ports.storage import QueryRows
 from wopr.web.guard.roles import Role
 from wopr.web.pages.console import shown_answer
+from wopr.web.pages.downloads import Once
 from wopr.web.pages.questions import MOST_AT_ONCE, Questions, Where, where_wrong
 
 
@@ -97,6 +98,22 @@ async def test_all_rows_are_downloaded_as_parquet(client: httpx.AsyncClient) -> 
     answer = await client.post("/sql/download", data=form)
     table = parquet.read_table(io.BytesIO(answer.content))
     assert (["name", "seq"], 2) == (table.column_names, table.num_rows)
+
+
+async def test_a_download_that_nobody_takes_to_its_end_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "answer.csv"
+    path.write_text("two\n2\n")
+
+    async def send(message: Any) -> None:
+        raise asyncio.CancelledError  # as a server that stops does
+
+    async def receive() -> Any:
+        raise NotImplementedError
+
+    asked = {"type": "http", "method": "GET", "headers": [], "asgi": {"spec_version": "2.4"}}
+    with pytest.raises(asyncio.CancelledError):
+        await Once(path)(asked, receive, send)
+    assert not path.exists()
 
 
 async def test_a_download_that_fails_leaves_no_file(

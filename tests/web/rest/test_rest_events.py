@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from wopr.domain.errors import StorageError
 from wopr.service.appserver import AppServer, place_at
 from wopr.web import create_app
 from wopr.web.api import feed
-from wopr.web.api.feed import Feed, Listener, Wanted
+from wopr.web.api.feed import Event, Feed, Listener, Wanted
 
 DAY = "2030-05-17"
 
@@ -155,3 +156,25 @@ async def test_events_go_on_when_the_owner_is_killed(tmp_path: Path) -> None:
             heard = await stream.event() or {}
         assert heard["task_id"] == second.id
     end(owner)
+
+
+async def test_who_comes_while_the_log_is_read_for_one_who_left_hears_nothing_older(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listened, looking, go_on = Feed(queue), asyncio.Event(), asyncio.Event()
+
+    async def read(after: int, until: int) -> list[Event]:
+        looking.set()
+        await go_on.wait()
+        return [Event(after + 1, "add", None, "pending", "id", b"%d" % (after + 1))]
+
+    monkeypatch.setattr(listened, "_read", read)
+    first: Any = listened.listen(Wanted(), 0, None)
+    await anext(first)
+    await looking.wait()
+    await first.aclose()
+    second: Any = listened.listen(Wanted(), 10, None)
+    assert b'{"seq":10}' in await anext(second)
+    go_on.set()
+    assert await anext(second) == b"11"
+    await second.aclose()

@@ -164,7 +164,10 @@ class Feed:
 
     async def _look(self) -> bool:
         """Tell what happened since the last look; whether there is more."""
-        events = await self._read(self._at, _NO_END)
+        at = self._at
+        events = await self._read(at, _NO_END)
+        if at != self._at:  # meanwhile all have left, and who came listens from later on
+            return True
         if self._stalled:
             self._stalled = False
             self._tell_all(sent("live", {}, None))

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from wopr.domain.csvcells import cell
 from wopr.domain.errors import InvalidCallError, QueryError
@@ -43,13 +43,27 @@ async def download(request: Request) -> Response:
     query = needed(form, "query", "what to ask")
     making = _made(queue_of(request), query, kind)
     path = await questions_of(request).ask(form.get("key", "")[:100], making)
-    return FileResponse(
+    return Once(
         path,
         media_type=KINDS[kind],
         filename=f"answer.{kind}",
         headers={"cache-control": "no-store"},
-        background=BackgroundTask(path.unlink, missing_ok=True),
     )
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+class Once(FileResponse):
+    """Sends a file, of which nothing is left then, whatever became of sending it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _remove(Path(self.path))
 
 
 async def _made(queue: TaskQueue, query: str, kind: str) -> Path:
