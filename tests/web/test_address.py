@@ -36,6 +36,7 @@ from wopr.queue.queue import inside
 from wopr.remote import http
 from wopr.remote.http import HttpBackend
 from wopr.remote.rules import rule_to_plain
+from wopr.web.api import carrying
 from wopr.web.guard.roles import Role
 
 
@@ -214,6 +215,19 @@ async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:
     with pytest.raises(StorageError, match="needs the role operate; ada has read"):
         async with at(there, Role.READ):
             pass
+
+
+@pytest.mark.parametrize("seconds", [None, 1e6])
+async def test_one_request_waits_for_no_longer_than_a_minute(
+    there: TaskQueue, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    monkeypatch.setattr(carrying, "LONGEST_WAIT", 0.01)
+    async with at(there) as queue:
+        handle = await queue.enqueue("later")
+        backend = await inside(queue).writer()
+        assert isinstance(backend, HttpBackend)
+        with pytest.raises(TimeoutError, match=r"did not end within 0\.01 s"):
+            await backend.ask(PATIENCE, "wait", [handle.id, seconds])
 
 
 async def test_a_wait_goes_on_in_the_next_request(

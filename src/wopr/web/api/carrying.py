@@ -28,6 +28,8 @@ from wopr.web.routing import caller_of, queue_of, route
 
 HERE_ONLY = frozenset({"hand_over", "snapshot", "backup", "archive"})
 """Verbs that are about files of the machine."""
+LONGEST_WAIT = 60.0
+"""Seconds that one request waits for a task at most: who asked may be gone, and is not missed."""
 
 
 def routes() -> list[BaseRoute]:
@@ -45,11 +47,20 @@ async def carry(request: Request) -> Response:
         backend = await core.access.backend()
         await _note(backend, verb, params)
         verbs = Verbs(backend, lambda: False, core.settings.max_args_bytes, Series())
-        answer = await verbs.carry_out(verb, params)
+        answer = await verbs.carry_out(verb, _with_an_end(verb, params))
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
         return Response(protocol.refusal(None, error), status, media_type=JSON)
+
+
+def _with_an_end(verb: object, params: Any) -> Any:
+    """Return the params of a verb; of a wait, with an end."""
+    match verb, params:
+        case "wait", [task_id, (int() | float() | None) as seconds, *more]:
+            most = LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT)
+            return [task_id, most, *more]
+    return params
 
 
 async def _note(backend: Backend, verb: object, params: Any) -> None:
