@@ -14,6 +14,7 @@ import pytest
 
 from support.queues import PATIENCE
 from support.restapp import rest_app, served
+from support.webapp import bearer, browser, token_of
 from wopr import (
     InvalidCallError,
     OnConflict,
@@ -29,13 +30,18 @@ from wopr import (
 from wopr.core.accesstokens import access_tokens, create_token, revoke_token
 from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
+from wopr.domain.change import Change, Verb
 from wopr.domain.errors import OwnerGoneError
 from wopr.domain.rule import RuleKind
+from wopr.domain.selection import Selection
 from wopr.insights.queries import NEWEST_TRANSITION
 from wopr.queue.queue import inside
-from wopr.remote import http
+from wopr.remote import http, protocol
+from wopr.remote.acts import RemoteActs
 from wopr.remote.http import HttpBackend
 from wopr.remote.rules import rule_to_plain
+from wopr.remote.size import MOST_LISTS
+from wopr.web import create_app
 from wopr.web.api import carrying
 from wopr.web.guard.roles import Role
 
@@ -209,6 +215,53 @@ async def test_what_is_no_verb_and_no_question_is_refused(
         assert isinstance(backend, HttpBackend)
         with pytest.raises((InvalidCallError, StorageError), match=r"There is no verb|role admin"):
             await backend.ask(PATIENCE, verb, params)
+
+
+@pytest.mark.parametrize("form", ["list", "tuple", "dict", "frozenset"])
+async def test_no_form_of_a_rule_makes_an_operator_an_admin(there: TaskQueue, form: str) -> None:
+    core = inside(there)
+    rule = new_token("eve", Role.ADMIN, bytes(32), core.clock.now(), None)[1].to_rule()
+    row: list[Any] = [rule.kind.value, rule.name, rule.value]
+    row.append({"$type": "datetime", "value": rule.updated_at.isoformat()})
+    value = [[key, 0] for key in row] if form == "dict" else row
+    sent = row if form == "list" else {"$type": form, "value": value}
+    token = await token_of(there, role=Role.OPERATE)
+    async with browser(create_app(there), headers=bearer(token)) as client:
+        for verb, params in (("rules_save", [[sent]]), ("rules_merge", [sent])):
+            said = {"verb": verb, "params": params}
+            assert (await client.post("/api/v1/carry", json=said)).status_code in {403, 422}
+        asked = {"verb": "sql", "params": [["select 1"], [], 1, 1.0]}
+        assert 403 == (await client.post("/api/v1/carry", json=asked)).status_code
+    assert ["ada"] == [one.name for one in await access_tokens(core)]
+
+
+async def test_an_act_is_noted_as_of_the_token_whatever_is_said(there: TaskQueue) -> None:
+    task = await there.enqueue("later")
+    token = await token_of(there, role=Role.OPERATE)
+    acts = RemoteActs(*[_carried(there, token)] * 3)
+    change = Change(verb=Verb("set-priority"), priority=4)
+    done = await acts.change(Selection(ids=(task.id,)), change, "key", "root", 30.0)
+    undone = await acts.undo(done.act.number, "key2", "root")
+    assert ["ada", "ada"] == [done.act.who, undone.act.who]
+
+
+def _carried(there: TaskQueue, token: str) -> Callable[..., Awaitable[Any]]:
+    async def call(verb: str, *params: Any) -> Any:
+        async with browser(create_app(there), headers=bearer(token)) as client:
+            message = protocol.encode({"verb": verb, "params": list(params)})
+            answer = await client.post("/api/v1/carry", content=message)
+            return protocol.decode(answer.content)["ok"]
+
+    return call
+
+
+async def test_a_message_of_too_many_parts_is_not_read(there: TaskQueue) -> None:
+    token = await token_of(there, role=Role.OPERATE)
+    async with browser(create_app(there), headers=bearer(token)) as client:
+        many = b'{"verb":"hello","params":[' + b"[]," * MOST_LISTS + b"[]]}"
+        answer = await client.post("/api/v1/carry", content=many)
+    assert 413 == answer.status_code
+    assert "was not read" in answer.text
 
 
 async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:
