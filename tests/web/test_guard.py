@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -20,6 +21,7 @@ from wopr.config.whoami import this_process
 from wopr.core.accesstokens import revoke_token
 from wopr.queue.queue import inside
 from wopr.web import Caller, Role, create_app
+from wopr.web.guard import guard
 from wopr.web.guard.known import FRESH_SECONDS, KnownTokens
 from wopr.web.routing import caller_of, queue_of, route
 
@@ -298,6 +300,33 @@ async def test_who_follows_a_link_from_another_site_does_not_sign_in_again(
         assert (200, True) == (strict.status_code, 'content="0;url=/probe"' in strict.text)
         own = await client.get("/probe", headers={"Sec-Fetch-Site": "same-origin"})
         assert 303 == own.status_code
+        for path in ("//evil.example/x", "/%2f/evil.example/x", "///evil.example/x"):
+            url = httpx.URL(HERE).copy_with(raw_path=path.encode())
+            led = await client.get(url, headers={"Sec-Fetch-Site": "cross-site"})
+            assert 'content="0;url=/evil.example/x"' in led.text
+
+
+async def test_who_sends_a_token_slowly_leaves_room_for_others(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MOST_SIGNING_IN", 1)
+    token, asked = await token_of(queue), asyncio.Event()
+    app = with_probes(create_app(queue, loopback="token"))
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"token="
+        asked.set()
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=HERE) as slow, browser(app) as other:
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        sending = asyncio.ensure_future(slow.post("/login", content=slowly(), headers=kind))
+        await asked.wait()
+        assert 429 == (await other.post("/login", data={"token": token})).status_code
+        sending.cancel()
+        await asyncio.wait({sending})
+        assert 303 == (await other.post("/login", data={"token": token})).status_code
 
 
 # -- the application's own authentication -------------------------------------------------

@@ -56,6 +56,9 @@ REQUESTS = 20_000
 second from then on."""
 FAILURES = 10
 """So many wrong tokens of one address are told so at once, and one in six seconds from then on."""
+MOST_SIGNING_IN = 50
+"""So many send their token at once: of nobody else who is unknown a body is waited for, and each of
+them has a connection."""
 _CSRF = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,6 +84,7 @@ class Guard:
         monotonic = inside(queue).clock.monotonic
         self._requests = Throttle(REQUESTS, REQUESTS / 2, monotonic)
         self._failures = Throttle(FAILURES, 1 / 6, monotonic)
+        self._signing_in = 0
         self._most = max(MOST_BODY_BYTES, 2 * queue.settings.max_args_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,9 +230,15 @@ class Guard:
             )
         if _length(request.headers.get("content-length")) > login.MOST_BYTES:
             raise too_large(login.MOST_BYTES)
-        small = Bounded(bounded, login.MOST_BYTES)
-        text = (await small.field("token")).strip()
-        asked = login.inside(await small.field("next"))
+        if self._signing_in >= MOST_SIGNING_IN:
+            return refusal(request, 429, letters.MANY_SIGN_IN, {"Retry-After": "5"})
+        self._signing_in += 1
+        try:
+            small = Bounded(bounded, login.MOST_BYTES, login.SECONDS)
+            text = (await small.field("token")).strip()
+            asked = login.inside(await small.field("next"))
+        finally:
+            self._signing_in -= 1
         token = await self._tokens.named_by(text)
         if token is None:
             said = "That token lets nobody in: it is mistyped, has expired, or was revoked."

@@ -21,6 +21,7 @@ WRONG = (
     "are: wopr token list"
 )
 TOO_MANY_WRONG = "Too many wrong tokens came from your address. Wait a little, then try again."
+MANY_SIGN_IN = "More sign in at this moment than may. Wait a little, then try again."
 TOO_MANY = "There are more requests of yours than are answered. Wait a little, and send fewer."
 NO_CSRF = (
     "This change does not say that one of our own pages sends it, so nothing was done. Load the "

@@ -17,6 +17,8 @@ STYLE_PATH = "/login.css"
 LOGOUT_PATH = "/logout"
 MOST_BYTES = 8_192
 """Of what the page may send."""
+SECONDS = 5.0
+"""So long it may take: whoever sends it is nobody yet, and has one of the connections."""
 _FORM = """<p{alert}>{said}</p>
 <form method="post" action="{root}/login"><input type="hidden" name="next" value="{next}">
 <label for="token">Token</label>
@@ -78,7 +80,7 @@ def _with_next(request: Request, where: str) -> str:
 
 def again(request: Request) -> Response:
     """Have a browser open the same page from here: then it sends a strict cookie."""
-    where = request.scope["path"]
+    where = f"/{request.scope['path'].lstrip('/')}"  # two of them would begin with a host
     where = quote(where) if not request.url.query else f"{quote(where)}?{request.url.query}"
     head = f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">'
     body = f'<p><a href="{html.escape(where)}">Go on</a></p>'
