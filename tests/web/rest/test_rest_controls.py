@@ -121,10 +121,20 @@ async def test_sql_is_asked_on_a_snapshot_by_who_may(
     table = await client.post("/sql", json={**body, "format": "csv"})
     assert ("name,x\r\non,'=1+1\r\n", "false") == (table.text, table.headers["wopr-truncated"])
     assert table.headers["wopr-moment"].startswith("20")
+    numbers = await client.post(
+        "/sql", json={"query": "select -1.5 as x, -2 as y", "format": "csv"}
+    )
+    assert "x,y\r\n-1.5,-2\r\n" == numbers.text
     refused = await client.post("/sql", json={"query": "delete from tasks"})
     assert refused.status_code == 422
     async with asking(queue, Role.OPERATE) as operator:
         assert (await operator.post("/sql", json=body)).status_code == 403
+
+
+async def test_of_very_many_misfits_only_the_number_is_told(client: httpx.AsyncClient) -> None:
+    body = {str(number): 1 for number in range(2_000)}
+    refused = await client.post("/acts/preview", json=body)
+    assert (422, True) == (refused.status_code, "2,002 values don't fit" in refused.text)
 
 
 async def test_functions_say_what_they_take(client: httpx.AsyncClient) -> None:

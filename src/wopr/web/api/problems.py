@@ -21,8 +21,11 @@ from wopr.domain.masking import mask
 MEDIA_TYPE = "application/problem+json"
 LONGEST = 4_000
 """Characters of a detail."""
+MOST_LOOKED_AT = 1_000
+"""Of more misfits their number is told: to look at each takes seconds that nobody else gets."""
 MOST_MISFITS = 5
 """So many values that don't fit are named."""
+_WHAT_FITS = "What fits is in /api/v1/openapi.json; nothing was done."
 _STATUS: tuple[tuple[type[WoprError], int], ...] = (
     (errors.PayloadTooLargeError, 413),
     (errors.DuplicateTaskError, 409),
@@ -114,10 +117,13 @@ async def refused(request: Request, error: Exception) -> Response:
 
 def misfits(error: ValidationError) -> str:
     """Say which values of a request do not fit, and what would."""
+    count = error.error_count()
+    if count > MOST_LOOKED_AT:
+        return f"{count:,} values don't fit. {_WHAT_FITS}"
     found = error.errors(include_url=False, include_input=False, include_context=False)
     said = [_misfit(one) for one in found[:MOST_MISFITS]]
     more = f" (and {len(found) - MOST_MISFITS} more)" if len(found) > MOST_MISFITS else ""
-    return f"{'; '.join(said)}{more}. What fits is in /api/v1/openapi.json; nothing was done."
+    return f"{'; '.join(said)}{more}. {_WHAT_FITS}"
 
 
 def _misfit(one: Any) -> str:
