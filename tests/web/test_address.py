@@ -407,6 +407,14 @@ def test_an_address_shows_no_secret_and_sends_it(before: str) -> None:
     assert address == Address(address.whole) != Address("https://queue.example/team")
 
 
+@pytest.mark.parametrize("user", [":s3cret", "s3cret", "ada:s3cret", "s3cret:", ""])
+def test_a_token_in_an_address_is_sent_and_never_shown(user: str) -> None:
+    address = Address(f"https://{user}@queue.example/team")
+    assert "s3cret" not in f"{address} {address!r} {address.name} {address.parts}"
+    token = http._split(address.whole)[1]
+    assert (token or "s3cret") == "s3cret"
+
+
 def test_the_setting_may_be_an_address_and_the_token_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
