@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,7 +48,8 @@ def stats(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson 
     for held in found.get("held", ()):
         say(f"{held['text']} They wait; wopr tasks explain ID says more.")
     for pause in found["pauses"]:
-        target = pause.category if pause.category is not None else f"--task {pause.task}"
+        target = shlex.quote(pause.category or pause.task or "")
+        target = target if pause.category is not None else f"--task {target}"
         say(f"{pause.name} is paused {pause.told}. To go on: wopr resume {target}")
     if found["limits"]:
         say(f"Limits count; to see them: wopr limits list ({found['limits']})")

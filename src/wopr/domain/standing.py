@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,13 +110,14 @@ def _full(schedule: Schedule, live: Sequence[str]) -> str:
 
 
 def _paused(schedule: Schedule) -> str:
+    name = shlex.quote(schedule.name)
     since = f"It is paused since {local(schedule.paused_at)}: {schedule.paused_reason}."
     if schedule.paused_reason == CODE_IS_GONE:
         return (
             f"{since} No decorator declares it any more in the process that owns the database. It "
-            f"goes on when one does; or remove it: wopr schedules remove {schedule.name}"
+            f"goes on when one does; or remove it: wopr schedules remove {name}"
         )
-    return f"{since} To go on: wopr schedules resume {schedule.name}"
+    return f"{since} To go on: wopr schedules resume {name}"
 
 
 def unknown(name: str, known: Iterable[str]) -> ScheduleNotFoundError:

