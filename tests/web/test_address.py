@@ -235,6 +235,15 @@ async def test_no_form_of_a_rule_makes_an_operator_an_admin(there: TaskQueue, fo
     assert ["ada"] == [one.name for one in await access_tokens(core)]
 
 
+async def test_only_an_admin_deletes_what_happened(there: TaskQueue) -> None:
+    message = {"verb": "cleanup", "params": [{"$type": "datetime", "value": "2030-01-01"}, False]}
+    for role, status in ((Role.OPERATE, 403), (Role.ADMIN, 200)):
+        headers = bearer(await token_of(there, role, role))
+        async with browser(create_app(there), headers=headers) as client:
+            assert status == (await client.post("/api/v1/carry", json=message)).status_code
+            assert 422 == (await client.post("/api/v1/carry", json={"verb": []})).status_code
+
+
 async def test_an_act_is_noted_as_of_the_token_whatever_is_said(there: TaskQueue) -> None:
     task = await there.enqueue("later")
     token = await token_of(there, role=Role.OPERATE)

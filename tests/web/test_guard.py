@@ -306,6 +306,31 @@ async def test_who_follows_a_link_from_another_site_does_not_sign_in_again(
             assert 'content="0;url=/evil.example/x"' in led.text
 
 
+async def test_who_holds_many_requests_open_leaves_room_for_others(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MOST_UNDER_WAY", 1)
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def held(request: Request) -> Response:
+        begun.set()
+        await over.wait()
+        return JSONResponse("over")
+
+    app = with_probes(create_app(queue, loopback="token"))
+    app.router.routes[:0] = [route("/api/v1/held", held, needs=Role.READ)]
+    ada, bob = bearer(await token_of(queue)), bearer(await token_of(queue, "bob"))
+    async with browser(app) as client:
+        holding = asyncio.ensure_future(client.get("/api/v1/held", headers=ada))
+        await begun.wait()
+        refused = await client.get("/api/v1/whoami", headers=ada)
+        assert (429, "5") == (refused.status_code, refused.headers["retry-after"])
+        assert 200 == (await client.get("/api/v1/whoami", headers=bob)).status_code
+        over.set()
+        await holding
+        assert 200 == (await client.get("/api/v1/whoami", headers=ada)).status_code
+
+
 async def test_who_sends_a_token_slowly_leaves_room_for_others(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

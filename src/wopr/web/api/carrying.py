@@ -32,6 +32,8 @@ HERE_ONLY = frozenset({"hand_over", "snapshot", "backup", "archive"})
 """Verbs that are about files of the machine."""
 LONGEST_WAIT = 60.0
 """Seconds that one request waits for a task at most: who asked may be gone, and is not missed."""
+OF_ADMINS = frozenset({"cleanup"})
+"""What takes more away than any act: ended tasks, their history, and the acts themselves."""
 WHO = {"act_change": 3, "act_undo": 2}
 """Which param of a verb says whose act it is; the guard knows that better."""
 
@@ -76,7 +78,7 @@ async def _note(backend: Backend, verb: object, params: Any) -> None:
 
 
 def _check(caller: Caller, verb: object, params: object) -> None:
-    """Refuse what nobody may from elsewhere, and SQL of those who are no admins.
+    """Refuse what nobody may from elsewhere, and what only admins may.
 
     Raises:
         InvalidCallError: it is about files here.
@@ -91,6 +93,12 @@ def _check(caller: Caller, verb: object, params: object) -> None:
         )
     if caller.role.allows(Role.ADMIN):
         return
+    if verb in OF_ADMINS:
+        raise HTTPException(
+            403,
+            f"{verb} deletes tasks, their history and the acts before a moment, which needs the "
+            f"role admin; {caller.name} has {caller.role}.",
+        )
     if _asks_in_sql(verb, params):
         raise HTTPException(
             403,
@@ -105,7 +113,7 @@ def _check(caller: Caller, verb: object, params: object) -> None:
 
 def _of_nobody_else(verb: object, params: Any) -> Any:
     """Return the params of an act without who it says it is of: it is noted as the caller's."""
-    at = WHO.get(verb) if isinstance(verb, str) else None
+    at = WHO.get(str(verb))
     if at is None or not isinstance(params, list) or len(params) <= at:
         return params
     return [*params[:at], None, *params[at + 1 :]]

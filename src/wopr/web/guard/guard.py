@@ -6,6 +6,7 @@ import hmac
 import logging
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from inspect import isawaitable
 
@@ -56,6 +57,9 @@ REQUESTS = 20_000
 second from then on."""
 FAILURES = 10
 """So many wrong tokens of one address are told so at once, and one in six seconds from then on."""
+MOST_UNDER_WAY = 250
+"""So many requests of one caller are answered at the same time: half of the connections that there
+are. Streams and long polls, which hold one each, leave the rest to others."""
 MOST_SIGNING_IN = 50
 """So many send their token at once: of nobody else who is unknown a body is waited for, and each of
 them has a connection."""
@@ -85,6 +89,7 @@ class Guard:
         self._requests = Throttle(REQUESTS, REQUESTS / 2, monotonic)
         self._failures = Throttle(FAILURES, 1 / 6, monotonic)
         self._signing_in = 0
+        self._under_way = Counter[str]()
         self._most = max(MOST_BODY_BYTES, 2 * queue.settings.max_args_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,11 +125,16 @@ class Guard:
         scope["state"]["caller"] = known.caller
         scope["state"]["signed_in"] = known.csrf is not None
         scope["state"]["csrf"] = known.csrf or self._csrf_of(Request(scope), sending)
-        by = acting.set(By(known.caller.name, f"web, from {peer_of(scope)}"))
+        name = known.caller.name
+        by = acting.set(By(name, f"web, from {peer_of(scope)}"))
+        self._under_way[name] += 1
         try:
             await self._app(scope, bounded, sending)
         finally:
             acting.reset(by)
+            self._under_way[name] -= 1
+            if not self._under_way[name]:
+                del self._under_way[name]
 
     # -- what is not answered, whoever asks -------------------------------------------
 
@@ -254,6 +264,8 @@ class Guard:
         wait = self._requests.take((known.caller.name, peer_of(request.scope)))
         if wait:
             return refusal(request, 429, letters.TOO_MANY, {"Retry-After": str(int(wait) + 1)})
+        if self._under_way[known.caller.name] >= MOST_UNDER_WAY:
+            return refusal(request, 429, letters.MANY_UNDER_WAY, {"Retry-After": "5"})
         changes = request.method not in SAFE_METHODS and not known.by_header
         if changes and not await self._meant_by_its_page(request, bounded, known):
             return refusal(request, 403, letters.NO_CSRF)

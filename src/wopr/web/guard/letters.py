@@ -21,6 +21,10 @@ WRONG = (
     "are: wopr token list"
 )
 TOO_MANY_WRONG = "Too many wrong tokens came from your address. Wait a little, then try again."
+MANY_UNDER_WAY = (
+    "So many requests of yours are being answered at this moment that others would find no room. "
+    "Close streams that nobody reads any more, or give each program a token of its own."
+)
 MANY_SIGN_IN = "More sign in at this moment than may. Wait a little, then try again."
 TOO_MANY = "There are more requests of yours than are answered. Wait a little, and send fewer."
 NO_CSRF = (
