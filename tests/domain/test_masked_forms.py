@@ -145,6 +145,8 @@ DIGITS = "0123456789abcdef" * 5
 TOKENS = {  # in parts, so that no scanner of sources takes them for real ones
     "Amazon": "AKIA" + "IOSFODNN7EXAMPLE",
     "GitHub": "ghp_" + LETTERS[:36],
+    "wopr": "wopr_" + LETTERS[:43],
+    "a session of wopr": "WyJhZGEiLCA" + LETTERS[:90] + "=." + DIGITS[:64],
     "GitHub, fine-grained": "github_pat_" + LETTERS[:82],
     "GitLab": "glpat-" + LETTERS[:20],
     "Slack": "xoxb-" + "123456789012-" + LETTERS[:24],

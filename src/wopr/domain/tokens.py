@@ -50,6 +50,7 @@ _FORMS = (
     r"oy2[a-z0-9]{43}|dckr_[op]at_[\w\-]{20,60}|AKC[pA-Za-z0-9][A-Za-z0-9]{40,100}|CFPAT-[\w\-]{30,60}",
     r"ATATT3[\w\-=]{40,300}|ATBB[A-Za-z0-9]{24,40}|sq[pua]_[0-9a-f]{40}|CCIPAT_\w{20,80}",
     r"bk(?:ua|ct|pt)_\w{30,60}|lin_(?:api|oauth)_\w{30,80}|figd_[\w\-]{30,60}",
+    r"wopr_[\w\-]{43}(?![\w\-])|Wy[IJ][\w\-]{90,700}={0,2}\.[0-9a-f]{64}",  # wopr
     # of models
     r"sk-(?:proj-|ant-|svcacct-|admin-|or-v1-|lf-)?[\w\-]{16,300}|hf_[A-Za-z0-9]{20,60}",
     r"gsk_[A-Za-z0-9]{20,80}|r8_[A-Za-z0-9]{20,60}|xai-[\w\-]{20,120}|pplx-\w{20,80}",
