@@ -416,6 +416,13 @@ def test_an_address_shows_no_secret_and_sends_it(before: str) -> None:
     assert address == Address(address.whole) != Address("https://queue.example/team")
 
 
+async def test_an_answer_of_something_else_is_told_and_raises_nothing_else() -> None:
+    backend = HttpBackend(Address("https://queue.example"))
+    for text in (b'{"error": 5}', b'{"error": {"type": 5}}', b"[1]", b"<html>"):
+        with pytest.raises(StorageError, match="refuses the call with 403"):
+            await backend._read(httpx.Response(403, content=text))
+
+
 @pytest.mark.parametrize("user", [":s3cret", "s3cret", "ada:s3cret", "s3cret:", ""])
 def test_a_token_in_an_address_is_sent_and_never_shown(user: str) -> None:
     address = Address(f"https://{user}@queue.example/team")

@@ -133,8 +133,9 @@ class HttpBackend(RemoteBackend):
             reply = {}
         if "ok" in reply:
             return reply["ok"]
-        if "error" in reply:
-            protocol.raise_error(reply["error"])
+        match reply.get("error"):
+            case {"type": str(kind), "message": str(said)}:
+                protocol.raise_error({"type": kind, "message": said})
         raise StorageError(
             f"{self._database} refuses the call with {answer.status_code}: "
             f"{str(reply.get('detail') or answer.reason_phrase)[:500]}"
