@@ -22,7 +22,7 @@ def table() -> str:
                 lines += ["", f"### {about}", "", "| call | does | needs | answers |"]
                 lines += ["|---|---|---|---|"]
         path = re.sub(r":\w+\}", "}", one.path)
-        more = [name for name in one.query.model_fields if name not in path]
+        more = [name for name in one.query.model_fields if f"{{{name}}}" not in path]
         query = f" `?{'=&'.join(more)}=`" if more else ""
         statuses = ", ".join(map(str, (*one.statuses, *one.problems)))
         row = f"| `{one.method} {path}`{query} | {one.summary} | {one.needs} | {statuses} |"

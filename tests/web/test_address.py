@@ -274,7 +274,7 @@ async def test_a_message_of_too_many_parts_is_not_read(there: TaskQueue) -> None
 
 
 async def test_who_may_only_read_carries_nothing(there: TaskQueue) -> None:
-    with pytest.raises(StorageError, match="needs the role operate; ada has read"):
+    with pytest.raises(StorageError, match=r"ada has read\. .* create NAME --role operate"):
         async with at(there, Role.READ):
             pass
 
@@ -442,3 +442,16 @@ def test_the_setting_may_be_an_address_and_the_token_is_not_shown(
     queue = TaskQueue(enabled=True, settings=settings)
     assert "https://queue.example/team" == str(queue.database)
     assert inside(queue).access.exists()
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:8800.", "http://"])
+async def test_an_address_of_no_server_is_refused_with_what_one_looks_like(text: str) -> None:
+    with pytest.raises(StorageError, match=r"is no address of a server, so nothing was sent"):
+        await TaskQueue(enabled=True, database=text).get_tasks()
+
+
+async def test_an_empty_token_is_none(there: TaskQueue) -> None:
+    async with served(rest_app(there)) as url:
+        settings = Settings(enabled=True, token="")
+        async with TaskQueue(database=url, settings=settings) as queue:
+            assert 0 == (await queue.get_task_stats())["total"]

@@ -116,6 +116,11 @@ class HttpBackend(RemoteBackend):
                 f"{self._database} did not answer within {seconds:g} s. {_known(verb)} "
                 "(WOPR_TASKS_CALL_SECONDS sets the limit.)"
             ) from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise StorageError(
+                f"{self._database} is no address of a server, so nothing was sent: "
+                f"{error!s:.200}. One is like https://queue.example, or http://127.0.0.1:8800."
+            ) from error
         except httpx.TransportError as error:
             raise OwnerGoneError(
                 f"The connection to {self._database} ended before the answer: {error}. "
@@ -231,7 +236,7 @@ def _client(token: str | None, connections: int) -> httpx.AsyncClient:
             "A queue at an address needs httpx, which is not installed: pip install 'wopr[client]'."
         ) from None
     headers = {"content-type": "application/json", "accept": "application/json"}
-    if token is not None:
+    if token:
         headers["authorization"] = f"Bearer {token}"
     most = httpx.Limits(max_connections=connections)
     return httpx.AsyncClient(headers=headers, limits=most, follow_redirects=False)

@@ -285,7 +285,7 @@ class WorkerRun:
             "no HTTP" if self._server is None else self._server.url,
         )
         if self._dashboard is not None:
-            log.info("The dashboard is at %s.", self._dashboard.url)
+            log.info("The dashboard is at %s", self._dashboard.url)
         for name in sorted(set(self._counts) - set(self._queue.categories)):
             log.warning(
                 "No task is registered in category %r: its workers have nothing to do.", name

@@ -24,7 +24,7 @@ def route(path: str, handler: Handler, *, needs: Role, methods: Sequence[str] = 
             raise HTTPException(
                 403,
                 f"{request.method} {request.url.path} needs the role {needs}; {caller.name} has "
-                f"{caller.role}. A token with it: wopr token create --role {needs}.",
+                f"{caller.role}. A token with it: wopr token create NAME --role {needs}.",
             )
         return await handler(request)
 

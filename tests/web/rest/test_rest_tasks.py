@@ -71,6 +71,9 @@ async def test_a_name_that_only_workers_elsewhere_know_is_enqueued_if_that_is_sa
     task_id = (await client.post("/tasks", json=call)).json()["id"]
     task = (await client.get(f"/tasks/{task_id}")).json()
     assert ("theirs", "away", [[1]]) == (task["name"], task["category"], task["args"])
+    nowhere = await client.post("/tasks", json={"name": "theirs", "unchecked": True})
+    assert 422 == nowhere.status_code
+    assert "options.category has to say which workers run it" in nowhere.json()["detail"]
     known = {"name": "add", "args": ["one"], "unchecked": True}
     assert (await client.post("/tasks", json=known)).status_code == 422
 

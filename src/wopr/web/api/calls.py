@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from wopr.calls.options import Options
 from wopr.calls.tasks import new_task
 from wopr.domain.checks import check_label
+from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsoncalls import read_call
 from wopr.domain.newtask import OnConflict, OnParentFailure
 from wopr.domain.retry import RetryPolicy
@@ -125,6 +126,11 @@ async def enqueue(asked: Asked) -> Answer:
 
 
 async def _enqueue_unchecked(asked: Asked, body: Call, options: Options) -> Answer:
+    if "category" not in options:
+        raise InvalidCallError(
+            f"No function is registered as {body['name']!r} here, so options.category has to say "
+            "which workers run it. Nothing was done."
+        )
     core = inside(asked.queue)
     definition = core.registry.elsewhere(check_label(body["name"], "name"))
     args, kwargs = tuple(body.get("args", ())), body.get("kwargs", {})
