@@ -69,6 +69,29 @@ async def test_who_missed_too_much_is_told_of_the_gap(
         assert (await stream.event() or {})["event"] == "gap"  # another file, say
 
 
+async def test_a_page_of_what_was_missed_is_sent_in_one_piece(
+    client: httpx.AsyncClient, queue: TaskQueue
+) -> None:
+    """Else a listener that has gone is written to, event by event, before the loop knows."""
+    for _ in range(4):
+        await enqueued(client, "on", DAY)
+    heard = Feed(queue)
+    told = heard.listen(Wanted(), await heard.newest(), 1)
+    await anext(told)
+    assert 3 == (await anext(told)).count(b"event: transition")
+    await told.aclose()  # type: ignore[attr-defined]
+
+
+async def test_what_waits_is_sent_some_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "TOGETHER", 2)
+    listener = Listener(Wanted())
+    for number in range(3):
+        listener.tell(b"%d" % number)
+    heard = feed._heard(listener)
+    assert [b"01", b"2"] == [await anext(heard), await anext(heard)]
+    await heard.aclose()  # type: ignore[attr-defined]
+
+
 async def test_who_reads_too_slowly_is_cut_off_with_a_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

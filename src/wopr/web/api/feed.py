@@ -30,6 +30,8 @@ MOST_BEHIND = 20_000
 MOST_WAITING = 5_000
 """So many events wait for one who listens; who is slower than that is cut off."""
 MOST_LISTENERS = 500
+TOGETHER = 100
+"""So many events that wait for somebody are sent in one piece."""
 _NO_END = 2**62
 
 
@@ -145,8 +147,8 @@ class Feed:
         at = first
         while at < begin:
             events = await self._read(at, begin)
-            for event in filter(wanted, events):
-                yield event.text
+            if text := b"".join(event.text for event in filter(wanted, events)):
+                yield text
             if len(events) < PAGE:
                 return
             at = events[-1].seq
@@ -201,7 +203,9 @@ async def _heard(listener: Listener) -> AsyncIterator[bytes]:
         await listener.more.wait()
         listener.more.clear()
         while listener.waiting:
-            yield listener.waiting.popleft()
+            some = min(len(listener.waiting), TOGETHER)
+            yield b"".join(listener.waiting.popleft() for _ in range(some))
+            await asyncio.sleep(0)  # for the event loop to learn that nobody listens any more
         if listener.cut is not None:
             yield sent("cut", {"detail": listener.cut}, None)
             return
