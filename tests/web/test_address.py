@@ -455,3 +455,9 @@ async def test_an_empty_token_is_none(there: TaskQueue) -> None:
         settings = Settings(enabled=True, token="")
         async with TaskQueue(database=url, settings=settings) as queue:
             assert 0 == (await queue.get_task_stats())["total"]
+
+
+async def test_where_no_queue_is_served_it_is_said_so(there: TaskQueue) -> None:
+    async with served(rest_app(there)) as url:
+        with pytest.raises(StorageError, match=r"40[45].* No queue is served there: give the"):
+            await TaskQueue(enabled=True, database=f"{url}/nowhere").get_tasks()

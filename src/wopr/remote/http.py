@@ -35,6 +35,11 @@ CROWDED_SECONDS = 1.0
 MOST_CONNECTIONS = 20
 MOST_WAITS = 100
 """Connections for those that wait for the end of a task: what is called meanwhile has its own."""
+_ADVICE = {
+    401: " Here it is told by WOPR_TASKS_TOKEN, or https://:TOKEN@host.",
+    404: ". No queue is served there: give the address that `wopr web` tells, or of the mount.",
+    405: ". No queue is served there: give the address that `wopr web` tells, or of the mount.",
+}
 BULK = 1_000
 BULK_BYTES = 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
@@ -144,6 +149,7 @@ class HttpBackend(RemoteBackend):
         raise StorageError(
             f"{self._database} refuses the call with {answer.status_code}: "
             f"{str(reply.get('detail') or answer.reason_phrase)[:500]}"
+            f"{_ADVICE.get(answer.status_code, '')}"
         )
 
     def _not_reached(self, status: int, verb: str) -> NoReturn:
