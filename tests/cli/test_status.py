@@ -12,14 +12,22 @@ from support.owners import end, start_owner
 from wopr import TaskQueue
 
 
-def test_work_that_nobody_does_is_the_first_thing_said(wopr: Call) -> None:
+def test_work_that_nobody_does_is_the_first_thing_said(wopr: Call, database: Database) -> None:
     answer = wopr("status")
     assert 1 == answer.code
     assert [
         "Nothing runs: 1 task waits, 0 of them due.",
         "1. No worker process: nobody runs tasks of this queue.",
-        "   $ wopr worker module:queue",
+        f"   $ wopr worker module:queue -d {database.path}",
     ] == answer.out.splitlines()
+
+
+def test_what_mends_it_is_about_the_database_that_was_asked(
+    wopr: Call, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"$ wopr worker module:queue -d {database.path}\n" in wopr("status").out
+    monkeypatch.setenv("WOPR_TASKS_DATABASE", str(database.path))
+    assert "$ wopr worker module:queue\n" in call("status").out
 
 
 def test_as_json_each_reason_has_its_fields(wopr: Call, database: Database) -> None:

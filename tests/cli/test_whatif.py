@@ -26,6 +26,12 @@ def test_one_document_has_all_of_it(wopr: Call) -> None:
     assert set(by_name["sums"]["was"]) == set(by_name["sums"]["would"])
 
 
+def test_a_category_that_nothing_was_of_is_named(wopr: Call) -> None:
+    said = wopr("whatif", "--workers", "sums=3", "--limit", "nosuch=2")
+    assert "Nothing of category 'nosuch' started in that time" in said.err
+    assert "'sums'" not in said.err
+
+
 def test_a_time_without_starts_is_told(wopr: Call) -> None:
     said = wopr("whatif", "--since", "3h", "--until", "2h")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ from wopr.cli.errors import NO, OK, STORAGE, NothingFoundError, UsageError
 from wopr.cli.ids import whole
 from wopr.cli.output import document, say
 from wopr.cli.past import At, past_of, print_status
+from wopr.config.settings import Settings
 from wopr.domain.errors import ScheduleNotFoundError, TaskNotFoundError
 from wopr.domain.reason import Reason
 from wopr.ports.status import GroupExplanation, State, Status
@@ -47,7 +50,7 @@ def status(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson
         document(found)
     else:
         say(found.text)
-        _list(found.reasons)
+        _list(found.reasons, database)
         if found.kept is not None:
             say(str(found.kept))
     raise typer.Exit(STORAGE if found.owner is None else _EXITS[found.state])
@@ -87,7 +90,7 @@ def explain(
         document(found)
     else:
         say(found.text)
-        _list(found.reasons)
+        _list(found.reasons, database)
 
 
 async def _explain(
@@ -109,8 +112,15 @@ async def _explain(
         raise NothingFoundError(str(error)) from error
 
 
-def _list(reasons: tuple[Reason, ...]) -> None:
+def _list(reasons: tuple[Reason, ...], database: Path) -> None:
     for number, one in enumerate(reasons, 1):
         say(f"{number}. {one.text}")
         if one.command is not None:
-            say(f"   $ {one.command}")
+            say(f"   $ {_for(one.command, database)}")
+
+
+def _for(command: str, database: Path) -> str:
+    """Return a command that is about this database, whichever `wopr` would take by itself."""
+    if not command.startswith("wopr ") or database == Settings().database:
+        return command
+    return f"{command} -d {shlex.quote(str(database))}"

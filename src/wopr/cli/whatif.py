@@ -9,7 +9,7 @@ import typer
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import UsageError
-from wopr.cli.output import document, say, table
+from wopr.cli.output import complain, document, say, table
 from wopr.cli.selections import when
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.typed import WHEN
@@ -57,6 +57,9 @@ def whatif(
         document(found)
     else:
         _print(found)
+    there = {one.category for one in found.categories}
+    for name in sorted({*asked["workers"], *asked["limits"], *asked["rates"]} - there):
+        complain(f"Nothing of category {name!r} started in that time: that changes nothing.")
 
 
 def _asked(workers: Each, limit: Each, rate: Each) -> dict[str, Any]:
