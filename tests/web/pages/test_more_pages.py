@@ -231,6 +231,18 @@ async def test_a_schedule_is_added_previewed_edited_paused_run_and_removed(
     assert [] == await queue.schedules.list()
 
 
+async def test_arguments_by_place_stay_when_those_by_name_are_edited(
+    queue: TaskQueue, client: httpx.AsyncClient
+) -> None:
+    @queue.task(name="both")
+    async def both(first: int = 0, second: int = 0) -> None: ...
+
+    await queue.schedules.add("s", "both", at="03:00", args=(7,))
+    await done(client, "/schedules/save", name="s", known="yes", kwargs='{"second": 2}')
+    info = await queue.schedules.get("s")
+    assert ((7,), {"second": 2}) == (tuple(info.args), info.kwargs)
+
+
 PLANS: list[tuple[dict[str, str], str]] = [
     ({"kind": "cron", "when": "every day"}, "cron"),
     ({"kind": "every", "when": "often"}, "must be a number"),

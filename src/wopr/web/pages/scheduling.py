@@ -60,10 +60,9 @@ def _options(form: Form) -> dict[str, Any]:
         options["overlap"] = _member(Overlap, form["overlap"], "overlap")
     if "misfire" in form:
         options["misfire"] = _member(Misfire, form["misfire"], "misfire")
-    args = plain_json(form, "args", "The arguments by place", list)
     kwargs = plain_json(form, "kwargs", "The arguments by name", dict)
-    if args is not None or kwargs is not None:
-        options |= {"args": args or [], "kwargs": kwargs or {}}
+    if kwargs is not None:
+        options["kwargs"] = kwargs
     return options
 
 
@@ -122,6 +121,8 @@ async def save(request: Request) -> Response:
     if form.get("known") == "yes":
         if not options:
             raise InvalidCallError(f"Nothing about schedule {shown(name)} was to be changed.")
+        if "kwargs" in options:  # else those by place, for which there is no field, are none
+            options["args"] = (await schedules.get(name)).args
         info = await schedules.update(name, **options)
         text = f"Schedule '{name}' is changed."
     else:
