@@ -420,7 +420,7 @@ async def test_an_answer_of_something_else_is_told_and_raises_nothing_else() -> 
     backend = HttpBackend(Address("https://queue.example"))
     for text in (b'{"error": 5}', b'{"error": {"type": 5}}', b"[1]", b"<html>"):
         with pytest.raises(StorageError, match="refuses the call with 403"):
-            await backend._read(httpx.Response(403, content=text))
+            await backend._read(httpx.Response(403, content=text), "get")
 
 
 @pytest.mark.parametrize("user", [":s3cret", "s3cret", "ada:s3cret", "s3cret:", ""])
