@@ -23,6 +23,7 @@ MODULES = (
     "wopr.auth",
     "wopr.scheduler",
     "wopr.testing",
+    "wopr.client",
 )
 TOP = """\
 # Every public name
