@@ -33,7 +33,7 @@ def app(queue: TaskQueue) -> Starlette:
 
 def visited(path: str) -> str:
     """Return a path of a route, with something for each parameter."""
-    return re.sub(r"{\w+:int}", "1", re.sub(r"{\w+(:(name|path))?}", "x", path))
+    return re.sub(r"{\w+:number}", "1", re.sub(r"{\w+(:(name|path))?}", "x", path))
 
 
 async def refused(client: httpx.AsyncClient, routes: list[tuple[str, str]]) -> set[int]:

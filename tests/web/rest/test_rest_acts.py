@@ -95,3 +95,7 @@ async def test_acts_need_a_role_and_say_which_tasks(queue: TaskQueue) -> None:
         asked = {"verb": "cancel", "tasks": {"where": "true"}}
         assert (await operator.post("/acts", json=asked)).status_code == 403
         assert (await operator.post("/acts", json={**body, "tasks": {}})).status_code == 422
+
+
+async def test_a_number_of_too_many_digits_is_no_act(client: httpx.AsyncClient) -> None:
+    assert 404 == (await client.post(f"/acts/{'9' * 5_000}/undo")).status_code

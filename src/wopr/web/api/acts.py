@@ -346,7 +346,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="POST",
-        path="/acts/{number:int}/undo",
+        path="/acts/{number:number}/undo",
         name="undo",
         summary="Take back what can be of an act",
         handler=undo,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import Convertor, IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -41,7 +41,14 @@ class NameConvertor(Convertor[str]):
         return value
 
 
+class NumberConvertor(IntegerConvertor):
+    """A number in a path, of so many digits that it can be one of ours."""
+
+    regex = "[0-9]{1,18}"
+
+
 register_url_convertor("name", NameConvertor())
+register_url_convertor("number", NumberConvertor())
 _HEADERS = {"cache-control": "no-store"}
 _JSON_HEADERS = [(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]
 

@@ -280,6 +280,8 @@ class Guard:
             if not is_of_a_browser(request.headers):
                 return True
             wanted = request.cookies.get(CSRF_COOKIE, "")
+            if not _CSRF.fullmatch(wanted):  # none that was made here
+                return False
         given = request.headers.get(CSRF_HEADER) or ""
         form = request.headers.get("content-type", "").startswith(
             "application/x-www-form-urlencoded"
