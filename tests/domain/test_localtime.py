@@ -7,6 +7,8 @@ what the wall shows: nothing of the code under test is used for that.
 from __future__ import annotations
 
 import re
+import sys
+import zoneinfo
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wopr.domain import localtime
 from wopr.domain.crontab import Crontab
 from wopr.domain.errors import InvalidScheduleSpecificationError
 from wopr.domain.localtime import as_utc, from_wall, zone, zone_name
@@ -429,3 +432,24 @@ def test_an_aware_moment_is_taken_to_utc() -> None:
 def test_what_is_no_moment_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(InvalidScheduleSpecificationError, match=reason):
         as_utc(value, "It")
+
+
+def test_a_machine_without_time_zones_knows_utc_and_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = zoneinfo.TZPATH
+    for name in {"tzdata", *(one for one in sys.modules if one.startswith("tzdata"))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    localtime._zone.cache_clear()
+    zoneinfo.reset_tzpath([])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        found = zone("UTC")
+        assert ("UTC", timedelta(0)) == (found.key, datetime(2030, 5, 17, tzinfo=found).utcoffset())
+        with pytest.raises(InvalidScheduleSpecificationError, match=r"pip install 'wopr\[tz\]'"):
+            zone("Europe/Berlin")
+    finally:
+        zoneinfo.reset_tzpath(before)
+        localtime._zone.cache_clear()
+        zoneinfo.ZoneInfo.clear_cache()
+    assert zone("Europe/Berlin").key == "Europe/Berlin"

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache
+from io import BytesIO
 from zoneinfo import ZoneInfo, available_timezones
 
 from wopr.domain.errors import InvalidScheduleSpecificationError
@@ -45,11 +47,22 @@ def zone(name: str) -> ZoneInfo:
     return _zone(name)
 
 
+_UTC = b"TZif" + bytes(32) + struct.pack(">LL", 1, 4) + bytes(6) + b"UTC\0"
+"""What a machine with time zones says of UTC, in the form of RFC 8536."""
+
+
 @cache  # ZoneInfo itself keeps only the last eight
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError) as error:  # OSError: the name of a folder
+        if name == "UTC":
+            return ZoneInfo.from_file(BytesIO(_UTC), name)
+        if not available_timezones():
+            raise InvalidScheduleSpecificationError(
+                f"This machine has no time zones, so {shown(name)} is not known; only UTC is. "
+                "Install its package of them (tzdata), or pip install 'wopr[tz]'."
+            ) from error
         known = {other.lower(): other for other in available_timezones()}
         near = difflib.get_close_matches(name[:100].lower(), known, n=3)
         hint = f"Did you mean {' or '.join(repr(known[key]) for key in near)}? " if near else ""
