@@ -46,7 +46,7 @@ def serving(*words: object, cwd: Path | None = None) -> Iterator[tuple[subproces
         for line in process.stdout:
             said += line
             found = re.search(
-                r"(https?://\S+?:\d+|/\S+\.sock)[ .].*dashboard|dashboard.*at (\S+)\.", line
+                r"(https?://\S+?:\d+|/\S+\.sock)[ .].*dashboard|dashboard.*at (http\S+:\d+)", line
             )
             if found:
                 yield process, found[1] or found[2]

@@ -93,7 +93,6 @@ def test_a_link_into_such_a_directory_is_refused_too(tmp_path: Path) -> None:
         ":memory:shared",
         "md:my_db",
         "s3://bucket/queue.duckdb",
-        "https://example.org/queue.duckdb",
         "postgres:dbname=x",
         "file:queue.duckdb",
     ],
