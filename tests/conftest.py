@@ -29,6 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the same tests run while everything that happens now and then happens all the time."""
+    parser.addoption("--postgres", action="store_true", help="run all that can on PostgreSQL")
     parser.addoption("--tight", action="store_true", help="lower all thresholds of the storage")
 
 

@@ -14,7 +14,9 @@ from wopr import Explanation
 
 MAKER = "src/wopr/insights/explain.py"
 """Where reasons are found. Each is a ``Because`` with a literal reason."""
-CARRIERS = {MAKER, "src/wopr/remote/protocol.py"}
+OF_FLEETS = "src/wopr/fleet/explaining.py"
+"""The same for a queue that many hosts share: reasons of a file, and no others."""
+CARRIERS = {MAKER, OF_FLEETS, "src/wopr/remote/protocol.py"}
 """Where an Explanation is made of a reason that came from somewhere else: a ``Because``, or
 the owner's answer."""
 
@@ -84,8 +86,10 @@ def documented_reasons() -> list[str]:
     return [reason for cell in cells for reason in re.findall("`([^`]+)`", cell)]
 
 
-def test_the_reasons_are_found_in_two_places() -> None:
-    assert {MAKER, "src/wopr/cli/tasks.py"} == given_reasons().keys()
+def test_the_reasons_are_found_in_three_places() -> None:
+    found = given_reasons()
+    assert {MAKER, OF_FLEETS, "src/wopr/cli/tasks.py"} == found.keys()
+    assert found[OF_FLEETS] <= found[MAKER]
 
 
 @pytest.mark.parametrize("listed", [listed_reasons, documented_reasons])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.homes import is_asked, on_postgres
 from support.queues import (
     AsyncMemoryStorage,
     DuckDBHome,
@@ -16,9 +17,20 @@ from support.queues import (
 )
 
 
-@pytest.fixture(params=["duckdb", "four-calls", "four-coroutines"])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not asked of a home."""
+    everything = bool(config.getoption("--postgres"))
+    left = [item for item in items if not is_asked(item, everything=everything)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if is_asked(item, everything=everything)]
+
+
+@pytest.fixture(params=["duckdb", "four-calls", "four-coroutines", "postgres"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     """Return a place that queues can be opened on, one after the other."""
+    if request.param == "postgres":
+        return on_postgres()
     if request.param == "duckdb":
         return DuckDBHome(tmp_path / "tasks.duckdb")
     return SeedHome(MemoryStorage() if request.param == "four-calls" else AsyncMemoryStorage())

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root, so it runs as this user then."""
@@ -88,3 +89,83 @@ def new_database(name: str) -> str:
     with psycopg.connect(host=host, user="wopr", dbname="postgres", autocommit=True) as connection:
         connection.execute(f'create database "{name}"')
     return address.format(database=name)
+
+
+def copied(address: str) -> str:
+    """Return the address of a copy of a queue's database, in which all leases have ended."""
+    import psycopg
+
+    from wopr.domain.address import PostgresAddress
+    from wopr.storage.postgres.schema import scripts
+
+    new = new_database(f"wopr_{uuid4().hex}")
+    with (
+        psycopg.connect(PostgresAddress(address).conninfo) as source,
+        psycopg.connect(PostgresAddress(new).conninfo) as target,
+    ):
+        source.execute("set transaction isolation level repeatable read")
+        for script in scripts():
+            target.execute(script)
+        target.execute("truncate wopr.meta")
+        tables = source.execute("select tablename from pg_tables where schemaname = 'wopr'")
+        for (table,) in tables.fetchall():
+            names = source.execute(
+                "select string_agg(attname, ', ') from pg_attribute where attrelid = %s::regclass "
+                "and attnum > 0 and attgenerated = '' and not attisdropped",
+                [f"wopr.{table}"],
+            ).fetchone()
+            assert names is not None
+            with (
+                source.cursor().copy(f"copy wopr.{table} ({names[0]}) to stdout") as out,
+                target.cursor().copy(f"copy wopr.{table} ({names[0]}) from stdin") as into,
+            ):
+                for data in out:
+                    into.write(data)
+        last = source.execute("select last_value from wopr.numbers").fetchone()
+        target.execute("select setval('wopr.numbers', %s)", last)
+        target.execute("update wopr.owners set lease_until = clock_timestamp()")
+    return new
+
+
+@functools.cache
+def _emptied() -> str:
+    return new_database("wopr_tests")
+
+
+def empty_database() -> str:
+    """Return the address of the one database that tests take turns with: a queue's, empty.
+
+    Whoever was connected to it is not any more.
+    """
+    import psycopg
+
+    from wopr.domain.address import PostgresAddress
+
+    address = _emptied()
+    with psycopg.connect(PostgresAddress(address).conninfo, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        found = connection.execute(
+            "select string_agg(format('wopr.%I', tablename), ', ') from pg_tables "
+            "where schemaname = 'wopr' and tablename <> 'meta'"
+        ).fetchone()
+        if found is not None and found[0] is not None:
+            connection.execute(f"truncate {found[0]}")
+            connection.execute("alter sequence wopr.numbers restart")
+    return address
+
+
+def restart() -> None:
+    """Let the server die, as if it were killed, and start it again; return once it answers."""
+    folder = Path(server().partition("host=")[2])
+    found = programs()
+    assert found is not None, "it runs"
+    around: dict[str, Any] = {"cwd": folder, "timeout": SECONDS, "stdout": subprocess.DEVNULL}
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(UNPRIVILEGED)
+        around |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        found = next(iter(folder.glob("*/bin")), found)  # where everybody can run them
+    ctl = [str(found / "pg_ctl"), "-D", str(folder / "data"), "-w", "-l", str(folder / "log")]
+    subprocess.run([*ctl, "-m", "immediate", "restart"], check=True, **around)

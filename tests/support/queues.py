@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from support.postgres import copied
 from wopr import TaskInfo, TaskQueue, TaskStatus
 from wopr.queue.queue import inside
 from wopr.storage.duckdb.journal.scan import segments
@@ -43,8 +44,8 @@ class SteppableClock:
         self.time += timedelta(seconds=seconds)
         self.seconds += max(seconds, 0.0)
         for queue in queues:
-            for pool in inside(queue).access.pools.values():
-                pool.wake()
+            for pool in inside(queue).access.slots.values():
+                pool.wake()  # type: ignore[attr-defined]
 
 
 class MemoryStorage:
@@ -152,6 +153,25 @@ class DuckDBHome:
         return DuckDBHome(image)
 
 
+class PostgresHome:
+    """Queues over one database of a PostgreSQL server, which any number of them share."""
+
+    has_sql = True
+    keeps_history = True
+
+    def __init__(self, address: str) -> None:
+        """Use the database at ``address``."""
+        self.address = address
+
+    def queue(self, **options: Any) -> TaskQueue:
+        """Return a new queue over the database."""
+        return TaskQueue(enabled=True, database=self.address, **options)
+
+    async def crash_image(self, queue: TaskQueue) -> PostgresHome:
+        """Return what a host that dies at this moment leaves, once its lease has ended."""
+        return PostgresHome(await asyncio.to_thread(copied, self.address))
+
+
 class SeedHome:
     """Queues over one storage with the four calls."""
 
@@ -171,7 +191,7 @@ class SeedHome:
         return SeedHome(self.storage.copy())
 
 
-Home = DuckDBHome | SeedHome
+Home = DuckDBHome | SeedHome | PostgresHome
 
 
 class Gate:
@@ -224,7 +244,7 @@ async def until_status(queue: TaskQueue, task_id: str, *statuses: TaskStatus) ->
 
 def run_out_of_time(queue: TaskQueue, task_id: str) -> None:
     """Let the timeout of a running attempt come now, when its function has surely begun."""
-    for pool in inside(queue).access.pools.values():
+    for pool in inside(queue).access.slots.values():
         if (attempt := pool.running.get(task_id)) is not None and attempt.timer is not None:
             expire, args = attempt.timer._callback, attempt.timer._args  # type: ignore[attr-defined]
             attempt.timer.cancel()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
 from wopr.access.services import Services
 from wopr.access.stages import Stages, Wrap
-from wopr.access.standby import Standby
+from wopr.access.standby import Standby, Works
 from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
@@ -32,6 +32,7 @@ from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
 from wopr.ports.backend import Backend
 from wopr.remote.client import RemoteBackend
+from wopr.running.slots import Slots
 from wopr.storage import absolute, check_name, open_storage
 
 
@@ -83,7 +84,7 @@ class Access(Stages):
     def _standing_by(self) -> Standby:
         return Standby(
             self.backend,
-            lambda: self._engine,
+            lambda: self.works,
             lambda: self._ownership.remote,
             self.clockwork if self._settings.scheduler else None,
             self.services,
@@ -132,6 +133,16 @@ class Access(Stages):
     def pools(self) -> dict[str, Pool]:
         """The pools by category; empty while closed."""
         return self._engine.pools if self._engine is not None else {}
+
+    @property
+    def slots(self) -> Mapping[str, Slots]:
+        """The workers and what they run, by category; empty while closed."""
+        return self.pools
+
+    @property
+    def works(self) -> Works | None:
+        """What works in this process; ``None`` while closed, or if another process has the file."""
+        return self._engine
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

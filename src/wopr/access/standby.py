@@ -9,13 +9,12 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from wopr.access.clockwork import Clockwork
 from wopr.access.services import Services
 from wopr.access.starting import know_all_secrets
 from wopr.domain.errors import OwnerGoneError, QueueClosedError, WoprError
-from wopr.engine.engine import Engine
 from wopr.remote.client import RemoteBackend
 
 log = logging.getLogger(__name__)
@@ -33,6 +32,44 @@ _BESIDE_ANOTHER = (
 )
 
 
+class Works(Protocol):
+    """What runs tasks in this process: the engine of a file, or one host's side of a fleet."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be asked."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a shutdown was asked for: nothing starts any more."""
+        ...
+
+    async def answers(self) -> None:
+        """Return once the storage has answered a read, after what was written before.
+
+        Raises:
+            StorageError: it fails.
+        """
+        ...
+
+    async def follow(self, category: str) -> None:
+        """Take over what the tasks of a category declare, before its workers start."""
+        ...
+
+    def begin_work(self) -> None:
+        """Get ready: workers are about to start."""
+        ...
+
+    def add_workers(self, category: str, names: list[str]) -> None:
+        """Add workers of a category."""
+        ...
+
+    async def staffed(self) -> None:
+        """Let others know of the workers that were added."""
+        ...
+
+
 class Standby:
     """What this process does as soon as it owns the file, and how it comes to own it.
 
@@ -47,7 +84,7 @@ class Standby:
     def __init__(
         self,
         open_queue: Callable[[], Awaitable[Any]],
-        engine: Callable[[], Engine | None],
+        engine: Callable[[], Works | None],
         owner: Callable[[], RemoteBackend | None],
         clockwork: Clockwork | None,
         services: Services,
@@ -123,15 +160,16 @@ class Standby:
             return  # the file was given up meanwhile
         know_all_secrets()
         for category in list(self.wanted):
-            await engine.declaring.follow(category)
+            await engine.follow(category)
             self._check_open(stops)
-        engine.heartbeat.start()
+        engine.begin_work()
         for category, count in self.wanted.items():
             missing = count - self._begun.get(category, 0)
             self._begun[category] = count
             prefix = f"{socket.gethostname()}-{os.getpid()}-{category}"
             names = [f"{prefix}-{next(self._numbers)}" for _ in range(missing)]
-            engine.pool(category).add_workers(names)
+            engine.add_workers(category, names)
+        await engine.staffed()
         await self._services.start()
         self.works.set()
 

@@ -35,15 +35,10 @@ def new_engine(
 ) -> Engine:
     """Return an engine for the event loop that runs; it is not started."""
     storage = _adapted(storage, registry, clock)
-    executors = Executors(
-        settings.processes,
-        settings.process_max_tasks,
-        settings.process_memory_bytes,
-        clock,
-    )
+    executors = executors_of(settings, clock)
     loop = asyncio.get_running_loop()
     around = Surroundings(
-        registry, clock, rng, loop, executors, storage, Steady(clock), _mask(settings)
+        registry, clock, rng, loop, executors, storage, Steady(clock), mask_of(settings)
     )
     engine = Engine(
         storage,
@@ -55,6 +50,16 @@ def new_engine(
     )
     engine.keeping.rules = tuple(settings.retentions)
     return engine
+
+
+def executors_of(settings: Settings, clock: Clock) -> Executors:
+    """Return what runs functions, as the settings say."""
+    return Executors(
+        settings.processes,
+        settings.process_max_tasks,
+        settings.process_memory_bytes,
+        clock,
+    )
 
 
 def know_all_secrets() -> None:
@@ -98,7 +103,7 @@ async def acquired(lock: asyncio.Lock, deadline: float | None, database: Path) -
         ) from None
 
 
-def _mask(settings: Settings) -> Callable[[str], str]:
+def mask_of(settings: Settings) -> Callable[[str], str]:
     """Return what errors go through before they are stored."""
     return mask if settings.mask_errors else str
 

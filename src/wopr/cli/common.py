@@ -10,13 +10,22 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from wopr.cli.errors import UsageError
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
-from wopr.domain.address import Address, database_of
+from wopr.domain.address import Address, PostgresAddress, database_of
 from wopr.queue.queue import TaskQueue
 from wopr.storage import missing, unwritten
 
 T = TypeVar("T")
+
+_OF_FILES = frozenset(
+    {
+        *("backup", "restore", "export", "archive", "compact", "doctor"),
+        *("db upgrade", "db current", "db check", "db accept"),
+    }
+)
+"""Commands that there are for files only."""
 
 DATABASE_VARIABLE = "WOPR_TASKS_DATABASE"
 DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
@@ -29,6 +38,12 @@ def _configured(context: typer.Context, option: typer.CallbackParam, path: Path)
         path = Settings().database
         if (said := led_outside(path)) is not None:
             complain(f"Warning: {said}")
+    if isinstance(path, PostgresAddress) and context.command_path.partition(" ")[2] in _OF_FILES:
+        raise UsageError(
+            f"{context.command_path} looks after a database file, and {path} is a server's. "
+            "PostgreSQL has its own tools: pg_dump makes a backup, VACUUM tidies up. The tables "
+            "are made and checked by each queue that opens them."
+        )
     return path
 
 
@@ -41,7 +56,8 @@ Database = Annotated[
         callback=_configured,
         parser=database_of,
         metavar="PATH",
-        help="The database file, or the address of a queue on another machine, https://….",
+        help="The database file, or the address of a queue on another machine, https://…, or of "
+        "a PostgreSQL database, postgresql://….",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -71,7 +87,7 @@ def with_queue(
     work: Callable[[TaskQueue], Coroutine[Any, Any, T]],
     settings: Settings | None = None,
 ) -> T:
-    """Return what ``work`` returns for a queue on an existing file.
+    """Return what ``work`` returns for a queue on an existing file, or on PostgreSQL.
 
     The queue is switched on whatever ``WOPR_TASKS_ENABLED`` says: that flag keeps an
     application from making a database by accident, and who types a command means it.

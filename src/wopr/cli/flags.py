@@ -32,7 +32,7 @@ OwnDatabase = Annotated[
         "-d",
         parser=database_of,
         metavar="PATH",
-        help=f"The database file, for a queue that takes it from {DATABASE_VARIABLE}.",
+        help=f"The database, for a queue that takes it from {DATABASE_VARIABLE}.",
     ),
 ]
 Grace = Annotated[

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from wopr.config.files import PREFIX, file_values, variables_of
-from wopr.domain.address import Address, database_of
+from wopr.domain.address import Address, PostgresAddress, database_of
 from wopr.domain.errors import InvalidSettingError
 from wopr.domain.keeping import Retention, check_rule, retentions
 from wopr.domain.masking import mask
@@ -133,7 +133,8 @@ class Settings(_Sourced):
     """Whether the queue does anything."""
     database: Annotated[Path, PlainValidator(_database)] = Path("wopr_tasks.duckdb")
     """The DuckDB file; made when the queue is opened. Looking up tasks does not make one. Or the
-    address of a queue on another machine, `https://…`, where `wopr web` serves it."""
+    address of a queue on another machine, `https://…`, where `wopr web` serves it; or of a
+    PostgreSQL database that many hosts share, `postgresql://user@host/name`."""
     token: str | None = Field(default=None, repr=False)
     """Lets this process in at an address; made there by `wopr token create`."""
     scheduler: Annotated[bool, BeforeValidator(is_on)] = True
@@ -281,6 +282,8 @@ def led_outside(database: Path) -> str | None:
 
     Who enters a directory that somebody else has made may not know of its files.
     """
+    if isinstance(database, PostgresAddress):
+        return None
     if isinstance(database, Address):
         origin = origins({})["database"]
         if origin == DEFAULT or not os.path.isabs(origin):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.core.core import Core
-from wopr.domain.address import Address
+from wopr.domain.address import Address, PostgresAddress
 from wopr.domain.checks import check_query
 from wopr.domain.errors import InvalidCallError, QueueDisabledError
 from wopr.ports.answers import QueryResult
@@ -39,6 +39,10 @@ async def typed_sql(core: Core, text: str, *params: Any, rows: int | None = None
     if not core.enabled:
         raise QueueDisabledError
     text = check_query(text, params)
+    if isinstance(
+        core.database, PostgresAddress
+    ):  # the server has types of its own, and takes its time
+        return await sql(core, text, *params, rows=rows)
     found = await (await core.access.backend()).snapshot()
     limits = _limits(core, rows)
     answer = await ask_snapshot(found.path, text, params, limits, core.settings.memory_limit)
@@ -103,6 +107,11 @@ async def export_to(core: Core, target: Path, *, overwrite: bool) -> Export:
 
 
 def _file(core: Core) -> Path:
+    if isinstance(core.database, PostgresAddress):
+        raise InvalidCallError(
+            f"This is about a file, and the queue is on PostgreSQL, {core.database}: pg_dump makes "
+            "a backup of it, and queue.sql asks it."
+        )
     if isinstance(core.database, Address):
         raise InvalidCallError(
             f"This is about files of the machine that has the queue, and {core.database} is at "

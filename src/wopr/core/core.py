@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wopr.access.access import Access
 from wopr.access.carrying import not_answered, not_begun
-from wopr.access.distant import DistantAccess
+from wopr.access.kinds import access_to
 from wopr.auth.config import Auth
 from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
 from wopr.calls.options import Options
@@ -19,7 +18,6 @@ from wopr.calls.snapshots import info_of, infos_of, result_of
 from wopr.calls.tasks import new_task
 from wopr.calls.variables import ContextVariables
 from wopr.config.settings import Settings
-from wopr.domain.address import Address
 from wopr.domain.checks import check_id, check_label, check_seconds
 from wopr.domain.clock import Clock, IdFactory
 from wopr.domain.codec import PayloadLimits
@@ -84,8 +82,7 @@ class Core:
         self.was_shut_down = False
         self.provider: Callable[[type[Any]], Any] | None = None
         """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
-        kind = DistantAccess if isinstance(database, Address) else Access
-        self.access = kind(settings, database, storage_factory, self.registry, clock, rng)
+        self.access = access_to(settings, database, storage_factory, self.registry, clock, rng)
         self.access.as_service = None if auth is None else auth.as_service
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path, PosixPath
 from urllib.parse import urlsplit
 
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
+_POSTGRES = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 _QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
 
 
@@ -54,6 +55,18 @@ class Address(PosixPath):
         return self
 
 
+class PostgresAddress(Address):
+    """``postgresql://user:secret@host/name``: a database of a PostgreSQL server."""
+
+    @property
+    def conninfo(self) -> str:
+        """What a client connects with; SQLAlchemy's addresses name a driver, too."""
+        return _POSTGRES.sub("postgresql://", self.whole, count=1)
+
+    def __reduce__(self) -> tuple[type[Address], tuple[str]]:
+        return PostgresAddress, (self.whole,)
+
+
 def _without_secret(text: str) -> str:
     parts = urlsplit(text)
     host = parts.netloc.rpartition("@")[2]  # a token may stand where others have their name
@@ -63,11 +76,13 @@ def _without_secret(text: str) -> str:
 
 def is_address(text: object) -> bool:
     """Whether a text is the address of a server, and no path."""
-    return isinstance(text, str) and _HTTP.match(text) is not None
+    return isinstance(text, str) and (_HTTP.match(text) or _POSTGRES.match(text)) is not None
 
 
 def database_of(given: str | Path) -> Path:
     """Return where a queue is, as it was given: a path, or an :class:`Address`."""
     if isinstance(given, Address):
         return given
-    return Address(given) if isinstance(given, str) and is_address(given) else Path(given)
+    if isinstance(given, str) and is_address(given):
+        return PostgresAddress(given) if _POSTGRES.match(given) else Address(given)
+    return Path(given)

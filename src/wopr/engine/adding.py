@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from wopr.calls.whole import check_whole
 from wopr.domain.clock import IdFactory, naive_now
-from wopr.domain.errors import InvalidCallError, StorageError, TaskNotFoundError
+from wopr.domain.errors import StorageError, TaskNotFoundError
 from wopr.domain.newtask import NewTask
 from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
@@ -29,8 +30,6 @@ T = TypeVar("T")
 
 BULK_ROWS = 5_000
 BULK_BYTES = 8 * 1024 * 1024
-MOST_IN_A_FLOW = 100_000
-"""The tasks of a flow are one commit, which has to fit in memory."""
 
 
 class Cancel(Protocol):
@@ -241,7 +240,7 @@ class Adding:
         return await self._add_whole(tasks)
 
     async def _add_whole(self, tasks: Sequence[NewTask]) -> list[str]:
-        self._check_flow(tasks)
+        check_whole(tasks)
         if self._backlogs:
             return await self._bounded(tasks, self._add_flow(tasks))
         return await self._add_flow(tasks)
@@ -305,27 +304,6 @@ class Adding:
                 "they of another database?"
             )
         return statuses
-
-    @staticmethod
-    def _check_flow(tasks: Sequence[NewTask]) -> None:
-        """Refuse what can't be a flow."""
-        if len(tasks) > MOST_IN_A_FLOW:
-            raise InvalidCallError(
-                f"A flow can have {MOST_IN_A_FLOW:,} tasks, this one has {len(tasks):,}. Split it: "
-                "enqueue the first part, then let the second depend on its ids."
-            )
-        for at, new in enumerate(tasks):
-            for one in new.depends_on:
-                if not isinstance(one, str) and not 0 <= one < at:
-                    raise InvalidCallError(
-                        f"Task number {at} of the flow, {new.name!r}, depends on {one}: numbers "
-                        "must be those of earlier tasks, else they wait in a circle."
-                    )
-            if new.unique_key is not None and (at or new.flow_id is not None):
-                raise InvalidCallError(
-                    f"Task {new.name!r} of a flow has the unique key {new.unique_key!r}: tasks of "
-                    "a flow can't have one, because the flow could not go on without the task."
-                )
 
     def _record(self, new: NewTask, now: datetime) -> TaskRecord:
         record = TaskRecord(

@@ -49,7 +49,7 @@ class Again:
         for at in range(0, len(ids), SLICE):
             together: list[NewTask] = []
             for record in await self._ended(ids[at : at + SLICE], changed):
-                new = _new(record, act)
+                new = once_more(record, act)
                 if new.unique_key in self._keys:
                     changed.leave(record.id, f"another task has its unique key {new.unique_key!r}")
                 elif new.depends_on or new.unique_key is not None:
@@ -99,7 +99,7 @@ class Again:
         changed.count += len(tasks)
 
 
-def _new(record: TaskRecord, act: int) -> NewTask:
+def once_more(record: TaskRecord, act: int) -> NewTask:
     """Return the task that does once more what a task did, as far as that is its own."""
     options: dict[str, Any] = {}
     if record.options is not None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 from wopr.domain.change import Change, Verb, decision
 from wopr.domain.clock import naive_now
@@ -170,6 +171,30 @@ class Engine:
         self.shared.send_away(
             told or QueueClosedError("The queue was shut down while this call waited for a task.")
         )
+
+    async def follow(self, category: str) -> None:
+        """Take over what the tasks of a category declare, before its workers start."""
+        await self.declaring.follow(category)
+
+    def begin_work(self) -> None:
+        """Beat from now on: workers are about to start."""
+        self.heartbeat.start()
+
+    def add_workers(self, category: str, names: list[str]) -> None:
+        """Add workers of a category."""
+        self.pool(category).add_workers(names)
+
+    async def answers(self) -> None:
+        """Return once the storage has answered a read, after what was written before.
+
+        Raises:
+            StorageError: it fails.
+        """
+        await self.shared.storage.flush()
+        await self.shared.storage.statuses([str(UUID(int=0))])  # opens an unusable file again
+
+    async def staffed(self) -> None:
+        """Do nothing: who asks for the workers asks this process."""
 
     def pool(self, category: str) -> Pool:
         """Return the pool of a category, new if need be."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.events import EVENTS, KINDS, EventHandler, TaskEvent, event_of
@@ -16,7 +16,7 @@ from wopr.domain.origin import executed_anew
 from wopr.domain.status import Move
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
-from wopr.engine.shared import Shared
+from wopr.engine.shared import Observer
 
 log = logging.getLogger("wopr.events")
 
@@ -25,13 +25,19 @@ END_SECONDS = 5.0
 """So long a shutdown waits for handlers that are coroutines."""
 
 
+class Observed(Protocol):
+    """An engine, as far as this module is concerned."""
+
+    observers: list[Observer]
+
+
 class Events:
     """The handlers of one queue. Costs nothing while there are none."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, tuple[tuple[EventHandler], ...]] = {}
         self._by_move: dict[Move, tuple[tuple[EventHandler], ...]] = {}
-        self._shared: Shared | None = None
+        self._shared: Observed | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     def on(self, kind: object, handler: EventHandler) -> Callable[[], None]:
@@ -64,7 +70,7 @@ class Events:
 
         return off
 
-    def attach(self, shared: Shared) -> None:
+    def attach(self, shared: Observed) -> None:
         """Listen to an engine that is open from now on."""
         self._shared = shared
         self._observe()

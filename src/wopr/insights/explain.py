@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import shlex
 from datetime import datetime
-from typing import NamedTuple
 
+from wopr.calls.waits import on_failure_of
 from wopr.domain.clock import naive_now
 from wopr.domain.newtask import OnParentFailure
 from wopr.domain.snapshot import parents_of
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import CLAIMABLE, TERMINAL, Move, TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.engine.dependencies.waits import on_failure_of
 from wopr.engine.engine import Engine
 from wopr.engine.pools.pool import Pool
-from wopr.ports.answers import Explanation, attempts
+from wopr.ports.answers import Because, Explanation, attempts
 
 _NAMED = 5
 """How many of the tasks that it waits for an explanation names."""
-
-
-class Because(NamedTuple):
-    """A reason for programs, one of those that :class:`Explanation` lists, and one for people."""
-
-    reason: str
-    text: str
 
 
 class Explaining:

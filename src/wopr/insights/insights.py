@@ -9,11 +9,10 @@ from typing import Any
 
 from wopr.domain.logline import LogLine
 from wopr.domain.status import CLAIMABLE, TaskStatus
-from wopr.domain.transition import Transition
 from wopr.engine.engine import Engine
 from wopr.insights.explain import Explaining
 from wopr.insights.own import is_own, is_past
-from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo
+from wopr.ports.answers import HistoryEntry, QueryResult, WorkerInfo, entry
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.running.attempt import Worker
 
@@ -115,24 +114,4 @@ def _worker(worker: Worker, category: str, seen: datetime) -> WorkerInfo:
         since=None if record.started_at is None else record.started_at.replace(tzinfo=UTC),
         last_claim_at=last_claim_at,
         heartbeat_at=heartbeat,
-    )
-
-
-def entry(transition: Transition) -> HistoryEntry:
-    """Return a transition as people see it."""
-    data = transition.data or {}
-    occurred_at: datetime = transition.occurred_at.replace(tzinfo=UTC)
-    return HistoryEntry(
-        transition.seq,
-        transition.task_id,
-        transition.attempt,
-        transition.from_status,
-        transition.to_status,
-        occurred_at,
-        transition.worker,
-        transition.reason,
-        transition.error,
-        data.get("error_type"),
-        data.get("traceback"),
-        data.get("act"),
     )

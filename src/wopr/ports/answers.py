@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, overload
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, overload
 
 from wopr.domain.errors import QueryError
 from wopr.domain.notebook import html_pairs, html_table
 from wopr.domain.spoken import counted, local
 from wopr.domain.status import TaskStatus
+from wopr.domain.transition import Transition
 from wopr.ports.cut import way_on, why_cut
 from wopr.ports.storage import QueryRows
 
@@ -149,6 +150,26 @@ class HistoryEntry:
     """The number of the act that it is a part of."""
 
 
+def entry(transition: Transition) -> HistoryEntry:
+    """Return a transition as people see it."""
+    data = transition.data or {}
+    occurred_at: datetime = transition.occurred_at.replace(tzinfo=UTC)
+    return HistoryEntry(
+        transition.seq,
+        transition.task_id,
+        transition.attempt,
+        transition.from_status,
+        transition.to_status,
+        occurred_at,
+        transition.worker,
+        transition.reason,
+        transition.error,
+        data.get("error_type"),
+        data.get("traceback"),
+        data.get("act"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a task stands where it stands.
@@ -172,6 +193,13 @@ class Explanation:
     def _repr_html_(self) -> str:
         values = {"task": self.task_id, "status": self.status, "reason": self.reason}
         return html_pairs(self.text, {**values, "ahead": self.ahead or None})
+
+
+class Because(NamedTuple):
+    """A reason for programs, one of those that :class:`Explanation` lists, and one for people."""
+
+    reason: str
+    text: str
 
 
 def attempts(number: int) -> str:

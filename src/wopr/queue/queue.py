@@ -163,7 +163,7 @@ class TaskQueue(
         """The worker slots, by category."""
         return {
             name: list(pool.workers)
-            for name, pool in self._core.access.pools.items()
+            for name, pool in self._core.access.slots.items()
             if pool.workers
         }
 
@@ -172,7 +172,7 @@ class TaskQueue(
         """Snapshots of the tasks that run in this process, by id."""
         return {
             task_id: self._core.info_of(attempt.record)
-            for pool in self._core.access.pools.values()
+            for pool in self._core.access.slots.values()
             for task_id, attempt in pool.running.items()
         }
 

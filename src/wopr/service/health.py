@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
+from wopr.access.standby import Works
 from wopr.domain.jsontext import safe_text
-from wopr.insights.workings import Workings
-from wopr.queue.queue import TaskQueue
+from wopr.queue.queue import TaskQueue, inside
 from wopr.service.reach import workings_of
 
 FRESH = 1.0
@@ -17,8 +16,6 @@ PATIENCE = 0.5
 STUCK = 10.0
 """Seconds without an answer after which the storage counts as broken, not as busy."""
 LONGEST_PROBLEM = 500
-
-_NOBODY = str(UUID(int=0))
 
 
 class Health:
@@ -41,13 +38,13 @@ class Health:
         It has to answer a read, after its writing thread took the turn before: an unusable
         database, or a thread that is gone, shows. While it is only slow the last answer counts.
         """
-        workings = workings_of(self._queue)
-        if workings is None or not workings.open:
+        works = inside(self._queue).access.works
+        if works is None or not works.open:
             return None  # nothing is open that could be broken
         now = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and now - self._asked >= FRESH):
             self._asked = now
-            self._asking = asyncio.create_task(_ask(workings))
+            self._asking = asyncio.create_task(_ask(works))
         await asyncio.wait({self._asking}, timeout=PATIENCE)
         if self._asking.done():
             if not self._asking.cancelled():  # else nobody waits for answers any more
@@ -65,10 +62,10 @@ class Health:
         """Return why the queue takes on no work in this process; empty if it does."""
         if not self._queue.enabled:
             return ["The queue is switched off (WOPR_TASKS_ENABLED)."]
-        workings = workings_of(self._queue)
-        if workings is None:
+        works = inside(self._queue).access.works
+        if works is None:
             return ["The queue is not open in this process, or another process owns its file."]
-        if self._draining or workings.stopping or not workings.open:
+        if self._draining or works.stopping or not works.open:
             return ["The queue is shutting down."]
         found = [] if self._queue.workers else ["No workers were started."]
         problem = await self.problem()
@@ -95,13 +92,11 @@ class Health:
             await asyncio.wait({self._asking})
 
 
-async def _ask(workings: Workings) -> str | None:
-    storage = workings.storage
+async def _ask(works: Works) -> str | None:
     try:
-        await storage.flush()
-        await storage.statuses([_NOBODY])  # brings the tables up; opens an unusable file again
+        await works.answers()
     except Exception as error:  # noqa: BLE001 - whatever a storage raises, it does not work
-        if not workings.open:
+        if not works.open:
             return None
         return f"The storage fails: {safe_text(error)}"[:LONGEST_PROBLEM]
     return None

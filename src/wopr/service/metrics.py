@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from wopr.domain.address import PostgresAddress
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.insights import queries
 from wopr.insights.workings import Workings
@@ -203,6 +204,11 @@ class Metrics:
         self.attach()
         workings, counting = self._workings, self._counting
         if workings is None or counting is None:
+            if isinstance(self._queue.database, PostgresAddress):
+                raise NotCountedError(
+                    "Metrics are of a queue in a file. On PostgreSQL ask its views: latency, "
+                    "backlog and failures."
+                )
             raise NotCountedError("The queue is not open in the process that was asked.")
         await asyncio.wait({counting}, timeout=PATIENCE)
         if not counting.done() or counting.cancelled():

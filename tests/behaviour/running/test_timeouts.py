@@ -18,9 +18,7 @@ SUCCESS, FAILED, CANCELLED = TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.C
 
 
 def attempt_of(queue: TaskQueue, task_id: str) -> Attempt:
-    engine = inside(queue).access._engine
-    assert engine is not None
-    return engine.pools["default"].running[task_id]
+    return inside(queue).access.slots["default"].running[task_id]
 
 
 def can_expire(attempt: Attempt) -> bool:
@@ -213,8 +211,8 @@ async def test_a_second_shutdown_without_grace_ends_the_grace_time_of_the_first(
 
 def _stopping(queue: TaskQueue) -> Callable[[], Awaitable[bool]]:
     async def look() -> bool:
-        engine = inside(queue).access.engine
-        return engine is not None and engine.stopping
+        works = inside(queue).access.works
+        return works is not None and works.stopping
 
     return look
 

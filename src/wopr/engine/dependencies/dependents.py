@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 
+from wopr.calls.waits import Wait, on_failure_of, parents_at
 from wopr.domain import decide
 from wopr.domain.clock import naive_now
 from wopr.domain.newtask import OnParentFailure
@@ -23,7 +24,6 @@ from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.engine.dependencies.releasing import Releasing
-from wopr.engine.dependencies.waits import Wait, on_failure_of, parents_at
 from wopr.engine.memory import FIRST_READ, fitting
 from wopr.engine.pools.pool import Pool
 from wopr.engine.shared import Shared

@@ -369,7 +369,7 @@ class Scheduler:
         around = Circumstances(
             self._clock.now(),
             self.running,
-            row.task in self._engine.shared.registry.definitions,
+            self._is_registered(row.task),
             self.book.live(row.name),
             {parent: self._state_of(parent) for parent in self.book.lacking(row)},
         )
@@ -377,6 +377,10 @@ class Scheduler:
         if found.reason == "unregistered":
             told = f"{self._engine.shared.registry.missing(row.task)} {told}".lstrip()
         return replace(row), replace(found, text=f"{found.text} {told}".rstrip())
+
+    def _is_registered(self, task: str) -> bool:
+        """Whether a function is known that its tasks run."""
+        return task in self._engine.shared.registry.definitions
 
     def _state_of(self, parent: str) -> str:
         row = self.book.rows.get(parent)

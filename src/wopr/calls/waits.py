@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wopr.domain.newtask import OnParentFailure
 from wopr.domain.snapshot import decode_options, parents_of
-from wopr.domain.status import TaskStatus
+from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
 
 log = logging.getLogger(__name__)
@@ -71,3 +71,14 @@ def on_failure_of(record: TaskRecord) -> OnParentFailure:
     except (ValueError, TypeError, AttributeError) as error:  # e.g. of a newer wopr
         log.error("The on_parent_failure of task %s can't be read: %s", record.id, error)
         return OnParentFailure.CANCEL
+
+
+def standing(record: TaskRecord, known: dict[str, TaskStatus]) -> Wait:
+    """Return how far a task has come that waits, given where its parents stand."""
+    wait = Wait(record.id, on_failure_of(record), stored=True)
+    parents = parents_at(record, known)
+    wait.open = sum(status not in TERMINAL for status in parents.values())
+    for parent, status in parents.items():
+        if status in TERMINAL:
+            wait.end(parent, status)
+    return wait

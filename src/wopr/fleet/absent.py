@@ -1,0 +1,25 @@
+"""Verbs that a queue on PostgreSQL does not have: each says so, and what to do instead."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from wopr.domain.errors import StorageError
+
+ARCHIVE = (
+    "The archive is of a queue in a file. On PostgreSQL: wopr cleanup deletes old tasks, and "
+    "partitions or pg_dump keep what you want to keep."
+)
+COPY = (
+    "A copy of the database, and what is asked of one, are of a queue in a file. On PostgreSQL: "
+    "pg_dump makes a backup, and queue.sql asks the database itself."
+)
+
+
+def absent(why: str) -> NoReturn:
+    """Refuse.
+
+    Raises:
+        StorageError: always.
+    """
+    raise StorageError(why)

@@ -1,0 +1,379 @@
+"""New tasks: checked by the database, many callers' in one statement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from wopr.calls.whole import check_whole
+from wopr.domain.change import Change, Verb, decision
+from wopr.domain.checks import is_task_id
+from wopr.domain.clock import IdFactory
+from wopr.domain.errors import (
+    BacklogFullError,
+    InvalidCallError,
+    StorageError,
+    TaskNotFoundError,
+    UniqueKeyConflictError,
+)
+from wopr.domain.limits import Limit, OnFull
+from wopr.domain.newtask import NewTask, OnConflict
+from wopr.domain.snapshot import parents_of
+from wopr.domain.spoken import counted
+from wopr.domain.status import TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.domain.transition import added
+from wopr.fleet.changing import Changing
+from wopr.fleet.parts import Parts
+from wopr.fleet.releasing import Releasing
+from wopr.fleet.rules import FleetRules
+from wopr.ports.storage import Entry
+from wopr.storage.postgres import statements
+from wopr.storage.postgres.store import records
+
+MOST_AT_ONCE = 500
+BULK_ROWS = 2_000
+BULK_BYTES = 8 * 1024 * 1024
+AGAIN_SECONDS = 0.1
+"""So long it is waited before a full backlog is looked at again."""
+
+Write = Callable[[Sequence[TaskRecord], Any], Awaitable[set[str]]]
+
+
+class Adding:
+    """Adds tasks to the fleet's tables."""
+
+    def __init__(
+        self, parts: Parts, rules: FleetRules, changing: Changing, releasing: Releasing
+    ) -> None:
+        self._parts = parts
+        self._rules = rules
+        self._changing = changing
+        self._releasing = releasing
+        self._ids = IdFactory()
+        self._waiting: deque[tuple[TaskRecord, asyncio.Future[bool]]] = deque()
+        self._writing = False
+        self._turns: dict[str, asyncio.Lock] = {}
+        """Who adds to a bounded backlog, by category."""
+
+    async def add(self, new: NewTask) -> str:
+        """Add one task; return its id once it is durable."""
+        if new.depends_on:
+            return (await self.add_flow([new]))[0]
+        while True:
+            record = self._record(new)
+            if new.scheduled_for is not None or self._limit(new.category) is not None:
+                there = await self._bounded([record])
+            else:
+                there = {record.id} if await self._written(record) else set()
+            known = record.id if record.id in there else await self._known(new, record)
+            if known is not None:
+                return known
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add any number of tasks, some thousands to a commit; return their ids in order."""
+        tasks = list(tasks)
+        given = [new.id for new in tasks if new.id is not None]
+        if len(set(given)) < len(given):
+            raise InvalidCallError("Two new tasks have the same id, so nothing was enqueued.")
+        await self.check_room(Counter(new.category for new in tasks))
+        ids: list[str] = []
+        chunk: list[NewTask] = []
+        size = 0
+        for new in tasks:
+            if len(chunk) >= self._most(chunk) or size > BULK_BYTES:
+                ids += await self._add_chunk(chunk)
+                chunk, size = [], 0
+            if new.depends_on:
+                ids += await self._add_chunk(chunk)
+                chunk, size = [], 0
+                ids.append(await self.add(new))
+                continue
+            chunk.append(new)
+            size += len(new.args) + len(new.kwargs)
+        return ids + await self._add_chunk(chunk)
+
+    async def check_room(self, counts: Mapping[str, int]) -> None:
+        """Refuse so many tasks by category, where a backlog is full and does so."""
+        for category, number in sorted(counts.items()):
+            limit = self._limit(category)
+            if limit is not None and limit.on_full is OnFull.REFUSE:
+                rows = await self._parts.store.connections.rows(
+                    statements.BACKLOG, category=category
+                )
+                if rows[0][0] + number > (limit.backlog or 0):
+                    raise _full(limit, rows[0][0], number)
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other, in one commit; return their ids in order."""
+        check_whole(tasks)
+        given = [new.id for new in tasks if new.id is not None]
+        if len(set(given)) < len(given):
+            raise InvalidCallError("Two new tasks have the same id, so nothing was enqueued.")
+        while True:
+            new = tasks[0]
+            whole = [self._record(one) for one in tasks]
+            for record, one in zip(whole, tasks, strict=True):
+                if one.depends_on:
+                    ids = [p if isinstance(p, str) else whole[p].id for p in one.depends_on]
+                    record.depends_on = '["' + '","'.join(dict.fromkeys(ids)) + '"]'
+            if await self._whole(whole):
+                return [record.id for record in whole]
+            known = await self._known(new, whole[0])
+            if known is not None:
+                there = known == whole[0].id
+                return [record.id for record in whole] if there else [known] * len(tasks)
+
+    async def _whole(self, whole: Sequence[TaskRecord]) -> bool:
+        """Add a flow in a transaction; ``False`` if its first task, or its key, is there."""
+
+        async def write(news: Sequence[TaskRecord], connection: Any) -> set[str]:
+            await self._wait(connection, news)
+            there = await self._parts.store.add(news, connection)
+            if len(there) < len(news):
+                raise _TakenError
+            for record in news:
+                if record.waiting:
+                    parents = parents_of(record)
+                    await self._releasing.wait_for(connection, record.id, parents)
+            return there
+
+        try:
+            await self._bounded(whole, write)
+        except _TakenError:
+            return False
+        return True
+
+    async def _wait(self, connection: Any, whole: Sequence[TaskRecord]) -> None:
+        """Find out who has to wait; the parents are locked until the transaction ends."""
+        inside = {record.id for record in whole}
+        outside = {one for record in whole for one in parents_of(record)} - inside
+        ids = sorted(filter(is_task_id, outside))
+        await connection.execute(statements.PARENTS, {"ids": ids})
+        cursor = await connection.execute(statements.STANDING, {"ids": ids})
+        known: dict[str, str] = dict(await cursor.fetchall())
+        if missing := sorted(outside - known.keys()):
+            raise TaskNotFoundError(
+                f"It is to depend on {counted(len(missing), 'task')} unknown to this queue, so "
+                f"nothing was enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are "
+                "they of another database?"
+            )
+        success = TaskStatus.SUCCESS.value
+        for record in whole:
+            record.waiting = any(known.get(one) != success for one in parents_of(record))
+
+    # -- one statement for many callers ---------------------------------------
+
+    async def _written(self, record: TaskRecord) -> bool:
+        """Add a task together with those of other callers; whether it was not there."""
+        future = self._parts.around.loop.create_future()
+        self._waiting.append((record, future))
+        if not self._writing:
+            self._writing = True
+            self._parts.spawn(self._write())
+        added_now: bool = await future
+        return added_now
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), MOST_AT_ONCE)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                try:
+                    there = await self._parts.store.add([record for record, _ in batch])
+                except StorageError as error:
+                    await self._one_by_one(batch, error)
+                    continue
+                self._tell([record for record, _ in batch if record.id in there])
+                for record, future in batch:
+                    if not future.done():
+                        future.set_result(record.id in there)
+        finally:
+            self._writing = False
+
+    async def _one_by_one(
+        self, batch: list[tuple[TaskRecord, asyncio.Future[bool]]], error: StorageError
+    ) -> None:
+        """Find the one that can't be stored, so that the others are."""
+        for record, future in batch:
+            failure: StorageError | None = error
+            there: set[str] = set()
+            if len(batch) > 1:
+                failure = None
+                try:
+                    there = await self._parts.store.add([record])
+                except StorageError as own:
+                    failure = own
+                self._tell([record] if there else [])
+            if future.done():
+                continue
+            if failure is not None:
+                future.set_exception(failure)
+            else:
+                future.set_result(bool(there))
+
+    async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
+        if not chunk:
+            return []
+        whole = [self._record(new) for new in chunk]
+        there = await self._bounded(whole)
+        ids = []
+        for new, record in zip(chunk, whole, strict=True):
+            known = record.id if record.id in there else await self._known(new, record)
+            ids.append(known or await self.add(new))
+        return ids
+
+    # -- backlogs ---------------------------------------------------------------
+
+    def _limit(self, category: str) -> Limit | None:
+        limits = self._rules.limits.get(category, ())
+        return next((one for one in limits if one.backlog is not None), None)
+
+    def _most(self, chunk: Sequence[NewTask]) -> int:
+        bounds = [limit.backlog for new in chunk[:1] if (limit := self._limit(new.category))]
+        return min([BULK_ROWS, *(bound for bound in bounds if bound is not None)])
+
+    async def _bounded(self, whole: Sequence[TaskRecord], write: Write | None = None) -> set[str]:
+        """Add tasks in one transaction, once there is room for them; return who was not there."""
+        if write is None:
+            planned = any(record.scheduled_for is not None for record in whole)
+            write = self._parts.store.add_planned if planned else self._parts.store.add
+        connections = self._parts.store.connections
+        counts = sorted(Counter(record.category for record in whole).items())
+        limits = [(limit, n) for category, n in counts if (limit := self._limit(category))]
+
+        async def work(connection: Any) -> tuple[set[str], list[Entry]] | None:
+            async with connection.transaction():
+                dropped: list[Entry] = []
+                for limit, number in limits:
+                    made = await self._make_room(connection, limit, number)
+                    if made is None:
+                        return None
+                    dropped += made
+                there = await write(whole, connection)
+                waiting = [record.id for record in whole if record.waiting]
+                return there, dropped + await self._let_go(connection, waiting)
+
+        async with contextlib.AsyncExitStack() as stack:  # callers of one process wait in order
+            for limit, _ in limits:
+                turn = self._turns.setdefault(limit.category, asyncio.Lock())
+                await stack.enter_async_context(turn)
+            while (done := await connections.run(work)) is None:  # noqa: ASYNC110 - hosts make room
+                await asyncio.sleep(AGAIN_SECONDS)
+        there, more = done
+        ended = {record.id for record, _ in more}
+        self._tell([one for one in whole if one.id in there and one.id not in ended])
+        self._changing.tell(more)
+        return there
+
+    async def _let_go(self, connection: Any, waiting: Sequence[str]) -> list[Entry]:
+        """Let go of new tasks whose parents have ended, or failed, already."""
+        if not waiting:
+            return []
+        follow = await self._releasing.look(connection, waiting)
+        return await self._releasing.change(connection, follow)
+
+    async def _make_room(self, connection: Any, limit: Limit, number: int) -> list[Entry] | None:
+        """Make room in a backlog; ``None``: there will be some later.
+
+        Raises:
+            BacklogFullError: there is none, and the policy does not make any.
+        """
+        await connection.execute(statements.MEASURED, {"what": f"backlog {limit.category}"})
+        cursor = await connection.execute(statements.BACKLOG, {"category": limit.category})
+        [(count,)] = await cursor.fetchall()
+        over = count + number - (limit.backlog or 0)
+        if over <= 0:
+            return []
+        if limit.on_full is OnFull.REFUSE or number > (limit.backlog or 0):
+            raise _full(limit, count, number)
+        if limit.on_full is OnFull.WAIT:
+            return None
+        now = self._parts.now()
+        values = {"category": limit.category, "now": now, "most": over}
+        cursor = await connection.execute(statements.OLDEST, values)
+        found = records(await cursor.fetchall())
+        if len(found) < over:
+            raise _full(limit, count, number)
+        cancel = decision(Change(verb=Verb.CANCEL, reason="backlog full"), None)
+        entries = [(one, made) for one in found if not isinstance(made := cancel(one, now), str)]
+        return await self._releasing.change(connection, entries)
+
+    # -- who is there already -----------------------------------------------------
+
+    async def _known(self, new: NewTask, record: TaskRecord) -> str | None:
+        """Return the id of the task in whose place a new one would be; ``None``: try again.
+
+        Raises:
+            UniqueKeyConflictError: its key is taken, and the call asked to raise.
+            InvalidCallError: its id is that of another call.
+        """
+        store = self._parts.store
+        if (found := await store.get(record.id)) is not None:
+            _check_same(found, new)
+            return found.id
+        if new.scheduled_for is not None:  # fired already: once per planned time
+            return await store.fired(record)
+        if new.unique_key is None:
+            return None
+        holder = await store.holder(new.unique_key)
+        if holder is None:
+            return None
+        if new.on_conflict is OnConflict.SKIP:
+            return holder
+        if new.on_conflict is OnConflict.RAISE:
+            raise UniqueKeyConflictError(
+                f"Task {holder} is live and has the unique key {new.unique_key!r}. Wait for it, "
+                "cancel it, or use on_conflict=OnConflict.SKIP or REPLACE."
+            )
+        cancel = decision(Change(verb=Verb.CANCEL, reason="replaced"), None)
+        await self._changing.one(holder, cancel)
+        return None
+
+    def _record(self, new: NewTask) -> TaskRecord:
+        now = self._parts.now()
+        record = TaskRecord(
+            new.id or self._ids.new(now),
+            new.name,
+            new.category,
+            new.priority,
+            new.max_retries,
+            new.args,
+            new.kwargs,
+            now,
+            new.run_at,
+            new.unique_key,
+            new.options,
+        )
+        record.flow_id = new.flow_id
+        record.schedule, record.scheduled_for = new.schedule, new.scheduled_for
+        return record
+
+    def _tell(self, whole: Sequence[TaskRecord]) -> None:
+        self._parts.tell([(record, added(record)) for record in whole])
+
+
+class _TakenError(Exception):
+    """A task of the flow is there already: nothing of it is added."""
+
+
+def _full(limit: Limit, count: int, number: int) -> BacklogFullError:
+    most = counted(limit.backlog or 0, "task")
+    return BacklogFullError(
+        f"The backlog of category {limit.category!r} has {count:,} of at most {most}, so "
+        f"{number:,} more {'was' if number == 1 else 'were'} refused; nothing was written. Try "
+        f"again later, start more workers, or change it: wopr limits set {limit.category} "
+        "--backlog N --on-full wait"
+    )
+
+
+def _check_same(record: TaskRecord, new: NewTask) -> None:
+    if (record.name, record.args, record.kwargs) != (new.name, new.args, new.kwargs):
+        raise InvalidCallError(
+            f"Task {record.id} is a call of {record.name!r} already, and this is another call, of "
+            f"{new.name!r}, with the same id: nothing was enqueued. An id is made anew for each "
+            "call, and only the very same call is repeated with it."
+        )

@@ -1,0 +1,176 @@
+"""The verbs of a queue that many hosts share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.newtask import NewTask
+from wopr.domain.rule import Rule
+from wopr.domain.status import CLAIMABLE, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.fleet.absent import ARCHIVE, COPY, absent
+from wopr.fleet.explaining import Explaining
+from wopr.fleet.fleet import Fleet
+from wopr.fleet.status import StatusOf
+from wopr.fleet.workers import workers_of
+from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo, entry
+from wopr.ports.backend import ActBackend, RuleBackend, ScheduleBackend
+from wopr.ports.status import About, GroupExplanation
+from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
+from wopr.storage.postgres import statements
+from wopr.storage.postgres.asking import ask
+
+CLEANED_AT_ONCE = 2_000
+
+
+class Operators(Protocol):
+    """What operators do: verbs over many tasks, and settings; each is an act."""
+
+    @property
+    def rules(self) -> RuleBackend:
+        """What is set at run time."""
+        ...
+
+    @property
+    def acts(self) -> ActBackend:
+        """What is done to many tasks at once, and who did what."""
+        ...
+
+    async def revoke(self, rule: Rule) -> int:
+        """Cancel the live tasks that a revocation is about; return how many."""
+        ...
+
+    async def note(
+        self, verb: str, selection: Mapping[str, Any], detail: Mapping[str, Any], **more: Any
+    ) -> None:
+        """Write down what was done."""
+        ...
+
+
+class FleetBackend:
+    """The verbs, carried out by this process on the tables that all hosts share."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        schedules: ScheduleBackend,
+        operators: Operators,
+        words: Callable[[str], str],
+    ) -> None:
+        self.fleet = fleet
+        self._words = words
+        """Puts a question of wopr's own in the words of PostgreSQL."""
+        self.schedules = schedules
+        self.rules = operators.rules
+        self.acts = operators.acts
+        self.revoke = operators.revoke
+        self._note = operators.note
+        self.add_many = fleet.adding.add_many
+        self.check_room = fleet.adding.check_room
+        self.add_flow = fleet.adding.add_flow
+        self.wait = fleet.waiting.wait
+        self.cancel = fleet.cancel
+        self.retry = fleet.retry
+        self.recover = fleet.owner.recover
+        self.logs = fleet.parts.store.logs
+        self.status = StatusOf(fleet, schedules.all).status
+        self._store = fleet.parts.store
+        self._explain = Explaining(fleet).explain
+
+    def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
+        """Add one task; return its id once it is durable."""
+        return self.fleet.adding.add(new)
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Return a task; its progress is that of now where it runs in this process."""
+        record = await self._store.get(task_id)
+        if record is None:
+            return None
+        for pool in self.fleet.pools.values():
+            attempt = pool.running.get(task_id)
+            if attempt is not None and attempt.record.version == record.version:
+                return attempt.record
+        return record
+
+    async def find(self, query: TaskFilter, cursor: str | None) -> list[TaskRecord]:
+        """Return matching tasks, newest first; after the task ``cursor``, if given."""
+        if cursor is not None:
+            last = await self.get(cursor)
+            if last is None:
+                raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
+            query = replace(query, before_seq=last.seq)
+        return await self._store.find(query)
+
+    async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
+        """Delete terminal tasks completed before a moment (naive UTC); return how many."""
+        count = 0
+        while gone := await self._store.cleanup(
+            before, keep_history=keep_history, most=CLEANED_AT_ONCE
+        ):
+            count += gone
+        if count:
+            said = {"completed until": before.isoformat(), "keep_history": keep_history}
+            await self._note("cleanup", said, {}, changed=count)
+        return count
+
+    async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
+        """Refuse: there is no archive."""
+        absent(ARCHIVE)
+
+    async def stats(self) -> dict[str, Any]:
+        """Return exact counts as plain dicts, all of one moment."""
+        counts = await self._store.counts()
+        unfit = await self._store.connections.rows(statements.UNFIT_COUNTS)
+        held = [
+            {
+                "reason": "does not fit",
+                "tasks": [name],
+                "count": count,
+                "text": f"Tasks '{name}' that do not fit the function of this name: {count}.",
+            }
+            for name, count in unfit
+        ]
+        stats = {
+            "total": sum(counts.by_status.values()),
+            "by_status": dict(counts.by_status),
+            "by_category": dict(counts.by_category),
+            "running": counts.by_status.get(TaskStatus.STARTED.value, 0),
+            "queued": sum(counts.by_status.get(status.value, 0) for status in CLAIMABLE),
+        }
+        return {**stats, "held": held} if held else stats
+
+    async def explain_group(self, about: About, target: str) -> GroupExplanation:
+        """Say why tasks of a category, a name, a flow or a schedule stand where they stand."""
+        absent("What holds a group of tasks back is told in the status: queue.status().")
+
+    async def explain(self, task_id: str) -> Explanation:
+        """Say why a task stands where it stands."""
+        record = await self.get(task_id)
+        if record is None:
+            raise TaskNotFoundError(f"There is no task {task_id!r} in this queue.")
+        return await self._explain(record)
+
+    async def history(self, task_id: str) -> list[HistoryEntry]:
+        """Return a task's transitions in order; empty if it is unknown."""
+        return [entry(one) for one in await self._store.history(task_id)]
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers of all hosts by category and name."""
+        return await workers_of(self.fleet)
+
+    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
+        """Run one read-only query."""
+        return QueryResult(await ask(self._store.connections, self._words(query), params, limits))
+
+    async def backup(self) -> Snapshot:
+        """Refuse: the server has tools for that."""
+        absent(COPY)
+
+    async def snapshot(self, *, own: bool = False) -> Snapshot:
+        """Refuse: the database itself can be asked."""
+        absent(COPY)

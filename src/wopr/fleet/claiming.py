@@ -1,0 +1,256 @@
+"""Which tasks start here next: the database says so, in the statement that claims them.
+
+Where each task has to be looked at, because of a limit, a revocation or a time by which it is
+too late, a transaction looks first. What a limit counts is counted in it, while no other host can
+claim in that category: so it is exact, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from wopr.domain import decide
+from wopr.domain.controls import Revocation, matches
+from wopr.domain.due import is_expired
+from wopr.domain.limits import Limit, Meter, value_of
+from wopr.domain.place import FIRST, place
+from wopr.domain.status import Move, TaskStatus
+from wopr.domain.task import TaskRecord
+from wopr.fleet.changing import Changing
+from wopr.fleet.parts import Parts
+from wopr.fleet.releasing import Releasing
+from wopr.fleet.rules import FleetRules
+from wopr.ports.storage import Entry
+from wopr.storage.postgres import statements
+from wopr.storage.postgres.store import records
+
+PAGE = 500
+MOST_PAGES = 20
+"""So many pages of what may not start are looked at for something that may."""
+_HIGHEST = 1_000
+
+
+class Claiming:
+    """Claims for the workers of this host."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        rules: FleetRules,
+        changing: Changing,
+        releasing: Releasing,
+        owner: Callable[[], int],
+    ) -> None:
+        self._parts = parts
+        self._rules = rules
+        self._changing = changing
+        self._releasing = releasing
+        self._owner = owner
+
+    async def claim(self, category: str, workers: Sequence[str]) -> list[Entry]:
+        """Give the next due tasks of a category to workers, at most one to each."""
+        limits = self._limits(category)
+        if limits:
+            return await self._looked_at(category, workers, limits)
+        revoked = self._rules.revoked
+        names = [name for name in self._parts.registry.definitions if name not in revoked]
+        claimed = await self._parts.store.claim(
+            category, names, workers, self._owner(), self._rules.version, self._parts.now()
+        )
+        if len(claimed) < len(workers) and revoked:
+            claimed += await self._looked_at(category, workers[len(claimed) :], [])
+        return claimed
+
+    async def why(self, record: TaskRecord) -> str | None:
+        """Say which limit holds a task back that is due; ``None`` if none does."""
+        limits = self._limits(record.category)
+        if not limits:
+            return None
+        look = _Look(self._parts, record.category, [], limits, self._refusal)
+
+        async def work(connection: Any) -> None:
+            look.begin()
+            await look.measure(connection)
+
+        await self._parts.store.connections.run(work)
+        return look.why(record)
+
+    async def refuse(self, category: str) -> None:
+        """Cancel what is due and may not start any more, though no worker is free."""
+        await self._looked_at(category, [], self._limits(category))
+
+    def _limits(self, category: str) -> list[Limit]:
+        limits = self._rules.limits.get(category, [])
+        return [one for one in limits if one.concurrency is not None or one.rate is not None]
+
+    async def _looked_at(
+        self, category: str, workers: Sequence[str], limits: Sequence[Limit]
+    ) -> list[Entry]:
+        look = _Look(self._parts, category, workers, limits, self._refusal)
+
+        async def work(connection: Any) -> list[Entry]:
+            look.begin()
+            if limits and workers:
+                await connection.execute(statements.MEASURED, {"what": category})
+                await look.measure(connection)
+            owner = self._owner()
+            known = {"owner": owner, "rules": self._rules.version}
+            held = await (await connection.execute(statements.HOLDS, known)).fetchall()
+            if not held:
+                return []
+            await look.at_all(connection, list(self._rules.revoked))
+            done = await self._releasing.change(connection, look.entries)
+            ids = [one.id for one, made in done if made.to_status is TaskStatus.STARTED]
+            await connection.execute(statements.OWN, {"owner": owner, "ids": ids})
+            return done
+
+        connections = self._parts.store.connections
+
+        async def whole(connection: Any) -> list[Entry]:
+            async with connection.transaction():
+                return await work(connection)
+
+        done = await connections.run(whole)
+        if look.next_at is not None:
+            self._parts.wake(category, look.next_at)
+        claimed = [one for one in done if one[1].to_status is TaskStatus.STARTED]
+        self._changing.tell([one for one in done if one[1].to_status is not TaskStatus.STARTED])
+        return claimed
+
+    def _refusal(self, record: TaskRecord, now: datetime) -> str | None:
+        """Return why a task may not start any more; ``None`` if it may."""
+        if is_expired(record, now):
+            return "expired"
+        for revocation in self._rules.revoked.get(record.name, ()):
+            if self.is_about(revocation, record):
+                return revocation.reason
+        return None
+
+    def is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
+        """Whether a revocation is about a task."""
+        return not revocation.where or matches(revocation.where, self._arguments(record))
+
+    def _arguments(self, record: TaskRecord) -> Mapping[str, object]:
+        return arguments_of(self._parts, record.name, record.args, record.kwargs)
+
+
+class _Look:
+    """One look at what is due in a category."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        category: str,
+        workers: Sequence[str],
+        limits: Sequence[Limit],
+        refusal: Callable[[TaskRecord, datetime], str | None],
+    ) -> None:
+        self._parts = parts
+        self._category = category
+        self._workers = workers
+        self._limits = limits
+        self._refusal = refusal
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self.entries: list[Entry] = []
+        self.next_at: datetime | None = None
+        self._now = self._parts.now()
+        self._left = list(reversed(self._workers))
+        self._meters: dict[tuple[str, str], Meter] = {}
+
+    async def measure(self, connection: Any) -> None:
+        """Count what runs and what has started."""
+        where = {"category": self._category}
+        rows = await (await connection.execute(statements.RUNS, where)).fetchall()
+        for name, args, kwargs in rows:
+            for meter in self._of(name, args, kwargs):
+                meter.running += 1
+        periods = [one.per for one in self._limits if one.per is not None]
+        if not periods:
+            return
+        since = self._now - timedelta(seconds=max(periods))
+        cursor = await connection.execute(statements.STARTS, {**where, "since": since})
+        for name, args, kwargs, at in await cursor.fetchall():
+            for meter in self._of(name, args, kwargs):
+                meter.starts.append(at)
+
+    def _of(self, name: str, args: str, kwargs: str) -> list[Meter]:
+        """Return the meters that count a task."""
+        keyed = any(one.key is not None for one in self._limits)
+        arguments = arguments_of(self._parts, name, args, kwargs) if keyed else {}
+        found = []
+        for limit in self._limits:
+            value = value_of(limit, name, arguments)
+            if value is not None:
+                key = limit.name, value
+                meter = self._meters.get(key)
+                if meter is None:
+                    meter = self._meters[key] = Meter(limit, value)
+                found.append(meter)
+        return found
+
+    async def at_all(self, connection: Any, revoked: Sequence[str]) -> None:
+        """Look at what is due in its order, until no worker is free."""
+        values: dict[str, Any] = {
+            "category": self._category,
+            "now": self._now,
+            "names": list(self._parts.registry.definitions),
+            "revoked": list(revoked),
+            "looked_after": not self._limits,
+            "priority": _HIGHEST,
+            "place": FIRST,
+            "most": PAGE,
+        }
+        for _ in range(MOST_PAGES):
+            cursor = await connection.execute(statements.CANDIDATES, values)
+            page = records(await cursor.fetchall())
+            for record in page:
+                self._look(record)
+            if len(page) < PAGE or not self._left:
+                return
+            values |= {"priority": page[-1].priority, "place": place(page[-1])}
+
+    def why(self, record: TaskRecord) -> str | None:
+        """Say what holds a task back, by what was counted."""
+        for meter in self._of(record.name, record.args, record.kwargs):
+            if meter.next_at(self._now) != self._now:
+                return meter.why(self._now)
+        return None
+
+    def _look(self, record: TaskRecord) -> None:
+        reason = self._refusal(record, self._now)
+        if reason is not None:
+            cancel = decide.move(record, Move.CANCEL, self._now, reason=reason)
+            assert cancel is not None, "what waits can be cancelled"
+            self.entries.append((record, cancel))
+            return
+        if not self._left or record.name not in self._parts.registry.definitions:
+            return
+        meters = self._of(record.name, record.args, record.kwargs)
+        times = [meter.next_at(self._now) for meter in meters]
+        later = [at for at in times if at is not None and at > self._now]
+        if None in times or later:
+            if None not in times:
+                at = max(later)
+                self.next_at = at if self.next_at is None else min(self.next_at, at)
+            return
+        claim = decide.claim(record, self._left.pop(), self._now)
+        assert claim is not None, "what waits can be claimed"
+        for meter in meters:
+            meter.start(self._now)
+        self.entries.append((record, claim))
+
+
+def arguments_of(parts: Parts, name: str, args: str, kwargs: str) -> Mapping[str, object]:
+    """Return the arguments of a call by name; none if its function is not here, or has changed."""
+    definition = parts.registry.definitions.get(name)
+    if definition is None:
+        return {}
+    try:
+        return definition.codec.arguments(args, kwargs)
+    except Exception:  # noqa: BLE001 - they do not fit the function any more
+        return {}

@@ -1,0 +1,39 @@
+"""The time of the database's server, by which all hosts go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from wopr.domain.clock import Clock, SystemClock
+
+LEAST = timedelta(milliseconds=500)
+"""Off by less the host's clock is right: no look at the server's is more exact."""
+
+
+class ServerTime:
+    """The host's clock, and how far it is off; a clock that was injected is never off."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._follows = isinstance(clock, SystemClock)
+        self.off = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the wall-clock time of the server, aware, in UTC."""
+        return self._clock.now() + self.off
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._clock.monotonic()
+
+    def look(self, server: datetime) -> timedelta | None:
+        """Take what the server's clock says just now; return how far off, if that is new."""
+        if not self._follows:
+            return None
+        off = server.astimezone(UTC) - self._clock.now()
+        if abs(off) < LEAST:
+            off = timedelta(0)
+        if abs(off - self.off) < LEAST:
+            return None
+        self.off = off
+        return off

@@ -1,0 +1,89 @@
+"""SQL of people: in a transaction that can't write, on a connection of its own, for so long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from wopr.domain.errors import QueryError, QueryTimeoutError
+from wopr.ports.cut import Cut
+from wopr.ports.storage import QueryLimits, QueryRows
+from wopr.storage.postgres.connections import Connections
+
+_QUOTED = re.compile(
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|(\$[A-Za-z_]*\$).*?\1|\?", re.DOTALL
+)
+
+
+async def ask(
+    connections: Connections, text: str, params: Sequence[Any], limits: QueryLimits
+) -> QueryRows:
+    """Run one query; ``?`` stands for the next of the params.
+
+    Raises:
+        QueryError: it is none, it would write, or it failed.
+        QueryTimeoutError: it took too long.
+        StorageError: the server does not answer.
+    """
+    import psycopg
+
+    async def work(connection: Any) -> QueryRows:
+        await connection.execute("begin read only")
+        await connection.execute(
+            "select set_config('statement_timeout', %s, true), set_config('search_path', "
+            "'wopr, public', true)",
+            [str(max(1, round(limits.seconds * 1000)))],
+        )
+        try:
+            return await _answer(connection, _numbered(text), params, limits)
+        except psycopg.errors.QueryCanceled as error:
+            raise QueryTimeoutError(
+                f"The query took longer than {limits.seconds:g} s, so it was given up. Ask for "
+                "less, or allow more: WOPR_TASKS_QUERY_SECONDS."
+            ) from error
+        except psycopg.OperationalError:
+            raise
+        except (psycopg.Error, UnicodeError) as error:
+            raise QueryError(f"The query failed: {error}") from error
+
+    return await connections.lone(work)
+
+
+def _numbered(text: str) -> str:
+    """Return the text with the numbers of its parameters, as the server takes them."""
+    count = 0
+
+    def number(found: re.Match[str]) -> str:
+        nonlocal count
+        if found[0] != "?":
+            return found[0]
+        count += 1
+        return f"${count}"
+
+    return _QUOTED.sub(number, text)
+
+
+async def _answer(
+    connection: Any, text: str, params: Sequence[Any], limits: QueryLimits
+) -> QueryRows:
+    from psycopg import AsyncRawCursor
+
+    rows: list[tuple[Any, ...]] = []
+    size, cut = 0, None
+    cursor = AsyncRawCursor(connection)
+    async for row in cursor.stream(text, list(params)):  # which takes one statement only
+        if len(rows) == limits.rows:
+            cut = Cut.ROWS
+            break
+        size += sum(len(value) if isinstance(value, str | bytes) else 16 for value in row)
+        if size > limits.bytes:
+            cut = Cut.BYTES
+            break
+        rows.append(row)
+    if cursor.description is None:  # there are no rows, so it costs nothing to look once more
+        await cursor.execute(text, list(params), prepare=True)
+    columns = tuple(one.name for one in cursor.description or ())
+    if not columns:
+        raise QueryError("The query returns no rows. Only one that reads is answered.")
+    return QueryRows(columns, rows, cut)

@@ -1,0 +1,43 @@
+"""Questions of wopr's own, which are in DuckDB's words, in those of PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = (
+    (re.compile(r"filter \((?!where)"), "filter (where "),
+    (re.compile(r"([\w.]+) ->> '\$\.(\w+)'"), r"(\1::json ->> '\2')"),
+    (
+        re.compile(r"arg_max\((\w+), (\w+)\)\[:500\]"),
+        r"left((array_agg(\1 order by \2 desc))[1], 500)",
+    ),
+    (re.compile(r"arg_max\((\w+), (\w+)\)"), r"(array_agg(\1 order by \2 desc))[1]"),
+    (re.compile(r"\\b"), r"\\y"),
+    (
+        re.compile(r"list\((\S+ order by \w+)\) filter \((.*?)\)\[", re.DOTALL),
+        r"(array_agg(\1) filter (\2))[",
+    ),
+    (
+        re.compile(r"quantile_cont\((.*), ([\d.]+)\)"),
+        r"percentile_cont(\2) within group (order by \1)",
+    ),
+)
+_WHOLE = {
+    "ENDED_BEFORE": (
+        "select count(*) from tasks where status in ('success', 'failed', 'cancelled') "
+        "and completed_at <= $1"
+    ),
+    "GONE_UNTIL": (
+        "select max((selection::json ->> 'completed until')::timestamp) from acts "
+        "where verb in ('cleanup', 'archive', 'retire')"
+    ),
+}
+"""What is more than other words."""
+
+
+def translated(name: str, text: str) -> str:
+    """Return a question, which has this name, as PostgreSQL understands it."""
+    text = _WHOLE.get(name, text)
+    for pattern, instead in _WORDS:
+        text = pattern.sub(instead, text)
+    return text

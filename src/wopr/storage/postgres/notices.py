@@ -1,0 +1,148 @@
+"""What hosts call to each other: hints, which may get lost. Who misses one looks a little later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Protocol
+
+from wopr.domain.errors import StorageError
+from wopr.storage.postgres.connections import Connections
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "wopr"
+WORK, ENDED, CANCELLED, RULES = "w", "e", "c", "r"
+MOST_IDS = 150
+"""Ids in one notice: it may have 8,000 bytes."""
+MOST_WAITING = 10_000
+"""Ids that wait to be called out; those beyond are not: whoever wants them looks by itself."""
+AGAIN_SECONDS = 1.0
+
+
+class Hears(Protocol):
+    """Who is told what other hosts call."""
+
+    def heard(self, kind: str, said: list[str]) -> None:
+        """Take a notice."""
+        ...
+
+    def missed(self) -> None:
+        """Look at everything: for a while nobody listened here."""
+        ...
+
+
+class Bell:
+    """Calls to other hosts, after the commit, many at once."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._said: dict[str, dict[str, None]] = {}
+        self._ringing: asyncio.Task[None] | None = None
+        self.closed = False
+
+    def work(self, category: str) -> None:
+        """Say that a category has something to start."""
+        self._say(WORK, category)
+
+    def ended(self, task_id: str) -> None:
+        """Say that a task has ended."""
+        self._say(ENDED, task_id)
+
+    def cancelled(self, task_id: str) -> None:
+        """Say that a task which runs somewhere was taken from who runs it."""
+        self._say(CANCELLED, task_id)
+
+    def rules(self) -> None:
+        """Say that rules have changed."""
+        self._say(RULES, "")
+
+    def _say(self, kind: str, what: str) -> None:
+        said = self._said.setdefault(kind, {})
+        if len(said) < MOST_WAITING:
+            said[what] = None
+        if self._ringing is None and not self.closed:
+            self._ringing = asyncio.get_running_loop().create_task(self._ring())
+
+    async def _ring(self) -> None:
+        try:
+            await asyncio.sleep(0)  # what else is said in this turn goes along
+            while self._said:
+                said, self._said = self._said, {}
+                await self._send(_notices(said))
+        except StorageError as error:
+            log.debug("Other hosts were not told, and look by themselves: %s", error)
+        finally:
+            self._ringing = None
+
+    async def _send(self, notices: list[str]) -> None:
+        await self._connections.rows(
+            "select pg_notify(%(channel)s, said) from unnest(%(notices)s::text[]) as said",
+            channel=CHANNEL,
+            notices=notices,
+        )
+
+    async def close(self) -> None:
+        """Say what is left to say, and no more."""
+        self.closed = True
+        if self._ringing is not None:
+            await asyncio.wait([self._ringing], timeout=AGAIN_SECONDS)
+
+
+def _notices(said: dict[str, dict[str, None]]) -> list[str]:
+    notices = []
+    for kind, names in said.items():
+        whole = list(names)
+        if kind == WORK:
+            notices += [f"{kind}{one}" for one in whole]
+        else:
+            notices += [
+                kind + ",".join(whole[at : at + MOST_IDS]) for at in range(0, len(whole), MOST_IDS)
+            ]
+    return notices
+
+
+class Listener:
+    """Hears what other hosts call, on a connection of its own.
+
+    Where none can listen, as behind a pooler that lends a connection for one transaction, nothing
+    is heard: then the looks at the tables are all there is.
+    """
+
+    def __init__(self, connections: Connections, hears: Hears) -> None:
+        self._connections = connections
+        self._hears = hears
+        self._task: asyncio.Task[None] | None = None
+        self._told = False
+
+    def start(self) -> None:
+        """Listen from now on."""
+        self._task = asyncio.get_running_loop().create_task(self._listen())
+
+    async def stop(self) -> None:
+        """Listen no more. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._connections.lone(self._hear)
+            except StorageError as error:
+                if not self._told:
+                    log.warning("Other hosts are not heard, so looks take their place: %s", error)
+                self._told = True
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _hear(self, connection: Any) -> None:
+        await connection.execute(f"listen {CHANNEL}")
+        self._told = False
+        self._hears.missed()
+        async for notice in connection.notifies():
+            kind, rest = notice.payload[:1], notice.payload[1:]
+            said = [rest] if kind == WORK else rest.split(",")
+            self._hears.heard(kind, said)

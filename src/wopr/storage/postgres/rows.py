@@ -1,0 +1,88 @@
+"""Tasks and transitions as the arrays that statements take, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from wopr.domain.fold import apply
+from wopr.domain.status import Move, TaskStatus
+from wopr.domain.task import MUTABLE_COLUMNS, TaskRecord
+from wopr.domain.transition import Transition, decode_data, encode_added, encode_data
+from wopr.storage.postgres.statements import ADDED, CHANGED
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def new_rows(records: Iterable[TaskRecord]) -> dict[str, list[Any]]:
+    """Return the parameters that add tasks."""
+    rows = [
+        (*(getattr(record, column) for column in ADDED[:-1]), _readable(encode_added(record)))
+        for record in records
+    ]
+    return {name: [row[at] for row in rows] for at, name in enumerate(ADDED)}
+
+
+def changed_rows(entries: Sequence[tuple[TaskRecord, Transition]]) -> dict[str, list[Any]]:
+    """Return the parameters that change tasks; the records are as they were read."""
+    rows = [_changed(record, transition) for record, transition in entries]
+    return {name: [row[at] for row in rows] for at, name in enumerate(CHANGED)}
+
+
+def after(record: TaskRecord, transition: Transition) -> TaskRecord:
+    """Return the task as a transition leaves it; the record itself stays as it is."""
+    new = TaskRecord.from_row(record.row())
+    apply(new, transition)
+    return new
+
+
+def _changed(record: TaskRecord, transition: Transition) -> tuple[Any, ...]:
+    new = after(record, transition)
+    columns = [_text(getattr(new, one)) for one in MUTABLE_COLUMNS if one != "version"]
+    start = transition.from_status
+    return (
+        *columns,
+        new.priority,
+        new.category,
+        record.version,
+        None if start is None else start.value,
+        transition.occurred_at,
+        transition.worker,
+        transition.reason,
+        _text(transition.error),
+        _readable(encode_data(transition.data)),
+    )
+
+
+def _text(value: Any) -> Any:
+    """Return a value as PostgreSQL takes it: its texts have no NUL."""
+    if isinstance(value, TaskStatus):
+        return value.value
+    return value.replace("\0", "�") if isinstance(value, str) and "\0" in value else value
+
+
+def _readable(text: str | None) -> str | None:
+    """Return JSON that PostgreSQL can look into: an escaped NUL would be an error there."""
+    if text is None or "\\u0000" not in text:
+        return text
+    return _ESCAPED_NUL.sub(r"\1\\ufffd", text)
+
+
+def transition_of(row: Sequence[Any]) -> Transition:
+    """Return a transition from a row of the history."""
+    seq, task_id, attempt, start, end, at, worker, reason, error, data = row
+    found = Transition(
+        task_id,
+        Move.ADD,  # the move is not stored: reason and statuses say it
+        None if start is None else TaskStatus(start),
+        TaskStatus(end),
+        attempt,
+        at,
+        worker,
+        reason,
+        error,
+        decode_data(data),
+    )
+    found.seq = seq
+    return found

@@ -1,0 +1,381 @@
+"""The statements, one per verb. ``%(…)s`` are values; nothing else is put into a text."""
+
+from __future__ import annotations
+
+from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
+
+_CLAIMABLE = "status in ('pending', 'retry')"
+_FREE = f"{_CLAIMABLE} and waiting is not true"
+_LIVE = "status in ('pending', 'started', 'retry')"
+_TYPES = {
+    "id": "uuid",
+    "attempt": "int",
+    "retry_count": "int",
+    "crashes": "int",
+    "run_at": "timestamp",
+    "started_at": "timestamp",
+    "completed_at": "timestamp",
+    "elapsed_seconds": "float8",
+    "progress": "float8",
+    "waiting": "boolean",
+    "priority": "int",
+    "max_retries": "int",
+    "created_at": "timestamp",
+    "flow_id": "uuid",
+    "scheduled_for": "timestamp",
+    "expected": "bigint",
+}
+
+TASK = ", ".join(f"tasks.{column}" for column in COLUMNS)
+
+ADDED = (
+    *("id", "name", "category", "priority", "max_retries", "args", "kwargs", "options"),
+    *("unique_key", "run_at", "created_at", "waiting", "depends_on", "flow_id", "schedule"),
+    *("scheduled_for", "data"),
+)
+"""What comes with a new task; the last is the data of its first transition."""
+
+CHANGED = (
+    *(column for column in MUTABLE_COLUMNS if column != "version"),
+    *("priority", "category", "expected"),
+    *("from_status", "occurred_at", "by", "reason", "told", "data"),
+)
+"""What comes with a change: the row as it is then, the version before, and the transition."""
+
+
+def _given(columns: tuple[str, ...]) -> str:
+    arrays = ", ".join(
+        f"%({one})s::{'timestamp' if one == 'occurred_at' else _TYPES.get(one, 'text')}[]"
+        for one in columns
+    )
+    return f"unnest({arrays}) with ordinality as given ({', '.join(columns)}, at)"
+
+
+_NEW = ", ".join(column for column in ADDED if column != "data")
+
+ADD = f"""
+with numbered as (
+    select nextval('wopr.numbers') as seq, given.*
+    from (select * from {_given(ADDED)} order by at) as given
+),
+added as (
+    insert into wopr.tasks (seq, version, {_NEW})
+    select seq, seq, {_NEW} from numbered
+    on conflict do nothing
+    returning id, seq
+),
+noted as (
+    insert into wopr.transitions (seq, task_id, attempt, to_status, occurred_at, reason, data)
+    select added.seq, added.id, 0, 'pending', numbered.created_at, 'add', numbered.data
+    from added join numbered using (id)
+)
+select id::text, seq from added
+"""
+"""Adds tasks, but those whose id, or unique key, there is already; tells which were added."""
+
+_SET = ", ".join(
+    f"{column} = given.{column}"
+    for column in (*MUTABLE_COLUMNS, "priority", "category")
+    if column not in {"id", "version"}
+)
+
+CHANGE = f"""
+with given as (select * from {_given(CHANGED)}),
+changed as (
+    update wopr.tasks set {_SET}, version = nextval('wopr.numbers')
+    from given
+    where tasks.id = given.id and tasks.version = given.expected
+        and (not tasks.awaited or given.status in ('pending', 'started', 'retry') or %(whole)s)
+    returning tasks.id, tasks.version, tasks.awaited
+),
+noted as (
+    insert into wopr.transitions
+        (seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, error, data)
+    select changed.version, given.id, given.attempt, given.from_status, given.status,
+        given.occurred_at, given.by, given.reason, given.told, given.data
+    from changed join given using (id)
+)
+select id::text, version, awaited from changed
+"""
+"""Changes tasks that are still as they were read, and notes it; tells which.
+
+Without ``whole`` it leaves those alone that others wait for and that end by it.
+"""
+
+CLAIM = f"""
+with due as (
+    select id, status as from_status, row_number() over () as at
+    from (
+        select id, status from wopr.tasks
+        where category = %(category)s and {_FREE}
+            and (run_at is null or run_at <= %(now)s)
+            and name = any(%(names)s::text[])
+            and (options is null or options not like '%%"expires"%%'
+                or (options::json ->> 'expires')::timestamp >= %(now)s)
+            and exists (select from wopr.owners
+                where owners.id = %(owner)s and lease_until > clock_timestamp())
+            and exists (select from wopr.meta where key = 'rules' and value = %(rules)s)
+            and not exists (select from wopr.rules where kind = 'pause'
+                and rules.name in ('category ' || tasks.category, 'task ' || tasks.name))
+        order by priority desc, place
+        limit %(most)s
+        for update skip locked
+    ) as free
+),
+started as (
+    update wopr.tasks set status = 'started', attempt = attempt + 1,
+        started_at = greatest(%(now)s, created_at), completed_at = null,
+        worker = (%(workers)s::text[])[due.at], owner = %(owner)s, waiting = false,
+        progress = 0, progress_message = '', progress_data = null,
+        version = nextval('wopr.numbers')
+    from due where tasks.id = due.id
+    returning {TASK}, due.from_status, due.at
+),
+noted as (
+    insert into wopr.transitions
+        (seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason)
+    select version, id, attempt, from_status, 'started', started_at, worker, 'claim' from started
+)
+select {", ".join(COLUMNS)}, from_status from started order by at
+"""
+"""Gives the next due tasks of a category to free workers, a row of the history each."""
+
+TOUCH = """
+update wopr.tasks set progress = given.progress, progress_message = given.message,
+    progress_data = given.data
+from unnest(%(ids)s::uuid[], %(attempts)s::int[], %(progress)s::float8[], %(messages)s::text[],
+    %(data)s::text[]) as given (id, attempt, progress, message, data)
+where tasks.id = given.id and tasks.status = 'started' and tasks.attempt = given.attempt
+"""
+
+GET = f"select {TASK} from wopr.tasks where id = any(%(ids)s::uuid[])"
+LOCKED = f"{GET} order by id for update"
+
+DUE = f"""
+select category,
+    exists (select from wopr.tasks where tasks.category = asked.category and {_FREE}
+        and run_at is null) or exists (select from wopr.tasks
+        where tasks.category = asked.category and {_FREE} and run_at <= %(now)s) as due,
+    (select min(run_at) from wopr.tasks where tasks.category = asked.category and {_FREE}
+        and run_at > %(now)s) as next_at
+from unnest(%(categories)s::text[]) as asked (category)
+"""
+"""Which categories have something to start, and when the next of it is due."""
+
+HOLDER = f"""
+select id::text from wopr.tasks where unique_key = %(key)s and {_LIVE}
+"""
+
+STANDING = "select id::text, status from wopr.tasks where id = any(%(ids)s::uuid[])"
+
+PARENTS = f"""
+update wopr.tasks set awaited = true where id in (
+    select id from wopr.tasks where id = any(%(ids)s::uuid[]) and {_LIVE} order by id for update
+)
+returning id::text
+"""
+"""Has those parents, as far as they live, let go of their children when they end."""
+
+AWAIT = """
+insert into wopr.awaits (parent_id, child_id)
+select * from unnest(%(parents)s::uuid[], %(children)s::uuid[]) on conflict do nothing
+"""
+FREED = "delete from wopr.awaits where parent_id = any(%(ids)s::uuid[]) returning child_id::text"
+GIVEN_UP = "delete from wopr.awaits where child_id = any(%(ids)s::uuid[])"
+AWAITED = """
+select child_id::text, count(*) from wopr.awaits
+where child_id = any(%(ids)s::uuid[]) group by child_id
+"""
+
+STALE = """
+select given.id from unnest(%(ids)s::text[], %(versions)s::bigint[]) as given (id, version)
+left join wopr.tasks on tasks.id = given.id::uuid
+where tasks.version is distinct from given.version
+"""
+"""Which tasks are not what this process thinks that they are."""
+
+ENDED = f"""
+select {TASK} from wopr.tasks where id = any(%(ids)s::uuid[])
+and status in ('success', 'failed', 'cancelled')
+"""
+
+COUNTS = "select category, status, count(*) from wopr.tasks group by category, status"
+
+HISTORY = """
+select seq, task_id::text, attempt, from_status, to_status, occurred_at, worker, reason, error,
+    data
+from wopr.transitions where task_id = %(id)s order by seq
+"""
+
+LOGS = """
+select task_id::text, attempt, number, logged_at, level, logger, message from wopr.task_logs
+where task_id = %(id)s order by attempt, number limit %(limit)s
+"""
+
+LIVE_OF = f"""
+select {TASK} from wopr.tasks where name = %(name)s and {_LIVE} and seq > %(after)s
+order by seq limit %(limit)s
+"""
+
+_NEEDED = f"""
+select parent.id::uuid from wopr.tasks
+cross join lateral json_array_elements_text(depends_on::json) as parent (id)
+where depends_on is not null and {_LIVE}
+"""
+DOOMED = f"""
+select id from wopr.tasks where status in ('success', 'failed', 'cancelled')
+and completed_at <= %(before)s and id not in ({_NEEDED})
+limit %(most)s for update skip locked
+"""
+CLEAN_UP = f"""
+with doomed as ({DOOMED}),
+gone as (delete from wopr.tasks using doomed where tasks.id = doomed.id returning tasks.id),
+lines as (delete from wopr.task_logs using gone where task_logs.task_id = gone.id),
+deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone)),
+past as (
+    delete from wopr.transitions using gone
+    where transitions.task_id = gone.id and not %(keep_history)s
+)
+select count(*) from gone
+"""
+
+RULES = """
+select null as kind, value as name, null as value, null as updated_at
+from wopr.meta where key = 'rules'
+union all
+select kind, name, value, updated_at from wopr.rules
+order by kind nulls first, name
+"""
+"""First the number of their newest change, then all rules."""
+RULES_CHANGED = """
+update wopr.meta set value = (value::bigint + 1)::text where key = 'rules'
+"""
+_AS_KNOWN = "exists (select from wopr.meta where key = 'rules' and value = %(rules)s)"
+"""Whether a host knows the rules as they are now."""
+SAVE_RULE = """
+insert into wopr.rules (kind, name, value, updated_at)
+values (%(kind)s, %(name)s, %(value)s, %(updated_at)s)
+on conflict (kind, name) do update set value = excluded.value, updated_at = excluded.updated_at
+"""
+DELETE_RULES = """
+delete from wopr.rules where kind = %(kind)s and name = any(%(names)s::text[])
+returning kind, name, value, updated_at
+"""
+LOCK_RULES = "lock table wopr.rules in share row exclusive mode"
+
+REGISTER = """
+insert into wopr.owners (host, pid, lease_until)
+values (%(host)s, %(pid)s, clock_timestamp() + %(lease)s * interval '1 second')
+returning id
+"""
+RENEW = """
+update wopr.owners set lease_until = clock_timestamp() + %(lease)s * interval '1 second',
+    seen_at = clock_timestamp(), slots = %(slots)s
+where id = %(owner)s and lease_until > clock_timestamp()
+returning id
+"""
+LEAVE = "delete from wopr.owners where id = %(owner)s"
+FORGET_EXPIRED = """
+delete from wopr.owners where lease_until <= clock_timestamp()
+and not exists (select from wopr.tasks where tasks.owner = owners.id and status = 'started')
+"""
+ORPHANS = f"""
+select {TASK} from wopr.tasks
+where status = 'started' and (%(category)s::text is null or category = %(category)s)
+    and not exists (select from wopr.owners
+        where owners.id = tasks.owner and lease_until > clock_timestamp())
+limit %(most)s for update skip locked
+"""
+"""What runs nowhere: nobody holds the lease of who had claimed it."""
+OWNERS = """
+select id, host, pid, seen_at, slots from wopr.owners where lease_until > clock_timestamp()
+"""
+RUNNING = """
+select worker, category, id::text, name, attempt, started_at from wopr.tasks
+where status = 'started'
+"""
+NOW = "select clock_timestamp()"
+
+CANDIDATES = f"""
+select {TASK} from wopr.tasks
+where category = %(category)s and {_FREE} and (run_at is null or run_at <= %(now)s)
+    and (name = any(%(names)s::text[]) or name = any(%(revoked)s::text[])
+        or options like '%%"expires"%%')
+    and (not %(looked_after)s or name = any(%(revoked)s::text[])
+        or options like '%%"expires"%%')
+    and (priority < %(priority)s or (priority = %(priority)s and place > %(place)s))
+    and not exists (select from wopr.rules where kind = 'pause'
+        and rules.name in ('category ' || tasks.category, 'task ' || tasks.name))
+order by priority desc, place
+limit %(most)s
+for update skip locked
+"""
+"""What is due, to be looked at one by one; with ``looked_after`` only what claims leave alone."""
+HOLDS = f"""
+select from wopr.owners where id = %(owner)s and lease_until > clock_timestamp() and {_AS_KNOWN}
+for key share
+"""
+OWN = "update wopr.tasks set owner = %(owner)s where id = any(%(ids)s::uuid[])"
+OWNED = f"select {TASK} from wopr.tasks where status = 'started' and owner = %(owner)s"
+ADOPT = """
+update wopr.tasks set owner = %(owner)s where status = 'started' and owner = %(before)s
+"""
+MEASURED = "select pg_advisory_xact_lock(hashtextextended('wopr ' || %(what)s, 0))"
+"""Has only one host at a time look at what a limit counts."""
+RUNS = (
+    "select name, args, kwargs from wopr.tasks where category = %(category)s and status = 'started'"
+)
+STARTS = """
+select tasks.name, tasks.args, tasks.kwargs, transitions.occurred_at
+from wopr.transitions join wopr.tasks on tasks.id = transitions.task_id
+where transitions.to_status = 'started' and transitions.occurred_at > %(since)s
+    and tasks.category = %(category)s
+order by transitions.seq
+"""
+BACKLOG = f"select count(*) from wopr.tasks where category = %(category)s and {_CLAIMABLE}"
+OLDEST = f"""
+select {TASK} from wopr.tasks where category = %(category)s and {_FREE}
+order by (run_at is not null and run_at > %(now)s), seq limit %(most)s for update skip locked
+"""
+EXPIRED = f"""
+select category from wopr.tasks where category = any(%(categories)s::text[]) and {_FREE}
+    and options like '%%"expires"%%' and (options::json ->> 'expires')::timestamp < %(now)s
+    and (run_at is null or run_at <= %(now)s)
+group by category
+"""
+UNFIT = f"""
+select {TASK} from wopr.tasks where status = 'pending' and waiting
+    and error_type = 'DoesNotFit' and name = any(%(names)s::text[]) and seq > %(after)s
+order by seq limit %(most)s
+"""
+AHEAD = f"""
+select count(*) from wopr.tasks, (
+    select category, priority, place from wopr.tasks where id = %(id)s
+) as this
+where tasks.category = this.category and {_FREE.replace("status", "tasks.status")}
+    and (run_at is null or run_at <= %(now)s)
+    and (tasks.priority > this.priority
+        or (tasks.priority = this.priority and tasks.place < this.place))
+"""
+LIVE_BY_NAME = f"""
+select category, name,
+    count(*) filter (where {_CLAIMABLE}),
+    count(*) filter (where {_FREE} and greatest(created_at, run_at) <= %(now)s),
+    count(*) filter (where status = 'started'),
+    min(greatest(created_at, run_at)) filter (
+        where {_FREE} and greatest(created_at, run_at) <= %(now)s
+    )
+from wopr.tasks where {_LIVE} group by category, name order by category, name limit %(most)s
+"""
+UNFIT_COUNTS = """
+select name, count(*) from wopr.tasks
+where status = 'pending' and waiting and error_type = 'DoesNotFit' group by name order by name
+"""
+FIRED = """
+select tasks.schedule, tasks.scheduled_for, tasks.id::text
+from unnest(%(schedules)s::text[], %(times)s::timestamp[]) as asked (schedule, scheduled_for)
+join wopr.tasks using (schedule, scheduled_for)
+left join wopr.schedules on schedules.name = tasks.schedule
+where schedules.updated_at is null or tasks.created_at >= schedules.updated_at
+"""
+"""Which of these planned times of the present plans have been fired."""
