@@ -10,8 +10,7 @@ import pytest
 from support.homes import POSTGRES, POSTGRES_FILES
 from support.queues import DuckDBHome, PostgresHome
 from wopr import InvalidCallError, QueryError, QueryTimeoutError, Settings, StorageError, TaskQueue
-from wopr.insights import queries
-from wopr.insights.dialects import words
+from wopr.insights.dialects import questions, words
 from wopr.storage.postgres.dialect import translated
 from wopr.storage.schema import VIEWS, metadata
 
@@ -55,15 +54,12 @@ async def test_views_have_the_columns_of_those_of_a_file(
 
 async def test_each_question_of_wopr_can_be_asked(shared: PostgresHome) -> None:
     async with shared.queue() as queue:
-        for name, text in vars(queries).items():
-            own = name.isupper() and isinstance(text, str) and not name.startswith("_")
-            if own and " " in text and name != "HISTORY_IN_NUMBERS":
-                store = queue.storage
-                asked = words(translated)(text)
-                numbered = re.sub(r"\?", lambda found: "null", asked)
-                numbered = re.sub(r"\$(\d)", "null", numbered)
-                numbered = numbered.replace("[:null]", "[:1]").replace("limit null", "limit 1")
-                await store.connections.rows(f"set search_path = wopr, public; {numbered}")
+        for name, text in questions().items():
+            if name.startswith("_"):
+                continue
+            asked = re.sub(r"\?|\$\d", "null", words(translated)(text))
+            asked = asked.replace("[:null]", "[:1]").replace("limit null", "limit 1")
+            await queue.storage.connections.rows(f"set search_path = wopr, public; {asked}")
 
 
 async def test_sql_of_people_reads_and_is_bounded(shared: PostgresHome) -> None:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wopr.insights import queries
+from wopr.insights import flowqueries, pagequeries, queries, taskqueries
 
-_NOT_THERE = frozenset({"HISTORY_IN_NUMBERS"})
-"""What only a file can be asked."""
+_MODULES = (queries, flowqueries, pagequeries, taskqueries)
+NOT_THERE = frozenset({"HISTORY_IN_NUMBERS", "CATEGORY_HOUR", "WEEK", "FAILURE_GROUPS"})
+"""What only a file can be asked; besides all that is about the past as it was."""
+
+
+def questions() -> dict[str, str]:
+    """Return the texts of the questions that each home can be asked, by name."""
+    return {
+        name: text
+        for module in _MODULES
+        for name, text in vars(module).items()
+        if name.isupper() and isinstance(text, str) and " " in text and name not in NOT_THERE
+    }
 
 
 def words(translated: Callable[[str, str], str]) -> Callable[[str], str]:
@@ -16,9 +27,5 @@ def words(translated: Callable[[str, str], str]) -> Callable[[str], str]:
     Args:
         translated: gives the text of a question, given its name and DuckDB's text.
     """
-    own = {
-        text: translated(name, text)
-        for name, text in vars(queries).items()
-        if name.isupper() and isinstance(text, str) and name not in _NOT_THERE
-    }
+    own = {text: translated(name, text) for name, text in questions().items()}
     return lambda text: own.get(text, text)

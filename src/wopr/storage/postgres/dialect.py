@@ -12,10 +12,20 @@ _WORDS = (
         r"left((array_agg(\1 order by \2 desc))[1], 500)",
     ),
     (re.compile(r"arg_max\((\w+), (\w+)\)"), r"(array_agg(\1 order by \2 desc))[1]"),
+    (re.compile(r"arg_min\((\w+), (\w+)\)"), r"(array_agg(\1 order by \2))[1]"),
+    (re.compile(r"list\((distinct \w+ order by \w+)\)\[:"), r"(array_agg(\1))[:"),
+    (re.compile(r"([a-z_]+\.\w+)\[:500\]"), r"left(\1, 500)"),
+    (re.compile(r"interval (\d+ \w+)"), r"interval '\1'"),
+    (re.compile(r"make_timestamp\(epoch_us\(now\(\)\)\)"), "(now() at time zone 'utc')"),
     (re.compile(r"\\b"), r"\\y"),
     (
         re.compile(r"list\((\S+ order by \w+)\) filter \((.*?)\)\[", re.DOTALL),
         r"(array_agg(\1) filter (\2))[",
+    ),
+    (re.compile(r"\blist\((\w+)\)"), r"array_agg(\1)"),
+    (
+        re.compile(r"approx_quantile\(\s*(.*?),\s*([\d.]+)\s*\)", re.DOTALL),
+        r"percentile_cont(\2) within group (order by \1)",
     ),
     (
         re.compile(r"quantile_cont\((.*), ([\d.]+)\)"),

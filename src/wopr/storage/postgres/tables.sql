@@ -6,6 +6,10 @@ create function wopr.epoch(span interval) returns double precision
 language sql immutable parallel safe
 as $$ select extract(epoch from span)::double precision $$;
 
+create function wopr.contains(whole text, part text) returns boolean
+language sql immutable parallel safe
+as $$ select position(part in whole) > 0 $$;
+
 create table wopr.tasks (
     id uuid primary key,
     seq bigint not null unique,
