@@ -7,7 +7,7 @@ from collections.abc import Callable
 from wopr.insights import flowqueries, pagequeries, queries, taskqueries
 
 _MODULES = (queries, flowqueries, pagequeries, taskqueries)
-NOT_THERE = frozenset({"HISTORY_IN_NUMBERS", "CATEGORY_HOUR", "WEEK", "FAILURE_GROUPS"})
+NOT_THERE = frozenset({"HISTORY_IN_NUMBERS"})
 """What only a file can be asked; besides all that is about the past as it was."""
 
 
@@ -21,11 +21,11 @@ def questions() -> dict[str, str]:
     }
 
 
-def words(translated: Callable[[str, str], str]) -> Callable[[str], str]:
-    """Return what translates a question of wopr's own, and leaves those of people alone.
+def words(translated: Callable[[str, str], str]) -> Callable[[str], str | None]:
+    """Return what translates a question of wopr's own; it gives ``None`` for those of people.
 
     Args:
         translated: gives the text of a question, given its name and DuckDB's text.
     """
     own = {text: translated(name, text) for name, text in questions().items()}
-    return lambda text: own.get(text, text)
+    return own.get

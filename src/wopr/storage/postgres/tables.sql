@@ -10,6 +10,18 @@ create function wopr.contains(whole text, part text) returns boolean
 language sql immutable parallel safe
 as $$ select position(part in whole) > 0 $$;
 
+create function wopr.one_more(counts jsonb, value integer) returns jsonb
+language sql immutable parallel safe
+as $$
+    select case when value is null then counts else counts || jsonb_build_object(
+        value::text, coalesce((counts ->> value::text)::bigint, 0) + 1
+    ) end
+$$;
+
+create aggregate wopr.histogram(integer) (
+    sfunc = wopr.one_more, stype = jsonb, initcond = '{}'
+);
+
 create table wopr.tasks (
     id uuid primary key,
     seq bigint not null unique,
