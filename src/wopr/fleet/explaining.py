@@ -68,7 +68,8 @@ class Explaining:
             pause = Pause.from_rule(rule)
             if pause.category == record.category or pause.task == record.name:
                 what = "its category" if pause.category is not None else "its name"
-                option = pause.category if pause.category is not None else f"--task {pause.task}"
+                target = shlex.quote(pause.category or pause.task or "")
+                option = target if pause.category is not None else f"--task {target}"
                 text = f"Tasks of {what} are paused {pause.told}. To go on: wopr resume {option}"
                 return Because("paused", text), 0
         if self._fleet.stands_back(record.category):
