@@ -46,7 +46,7 @@ def server() -> str:
         user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(folder, user.pw_uid, user.pw_gid)
         around |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        found = _readable(found, folder)
+        found = readable(found, folder)
     data = folder / "data"
     log = folder / "log"
     begin = [found / "initdb", "-D", data, "-U", "wopr", "-A", "trust", "-E", "UTF8", "--no-sync"]
@@ -58,7 +58,7 @@ def server() -> str:
     return f"postgresql+psycopg://wopr@/{{database}}?host={folder}"
 
 
-def _readable(found: Path, folder: Path) -> Path:
+def readable(found: Path, folder: Path) -> Path:
     """Return the programs where an ordinary user can run them: not everybody may enter a venv."""
     can = subprocess.run(
         [str(found / "postgres"), "--version"],
