@@ -54,10 +54,10 @@ async def test_views_have_the_columns_of_those_of_a_file(
 
 async def test_each_question_of_wopr_can_be_asked(shared: PostgresHome) -> None:
     async with shared.queue() as queue:
-        for name, text in questions().items():
+        for text, name in questions().items():
             if name.startswith("_"):
                 continue
-            asked = re.sub(r"\?|\$\d", "null", words(translated)(text) or "")
+            asked = re.sub(r"\?|\$\d+", "null", words(translated)(text) or "")
             asked = asked.replace("[:null]", "[:1]").replace("limit null", "limit 1")
             await queue.storage.connections.rows(f"set search_path = wopr, public; {asked}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,8 +168,8 @@ class FleetBackend:
         """Run one read-only query."""
         own = self._words(query)
         answer = await ask(self._store.connections, own or query, params, limits)
-        if own is not None:  # histograms of wopr's own have numbers as keys, in JSON they are texts
-            answer = replace(answer, rows=[tuple(map(_numbered, row)) for row in answer.rows])
+        if own is not None:
+            answer = replace(answer, rows=[tuple(map(plain, row)) for row in answer.rows])
         return QueryResult(answer)
 
     async def backup(self) -> Snapshot:
@@ -180,5 +181,8 @@ class FleetBackend:
         absent(COPY)
 
 
-def _numbered(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value of an answer as a file gives it: sums are numbers, and keys of histograms."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return {int(key): count for key, count in value.items()} if isinstance(value, dict) else value

@@ -8,6 +8,8 @@ log, however long it is.
 
 from __future__ import annotations
 
+from wopr.domain.task import COLUMNS
+
 _OPEN = """
 open as materialized (
     select id from tasks where created_at <= $1 and (completed_at is null or completed_at > $1)
@@ -86,35 +88,38 @@ states as (
     where occurred_at <= $1 and task_id in (select id from open)
     group by task_id
 )"""
+_WAS = {
+    "status": "states.status",
+    "attempt": "states.attempt",
+    "version": "states.version",
+    "category": "coalesce(places.category, tasks.category)",
+    "priority": "coalesce(places.priority, tasks.priority)",
+    "retry_count": "coalesce(states.retry_count, 0)",
+    "crashes": "coalesce(states.crashes, 0)",
+    "run_at": "states.run_at",
+    "waiting": "states.waiting",
+    "started_at": "states.started_at",
+    "worker": "states.worker",
+    "error": "states.error",
+    "error_type": "states.error_type",
+    "completed_at": """case
+        when states.status in ('success', 'failed', 'cancelled') then states.changed_at
+    end""",
+    "elapsed_seconds": "null",
+    "result": "null",
+    "progress": "0",
+    "progress_message": "''",
+    "progress_data": "null",
+}
+"""What of an open task its row does not say."""
+_AS_IT_IS = ", ".join(COLUMNS)
+_AS_IT_WAS = ", ".join(f"{_WAS.get(one, f'tasks.{one}')} as {one}" for one in COLUMNS)
 _TASKS = f"""
 with {_OPEN}, {_PLACES}, {_STATES},
 past as (
-    select * from tasks where created_at <= $1 and completed_at <= $1
-    union all by name
-    select
-        tasks.* replace (
-            states.status as status,
-            states.attempt as attempt,
-            states.version as version,
-            coalesce(places.category, tasks.category) as category,
-            coalesce(places.priority, tasks.priority) as priority,
-            coalesce(states.retry_count, 0) as retry_count,
-            coalesce(states.crashes, 0) as crashes,
-            states.run_at as run_at,
-            states.waiting as waiting,
-            states.started_at as started_at,
-            states.worker as worker,
-            states.error as error,
-            states.error_type as error_type,
-            case
-                when states.status in ('success', 'failed', 'cancelled') then states.changed_at
-            end as completed_at,
-            null as elapsed_seconds,
-            null as result,
-            0 as progress,
-            '' as progress_message,
-            null as progress_data
-        )
+    select {_AS_IT_IS} from tasks where created_at <= $1 and completed_at <= $1
+    union all
+    select {_AS_IT_WAS}
     from tasks
     join states on states.task_id = tasks.id
     left join places on places.task_id = tasks.id
@@ -140,13 +145,14 @@ past as (
 
 COUNTS = f"""
 {_COUNTED}
-select status, category, count(*) from past group by all order by all
+select status, category, count(*) from past group by status, category order by status, category
 """
 """How many tasks had each status and category, at a moment?"""
 
 WAITING = f"""
 {_COUNTED}
-select category, name, count(*) from past where status in ('pending', 'retry') group by all
+select category, name, count(*) from past where status in ('pending', 'retry')
+group by category, name
 """
 """How many tasks of each category and name waited, at a moment?"""
 
@@ -198,7 +204,7 @@ _NARROWLY = r"""
             where occurred_at <= $1 and to_status in ('failed', 'retry')
                 and from_status is distinct from 'retry'
             group by task_id
-        )
+        ) as newest
         where regexp_replace(
             regexp_replace(
                 regexp_replace(
@@ -267,10 +273,28 @@ LEFT_NARROWLY = _NOW + _CHOSEN + _CONDITIONS + _NARROWLY + _LEFT
 """And of those with some ids, or whose newest failure said something, but for numbers?"""
 
 
+_BEFORE, _BEHIND = "    and (\n", "\n)\n"
+
+
 def having(question: str, condition: str) -> str:
     """Return one of these questions with a condition of people's besides, over ``tasks``."""
+    begin, end = _parts(question)
+    return f"{begin}{_BEFORE}{condition}{_BEHIND}{end}"
+
+
+def parted(text: str) -> tuple[str, str] | None:
+    """Return which of these questions has a condition of people's in a text, and the condition."""
+    for question in (SELECTED_NARROWLY, SELECTED, LEFT_NARROWLY, LEFT):
+        begin, end = _parts(question)
+        begin, end = begin + _BEFORE, _BEHIND + end
+        if text.startswith(begin) and text.endswith(end):
+            return question, text[len(begin) : -len(end)]
+    return None
+
+
+def _parts(question: str) -> tuple[str, str]:
     end = _NEWEST if question.endswith(_NEWEST) else _LEFT
-    return question.removesuffix(end) + f"    and (\n{condition}\n)\n" + end
+    return question.removesuffix(end), end
 
 
 HISTORIES = """

@@ -16,7 +16,7 @@ select
     count(*)
 from transitions
 where occurred_at >= $1 and occurred_at < $2 and reason <> 'save_task'
-group by all
+group by step, from_status, to_status
 """
 """How often did tasks go from one status to another, in each step?"""
 
@@ -36,7 +36,10 @@ unusual as (  -- of which one row does not tell all
         or (attempt = 1 and status = 'pending')
         or id in (select task_id from transitions where from_status = 'cancelled')
 ),
-usual as (select * from chosen anti join unusual on unusual.id = chosen.id),
+usual as (
+    select * from chosen
+    where not exists (select 1 from unusual where unusual.id = chosen.id)
+),
 moves as (
     select created_at as moment, part, null as before, 'pending' as after from usual
     union all
@@ -53,7 +56,7 @@ moves as (
 select epoch_us(moment) // $3::bigint as step, part, before, after, count(*)
 from moves
 where moment >= $1 and moment < $2
-group by all
+group by step, part, before, after
 """
 """And those of some categories and names, or by them?"""
 
@@ -102,7 +105,7 @@ select
     quantile_cont(wait, [0.5, 0.95]),
     quantile_cont(run, [0.5, 0.95])
 from timed
-group by all
+group by step, part
 """
 """How long did half and 95 of 100 tasks wait for their first start, and how long did they run?"""
 
@@ -114,8 +117,8 @@ classed as (  -- classes of 5 % each; what took less than a millisecond is all o
         select step, part, wait, floor(ln(greatest(coalesce(wait, run), 0.001)) / ln(1.05)) as value
         from timed
         where coalesce(wait, run) is not null
-    )
-    group by all
+    ) as valued
+    group by step, part, ran, value
 ),
 summed as (
     select
@@ -132,19 +135,22 @@ quantiles as (
         min(value) filter (up_to >= 0.5 * total) as p50,
         min(value) filter (up_to >= 0.95 * total) as p95
     from summed
-    group by all
+    group by step, part, ran
 ),
 seconds as (
     select
         step,
         part,
         ran,
-        [case when value > -141 then pow(1.05, value + 0.5) else 0 end for value in [p50, p95]] as q
+        array[
+            case when p50 > -141 then pow(1.05, p50 + 0.5) else 0 end,
+            case when p95 > -141 then pow(1.05, p95 + 0.5) else 0 end
+        ] as q
     from quantiles
 )
 select step, part, any_value(q) filter (not ran), any_value(q) filter (ran)
 from seconds
-group by all
+group by step, part
 """
 """How long did they about, within 3 %, where exact answers would take too long?"""
 
@@ -175,10 +181,11 @@ steps as (
     where due < $2
 ),
 spans as (
-    select part, first, last, min(due) as due from steps where first < last group by all
+    select part, first, last, min(due) as due from steps where first < last
+    group by part, first, last
 )
 select step, part, max((least((step + 1) * $3::bigint, epoch_us($2)) - epoch_us(due)) / 1e6)
-from (select unnest(range(first, last)) as step, part, due from spans)
-group by all
+from (select unnest(range(first, last)) as step, part, due from spans) as stepped
+group by step, part
 """
 """How old was the oldest task that was due and had not started yet, at the end of each step?"""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 
+from wopr.storage.postgres.callwords import rewritten
+
+_NOW = "make_timestamp(epoch_us(now()))"
+_COMMENT = re.compile(r"--[^\n]*")
 _WORDS = (
     (re.compile(r"filter \((?!where)"), "filter (where "),
     (re.compile(r"([\w.]+) ->> '\$\.(\w+)'"), r"(\1::json ->> '\2')"),
+    (re.compile(r"([\w.]+) ->> '\$\.(\w+)\.(\w+)'"), r"(\1::json #>> '{\2,\3}')"),
+    (re.compile(r"\bany_value\("), "max("),
+    (re.compile(r" // "), " / "),
+    (re.compile(r"\blist\((distinct \w+)\)"), r"array_agg(\1)"),
     (
-        re.compile(r"arg_max\((\w+), (\w+)\)\[:500\]"),
-        r"left((array_agg(\1 order by \2 desc))[1], 500)",
+        re.compile(r"quantile_cont\((\w+), \[([^]]+)\]\)"),
+        r"percentile_cont(array[\2]) within group (order by \1)",
     ),
-    (re.compile(r"arg_max\((\w+), (\w+)\)"), r"(array_agg(\1 order by \2 desc))[1]"),
-    (re.compile(r"arg_min\((\w+), (\w+)\)"), r"(array_agg(\1 order by \2))[1]"),
     (re.compile(r"list\((distinct \w+ order by \w+)\)\[:"), r"(array_agg(\1))[:"),
     (re.compile(r"([a-z_]+\.\w+)\[:500\]"), r"left(\1, 500)"),
     (re.compile(r"interval (\d+ \w+)"), r"interval '\1'"),
-    (re.compile(r"make_timestamp\(epoch_us\(now\(\)\)\)"), "(now() at time zone 'utc')"),
     (re.compile(r"\\b"), r"\\y"),
     (
         re.compile(r"list\((\S+ order by \w+)\) filter \((.*?)\)\[", re.DOTALL),
@@ -47,7 +52,8 @@ _WHOLE = {
 
 def translated(name: str, text: str) -> str:
     """Return a question, which has this name, as PostgreSQL understands it."""
-    text = _WHOLE.get(name, text)
+    text = _COMMENT.sub("", _WHOLE.get(name, text))
+    text = rewritten(text.replace(_NOW, "(now() at time zone 'utc')"))
     for pattern, instead in _WORDS:
         text = pattern.sub(instead, text)
     return text

@@ -1,0 +1,49 @@
+"""A queue's tables carried from a file to a server as they are, so that both can be asked the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wopr.config.settings import Settings
+from wopr.domain.address import PostgresAddress
+from wopr.ports.storage import QueryLimits
+from wopr.storage import open_storage
+from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.schema import prepare
+
+TABLES = ("tasks", "transitions", "acts", "rules", "schedules", "task_logs")
+LIMITS = QueryLimits(60.0, 1_000_000, own=True, whole=True)
+
+
+class Both:
+    """The same rows in a file and on a server."""
+
+    def __init__(self, storage: Any, connections: Connections) -> None:
+        self.storage = storage
+        self.connections = connections
+
+    @classmethod
+    async def of(cls, path: Path, address: str) -> Both:
+        """Carry the rows of a file that nobody has open to an empty database."""
+        storage = open_storage(path, Settings())
+        await storage.open()
+        connections = Connections(PostgresAddress(address), 2, 10.0)
+        await connections.open()
+        await prepare(connections)
+        for table in TABLES:
+            answer = await storage.query(f"select * from {table}", [], LIMITS)
+            await connections.lone(lambda to, table=table, answer=answer: _copy(to, table, answer))
+        return cls(storage, connections)
+
+    async def close(self) -> None:
+        """Let go of both."""
+        await self.connections.close()
+        await self.storage.close()
+
+
+async def _copy(connection: Any, table: str, answer: Any) -> None:
+    names = ", ".join(answer.columns)
+    async with connection.cursor().copy(f"copy wopr.{table} ({names}) from stdin") as copy:
+        for row in answer.rows:
+            await copy.write_row(row)
