@@ -1,4 +1,4 @@
-"""All that shows a queue shows one on PostgreSQL: its past, the dashboard, the terminal, assistants."""
+"""All that shows a queue shows one on PostgreSQL: dashboard, terminal, assistants, its past."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue's tables carried from a file to a server as they are, so that both can be asked the same."""
+"""A queue's tables carried from a file to a server as they are, to ask both the same."""
 
 from __future__ import annotations
 

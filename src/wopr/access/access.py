@@ -14,6 +14,7 @@ from typing import Any
 from wopr.access.bridge import LoopThread
 from wopr.access.carrying import AGAIN_SECONDS, ask_here, repeatable
 from wopr.access.clockwork import Clockwork
+from wopr.access.linekeeping import LineKeeping
 from wopr.access.local import LocalBackend
 from wopr.access.ownership import JUST_OPENING_SECONDS, LOOK_SECONDS, Ownership
 from wopr.access.process import OpenIn
@@ -30,6 +31,7 @@ from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
+from wopr.insights.workings import Workings
 from wopr.ports.backend import Backend
 from wopr.remote.client import RemoteBackend
 from wopr.running.slots import Slots
@@ -143,6 +145,11 @@ class Access(Stages):
     def works(self) -> Works | None:
         """What works in this process; ``None`` while closed, or if another process has the file."""
         return self._engine
+
+    @property
+    def keeping(self) -> LineKeeping | None:
+        """What runs tasks here and keeps what they log; ``None`` like it."""
+        return None if self._engine is None else Workings(self._engine)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

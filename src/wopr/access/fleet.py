@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.access.access import Access
+from wopr.access.linekeeping import LineKeeping
 from wopr.access.sharedacts import SharedActs
 from wopr.access.sharedschedules import SharedScheduler
 from wopr.access.starting import acquired, executors_of, mask_of, open_elsewhere
@@ -69,6 +70,11 @@ class FleetAccess(Access):
     @property
     def works(self) -> Fleet | None:
         """What works in this process; ``None`` while closed."""
+        return self._fleet
+
+    @property
+    def keeping(self) -> LineKeeping | None:
+        """What runs tasks here and keeps what they log; ``None`` while closed."""
         return self._fleet
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
 from wopr.domain.status import CLAIMABLE, TaskStatus
@@ -78,7 +79,6 @@ class FleetBackend:
         self.cancel = fleet.cancel
         self.retry = fleet.retry
         self.recover = fleet.owner.recover
-        self.logs = fleet.parts.store.logs
         self.status = StatusOf(fleet, schedules.all).status
         self._store = fleet.parts.store
         self._explain = Explaining(fleet).explain
@@ -159,6 +159,11 @@ class FleetBackend:
     async def history(self, task_id: str) -> list[HistoryEntry]:
         """Return a task's transitions in order; empty if it is unknown."""
         return [entry(one) for one in await self._store.history(task_id)]
+
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the first lines that a task logged, in order; those of this host, all of them."""
+        await self.fleet.lines.written()
+        return await self._store.logs(task_id, limit)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers of all hosts by category and name."""

@@ -10,11 +10,13 @@ from datetime import datetime
 from wopr.domain.change import Change, Verb, decision
 from wopr.domain.errors import QueueClosedError
 from wopr.domain.task import TaskRecord
+from wopr.executors.context import CurrentTask
 from wopr.fleet.adding import Adding
 from wopr.fleet.changing import Changing
 from wopr.fleet.claiming import Claiming
+from wopr.fleet.lines import Lines
 from wopr.fleet.owner import LEASE_SECONDS, Owner
-from wopr.fleet.parts import Parts, logged
+from wopr.fleet.parts import Observer, Parts, logged
 from wopr.fleet.pool import FleetPool
 from wopr.fleet.releasing import Releasing
 from wopr.fleet.rules import FleetRules
@@ -80,6 +82,8 @@ class Fleet:
             parts, self.rules, self.changing, self.releasing, lambda: self.owner.id
         )
         self.waiting = Waiting(parts)
+        self.lines = Lines(store)
+        self.save_logs = self.lines.add
         self.unfit = Unfit(parts, self.changing)
         self._settling = Settling(parts, self.changing)
         self._touching = Touching(parts)
@@ -164,6 +168,7 @@ class Fleet:
         await asyncio.gather(*(pool.drain(grace) for pool in self.pools.values()))
         await self._settling.close()
         await self._touching.close()
+        await self.lines.close()
         await self.parts.settle_down()
         self.open = False
 
@@ -181,6 +186,19 @@ class Fleet:
         self.waiting.send_away(
             QueueClosedError("The queue was shut down while this call waited for a task.")
         )
+
+    # -- for who keeps lines ------------------------------------------------------
+
+    def runs(self, task: CurrentTask) -> bool:
+        """Whether this host runs this attempt now; in any thread."""
+        pool = self.pools.get(task.category)
+        attempt = None if pool is None else pool.running.get(task.id)
+        return attempt is not None and attempt.context is task
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Have somebody told of each transition of this host that is durable."""
+        self.parts.observers.append(observer)
+        return lambda: self.parts.observers.remove(observer)
 
     def _slots(self) -> dict[str, list[Worker]]:
         return {name: list(pool.workers) for name, pool in self.pools.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause
+from wopr.domain.logline import LogLine
 from wopr.domain.rule import RuleKind
 from wopr.engine.engine import Engine
 from wopr.engine.shared import Observer
@@ -54,6 +55,10 @@ class Workings:
         pool = self._engine.pools.get(task.category)
         attempt = None if pool is None else pool.running.get(task.id)
         return attempt is not None and attempt.context is task
+
+    def save_logs(self, lines: Sequence[LogLine]) -> None:
+        """Store lines that tasks logged when the storage has time; too many are dropped."""
+        self.storage.save_logs(lines)
 
     def abandoned(self) -> int:
         """Return how many functions go on although their attempt was ended."""

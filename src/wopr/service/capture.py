@@ -22,7 +22,7 @@ from wopr.domain.transition import Transition
 from wopr.executors.context import CurrentTask, running_task
 from wopr.queue.queue import TaskQueue
 from wopr.service.logs import Fields, formatter, message
-from wopr.service.reach import workings_of
+from wopr.service.reach import keeping_of
 
 SAVE_SECONDS = 1.0
 """A line is handed to the storage this long after it was logged, at the latest."""
@@ -39,7 +39,8 @@ def keep_logs(queue: TaskQueue) -> Callable[[], None]:
     there was is said in a last line. Lines are on disk about a second later, or when the
     attempt ends.
 
-    Call it in the event loop that the queue runs on, in the process that has its file.
+    Call it in the event loop that the queue runs on, in the process that has its file, or in each
+    host of a queue on PostgreSQL.
     """
     most = queue.settings.log_lines
     if most == 0:
@@ -112,8 +113,8 @@ class _Keeper(logging.Handler):
 
     def _runs(self, task: CurrentTask) -> bool:
         """Whether this queue runs it now: a process may have several queues."""
-        workings = workings_of(self._queue)
-        return workings is not None and workings.runs(task)
+        keeping = keeping_of(self._queue)
+        return keeping is not None and keeping.runs(task)
 
     def _keep(self, kept: _Kept, task: CurrentTask, record: logging.LogRecord) -> None:
         when = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
@@ -143,9 +144,9 @@ class _Keeper(logging.Handler):
     # -- in the event loop -----------------------------------------------------
 
     def _listen(self) -> None:
-        workings = workings_of(self._queue)
-        if workings is not None:
-            self._unobserve = workings.observe(self._told)
+        keeping = keeping_of(self._queue)
+        if keeping is not None:
+            self._unobserve = keeping.observe(self._told)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -177,9 +178,9 @@ class _Keeper(logging.Handler):
             for kept in self._unsaved.values():
                 kept.lines = []
             self._unsaved.clear()
-        workings = workings_of(self._queue)
-        if lines and workings is not None:
-            workings.storage.save_logs(lines)
+        keeping = keeping_of(self._queue)
+        if lines and keeping is not None:
+            keeping.save_logs(lines)
 
     def _rest(self) -> None:
         self._armed = False

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from wopr.access.linekeeping import LineKeeping
 from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue, inside
+
+
+def keeping_of(queue: TaskQueue) -> LineKeeping | None:
+    """Return what runs tasks in this process and can keep what they log, while it does."""
+    return inside(queue).access.keeping
 
 
 def workings_of(queue: TaskQueue) -> Workings | None:

@@ -212,6 +212,16 @@ select task_id::text, attempt, number, logged_at, level, logger, message from wo
 where task_id = %(id)s order by attempt, number limit %(limit)s
 """
 
+SAVE_LOGS = """
+insert into wopr.task_logs (task_id, attempt, number, logged_at, level, logger, message)
+select * from unnest(%(ids)s::uuid[], %(attempts)s::int[], %(numbers)s::int[],
+    %(times)s::timestamp[], %(levels)s::text[], %(loggers)s::text[], %(messages)s::text[])
+    as given (task_id, attempt, number, logged_at, level, logger, message)
+where exists (select from wopr.tasks where tasks.id = given.task_id)
+on conflict do nothing
+"""
+"""Stores lines, but those of tasks that are gone, and those that are there."""
+
 LIVE_OF = f"""
 select {TASK} from wopr.tasks where name = %(name)s and {_LIVE} and seq > %(after)s
 order by seq limit %(limit)s

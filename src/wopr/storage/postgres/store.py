@@ -108,6 +108,19 @@ class Store:
             data=[one.progress_data for one in records],
         )
 
+    async def save_logs(self, lines: Sequence[LogLine]) -> None:
+        """Store lines that tasks logged."""
+        await self.connections.rows(
+            statements.SAVE_LOGS,
+            ids=[one.task_id for one in lines],
+            attempts=[one.attempt for one in lines],
+            numbers=[one.number for one in lines],
+            times=[one.logged_at for one in lines],
+            levels=[one.level for one in lines],
+            loggers=[one.logger for one in lines],
+            messages=[one.message for one in lines],
+        )
+
     async def cleanup(self, before: datetime, *, keep_history: bool, most: int) -> int:
         """Delete at most so many tasks that ended before a moment; return how many."""
         rows = await self.connections.rows(
