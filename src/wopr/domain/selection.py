@@ -186,6 +186,11 @@ def bounds(prefix: str) -> tuple[str, str] | None:
     return tuple(_dashed(digits.ljust(32, fill)) for fill in "0f")  # type: ignore[return-value]
 
 
+def digits_of(prefix: str) -> str | None:
+    """Return the beginning of an id without its dashes; ``None`` if none can begin so."""
+    return None if bounds(prefix) is None else prefix.replace("-", "")
+
+
 def _dashed(digits: str) -> str:
     parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
     return "-".join(parts)

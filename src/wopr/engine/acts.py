@@ -135,8 +135,9 @@ class Acts:
             return which, []
         ids: dict[str, None] = {}
         strange: list[Unchanged] = []
+        beginning = await self._shared.storage.beginnings(which.ids, AMBIGUOUS)
         for given in which.ids:
-            found = await self._shared.storage.beginning(given, AMBIGUOUS)
+            found = beginning[given]
             if len(found) == 1:
                 ids[found[0]] = None
             elif found:

@@ -55,8 +55,8 @@ class Selecting(Protocol):
         """
         ...
 
-    async def beginning(self, prefix: str, limit: int) -> list[str]:
-        """Return ids that begin so."""
+    async def beginnings(self, prefixes: Sequence[str], limit: int) -> dict[str, list[str]]:
+        """Return for each of these the ids that begin so, at most so many: by one question."""
         ...
 
     async def stored(self, ids: Sequence[str]) -> dict[str, TaskRecord]:

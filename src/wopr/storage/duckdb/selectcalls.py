@@ -70,9 +70,9 @@ class SelectCalls(AskCalls):
             )
         return [seq for (seq,) in found.rows]
 
-    async def beginning(self, prefix: str, limit: int) -> list[str]:
-        """Return ids that begin so."""
-        return await self._read(lambda cursor: selecting.beginning(cursor, prefix, limit))
+    async def beginnings(self, prefixes: Sequence[str], limit: int) -> dict[str, list[str]]:
+        """Return for each of these the ids that begin so."""
+        return await self._read(lambda cursor: selecting.beginnings(cursor, prefixes, limit))
 
     async def stored(self, ids: Sequence[str]) -> dict[str, TaskRecord]:
         """Return those of the tasks that there are.

@@ -13,7 +13,7 @@ import duckdb
 from wopr.domain.act import Tally
 from wopr.domain.change import Takes
 from wopr.domain.errors import QueryError
-from wopr.domain.selection import Selection, bounds
+from wopr.domain.selection import Selection, bounds, digits_of
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.ports.selecting import Found
@@ -51,6 +51,23 @@ _NOT_AGAIN = """id::varchar not in (
     select options ->> '$.again_of' from tasks
     where seq > ? and contains(options, '"again_of"') and options ->> '$.again_of' is not null
 )"""
+
+WHOLE = 32
+"""Digits of a whole id."""
+_BEGINNING = """
+select replace(id::varchar, '-', ''), [id::varchar] from tasks
+where id in (select unnest(?::uuid[]))
+union all
+select begin, min(id, ?)::varchar[]
+from (
+    select id, left(replace(id::varchar, '-', ''), length) as begin
+    from tasks, (select unnest(?::integer[]) as length)
+    where id between ?::uuid and ?::uuid
+)
+where begin in (select unnest(?::varchar[]))
+group by begin
+"""
+"""By equal beginnings of a length, as ranges that are joined take 40 times as long."""
 
 
 def people_ask(where: str) -> str:
@@ -130,16 +147,25 @@ def newest(
     return reads.selected(cursor, condition, params, limit, before)
 
 
-def beginning(cursor: Connection, prefix: str, limit: int) -> list[str]:
-    """Return ids that begin so."""
-    ends = bounds(prefix)
-    if ends is None:
-        return []
+def beginnings(cursor: Connection, prefixes: Sequence[str], limit: int) -> dict[str, list[str]]:
+    """Return for each of these the ids that begin so."""
+    digits = {prefix: digits_of(prefix) for prefix in prefixes}
+    given = {one for one in digits.values() if one is not None}
+    short = sorted(one for one in given if len(one) < WHOLE)
+    ends = [end for one in short for end in bounds(one) or ()]
     rows = cursor.execute(
-        "select id::varchar from tasks where id between ?::uuid and ?::uuid order by id limit ?",
-        [*ends, limit],
+        _BEGINNING,
+        [
+            [one for one in given if len(one) == WHOLE],
+            limit,
+            sorted({len(one) for one in short}),
+            min(ends, default=None),
+            max(ends, default=None),
+            short,
+        ],
     ).fetchall()
-    return [task_id for (task_id,) in rows]
+    found = dict(rows)
+    return {prefix: found.get(begin, []) for prefix, begin in digits.items()}
 
 
 def _taken(takes: Takes) -> str:

@@ -63,6 +63,14 @@ _CONDITIONS = {
         where seq > %(again)s and options like '%%"again_of"%%'
             and options::json ->> 'again_of' is not null)""",
 }
+_BEGINNING = """
+select given.prefix, one.id::text
+from unnest(%(prefixes)s::text[], %(first)s::uuid[], %(last)s::uuid[]) as given (prefix, first, last)
+cross join lateral (
+    select id from wopr.tasks where id between given.first and given.last order by id limit %(limit)s
+) as one
+order by one.id
+"""
 _ACTS = f"select {', '.join(COLUMNS)} from wopr.acts"
 _SET = ", ".join(f"{one} = excluded.{one}" for one in COLUMNS if one != "number")
 _NEW_ACT = f"""
@@ -156,19 +164,20 @@ class SelectStore:
         )
         return records(rows)
 
-    async def beginning(self, prefix: str, limit: int) -> list[str]:
-        """Return ids that begin so."""
-        ends = bounds(prefix)
-        if ends is None:
-            return []
+    async def beginnings(self, prefixes: Sequence[str], limit: int) -> dict[str, list[str]]:
+        """Return for each of these the ids that begin so."""
+        found: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+        ends = {prefix: between for prefix in found if (between := bounds(prefix)) is not None}
         rows = await self._rows(
-            "select id::text from wopr.tasks where id between %(first)s::uuid and %(last)s::uuid "
-            "order by id limit %(limit)s",
-            first=ends[0],
-            last=ends[1],
+            _BEGINNING,
+            prefixes=list(ends),
+            first=[first for first, _ in ends.values()],
+            last=[last for _, last in ends.values()],
             limit=limit,
         )
-        return [task_id for (task_id,) in rows]
+        for prefix, task_id in rows:
+            found[prefix].append(task_id)
+        return found
 
     async def _where(self, which: Selection, seconds: float) -> tuple[str, dict[str, Any]]:
         """Return what holds for the selected tasks, and its values."""

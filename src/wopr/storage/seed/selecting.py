@@ -95,12 +95,13 @@ class SeedSelecting(SeedRules):
         ]
         return sorted(found, key=lambda record: record.seq)
 
-    async def beginning(self, prefix: str, limit: int) -> list[str]:
-        """Return ids that begin so."""
-        ends = bounds(prefix)
-        if ends is None:
-            return []
-        return sorted(one for one in self._records if ends[0] <= one <= ends[1])[:limit]
+    async def beginnings(self, prefixes: Sequence[str], limit: int) -> dict[str, list[str]]:
+        """Return for each of these the ids that begin so."""
+        found: dict[str, list[str]] = {}
+        for prefix in prefixes:
+            first, last = bounds(prefix) or ("", "")
+            found[prefix] = sorted(one for one in self._records if first <= one <= last)[:limit]
+        return found
 
     async def save_act(self, act: Act) -> None:
         """Keep an act, new or changed."""
