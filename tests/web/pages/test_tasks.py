@@ -14,7 +14,6 @@ from support.pages import pages_of
 from wopr import TaskQueue
 from wopr.web.guard.roles import Role
 from wopr.web.pages import words
-from wopr.web.pages.taskedit import unmasked
 
 EVIL = '"><script>alert(1)</script>\u202e'
 
@@ -184,16 +183,6 @@ async def test_edited_arguments_run_as_a_new_task_and_keep_hidden_secrets(
     assert kept.id == old
     assert (new.args, new.kwargs) == (("bob",), {"api_key": "sk-12345", "times": 2})
     assert new.priority.name == "HIGH"
-
-
-def test_a_hidden_secret_is_taken_from_its_own_place_only() -> None:
-    original = {"password": "p", "nested": [{"token": "t", "n": 1}]}
-    edited = {"password": "***", "nested": [{"token": "new", "n": "***"}, "***"], "x": "***"}
-    assert unmasked(edited, original) == {
-        "password": "p",
-        "nested": [{"token": "new", "n": "***"}, "***"],
-        "x": "***",
-    }
 
 
 async def test_an_empty_queue_says_what_would_be_here(queue: TaskQueue) -> None:

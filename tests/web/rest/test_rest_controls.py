@@ -55,6 +55,23 @@ async def test_calls_are_revoked_by_their_arguments(client: httpx.AsyncClient) -
     assert (await client.post("/revocations/end", json=end)).json() == {"removed": True}
 
 
+async def test_a_schedule_that_is_sent_back_as_it_was_shown_keeps_its_secret(
+    client: httpx.AsyncClient, queue: TaskQueue
+) -> None:
+    kwargs = {"day": DAY, "password": "hunter2-x"}
+    new = {"name": "s", "task": "on", "at": "03:00", "kwargs": kwargs}
+    shown = (await client.post("/schedules", json=new)).json()
+    assert shown["kwargs"] == {"day": DAY, "password": "***"}
+    changed = await client.patch("/schedules/s", json={"kwargs": {**shown["kwargs"], "day": DAY}})
+    assert changed.status_code == 200
+    assert (await queue.schedules.get("s")).kwargs["password"] == "hunter2-x"
+    moved = await client.patch("/schedules/s", json={"args": ["***"], "kwargs": {}})
+    assert (422, True) == (moved.status_code, "stands for a secret" in moved.text)
+    new_one = {"kwargs": {"day": DAY, "password": "another"}}
+    assert (await client.patch("/schedules/s", json=new_one)).status_code == 200
+    assert (await queue.schedules.get("s")).kwargs["password"] == "another"
+
+
 async def test_a_schedule_is_added_changed_run_and_removed(client: httpx.AsyncClient) -> None:
     new = {"name": "a/b", "task": "on", "every": {"minutes": 5}, "args": [DAY]}
     added = await client.post("/schedules", json=new)

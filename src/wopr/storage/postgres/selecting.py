@@ -65,9 +65,11 @@ _CONDITIONS = {
 }
 _BEGINNING = """
 select given.prefix, one.id::text
-from unnest(%(prefixes)s::text[], %(first)s::uuid[], %(last)s::uuid[]) as given (prefix, first, last)
+from unnest(%(prefixes)s::text[], %(first)s::uuid[], %(last)s::uuid[])
+    as given (prefix, first, last)
 cross join lateral (
-    select id from wopr.tasks where id between given.first and given.last order by id limit %(limit)s
+    select id from wopr.tasks where id between given.first and given.last
+    order by id limit %(limit)s
 ) as one
 order by one.id
 """

@@ -14,6 +14,7 @@ from wopr.domain.masking import masked
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.monthly import Monthly
 from wopr.domain.status import TaskPriority
+from wopr.domain.unmasking import unmasked
 from wopr.queue.queue import inside
 from wopr.web.api.acts import Because
 from wopr.web.api.calls import Args, Enqueued, Kwargs
@@ -184,9 +185,14 @@ async def get(asked: Asked) -> ScheduleDocument:
 
 
 async def change(asked: Asked) -> ScheduleDocument:
-    """Change what is given of a schedule."""
+    """Change what is given of a schedule; a secret that was shown as a mask stays."""
     known = await asked.queue.schedules.get(asked.path["name"])
-    options = _options(asked, known.task, asked.body)
+    given = dict(asked.body)
+    if "args" in given:
+        given["args"] = unmasked(given["args"], plain(list(known.args)))
+    if "kwargs" in given:
+        given["kwargs"] = unmasked(given["kwargs"], plain(known.kwargs))
+    options = _options(asked, known.task, given)
     return document_of(await asked.queue.schedules.update(known.name, **options))
 
 

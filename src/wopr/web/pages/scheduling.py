@@ -15,6 +15,7 @@ from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.scheduleoptions import parse_schedule_options
 from wopr.domain.status import TaskPriority
 from wopr.domain.triggers import Interval, Trigger
+from wopr.domain.unmasking import unmasked
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import ask_of
 from wopr.web.pages.buckets import now_of
@@ -122,7 +123,9 @@ async def save(request: Request) -> Response:
         if not options:
             raise InvalidCallError(f"Nothing about schedule {shown(name)} was to be changed.")
         if "kwargs" in options:  # else those by place, for which there is no field, are none
-            options["args"] = (await schedules.get(name)).args
+            known = await schedules.get(name)
+            options["args"] = known.args
+            options["kwargs"] = unmasked(options["kwargs"], known.kwargs)
         info = await schedules.update(name, **options)
         text = f"Schedule '{name}' is changed."
     else:

@@ -14,6 +14,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsoncalls import read_call
 from wopr.domain.masking import MASK, masked
 from wopr.domain.status import TaskPriority
+from wopr.domain.unmasking import unmasked
 from wopr.queue.queue import inside
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import ask_of
@@ -72,33 +73,6 @@ def _json(given: dict[str, str], name: str, kind: type) -> Any:
         form = "a list, like [1]" if kind is list else 'an object, like {"to": "ada"}'
         raise InvalidCallError(f"{name} has to be {form}. Nothing was enqueued.")
     return value
-
-
-def unmasked(edited: Any, original: Any) -> Any:
-    """Return edited values with the secrets of the original where its mask still stands.
-
-    A secret is taken from the place where it was hidden: it can be kept or replaced, and is
-    shown to nobody.
-    """
-    return _put_back(edited, original, masked(original))
-
-
-def _put_back(edited: Any, original: Any, hidden: Any) -> Any:
-    if isinstance(edited, str):
-        return original if edited == hidden and edited != original else edited
-    if isinstance(edited, list) and isinstance(original, list | tuple) and isinstance(hidden, list):
-        pairs = [*zip(original, hidden, strict=False)]
-        return [
-            _put_back(one, *pairs[at]) if at < len(pairs) else one for at, one in enumerate(edited)
-        ]
-    if isinstance(edited, dict) and isinstance(original, dict) and isinstance(hidden, dict):
-        return {
-            key: _put_back(one, original[key], hidden[key])
-            if key in original and key in hidden
-            else one
-            for key, one in edited.items()
-        }
-    return edited
 
 
 def routes() -> list[BaseRoute]:
