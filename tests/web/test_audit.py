@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 from support.webapp import FAR, bearer, browser, token_of
 from wopr import TaskQueue
 from wopr.domain.role import Role
+from wopr.domain.selection import Selection
+from wopr.remote.acts import selection_to_plain
 from wopr.web import create_app
 
 SCHEDULE = {"task": "work", "every": {"minutes": 5}}
@@ -33,6 +36,46 @@ async def test_every_act_and_every_question_in_sql_is_noted_with_who_and_from_wh
     told = [act for act in reversed(acts) if act["verb"] != "create-token"]
     assert {("ada", "web, from 10.0.0.7")} == {(act["who"], act["origin"]) for act in told}
     assert DONE == [act["verb"] for act in told]
+
+
+CONDITION = "name = 'work'"
+
+
+async def test_what_an_admin_looks_at_by_a_condition_in_sql_is_noted_as_a_question(
+    tmp_path: Path,
+) -> None:
+    async with TaskQueue(enabled=True, database=tmp_path / "queue.duckdb") as queue:
+        token = await token_of(queue, role=Role.ADMIN)
+        url = "http://127.0.0.1:8800"
+        async with browser(create_app(queue), peer=FAR, url=url, headers=bearer(token)) as client:
+            api, where = "/api/v1", {"where": CONDITION}
+            carried = selection_to_plain(Selection(where=CONDITION))
+            looks: list[tuple[str, str, Any, Any]] = [
+                ("GET", f"{api}/tasks", where, None),
+                ("GET", f"{api}/tasks", {**where, "at": "2026-01-01T00:00:00Z"}, None),
+                ("GET", f"{api}/eta", where, None),
+                ("POST", f"{api}/acts/preview", None, {"verb": "cancel", "tasks": where}),
+                ("POST", f"{api}/carry", None, {"verb": "act_ids", "params": [carried, 5, 5.0]}),
+                ("GET", "/tasks", where, None),
+                ("GET", "/tasks/act", {**where, "verb": "cancel"}, None),
+            ]
+            for method, path, query, body in looks:
+                before = len(await questions(queue))
+                answer = await client.request(method, path, params=query, json=body)
+                assert answer.is_success, f"{method} {path}: {answer.text}"
+                once = path == "/tasks/act"  # a page that goes on asking is noted once in a while
+                assert before + (not once) == len(await questions(queue)), path
+            act = {"verb": "cancel", "tasks": where}
+            assert (await client.post(f"{api}/acts", json=act)).is_success
+        assert len(looks) - 1 == len(await questions(queue))
+        assert {("ada", f"where {CONDITION}")} == set(await questions(queue))
+        assert "cancel" == (await queue.acts(1))[0].verb
+
+
+async def questions(queue: TaskQueue) -> list[tuple[str, str]]:
+    """Return who asked what in SQL."""
+    acts = await queue.acts(100)
+    return [(act.who, json.loads(act.detail)["query"]) for act in acts if act.verb == "sql"]
 
 
 async def everything(client: httpx.AsyncClient) -> None:

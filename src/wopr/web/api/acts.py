@@ -22,7 +22,7 @@ from wopr.queue.queue import inside
 from wopr.web.api.documents import TaskRow, row_of
 from wopr.web.api.endpoints import Asked, Endpoint, Model
 from wopr.web.api.fields import Label, Limit, Moment, Priority, Reason, Seconds, Time, Verb
-from wopr.web.api.selecting import Selected, tasks_of
+from wopr.web.api.selecting import Selected, looked_at, tasks_of
 from wopr.web.guard.roles import Role
 
 ABOUT = "Acts"
@@ -141,7 +141,7 @@ class Because(Model):
 async def preview(asked: Asked) -> WouldDo:
     """Answer what a verb would do."""
     body: Doing = asked.body
-    found: Preview = await _verb(tasks_of(asked, body.tasks), body, dry_run=True)
+    found: Preview = await _verb(await looked_at(asked, body.tasks), body, dry_run=True)
     counts: list[Counted] = [
         {"name": one.name, "status": one.status.value, "count": one.count, "changes": one.changes}
         for one in found.counts

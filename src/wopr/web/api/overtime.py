@@ -50,7 +50,7 @@ async def series(asked: Asked) -> TimeSeries:
 
 async def eta(asked: Asked) -> Eta:
     """Answer when the selected tasks will be done, or why never."""
-    given = conditions_of(asked, asked.query)
+    given = await conditions_of(asked, asked.query)
     return await asked.queue.eta(condition=given.pop("where"), **given)
 
 

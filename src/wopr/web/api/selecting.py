@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from wopr.core.tasks import SelectedTasks
 from wopr.domain.selection import LONGEST_CONDITION, MOST_VALUES
+from wopr.queue.queue import inside
 from wopr.web.api.endpoints import Asked, Model
 from wopr.web.api.fields import At, Label, Status, Text, When
 from wopr.web.guard.roles import Role
@@ -60,16 +61,31 @@ def tasks_of(asked: Asked, which: Selected) -> SelectedTasks:
         HTTPException: it has a condition in SQL, and who asks may not ask in SQL.
         InvalidCallError: a value can't be what it has to be.
     """
-    given = conditions_of(asked, which)
+    given = _conditions(asked, which)
     return asked.queue.tasks.where(given.pop("where"), **given)
 
 
-def conditions_of(asked: Asked, which: Selected) -> dict[str, Any]:
-    """Return the conditions of a request, by name; ``None`` where one is not given.
+async def looked_at(asked: Asked, which: Selected) -> SelectedTasks:
+    """Return the tasks that a request looks at: a condition in SQL is noted as a question."""
+    await conditions_of(asked, which)
+    return tasks_of(asked, which)
+
+
+async def conditions_of(asked: Asked, which: Selected) -> dict[str, Any]:
+    """Return the conditions of a look, by name; ``None`` where one is not given.
+
+    One in SQL is noted: what is looked at by it is no act that would tell.
 
     Raises:
         HTTPException: one is in SQL, and who asks may not ask in SQL.
     """
+    found = _conditions(asked, which)
+    if which.where is not None:
+        await (await inside(asked.queue).writer()).acts.asked(f"where {which.where}")
+    return found
+
+
+def _conditions(asked: Asked, which: Selected) -> dict[str, Any]:
     if which.where is not None and not asked.caller.role.allows(Role.ADMIN):
         raise HTTPException(
             403,

@@ -22,7 +22,7 @@ from wopr.queue.queue import inside
 from wopr.web.api.documents import TaskDocument, TaskRow, document_of, document_of_past, row_of
 from wopr.web.api.endpoints import JSON, Asked, Endpoint, Model
 from wopr.web.api.fields import At, Cursor, Limit, Status
-from wopr.web.api.selecting import AtQuery, Selected, conditions_of, tasks_of
+from wopr.web.api.selecting import AtQuery, Selected, conditions_of, looked_at
 from wopr.web.guard.roles import Role
 
 T = TypeVar("T")
@@ -113,13 +113,13 @@ async def list_tasks(asked: Asked) -> TaskPage:
     query: ListQuery = asked.query
     if query.at is not None:
         return await _past_page(asked, query, asked.queue.as_of(query.at))
-    found = await tasks_of(asked, query).records(query.limit, query.cursor)
+    found = await (await looked_at(asked, query)).records(query.limit, query.cursor)
     more = found[-1].id if ends_early(found, query.limit) else None
     return {"tasks": [row_of(record) for record in found], "next": more}
 
 
 async def _past_page(asked: Asked, query: ListQuery, past: Past) -> TaskPage:
-    given = conditions_of(asked, query)
+    given = await conditions_of(asked, query)
     given |= {"condition": given.pop("where"), "flow_id": given.pop("flow")}
     found = await past.get_tasks(limit=query.limit, cursor=query.cursor, **given)
     more = found[-1].id if len(found) == query.limit else None

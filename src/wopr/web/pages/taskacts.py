@@ -21,7 +21,7 @@ from wopr.web.guard.roles import Role
 from wopr.web.pages import words
 from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.rendering import page
-from wopr.web.pages.tasks import tasks_of
+from wopr.web.pages.tasks import note, tasks_of
 from wopr.web.routing import route
 
 PATIENCE = 8.0
@@ -93,6 +93,7 @@ async def look(request: Request) -> Response:
     ask = ask_of(request)
     doing = doing_of(ask.query)
     given, selected = chosen(ask, ask.query)
+    await note(ask, given)
     preview = cast("Preview", await _call(doing, selected, ask.query, dry=True)(dry_run=True))
     counts = sorted(preview.counts, key=lambda one: (-one.changes, -one.count, one.name))
     return page(

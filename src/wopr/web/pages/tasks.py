@@ -22,6 +22,7 @@ from wopr.insights.taskqueries import WORDS as NAMES
 from wopr.web.guard.roles import Role
 from wopr.web.pages import words
 from wopr.web.pages.asking import Ask, ask_of
+from wopr.web.pages.questions import noted
 from wopr.web.pages.rendering import page
 from wopr.web.pages.showing import Page
 from wopr.web.pages.then import counts_then, tasks_then
@@ -34,6 +35,8 @@ MOST_NEW = 200
 """So many tasks that came since are counted above the table."""
 COUNT_SECONDS = 5.0
 NAMES_SECONDS = 30.0
+NOTED_SECONDS = 300.0
+"""A condition in SQL of a page that stays open is noted so often."""
 MOST_FACETS = 8
 
 
@@ -72,6 +75,14 @@ def tasks_of(ask: Ask, given: words.Given) -> SelectedTasks:
     return ask.queue.tasks.where(**words.selection(given))
 
 
+async def note(ask: Ask, given: words.Given) -> None:
+    """Note a condition in SQL as a question: once in a while, as a page goes on asking it."""
+    if "where" in given:
+        question = f"where {given['where'][0]}"
+        key = ("noted", ask.caller.name, question)
+        await ask.recent.get(key, NOTED_SECONDS, lambda: noted(ask.queue, question))
+
+
 async def counts(ask: Ask, given: words.Given) -> Preview:
     """Return how many tasks are selected, by name and status."""
     selected = tasks_of(ask, given)
@@ -100,6 +111,8 @@ async def _values(ask: Ask) -> dict[str, Any]:
     }
     try:
         shown["conditions"] = words.conditions(given)
+        tasks_of(ask, given)  # refuses what the caller may not ask
+        await note(ask, given)
         past = past_of(ask)
         if past is not None:
             return {**shown, **await _then(ask, past, given)}
@@ -135,7 +148,6 @@ def _tallied(tally: Preview, given: words.Given) -> dict[str, Any]:
 
 async def _then(ask: Ask, past: Past, given: words.Given) -> dict[str, Any]:
     """Return what the page shows of a moment."""
-    tasks_of(ask, given)  # refuses what the caller may not ask
     cursor = ask.query.get("cursor") or None
     rows, more = await tasks_then(past, given, PER_PAGE, cursor)
     counts_key = ("counts then", past.moment, words.text_of(given))
