@@ -120,7 +120,10 @@ def cancel(flow_id: FlowId, database: Database = DEFAULT_DATABASE, as_json: AsJs
     """Cancel all tasks of a flow that have not ended."""
 
     async def end(queue: TaskQueue, flow: FlowHandle[Any]) -> tuple[str, int]:
-        return flow.id, await flow.cancel()
+        before = (await flow.progress()).cancelled
+        await queue.tasks.where(flow=flow.id).cancel()  # an act, which can be taken back
+        await flow.cancel()  # what was released meanwhile
+        return flow.id, (await flow.progress()).cancelled - before
 
     flow_id, count = _with_flow(database, flow_id, end)
     if as_json:

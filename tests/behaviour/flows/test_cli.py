@@ -131,6 +131,9 @@ def test_mermaid_prints_the_picture(wopr: Call, flows: Flows) -> None:
 def test_cancel_ends_what_has_not_ended(wopr: Call, flows: Flows) -> None:
     answer = wopr("flows", "cancel", flows.waiting)
     assert (0, f"{flows.waiting}: 2 tasks cancelled\n") == (answer.code, answer.out)
+    [act] = wopr("acts", "--json").json["acts"]
+    assert ("cancel", 2) == (act["verb"], act["changed"])
+    assert {"flow": flows.waiting} == act["selection"]
     again = wopr("flows", "cancel", flows.waiting)
     assert 1 == again.code
     assert f"{flows.waiting} not cancelled: all of its tasks have ended\n" == again.out
