@@ -27,6 +27,7 @@ from wopr import (
     UniqueKeyConflictError,
     chain,
 )
+from wopr.client import Client
 from wopr.core.accesstokens import access_tokens, create_token, revoke_token
 from wopr.domain.accesstoken import new_token
 from wopr.domain.address import Address
@@ -420,7 +421,83 @@ async def test_an_answer_of_something_else_is_told_and_raises_nothing_else() -> 
     backend = HttpBackend(Address("https://queue.example"))
     for text in (b'{"error": 5}', b'{"error": {"type": 5}}', b"[1]", b"<html>"):
         with pytest.raises(StorageError, match="refuses the call with 403"):
-            await backend._read(httpx.Response(403, content=text), "get")
+            await backend._read(httpx.Response(403), text, "get")
+
+
+def answering(*answers: httpx.Response) -> Callable[..., httpx.AsyncClient]:
+    """Return what makes clients that get these answers, one after the other."""
+    left = list(answers)
+    transport = httpx.MockTransport(lambda _: left.pop(0))
+    return lambda *_: httpx.AsyncClient(transport=transport)
+
+
+@pytest.mark.parametrize("said", ["5", "null", '["5", 7]', "[5]", '{"version": 5}'])
+async def test_who_greets_otherwise_is_no_queue(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    async def sent() -> AsyncIterator[bytes]:
+        yield b'{"ok": %s}' % said.encode()
+
+    greeting = httpx.Response(200, content=sent())
+    monkeypatch.setattr(http, "_client", answering(greeting))
+    with pytest.raises(StorageError, match="is no queue of wopr: it greets with"):
+        await HttpBackend(Address("https://queue.example")).start()
+
+
+async def test_no_more_is_read_of_an_answer_than_a_message_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b" " * 1_000
+
+    monkeypatch.setattr(protocol, "LONGEST_LINE", 10_000)
+    packed = httpx.Response(200, headers={"content-encoding": "gzip"}, content=endless())
+    long = httpx.Response(200, content=endless())
+    monkeypatch.setattr(http, "_client", answering(packed, long))
+    with pytest.raises(StorageError, match="answers in 'gzip', which was not asked for"):
+        await HttpBackend(Address("https://queue.example")).start()
+    assert 0 == read
+    with pytest.raises(StorageError, match="more than 10,000 bytes"):
+        await HttpBackend(Address("https://queue.example")).start()
+    assert 11 == read
+
+
+@pytest.mark.parametrize(
+    ("address", "travels"),
+    [
+        ("https://queue.example", True),
+        ("http://127.0.0.1:8800", True),
+        ("http://[::1]:8800/team", True),
+        ("http://localhost", True),
+        ("http://queue.example", False),
+        ("HTTP://10.0.0.5:8800", False),
+        ("http://localhost.example", False),
+    ],
+)
+def test_a_token_travels_to_another_machine_only_where_nobody_reads_it(
+    monkeypatch: pytest.MonkeyPatch, address: str, travels: bool
+) -> None:
+    said = address.replace("://", "://:s3cret@")
+    makers: list[Callable[[], object]] = [
+        lambda: HttpBackend(Address(address), "s3cret"),
+        lambda: HttpBackend(Address(said)),
+        lambda: Client(address, "s3cret"),
+        lambda: Client(said),
+    ]
+    for make in makers:
+        if travels:
+            make()
+            continue
+        with pytest.raises(InvalidCallError, match="WOPR_TASKS_TOKEN_OVER_HTTP=1") as refused:
+            make()
+        assert "s3cret" not in str(refused.value)
+    HttpBackend(Address(address))  # without a token there is nothing to read
+    HttpBackend(Address(said), token_over_http=True)
+    monkeypatch.setenv("WOPR_TASKS_TOKEN_OVER_HTTP", "1")
+    Client(said)
 
 
 @pytest.mark.parametrize("user", [":s3cret", "s3cret", "ada:s3cret", "s3cret:", ""])

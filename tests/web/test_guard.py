@@ -281,14 +281,33 @@ async def test_a_cookie_that_was_changed_is_none(app: Starlette, queue: TaskQueu
     token = await token_of(queue)
     async with browser(app, peer=FAR) as client:
         await signed_in(client, token)
-        right = client.cookies["wopr_session"]
+        right = client.cookies["wopr_session_8800"]
         client.cookies.clear()
         payload, _, signature = right.partition(".")
         wrong = [payload, "." + signature, f"{payload}.{'0' * 64}", f"{payload}A.{signature}"]
         wrong += [right + "A", "a.b", "W10=.x", "x" * 5_000, payload[4:] + "." + signature]
         for cookie in wrong:
-            assert 401 == await who(client, Cookie=f"wopr_session={cookie}")
-        assert ["ada", "read"] == await who(client, Cookie=f"wopr_session={right}")
+            assert 401 == await who(client, Cookie=f"wopr_session_8800={cookie}")
+        assert ["ada", "read"] == await who(client, Cookie=f"wopr_session_8800={right}")
+
+
+async def test_dashboards_on_two_ports_of_a_machine_do_not_sign_each_other_out(
+    app: Starlette, queue: TaskQueue, tmp_path: Path
+) -> None:
+    async with TaskQueue(enabled=True, database=tmp_path / "other.duckdb") as other:
+        beside = with_probes(create_app(other))
+        urls = "http://queue.localhost:8800", "http://queue.localhost:8801"
+        async with (
+            browser(app, peer=FAR, url=urls[0]) as one,
+            browser(beside, peer=FAR, url=urls[1]) as two,
+        ):
+            csrf = await signed_in(one, await token_of(queue))
+            two.cookies.update(one.cookies)  # a browser keeps those of a host together
+            await signed_in(two, await token_of(other, "bob"))
+            one.cookies.update(two.cookies)
+            assert (["ada", "read"], ["bob", "read"]) == (await who(one), await who(two))
+            assert 303 == (await one.post("/logout", data={"csrf": csrf})).status_code
+            assert (401, ["bob", "read"]) == (await who(one), await who(two))
 
 
 async def test_who_follows_a_link_from_another_site_does_not_sign_in_again(
@@ -420,11 +439,11 @@ async def test_a_session_and_a_token_are_of_one_queue(
     token = await token_of(queue)
     async with browser(app, peer=FAR) as client:
         await signed_in(client, token)
-        cookie = client.cookies["wopr_session"]
+        cookie = client.cookies["wopr_session_8800"]
     async with TaskQueue(enabled=True, database=tmp_path / "other.duckdb") as other:
         await token_of(other)
         async with browser(with_probes(create_app(other)), peer=FAR) as client:
-            assert 401 == await who(client, Cookie=f"wopr_session={cookie}")
+            assert 401 == await who(client, Cookie=f"wopr_session_8800={cookie}")
             assert 401 == await who(client, **bearer(token))
 
 

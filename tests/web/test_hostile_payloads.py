@@ -23,7 +23,7 @@ from wopr import TaskFailedError, TaskQueue, current_task
 from wopr.domain.clock import SystemClock
 from wopr.notifications.alertbook import AlertBook
 from wopr.web import create_app
-from wopr.web.guard.guard import CSRF_COOKIE
+from wopr.web.guard.sessions import CSRF_COOKIE
 
 PATIENCE = 60.0
 CSRF = "0" * 64
@@ -83,7 +83,7 @@ class Hostile:
         headers = {
             b"host": b"127.0.0.1:8800",
             b"accept": b"text/html",
-            b"cookie": f"{CSRF_COOKIE}={CSRF}".encode(),
+            b"cookie": f"{CSRF_COOKIE}_8800={CSRF}".encode(),
             b"x-csrf-token": CSRF.encode(),
             b"content-type": kind.encode(),
         }

@@ -64,6 +64,7 @@ class DistantAccess(Access):
             settings.call_seconds,
             settings.query_seconds,
             self._clock,
+            token_over_http=settings.token_over_http,
         )
         await backend.start()
         return backend

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from wopr.config.settings import Settings
-from wopr.domain.address import Address, is_address
+from wopr.domain.address import Address, check_token, is_address
 from wopr.domain.errors import InvalidCallError
 
 API = "/api/v1"
@@ -40,7 +40,9 @@ class Place:
         self.url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path + API, "", ""))
         self.shown = self.url.removesuffix(API)
         said = unquote(parts.password or parts.username or "")
-        self.token = _checked(said or token or Settings().token)
+        settings = Settings()
+        self.token = _checked(said or token or settings.token)
+        check_token(self.url, self.token, over_http=settings.token_over_http)
 
     @property
     def options(self) -> dict[str, Any]:

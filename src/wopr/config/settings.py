@@ -137,6 +137,9 @@ class Settings(_Sourced):
     PostgreSQL database that many hosts share, `postgresql://user@host/name`."""
     token: str | None = Field(default=None, repr=False)
     """Lets this process in at an address; made there by `wopr token create`."""
+    token_over_http: Annotated[bool, BeforeValidator(is_on)] = False
+    """Whether the token may travel to another machine over `http://`, where whoever is between can
+    read it: inside a network of which every machine is trusted."""
     scheduler: Annotated[bool, BeforeValidator(is_on)] = True
     """Whether the first workers of a process that owns the file start the scheduler too."""
     memory_limit: Annotated[str, AfterValidator(_size)] = "200MB"

@@ -6,6 +6,9 @@ import re
 from pathlib import Path, PosixPath
 from urllib.parse import urlsplit
 
+from wopr.domain.errors import InvalidCallError
+from wopr.domain.hosts import is_loopback
+
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 _QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
@@ -77,6 +80,24 @@ def _without_secret(text: str) -> str:
 def is_address(text: object) -> bool:
     """Whether a text is the address of a server, and no path."""
     return isinstance(text, str) and (_HTTP.match(text) or _POSTGRES.match(text)) is not None
+
+
+def check_token(address: str, token: str | None, *, over_http: bool) -> None:
+    """Refuse to send a token to another machine for everybody between to read.
+
+    Raises:
+        InvalidCallError: the address begins with ``http://`` and is of another machine.
+    """
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if token is None or over_http or parts.scheme.lower() != "http" or is_loopback(host):
+        return
+    raise InvalidCallError(
+        f"The token would travel to {host!r:.200} over http://, for everybody between to read, so "
+        "nothing was sent. Use https://; or reach it through a tunnel: "
+        f"ssh -L 8800:127.0.0.1:8800 {host:.200}. In a network that you trust: "
+        "WOPR_TASKS_TOKEN_OVER_HTTP=1"
+    )
 
 
 def database_of(given: str | Path) -> Path:

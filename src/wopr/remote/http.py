@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from wopr.domain.address import Address
+from wopr.domain.address import Address, check_token
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
     InvalidCallError,
@@ -58,6 +58,7 @@ class HttpBackend(RemoteBackend):
         call_seconds: longest wait for an answer.
         query_seconds: how long a query of people may run there.
         clock: source of time for the ids of new tasks.
+        token_over_http: whether the token may travel to another machine unencrypted.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class HttpBackend(RemoteBackend):
         call_seconds: float = 30.0,
         query_seconds: float = 0.0,
         clock: Clock | None = None,
+        *,
+        token_over_http: bool = False,
     ) -> None:
         super().__init__(address, call_seconds, query_seconds, self._again, clock)
         self._url, said = _split(address.whole)
         self._token = said or token
+        check_token(self._url, self._token, over_http=token_over_http)
         self._http: httpx.AsyncClient | None = None
         self._waiting: httpx.AsyncClient | None = None
         self._waits = 0
@@ -89,7 +93,7 @@ class HttpBackend(RemoteBackend):
         self._waiting = _client(self._token, MOST_WAITS)
         self.open = True
         try:
-            version, self.owner_pid, *_ = await self._last(self._call_seconds, "hello", ())
+            version = self._greeted(await self._last(self._call_seconds, "hello", ()))
         except BaseException:
             await self.close()
             raise
@@ -99,6 +103,17 @@ class HttpBackend(RemoteBackend):
                 f"{self._database} runs another version of wopr (protocol {version}, this one has "
                 f"{protocol.PROTOCOL}). Install the same version on both sides."
             )
+
+    def _greeted(self, answer: Any) -> int:
+        """Return the version of who answers, whose process is known from now on."""
+        match answer:
+            case [int(version), int(pid), *_]:
+                self.owner_pid = pid
+                return version
+        raise StorageError(
+            f"What answers at {self._database} is no queue of wopr: it greets with "
+            f"{answer!r:.200}. Give the address that `wopr web` tells, or of the mount."
+        )
 
     async def ask(self, seconds: float | None, verb: str, params: Sequence[Any]) -> Any:
         """Ask, and wait so long for the answer; see :class:`wopr.remote.caller.Caller`."""
@@ -110,7 +125,8 @@ class HttpBackend(RemoteBackend):
         if client is None:
             raise OwnerLeavingError(f"The connection to {self._database} is closed.")
         try:
-            answer = await client.post(self._url, content=message, timeout=limit)
+            async with client.stream("POST", self._url, content=message, timeout=limit) as answer:
+                text = await self._text(answer, verb)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise OwnerLeavingError(
                 f"Nobody answers at {self._database}, so nothing was sent: {error!s:.200}. "
@@ -132,13 +148,35 @@ class HttpBackend(RemoteBackend):
                 f"{_known(verb)}"
             ) from error
         self._heard = asyncio.get_running_loop().time()
-        return await self._read(answer, verb)
+        return await self._read(answer, text, verb)
 
-    async def _read(self, answer: httpx.Response, verb: str) -> Any:
-        if answer.status_code in {502, 503, 504} and not answer.content.startswith(b'{"id"'):
+    async def _text(self, answer: httpx.Response, verb: str) -> bytes:
+        """Return an answer, which is as large as a message can be, at most.
+
+        It is read as it came: what is packed may be a thousand times as large, and was not asked
+        for.
+        """
+        packed = answer.headers.get("content-encoding", "identity").lower()
+        if packed != "identity":
+            raise StorageError(
+                f"{self._database} answers in {packed!r:.80}, which was not asked for. Tell "
+                f"whoever stands before it to leave {PATH} as it is. {_known(verb)}"
+            )
+        kept = bytearray()
+        async for part in answer.aiter_raw():
+            kept += part
+            if len(kept) > protocol.LONGEST_LINE:
+                raise StorageError(
+                    f"{self._database} answers with more than {protocol.LONGEST_LINE:,} bytes, "
+                    f"which no message of wopr has. Ask for less at once. {_known(verb)}"
+                )
+        return bytes(kept)
+
+    async def _read(self, answer: httpx.Response, text: bytes, verb: str) -> Any:
+        if answer.status_code in {502, 503, 504} and not text.startswith(b'{"id"'):
             self._not_reached(answer.status_code, verb)
         try:
-            reply = await protocol.decoded(answer.content)
+            reply = await protocol.decoded(text)
         except (ValueError, StorageError):
             reply = {}
         if "ok" in reply:
@@ -241,7 +279,11 @@ def _client(token: str | None, connections: int) -> httpx.AsyncClient:
         raise InvalidCallError(
             "A queue at an address needs httpx, which is not installed: pip install 'wopr[client]'."
         ) from None
-    headers = {"content-type": "application/json", "accept": "application/json"}
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+    }
     if token:
         headers["authorization"] = f"Bearer {token}"
     most = httpx.Limits(max_connections=connections)

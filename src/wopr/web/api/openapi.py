@@ -52,7 +52,13 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "responses": {"Problem": _problem(schemas["problem", "serialization"])},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "wopr_session"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "wopr_session",
+                    "description": "Of a browser. At an address with a port its name ends with "
+                    "that: `wopr_session_8800`.",
+                },
             },
         },
     }

@@ -44,7 +44,6 @@ from wopr.web.guard.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-CSRF_COOKIE = "wopr_csrf"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 MOST_BODY_BYTES = 4 * 1024 * 1024
@@ -180,7 +179,7 @@ class Guard:
         return Known(Caller(token.name, token.role), token, by_header=True)
 
     async def _by_session(self, request: Request) -> Known | None:
-        cookie = request.cookies.get(sessions.COOKIE, "")
+        cookie = _cookie(request, sessions.COOKIE)
         if not cookie:
             return None
         found = sessions.session_of(cookie, await self._tokens.all(), self._tokens.now())
@@ -279,7 +278,7 @@ class Guard:
         if wanted is None:
             if not is_of_a_browser(request.headers):
                 return True
-            wanted = request.cookies.get(CSRF_COOKIE, "")
+            wanted = _cookie(request, sessions.CSRF_COOKIE)
             if not _CSRF.fullmatch(wanted):  # none that was made here
                 return False
         given = request.headers.get(CSRF_HEADER) or ""
@@ -292,7 +291,7 @@ class Guard:
 
     def _csrf_of(self, request: Request, sending: Sending) -> str:
         """Return what the pages of a browser without a session send with each change."""
-        cookie = request.cookies.get(CSRF_COOKIE, "")
+        cookie = _cookie(request, sessions.CSRF_COOKIE)
         if _CSRF.fullmatch(cookie):
             return cookie
         if request.method not in SAFE_METHODS:
@@ -300,7 +299,7 @@ class Guard:
         made = os.urandom(32).hex()
         answer = Response()
         answer.set_cookie(
-            CSRF_COOKIE,
+            sessions.named_for(sessions.CSRF_COOKIE, request.headers.get("host", "")),
             made,
             path=root_of(request) or "/",
             secure=request.url.scheme == "https",
@@ -309,6 +308,11 @@ class Guard:
         )
         sending.cookies.append(answer.headers["set-cookie"])
         return made
+
+
+def _cookie(request: Request, cookie: str) -> str:
+    """Return what a browser sends of a cookie of this port; nothing if it has none."""
+    return request.cookies.get(sessions.named_for(cookie, request.headers.get("host", "")), "")
 
 
 def _size(headers: Headers) -> int:

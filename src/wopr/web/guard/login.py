@@ -108,7 +108,7 @@ def inside(path: str) -> str:
 
 def _set(request: Request, answer: Response, cookie: str, seconds: int) -> None:
     answer.set_cookie(
-        sessions.COOKIE,
+        sessions.named_for(sessions.COOKIE, request.headers.get("host", "")),
         cookie,
         max_age=seconds,
         path=root_of(request) or "/",

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from datetime import datetime, timedelta
 from wopr.domain.accesstoken import AccessToken, digest_of, session_secret
 
 COOKIE = "wopr_session"
+CSRF_COOKIE = "wopr_csrf"
+_PORT = re.compile(r"[0-9]{1,5}")
 LIFE = timedelta(hours=12)
 LONGEST = 1_024
 """Characters of a cookie that are looked at."""
@@ -32,6 +35,15 @@ class Session:
     token: AccessToken
     csrf: str
     """What its pages send with each change, and no other page knows."""
+
+
+def named_for(cookie: str, host: str) -> str:
+    """Return what a cookie is called at a host: browsers send those of all ports of it to each.
+
+    Two dashboards of a machine would else sign each other out.
+    """
+    port = host.rpartition(":")[2]
+    return f"{cookie}_{port}" if _PORT.fullmatch(port) else cookie
 
 
 def new_session(token: AccessToken, text: str, now: datetime) -> tuple[str, int]:
