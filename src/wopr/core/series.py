@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -65,14 +66,20 @@ class Asked:
 
     def shifted(self, by: timedelta) -> Asked:
         """Return the same, so much earlier."""
-        return Asked(
-            by=self.by,
-            since=self.since - by,
-            until=self.until - by,
-            category=self.category,
-            name=self.name,
-            split=self.split,
-        )
+        return replace(self, since=self.since - by, until=self.until - by)
+
+    def only(self, parts: Sequence[str]) -> Asked:
+        """Return the same of some of its series."""
+        if self.split == "category":
+            return replace(self, category=tuple(parts))
+        return replace(self, name=tuple(parts))
+
+    @property
+    def params(self) -> tuple[Any, ...]:
+        """What the questions about it are given."""
+        width = self.by.seconds * _MICROSECONDS
+        of = (list(self.category) or None, list(self.name) or None, self.split)
+        return (self.since, self.until, width, *of)
 
     def part(self, category: str, name: str) -> str | None:
         """Return of which series a task of this category and name is."""
@@ -96,6 +103,10 @@ class Told:
     )
     times: dict[Key, dict[str, float | None]] = field(default_factory=dict)
     ages: dict[Key, float] = field(default_factory=dict)
+    about: bool = False
+    """Whether percentiles are about right."""
+    log_kept: bool = False
+    """Whether the log has tasks that were deleted."""
 
     def parts(self) -> dict[str | None, int]:
         """Return the series that there are, each with how much was heard of it."""
@@ -148,39 +159,56 @@ def _what(before: str | None, after: str) -> str:
 
 async def series_of(core: Core, asked: Asked, *, compare: bool) -> TimeSeries:
     """Return what happened, and with ``compare`` what had seven days before."""
-    told, about = await _told(core, asked)
+    asked, left_out = await _busiest(core, asked, compare=compare)
+    told = await _told(core, asked)
     earlier = asked.shifted(WEEK)
-    before = (await _told(core, earlier))[0] if compare else Told()
+    before = await _told(core, earlier) if compare else Told()
     found = told.parts()
     for part in before.parts():
         found.setdefault(part, 0)
     if asked.split is None:
         found = {None: 0}
     parts = sorted(found, key=lambda one: (-found[one], one or ""))
+    series = []
+    for part in parts[:MOST_PARTS]:
+        await asyncio.sleep(0)  # the points of one take milliseconds
+        week = tuple(points(earlier, before, part)) if compare else ()
+        series.append(Series(part=part, points=tuple(points(asked, told, part)), week_before=week))
     return TimeSeries(
         by=asked.by,
         since=asked.since.replace(tzinfo=UTC),
         until=asked.until.replace(tzinfo=UTC),
-        series=tuple(
-            Series(
-                part=part,
-                points=tuple(points(asked, told, part)),
-                week_before=tuple(points(earlier, before, part)) if compare else (),
-            )
-            for part in parts[:MOST_PARTS]
-        ),
-        approximate=("backlog_age", *(TIMES if about else ())),
-        left_out=max(0, len(parts) - MOST_PARTS),
-        notes=_notes(about=about),
+        series=tuple(series),
+        approximate=("backlog_age", *(TIMES if told.about else ())),
+        left_out=left_out + max(0, len(parts) - MOST_PARTS),
+        notes=_notes(told),
     )
 
 
-def _notes(*, about: bool) -> tuple[str, ...]:
+async def _busiest(core: Core, asked: Asked, *, compare: bool) -> tuple[Asked, int]:
+    """Return what is asked of the categories or names with the most tasks, and how many more."""
+    if asked.split is None:
+        return asked, 0
+    tasks = Counter[str]()
+    for span in (asked, asked.shifted(WEEK)) if compare else (asked,):
+        tasks.update(dict(await _ask(core, seriesqueries.PARTS, *span.params)))
+    if len(tasks) <= MOST_PARTS:
+        return asked, 0
+    chosen = asked.only([part for part, _ in tasks.most_common(MOST_PARTS)])
+    return chosen, len(tasks) - MOST_PARTS
+
+
+def _notes(told: Told) -> tuple[str, ...]:
     said = [
         "backlog_age is of tasks that depend on no others and had not started once.",
         "wait_p50 and wait_p95 are of such tasks that started at their first attempt.",
     ]
-    if about:
+    if told.log_kept:
+        said.append(
+            "Tasks were deleted and their log was kept (cleanup with keep_history): what they did "
+            "is counted here, and in no single category or name."
+        )
+    if told.about:
         said.append(
             f"More than {counted(EXACT_UP_TO, 'task')} ended in this span, so that percentiles of "
             "waits and runs are about right: for exact ones ask for a shorter one."
@@ -188,30 +216,35 @@ def _notes(*, about: bool) -> tuple[str, ...]:
     return tuple(said)
 
 
-async def _told(core: Core, asked: Asked) -> tuple[Told, bool]:
-    """Return what is known, and whether percentiles are about right."""
+async def _told(core: Core, asked: Asked) -> Told:
+    """Return what is known."""
     told = Told()
-    width = asked.by.seconds * _MICROSECONDS
-    span = (asked.since, asked.until, width)
-    of = (list(asked.category) or None, list(asked.name) or None, asked.split)
-    for category, name, count in await Past(core, asked.since - _TICK).waiting():
+    params = asked.params
+    span = params[:3]
+    begin = asked.since - _TICK
+    for category, name, count in await Past(core, begin).waiting():
         if asked.about(category, name):
             told.waiting[asked.part(category, name)] += count
-    if any(of):
-        rows = await _ask(core, seriesqueries.MOVES_OF, *span, *of)
+    if any(params[3:]):
+        rows = await _ask(core, seriesqueries.MOVES_OF, *params)
     else:
         rows = await _ask(core, seriesqueries.MOVES, *span)
+        kept = await _ask(core, seriesqueries.LOG_KEPT)
+        told.log_kept = bool(kept and kept[0][0])
+    if told.log_kept:
+        [(count,)] = await _ask(core, seriesqueries.LEFT_IN_LOG, begin)
+        told.waiting[None] += int(count)
     for step, part, before, after, count in rows:
         told.moves[part, step].append((before, after, count))
     ended = await _ask(core, seriesqueries.ENDED, *span)
-    about = bool(ended and ended[0][0] > EXACT_UP_TO)
-    question = seriesqueries.TIMES_ABOUT if about else seriesqueries.TIMES
-    for step, part, waits, runs in await _ask(core, question, *span, *of):
+    told.about = bool(ended and ended[0][0] > EXACT_UP_TO)
+    question = seriesqueries.TIMES_ABOUT if told.about else seriesqueries.TIMES
+    for step, part, waits, runs in await _ask(core, question, *params):
         values = [*(waits or (None, None)), *(runs or (None, None))]
         told.times[part, step] = dict(zip(TIMES, values, strict=True))
-    for step, part, age in await _ask(core, seriesqueries.AGES, *span, *of):
+    for step, part, age in await _ask(core, seriesqueries.AGES, *params):
         told.ages[part, step] = age
-    return told, about
+    return told
 
 
 async def _ask(core: Core, question: str, *params: Any) -> list[Row]:

@@ -7,6 +7,35 @@ joined with them.
 
 from __future__ import annotations
 
+PARTS = """
+select case $6::varchar when 'category' then category when 'name' then name end as part, count(*)
+from tasks
+where created_at < $2 and (completed_at is null or completed_at >= $1) and $3::bigint > 0
+    and ($4::varchar[] is null or list_contains($4::varchar[], category))
+    and ($5::varchar[] is null or list_contains($5::varchar[], name))
+group by part
+order by count(*) desc, part
+"""
+"""Which categories or names had tasks in a span, those with the most first?"""
+
+LOG_KEPT = """
+select count(*) from acts where verb = 'cleanup' and selection ->> '$.keep_history' = 'true'
+"""
+"""How often were tasks deleted, and their log kept?"""
+
+LEFT_IN_LOG = """
+select coalesce(
+    sum((from_status in ('pending', 'retry'))::int) - sum((to_status in ('pending', 'retry'))::int),
+    0
+)
+from transitions
+where occurred_at > $1 and reason <> 'save_task' and task_id not in (
+    select id from tasks where completed_at is null or completed_at > $1
+)
+"""
+"""How many tasks waited at a moment of which only the log is left? Those have all ended since, so
+it is what the moves from then on come to."""
+
 MOVES = """
 select
     epoch_us(occurred_at) // $3::bigint as step,

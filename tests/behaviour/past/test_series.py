@@ -216,6 +216,50 @@ async def test_only_the_busiest_are_told_of_many(
     assert found.left_out > 5
 
 
+async def test_of_many_names_the_log_is_asked_about_the_busiest_only(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await queue.series(since=86_400, split="name", compare=True)
+    monkeypatch.setattr(module, "MOST_PARTS", 3)
+    asked: list[tuple[str, Any]] = []
+    ask = module._ask
+
+    async def noted(core: Any, question: str, *params: Any) -> list[module.Row]:
+        asked.append((question, params))
+        return await ask(core, question, *params)
+
+    monkeypatch.setattr(module, "_ask", noted)
+    found = await queue.series(since=86_400, split="name", compare=True)
+    told = {one.part for one in found.series}
+    of = [set(params[4]) for question, params in asked if question == module.seriesqueries.MOVES_OF]
+    assert [told, told] == of
+    assert len(whole.series) == found.left_out + 3
+    assert {one for one in whole.series if one.part in told} == set(found.series)
+
+
+async def test_the_backlog_is_right_where_only_the_log_of_tasks_was_kept(
+    tmp_path: Path,
+) -> None:
+    path, clock = tmp_path / "t.duckdb", SteppableClock(NOW)
+    await write_history(path, tasks=600, days=1, now=NOW)
+    async with TaskQueue(enabled=True, database=path, clock=clock) as queue:
+        before = await queue.series(since=86_400)
+        later = await queue.series(since=6 * HOUR)
+        assert await queue.cleanup_old_tasks(days=0, keep_history=True) > 400
+        counts = [
+            [(one.at, one.arrivals, one.succeeded, one.backlog) for one in found.series[0].points]
+            for found in (
+                before,
+                await queue.series(since=86_400),
+                later,
+                await queue.series(since=6 * HOUR),
+            )
+        ]
+        assert counts[0] == counts[1]
+        assert counts[2] == counts[3]
+        assert any("keep_history" in note for note in (await queue.series()).notes)
+
+
 async def test_counts_of_a_part_are_not_told(
     queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
