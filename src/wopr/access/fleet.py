@@ -11,6 +11,7 @@ from typing import Any
 from wopr.access.access import Access
 from wopr.access.linekeeping import LineKeeping
 from wopr.access.sharedacts import SharedActs
+from wopr.access.sharedkeeping import SharedKeeping
 from wopr.access.sharedschedules import SharedScheduler
 from wopr.access.starting import acquired, executors_of, mask_of, open_elsewhere
 from wopr.calls.registry import Registry
@@ -47,6 +48,8 @@ class FleetAccess(Access):
         super().__init__(settings, address, storage_factory, registry, clock, rng)
         self._address = address
         self._fleet: Fleet | None = None
+        self.retiring: SharedKeeping | None = None
+        """Who retires old tasks here; ``None`` before it is open."""
 
     @property
     def database(self) -> Path:
@@ -142,8 +145,11 @@ class FleetAccess(Access):
         operators = SharedActs(fleet)
         schedules = SharedScheduler(fleet, operators.book)
         schedules.firing.as_service = self.as_service
+        self.retiring = SharedKeeping(fleet, operators, self._settings.retentions)
+        self.retiring.start()
         self.events.attach(fleet.parts)
-        return FleetBackend(fleet, schedules, operators, words(translated))
+        kept = self.retiring.rules
+        return FleetBackend(fleet, schedules, operators, words(translated), lambda: kept.told)
 
     def _check_settings(self) -> None:
         """Refuse what would count for nothing.
@@ -151,11 +157,11 @@ class FleetAccess(Access):
         Raises:
             StorageError: a setting is of files only.
         """
-        if self._settings.archive is not None or self._settings.retentions:
+        if self._settings.archive is not None:
             raise StorageError(
-                "Settings say how long tasks are kept (WOPR_TASKS_ARCHIVE, WOPR_TASKS_KEEP_…), "
-                f"and the queue is on PostgreSQL, {self._address}, where nothing retires by "
-                "itself. Leave them out, and let a timer run: wopr cleanup --days 30"
+                f"WOPR_TASKS_ARCHIVE is {self._settings.archive}, and the queue is on PostgreSQL, "
+                f"{self._address}, which has no archive. Leave it out; WOPR_TASKS_KEEP_SUCCESS and "
+                "so on delete there: 30d."
             )
 
     def _new_fleet(self) -> Fleet:
@@ -210,6 +216,8 @@ class FleetAccess(Access):
         try:
             await self.services.stop()
             await self.clockwork.stop()
+            if self.retiring is not None:
+                await self.retiring.stop()
             await fleet.drain(grace)
             await self.events.detach()
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wopr.domain.errors import TaskNotFoundError
+from wopr.domain.keeping import Old
 from wopr.domain.logline import LogLine
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
@@ -22,12 +23,11 @@ from wopr.fleet.status import StatusOf
 from wopr.fleet.workers import workers_of
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo, entry
 from wopr.ports.backend import ActBackend, RuleBackend, ScheduleBackend
-from wopr.ports.status import About, GroupExplanation
+from wopr.ports.status import About, GroupExplanation, Kept
 from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 from wopr.storage.postgres import statements
 from wopr.storage.postgres.asking import ask
-
-CLEANED_AT_ONCE = 2_000
+from wopr.storage.postgres.retirement import FIRST, Retirement
 
 
 class Operators(Protocol):
@@ -63,6 +63,7 @@ class FleetBackend:
         schedules: ScheduleBackend,
         operators: Operators,
         words: Callable[[str], str | None],
+        kept: Callable[[], Kept | None],
     ) -> None:
         self.fleet = fleet
         self._words = words
@@ -79,7 +80,7 @@ class FleetBackend:
         self.cancel = fleet.cancel
         self.retry = fleet.retry
         self.recover = fleet.owner.recover
-        self.status = StatusOf(fleet, schedules.all).status
+        self.status = StatusOf(fleet, schedules.all, kept).status
         self._store = fleet.parts.store
         self._explain = Explaining(fleet).explain
 
@@ -109,10 +110,11 @@ class FleetBackend:
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment (naive UTC); return how many."""
-        count = 0
-        while gone := await self._store.cleanup(
-            before, keep_history=keep_history, most=CLEANED_AT_ONCE
-        ):
+        retirement, old = Retirement(self._store.connections), Old(before=before)
+        count: int = 0
+        last: int | None = FIRST
+        while last is not None:
+            gone, last = await retirement.delete(old, last, keep_history=keep_history)
             count += gone
         if count:
             said = {"completed until": before.isoformat(), "keep_history": keep_history}

@@ -14,7 +14,7 @@ from wopr.domain.standing import View
 from wopr.domain.why import reasons
 from wopr.fleet.fleet import Fleet
 from wopr.fleet.workers import workers_of
-from wopr.ports.status import Status, headline, state_of
+from wopr.ports.status import Kept, Status, headline, state_of
 from wopr.storage.postgres import statements
 
 MOST_NAMES = 1_000
@@ -23,9 +23,16 @@ MOST_NAMES = 1_000
 class StatusOf:
     """Says how the fleet is doing."""
 
-    def __init__(self, fleet: Fleet, schedules: Callable[[], Awaitable[list[View]]]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        schedules: Callable[[], Awaitable[list[View]]],
+        kept: Callable[[], Kept | None],
+    ) -> None:
         self._fleet = fleet
         self._schedules = schedules
+        self._kept = kept
+        """Tells which old tasks leave by which rules of this host."""
 
     async def status(self, *, brief: bool = False) -> Status:
         """Return whether work flows, and why not; nothing is compared with the past here."""
@@ -47,6 +54,7 @@ class StatusOf:
             due=due,
             running=running,
             workers=workers,
+            kept=self._kept(),
         )
 
     async def facts(self) -> Facts:

@@ -227,28 +227,6 @@ select {TASK} from wopr.tasks where name = %(name)s and {_LIVE} and seq > %(afte
 order by seq limit %(limit)s
 """
 
-_NEEDED = f"""
-select parent.id::uuid from wopr.tasks
-cross join lateral json_array_elements_text(depends_on::json) as parent (id)
-where depends_on is not null and {_LIVE}
-"""
-DOOMED = f"""
-select id from wopr.tasks where status in ('success', 'failed', 'cancelled')
-and completed_at <= %(before)s and id not in ({_NEEDED})
-limit %(most)s for update skip locked
-"""
-CLEAN_UP = f"""
-with doomed as ({DOOMED}),
-gone as (delete from wopr.tasks using doomed where tasks.id = doomed.id returning tasks.id),
-lines as (delete from wopr.task_logs using gone where task_logs.task_id = gone.id),
-deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone)),
-past as (
-    delete from wopr.transitions using gone
-    where transitions.task_id = gone.id and not %(keep_history)s
-)
-select count(*) from gone
-"""
-
 RULES = """
 select null as kind, value as name, null as value, null as updated_at
 from wopr.meta where key = 'rules'

@@ -121,13 +121,6 @@ class Store:
             messages=[one.message for one in lines],
         )
 
-    async def cleanup(self, before: datetime, *, keep_history: bool, most: int) -> int:
-        """Delete at most so many tasks that ended before a moment; return how many."""
-        rows = await self.connections.rows(
-            statements.CLEAN_UP, before=before, keep_history=keep_history, most=most
-        )
-        return int(rows[0][0])
-
     # -- read -----------------------------------------------------------------
 
     async def get(self, task_id: str) -> TaskRecord | None:

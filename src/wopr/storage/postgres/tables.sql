@@ -10,6 +10,16 @@ create function wopr.contains(whole text, part text) returns boolean
 language sql immutable parallel safe
 as $$ select position(part in whole) > 0 $$;
 
+create function wopr.kept_until(ended timestamp, options text) returns timestamp
+language sql immutable parallel safe
+as $$
+    select case when options like '%"retain"%' then case
+        when (options::json ->> 'retain') ~ '^[0-9.]{1,20}(e[+-][0-9]{1,2})?$'
+        then case when (options::json ->> 'retain')::double precision <= 1e10
+            then ended + make_interval(secs => (options::json ->> 'retain')::double precision) end
+    end end
+$$;
+
 create function wopr.one_more(counts jsonb, value integer) returns jsonb
 language sql immutable parallel safe
 as $$
@@ -83,6 +93,12 @@ create index tasks_started on wopr.tasks (category, owner) where status = 'start
 create index tasks_flow on wopr.tasks (flow_id) where flow_id is not null;
 
 create index tasks_schedule on wopr.tasks (schedule, seq) where schedule is not null;
+
+create index tasks_depending on wopr.tasks (seq)
+where depends_on is not null and status in ('pending', 'started', 'retry');
+
+create index tasks_retained on wopr.tasks (wopr.kept_until(completed_at, options))
+where options like '%"retain"%' and status in ('success', 'failed', 'cancelled');
 
 create index tasks_planned on wopr.tasks (schedule, scheduled_for)
 where scheduled_for is not null;

@@ -1,0 +1,183 @@
+"""Old tasks leave the tables on the server: a portion at a time, by one host at a time.
+
+What was kept long enough by rules is looked for in the order of enqueueing, each task once in a
+day or an hour, as the rules count; how far that is stands in ``meta``, for all hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from wopr.domain.keeping import Old
+from wopr.storage.postgres.connections import Connections
+
+PORTION = 2_000
+LOOKED_AT = 100_000
+"""So many tasks are looked at for one portion."""
+FIRST = -1
+"""Before all tasks: their numbers begin at 1."""
+_TERMINAL = "status in ('success', 'failed', 'cancelled')"
+_KEPT_UNTIL = "wopr.kept_until(completed_at, options)"
+_NOT_NEEDED = """
+    id not in (
+        select parent.id::uuid from wopr.tasks
+        cross join lateral json_array_elements_text(depends_on::json) as parent (id)
+        where depends_on is not null and status in ('pending', 'started', 'retry')
+    )
+    and id not in (
+        select distinct on (schedule) id from wopr.tasks
+        where status = 'success' and schedule in (
+            select json_array_elements_text(depends_on::json) from wopr.schedules
+            where depends_on is not null
+        )
+        order by schedule, completed_at desc
+    )
+"""
+"""The result of a task is kept while another one that depends on it is live, and the last one of
+a schedule while another schedule depends on that."""
+_ALONE = """
+turn as materialized (
+    select case when %(alone)s
+        then pg_try_advisory_xact_lock(hashtextextended('wopr retirement', 0)) else true end as got
+)"""
+"""Whether it is this host's turn, until the end of the transaction."""
+_GONE = """
+gone as (
+    delete from wopr.tasks using doomed where tasks.id = doomed.id
+    returning tasks.id, tasks.seq
+),
+lines as (delete from wopr.task_logs using gone where task_logs.task_id = gone.id),
+past as (
+    delete from wopr.transitions using gone
+    where transitions.task_id = gone.id and not %(keep_history)s
+)"""
+DELETE_OLD = f"""
+with {_ALONE},
+looked_at as (
+    select max(seq) as last from (
+        select seq from wopr.tasks where seq > %(after)s order by seq limit {LOOKED_AT}
+    ) as next
+),
+doomed as (
+    select id from wopr.tasks
+    where (select got from turn) and {_TERMINAL} and status = any(%(statuses)s::text[])
+        and completed_at <= %(before)s
+        and seq > %(after)s and seq <= (select last from looked_at)
+        and coalesce({_KEPT_UNTIL} <= %(before)s, true)
+        and coalesce(category = %(category)s::text, true)
+        and category <> all(%(other_than)s::text[])
+        and {_NOT_NEEDED}
+    order by seq limit %(most)s for update skip locked
+),
+{_GONE},
+deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone))
+select got, (select count(*) from gone), case (select count(*) from gone)
+    when %(most)s then (select max(seq) from gone) else (select last from looked_at) end
+from turn
+"""
+"""Deletes the first of the old tasks behind a number; tells how many, and up to which number."""
+DELETE_OVER = f"""
+with {_ALONE},
+doomed as (
+    select id from wopr.tasks
+    where (select got from turn) and {_TERMINAL} and options like '%%"retain"%%'
+        and {_KEPT_UNTIL} <= %(now)s and {_NOT_NEEDED}
+    order by {_KEPT_UNTIL} limit %(most)s for update skip locked
+),
+{_GONE}
+select count(*) from gone
+"""
+"""Deletes the first tasks whose own time is over; tells how many."""
+_UNTIL = "select value from wopr.meta where key = %(key)s"
+_NOTE = """
+insert into wopr.meta (key, value) values (%(key)s, %(value)s)
+on conflict (key) do update set value = excluded.value
+"""
+
+
+@dataclass(slots=True)
+class _Round:
+    """How far the tasks of a rule are looked through, this day or hour."""
+
+    before: datetime
+    after: int = FIRST
+    done: bool = False
+
+
+class Retirement:
+    """Deletes old tasks; what one portion has begun, the next one goes on with."""
+
+    archive: Path | None = None
+    """There is none."""
+    journal = None
+    """Nothing is behind."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._rounds: dict[str, _Round] = {}
+
+    async def delete(
+        self, which: Old, after: int, *, keep_history: bool = False, alone: bool = False
+    ) -> tuple[int, int | None]:
+        """Delete a portion of old tasks; return how many, and up to which number there is none.
+
+        That is ``None`` once there are no more tasks to be looked at.
+
+        Args:
+            which: the tasks.
+            after: only those with a higher number.
+            keep_history: whether their transitions stay.
+            alone: delete none while another host does; then -1 is returned instead of how many.
+        """
+        [(got, count, last)] = await self._connections.rows(
+            DELETE_OLD,
+            statuses=[one.value for one in which.statuses],
+            before=which.before,
+            after=after,
+            category=which.category,
+            other_than=list(which.other_than),
+            most=PORTION,
+            keep_history=keep_history,
+            alone=alone,
+        )
+        return (count if got else -1), last
+
+    async def retire(self, which: Old, *, archive: bool) -> int:
+        """Delete a portion of old tasks; return how many. None while another host does it.
+
+        Raises:
+            StorageError: it can't be done; nothing was deleted.
+        """
+        key = f"retired {'/'.join(sorted(which.statuses))} of {which.category or '*'}"
+        found = self._rounds.get(key)
+        if found is None or found.before != which.before:
+            found = self._rounds[key] = _Round(which.before)
+            rows = await self._connections.rows(_UNTIL, key=key)
+            found.done = bool(rows) and rows[0][0] >= which.before.isoformat()
+        if found.done:
+            return 0
+        count, loop = 0, asyncio.get_running_loop()
+        while not count:
+            began = loop.time()
+            count, last = await self.delete(which, found.after, alone=True)
+            if last is None and count == 0:
+                found.done = True
+                await self._connections.rows(_NOTE, key=key, value=which.before.isoformat())
+                break
+            if last is not None and count >= 0:
+                found.after = last
+            await asyncio.sleep(loop.time() - began)
+        return max(0, count)
+
+    async def forget(self, now: datetime) -> int:
+        """Delete a portion of the tasks whose own time is over; return how many.
+
+        None while another host does it.
+        """
+        [(count,)] = await self._connections.rows(
+            DELETE_OVER, now=now, most=PORTION, keep_history=False, alone=True
+        )
+        return int(count)
