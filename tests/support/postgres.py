@@ -96,7 +96,7 @@ def copied(address: str) -> str:
     import psycopg
 
     from wopr.domain.address import PostgresAddress
-    from wopr.storage.postgres.schema import scripts
+    from wopr.storage.postgres.schema import steps, views
 
     new = new_database(f"wopr_{uuid4().hex}")
     with (
@@ -104,7 +104,7 @@ def copied(address: str) -> str:
         psycopg.connect(PostgresAddress(new).conninfo) as target,
     ):
         source.execute("set transaction isolation level repeatable read")
-        for script in scripts():
+        for script in [*steps().values(), views()]:
             target.execute(script)
         target.execute("truncate wopr.meta")
         tables = source.execute("select tablename from pg_tables where schemaname = 'wopr'")

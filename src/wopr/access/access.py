@@ -25,14 +25,14 @@ from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_sta
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
-from wopr.domain.errors import QueueClosedError, StorageError, StorageOwnedError
+from wopr.domain.errors import InvalidCallError, QueueClosedError, StorageError, StorageOwnedError
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
 from wopr.engine.pools.pool import Pool
 from wopr.engine.schedules.firing import AsService
 from wopr.insights.workings import Workings
-from wopr.ports.backend import Backend
+from wopr.ports.backend import AddBackend, Backend
 from wopr.remote.client import RemoteBackend
 from wopr.running.slots import Slots
 from wopr.storage import absolute, check_name, open_storage
@@ -210,6 +210,20 @@ class Access(Stages):
         except RuntimeError:  # in a forked child, to which backend() says so
             return None
         return self._backend if here and self._usable() else None
+
+    async def inside(self, connection: Any) -> AddBackend:
+        """Return what adds tasks in a transaction of the application.
+
+        Raises:
+            InvalidCallError: no transaction of another database spans these tasks.
+        """
+        raise InvalidCallError(
+            f"connection= is for a queue on PostgreSQL, and the tasks of this one are in "
+            f"{self.database}: no transaction of {type(connection).__module__}."
+            f"{type(connection).__qualname__} spans both. What is enqueued if, and only if, it is "
+            "committed goes through an outbox, wopr.integrations.outbox.sqlalchemy or "
+            "wopr.integrations.outbox.django: docs/guides/outbox.md. Nothing was enqueued."
+        )
 
     async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; open it if need be.

@@ -22,9 +22,10 @@ from wopr.domain.errors import InvalidCallError, QueueClosedError, StorageError
 from wopr.domain.steady import Steady
 from wopr.fleet.backend import FleetBackend
 from wopr.fleet.fleet import Fleet
+from wopr.fleet.inside import Inside
 from wopr.fleet.servertime import ServerTime
 from wopr.insights.dialects import words
-from wopr.ports.backend import Backend
+from wopr.ports.backend import AddBackend, Backend
 from wopr.running.surroundings import Surroundings
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.dialect import translated
@@ -184,6 +185,12 @@ class FleetAccess(Access):
             max_crashes=settings.max_crashes,
             held=lambda: self.foreground.active,
         )
+
+    async def inside(self, connection: Any) -> AddBackend:
+        """Return what adds tasks in a transaction of the application."""
+        await self.backend()
+        assert self._fleet is not None, "it is open"
+        return Inside(self._fleet, connection)
 
     # -- close ----------------------------------------------------------------
 

@@ -10,7 +10,12 @@ from wopr.calls.options import Options
 from wopr.calls.registry import TaskDefinition
 from wopr.domain.callables import signature_of
 
-_OPTIONS = {"run_at": "run_at", "delay_seconds": "delay", "idempotency_key": "unique_key"}
+_OPTIONS = {
+    "run_at": "run_at",
+    "delay_seconds": "delay",
+    "idempotency_key": "unique_key",
+    "connection": "connection",
+}
 NAMES = frozenset({*_OPTIONS, "skip_worker_check"})
 
 

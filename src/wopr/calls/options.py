@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
+from wopr.calls.present import present
 from wopr.calls.registry import RunOptions, TaskDefinition
 from wopr.calls.signature import Signature
 from wopr.domain.errors import InvalidCallError
@@ -120,6 +121,9 @@ class Options(FunctionOptions, PlaceOptions, total=False):
     it was made with ``task.si``."""
     on_failure: Signature[Any] | Sequence[Signature[Any]] | None
     """Calls that run once it has failed for good."""
+    connection: Any
+    """On PostgreSQL: a connection, or session, of the application with an open transaction. The
+    task is there if, and only if, that is committed."""
 
 
 class PlanOptions(TypedDict, total=False):
@@ -177,6 +181,14 @@ def check_options(
         raise InvalidCallError(
             f"{said} {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}.{hint}"
         )
+
+
+def split(options: Options) -> tuple[Any, Options]:
+    """Return the connection of the application that a call is to go through, and other options."""
+    if options.get("connection") is None:
+        return None, options
+    rest = cast("Options", {key: one for key, one in options.items() if key != "connection"})
+    return present(options["connection"]), rest
 
 
 def encode_options(

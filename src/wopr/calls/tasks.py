@@ -126,6 +126,12 @@ def new_task(
                 options=definition.options,
             )
     check_options(options, CALL_OPTIONS)
+    if options.get("connection") is not None:
+        raise InvalidCallError(
+            f"connection= is for the call that enqueues, and {definition.name!r} is a part of it: "
+            "queue.enqueue(…, connection=…), queue.enqueue_flow(flow, connection=…). An outbox has "
+            "a session of its own for that."
+        )
     if has_follow_ups(options):
         raise InvalidCallError(
             f"on_success= and on_failure= are for a call that is enqueued by itself, and "

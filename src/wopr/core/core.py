@@ -12,7 +12,7 @@ from wopr.access.carrying import not_answered, not_begun
 from wopr.access.kinds import access_to
 from wopr.auth.config import Auth
 from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
-from wopr.calls.options import Options
+from wopr.calls.options import Options, split
 from wopr.calls.registry import Registry
 from wopr.calls.snapshots import info_of, infos_of, result_of
 from wopr.calls.tasks import new_task
@@ -36,7 +36,7 @@ from wopr.domain.newtask import NewTask
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import attempts
-from wopr.ports.backend import Backend
+from wopr.ports.backend import AddBackend, Backend
 from wopr.ports.storage import TaskFilter
 
 A = TypeVar("A")
@@ -143,8 +143,12 @@ class Core:
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> str:
         """Enqueue one call and return its id; what the other forms are made of."""
-        if options and has_follow_ups(options):
-            return (await self._enqueue_followed(name, [(args, kwargs)], options))[0]
+        if options:
+            connection, options = split(options)
+            if connection is not None:
+                return (await self._enqueue_inside(connection, name, [(args, kwargs)], options))[0]
+            if has_follow_ups(options):
+                return (await self._enqueue_followed(name, [(args, kwargs)], options))[0]
         new = self.new_task(name, args, kwargs, options)
         while True:
             backend = self.access.at_hand() or await self.access.backend()
@@ -159,8 +163,13 @@ class Core:
         self, name: str, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], options: Options
     ) -> list[str]:
         """Enqueue many calls of one task and return their ids."""
-        if options and has_follow_ups(options):
-            return await self._enqueue_followed(name, map(_call, _iterated(calls)), options)
+        if options:
+            connection, options = split(options)
+            whole = map(_call, _iterated(calls))
+            if connection is not None:
+                return await self._enqueue_inside(connection, name, whole, options)
+            if has_follow_ups(options):
+                return await self._enqueue_followed(name, whole, options)
         tasks = [
             self.new_task(name, call, {}, options)
             if type(call) is tuple
@@ -174,17 +183,45 @@ class Core:
         name: str,
         calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]],
         options: Options,
+        add: Callable[[Sequence[NewTask]], Awaitable[list[str]]] | None = None,
     ) -> list[str]:
         """Enqueue calls with what follows on them, each with that in one commit."""
         groups = [with_follow_ups(self.new_task, name, *call, options) for call in calls]
         ids: list[str] = []
         for tasks, begins in in_commits(groups):
-            known = await self.add_flow(tasks)
+            known = await (add or self.add_flow)(tasks)
             ids += [known[begin] for begin in begins]
         return ids
 
-    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+    async def _enqueue_inside(
+        self,
+        connection: Any,
+        name: str,
+        calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]],
+        options: Options,
+    ) -> list[str]:
+        """Enqueue calls in a transaction of the application."""
+        if has_follow_ups(options):
+            inside = await self.inside(connection)
+            return await self._enqueue_followed(name, calls, options, inside.add_flow)
+        tasks = [self.new_task(name, *call, options) for call in calls]
+        return await (await self.inside(connection)).add_many(tasks)
+
+    async def inside(self, connection: Any) -> AddBackend:
+        """Return what adds tasks in a transaction of the application.
+
+        Raises:
+            InvalidCallError: the queue is not on PostgreSQL, or the connection leads elsewhere.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        return await self.access.inside(connection)
+
+    async def add_flow(self, tasks: Sequence[NewTask], connection: Any = None) -> list[str]:
         """Add tasks that depend on each other, in one commit; return their ids in order."""
+        if connection is not None:
+            return await (await self.inside(connection)).add_flow(tasks)
         return await self.change(lambda backend: backend.add_flow(tasks))
 
     async def change(self, change: Callable[[Backend], Awaitable[A]]) -> A:

@@ -17,6 +17,7 @@ from typing import (
 )
 
 from wopr.calls.options import CALL_OPTIONS, Options, check_options
+from wopr.calls.present import present
 from wopr.calls.signature import Composition, Signature, chunked, mapped, starmapped
 from wopr.core.core import Core
 from wopr.core.declared import Declared
@@ -120,6 +121,8 @@ class Task(Generic[P, R]):
             InvalidCallError: there is no such option.
         """
         check_options(options, CALL_OPTIONS)
+        if options.get("connection") is not None:
+            options["connection"] = present(options["connection"])
         return BoundTask(self, options)
 
 

@@ -90,6 +90,8 @@ class Fleet:
         self._listener = Listener(store.connections, self)
         self._looking: asyncio.Task[None] | None = None
         self.open = False
+        self.identity = ""
+        """The name of the queue that these tables are of, which no other has."""
         self.seen_at = parts.now()
         """When the event loop was last seen alive."""
 
@@ -104,7 +106,7 @@ class Fleet:
         """Connect, make the tables if there are none, and listen."""
         await self._connections.open()
         try:
-            await schema.prepare(self._connections)
+            _, self.identity = await schema.prepare(self._connections)
             await self._look_at_time()
             await self.rules.load()
             await self.owner.recover(None)

@@ -154,6 +154,18 @@ class ActBackend(Protocol):
         ...
 
 
+class AddBackend(Protocol):
+    """Adds tasks in a transaction of the application: each call as a whole, or not at all."""
+
+    async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
+        """Add tasks; return their ids in order. Errors as in :meth:`Backend.add`."""
+        ...
+
+    async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
+        """Add tasks that depend on each other; return their ids in order."""
+        ...
+
+
 class Backend(Protocol):
     """Carries out what a :class:`wopr.TaskQueue` is asked.
 

@@ -46,8 +46,8 @@ class Enqueueing(Face):
             **kwargs: keyword arguments of the function. Where they collide with the
                 names above, use :meth:`enqueue`. Where the function takes none of this name,
                 these are options: ``run_at`` (a naive one is local time), ``delay_seconds``,
-                ``idempotency_key`` (the ``unique_key``), and ``skip_worker_check``, which
-                changes nothing.
+                ``idempotency_key`` (the ``unique_key``), ``connection``, and
+                ``skip_worker_check``, which changes nothing.
 
         Raises:
             QueueDisabledError: the queue is switched off.

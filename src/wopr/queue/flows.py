@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
+from wopr.calls.present import present
 from wopr.calls.signature import Step
 from wopr.domain.checks import check_id
 from wopr.domain.clock import naive_now
@@ -22,15 +23,18 @@ class Flows(Face):
     """Enqueue flows, and find them again."""
 
     @overload
-    async def enqueue_flow(self, flow: Flow) -> FlowHandle[Any]: ...
+    async def enqueue_flow(self, flow: Flow, *, connection: Any = None) -> FlowHandle[Any]: ...
     @overload
-    async def enqueue_flow(self, flow: Step[R]) -> FlowHandle[R]: ...
-    async def enqueue_flow(self, flow: Flow | Step[Any]) -> FlowHandle[Any]:
+    async def enqueue_flow(self, flow: Step[R], *, connection: Any = None) -> FlowHandle[R]: ...
+    async def enqueue_flow(
+        self, flow: Flow | Step[Any], *, connection: Any = None
+    ) -> FlowHandle[Any]:
         """Enqueue tasks that belong together, in one commit; returns once it is on disk.
 
         Args:
             flow: what ``chain``, ``group``, ``chord`` or ``task.map`` gave, one call
                 ``task.s(…)``, or a :class:`Flow`. Up to 100,000 tasks.
+            connection: of the application, in whose transaction they are enqueued; on PostgreSQL.
 
         Raises:
             InvalidCallError: a call is wrong, or the flow has a cycle; nothing was written.
@@ -42,7 +46,7 @@ class Flows(Face):
             raise QueueDisabledError
         flow_id = self._core.flow_ids.new(naive_now(self._core.clock))
         tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
-        ids = await self._core.add_flow(tasks)
+        ids = await self._core.add_flow(tasks, present(connection))
         return FlowHandle(self._core, flow_id, members_of(tasks, ids))
 
     async def flow(self, flow_id: str) -> FlowHandle[Any]:

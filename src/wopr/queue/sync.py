@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from wopr.access.bridge import LoopThread
+from wopr.calls.present import present
 from wopr.core.core import Core
 from wopr.domain.errors import QueueClosedError, StorageForkedError
 from wopr.queue.face import inside
@@ -67,6 +68,8 @@ class SyncQueue:
             StorageForkedError: this process was forked while the queue was open.
         """
         self._access.open_in.check(self._access.database)
+        if kwargs.get("connection") is not None:
+            kwargs["connection"] = present(kwargs["connection"])
         with self._access.bridging:  # what is handed over here, close() finds and ends
             loop = self._running()
             if _current_loop() is loop:

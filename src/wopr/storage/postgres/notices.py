@@ -58,10 +58,13 @@ class Bell:
         """Say that rules have changed."""
         self._say(RULES, "")
 
-    def _say(self, kind: str, what: str) -> None:
+    def _note(self, kind: str, what: str) -> None:
         said = self._said.setdefault(kind, {})
         if len(said) < MOST_WAITING:
             said[what] = None
+
+    def _say(self, kind: str, what: str) -> None:
+        self._note(kind, what)
         if self._ringing is None and not self.closed:
             self._ringing = asyncio.get_running_loop().create_task(self._ring())
 
@@ -70,7 +73,7 @@ class Bell:
             await asyncio.sleep(0)  # what else is said in this turn goes along
             while self._said:
                 said, self._said = self._said, {}
-                await self._send(_notices(said))
+                await self._send(notices_of(said))
         except StorageError as error:
             log.debug("Other hosts were not told, and look by themselves: %s", error)
         finally:
@@ -90,7 +93,8 @@ class Bell:
             await asyncio.wait([self._ringing], timeout=AGAIN_SECONDS)
 
 
-def _notices(said: dict[str, dict[str, None]]) -> list[str]:
+def notices_of(said: dict[str, dict[str, None]]) -> list[str]:
+    """Return what was said, by kind, as it is called out."""
     notices = []
     for kind, names in said.items():
         whole = list(names)

@@ -1,3 +1,4 @@
+-- The tables of a queue that many hosts share.
 create schema if not exists wopr;
 
 create sequence wopr.numbers;

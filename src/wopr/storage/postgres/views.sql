@@ -1,4 +1,4 @@
-create view wopr.history as
+create or replace view wopr.history as
 select
     transitions.seq,
     transitions.task_id,
@@ -18,7 +18,7 @@ select
 from wopr.transitions
 left join wopr.tasks on tasks.id = transitions.task_id;
 
-create view wopr.dependencies as
+create or replace view wopr.dependencies as
 with edges as (
     select
         tasks.id as task_id,
@@ -43,7 +43,7 @@ select
 from edges
 left join wopr.tasks as parents on parents.id = edges.parent_id;
 
-create view wopr.task_times as
+create or replace view wopr.task_times as
 with attempts as (
     select
         task_id,
@@ -112,7 +112,7 @@ select
     wopr.epoch(completed_at - due_at) as total_seconds
 from times;
 
-create view wopr.latency as
+create or replace view wopr.latency as
 select
     category,
     name,
@@ -131,7 +131,7 @@ from wopr.task_times
 where status in ('success', 'failed')
 group by category, name, date_trunc('hour', completed_at);
 
-create view wopr.backlog as
+create or replace view wopr.backlog as
 with clock as (
     select now() at time zone 'utc' as utc
 )
@@ -149,7 +149,7 @@ cross join clock
 where status in ('pending', 'started', 'retry')
 group by category, priority, status;
 
-create view wopr.flows as
+create or replace view wopr.flows as
 select
     flow_id,
     count(*) as tasks,
@@ -166,7 +166,7 @@ from wopr.tasks
 where flow_id is not null
 group by flow_id;
 
-create view wopr.schedule_runs as
+create or replace view wopr.schedule_runs as
 select
     schedule,
     scheduled_for,
@@ -183,13 +183,13 @@ select
 from wopr.tasks
 where schedule is not null;
 
-create view wopr.missed_times as
+create or replace view wopr.missed_times as
 select schedules.name as schedule, missed.at::timestamp as planned_at
 from wopr.schedules
 cross join lateral json_array_elements_text(schedules.missed_times::json) as missed (at)
 where schedules.missed_times is not null;
 
-create view wopr.failures as
+create or replace view wopr.failures as
 with failed as (
     select
         tasks.name,
