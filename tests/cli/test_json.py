@@ -32,6 +32,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "db accept": ("db", "accept"),
     "db check": ("db", "check"),
     "db current": ("db", "current"),
+    "db history": ("db", "history"),
     "db upgrade": ("db", "upgrade", "--plan"),
     "doctor": ("doctor",),
     "eta": ("eta",),

@@ -453,6 +453,21 @@ class Current(TypedDict):
     newest: str
 
 
+class Revision(TypedDict):
+    """One revision of the schema, and whether the database has it."""
+
+    revision: str
+    summary: str
+    applied: bool
+
+
+class Revisions(TypedDict):
+    """The schema of the database, and all that this wopr knows, in order."""
+
+    current: str | None
+    revisions: list[Revision]
+
+
 class Differences(TypedDict):
     """Where the tables and views differ from what they should be."""
 
@@ -480,6 +495,7 @@ DOCUMENTS: dict[str, Any] = {
     "db accept": Accepted,
     "db check": Differences,
     "db current": Current,
+    "db history": Revisions,
     "db upgrade": Upgraded | Plan,
     "demo": Demo | MadeUp,
     "doctor": Report,

@@ -21,8 +21,7 @@ T = TypeVar("T")
 
 _OF_FILES = frozenset(
     {
-        *("backup", "restore", "export", "archive", "compact", "doctor"),
-        *("db upgrade", "db current", "db check", "db accept"),
+        *("backup", "restore", "export", "archive", "compact", "doctor", "db accept"),
     }
 )
 """Commands that there are for files only."""
@@ -42,7 +41,7 @@ def _configured(context: typer.Context, option: typer.CallbackParam, path: Path)
         raise UsageError(
             f"{context.command_path} looks after a database file, and {path} is a server's. "
             "PostgreSQL has its own tools: pg_dump makes a backup, VACUUM tidies up. The tables "
-            "are made and checked by each queue that opens them."
+            "are upgraded and checked by: wopr db upgrade, wopr db check."
         )
     return path
 

