@@ -19,6 +19,8 @@ from wopr.domain.task import TaskRecord
 MOST_VALUES = 1_000
 """So many names, categories or statuses one selection has at most."""
 MOST_IDS = 10_000
+MOST_FAILURES = 50_000
+"""So many failures are put in groups, the newest: of more it would take seconds."""
 LONGEST_ERROR = 64 * 1024
 LONGEST_CONDITION = 64 * 1024
 

@@ -6,7 +6,7 @@ looks at a stretch of time or at the newest so many, so that it costs the same i
 
 from __future__ import annotations
 
-from wopr.domain.selection import SAME
+from wopr.domain.selection import MOST_FAILURES, SAME
 
 
 def _fingerprint(text: str) -> str:
@@ -16,51 +16,92 @@ def _fingerprint(text: str) -> str:
     return text
 
 
-_FAILED = """
-with failed as (
+FAILURE_GROUPS = f"""
+with failed as materialized (
     select
-        transitions.task_id,
-        transitions.occurred_at,
-        transitions.to_status = 'failed' as final,
-        coalesce(transitions.error, '') as error,
-        coalesce(transitions.data ->> '$.roots', transitions.error, '') as roots,
-        transitions.data ->> '$.error_type' as error_type
+        task_id,
+        occurred_at,
+        to_status = 'failed' as final,
+        coalesce(error, '') as error,
+        coalesce(
+            case when contains(data, '"roots":') then data ->> '$.roots' end, error, ''
+        ) as roots,
+        data ->> '$.error_type' as error_type
     from transitions
     where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
         and occurred_at >= $1 and occurred_at <= $4
+    order by seq desc
+    limit {MOST_FAILURES}
 ),
-prints as (
-    select failed.*, tasks.name, {print} as fingerprint
+prints as materialized (
+    select
+        failed.task_id,
+        occurred_at,
+        final,
+        failed.error,
+        failed.error_type,
+        tasks.name,
+        {_fingerprint("failed.roots")} as fingerprint,
+        floor(epoch(occurred_at - $1) / $2)::integer as bucket
     from failed
     join tasks on tasks.id = failed.task_id
+),
+by_name as materialized (  -- step by step: what is distinct in a group takes all of it once more
+    select
+        error_type,
+        fingerprint,
+        name,
+        count(*) as failures,
+        count(*) filter (final) as final_failures,
+        min(occurred_at) as first_seen,
+        max(occurred_at) as last_seen,
+        arg_max(task_id, occurred_at) as task_id,
+        arg_max(error, occurred_at)[:500] as error
+    from prints
+    group by error_type, fingerprint, name
+),
+causes as (
+    select
+        error_type,
+        fingerprint,
+        list(distinct name order by name)[:5] as names,
+        count(*) as name_count,
+        sum(failures)::bigint as failures,
+        sum(final_failures)::bigint as final_failures,
+        min(first_seen) as first_seen,
+        max(last_seen) as last_seen,
+        arg_max(task_id, last_seen)::varchar as sample_task_id,
+        arg_max(error, last_seen) as sample_error
+    from by_name
+    group by error_type, fingerprint
+),
+affected as (
+    select error_type, fingerprint, count(*) as tasks
+    from (select distinct error_type, fingerprint, task_id from prints) as one
+    group by error_type, fingerprint
+),
+drawn as (
+    select error_type, fingerprint, histogram(bucket) as buckets
+    from prints
+    group by error_type, fingerprint
 )
-"""
-_PRINTS = _FAILED.format(print=_fingerprint("failed.roots"))
-
-FAILURE_GROUPS = (
-    _PRINTS
-    + """
 select
-    error_type,
-    fingerprint,
-    list(distinct name order by name)[:5] as names,
-    count(distinct name) as name_count,
-    count(*) as failures,
-    count(*) filter (final) as final_failures,
-    count(distinct task_id) as tasks,
-    min(occurred_at) as first_seen,
-    max(occurred_at) as last_seen,
-    arg_max(task_id, occurred_at)::varchar as sample_task_id,
-    arg_max(error, occurred_at)[:500] as sample_error,
-    histogram(floor(epoch(occurred_at - $1) / $2)::integer) as buckets
-from prints
-group by error_type, fingerprint
-order by failures desc, last_seen desc, fingerprint
+    causes.*,
+    affected.tasks,
+    drawn.buckets,
+    (select count(*) from failed) as looked_at,
+    (select min(occurred_at) from failed) as looked_since
+from causes
+join affected on affected.fingerprint = causes.fingerprint
+    and affected.error_type is not distinct from causes.error_type
+join drawn on drawn.fingerprint = causes.fingerprint
+    and drawn.error_type is not distinct from causes.error_type
+order by causes.failures desc, causes.last_seen desc, causes.fingerprint
 limit $3
 """
-)
 """Which failures were there between two moments, in groups as those of the view ``failures``, and
-how many in each stretch of so many seconds? Those with the most, so many."""
+how many in each stretch of so many seconds? Those with the most, so many; of the newest failures,
+whose number and begin are told, too."""
 
 FLOWS_PAGE = """
 with chosen as (

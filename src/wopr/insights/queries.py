@@ -8,6 +8,7 @@ look at. What the constants ask are the tables and views that users can ask too
 from __future__ import annotations
 
 from wopr.domain.retaining import RETAIN
+from wopr.domain.selection import MOST_FAILURES
 from wopr.domain.status import TERMINAL
 
 # -- flows --------------------------------------------------------------------
@@ -69,6 +70,9 @@ from tasks where flow_id = $1::uuid
 """How far is this flow, and which of its tasks do not wait for others?"""
 
 # -- what waits ---------------------------------------------------------------
+#
+# What waits or runs has not ended, which is said besides: whole stretches of a large table have no
+# row of which that is true, and are not read then.
 
 BACKLOG = """
 select category, priority, status, tasks, due, oldest_age_seconds
@@ -87,7 +91,7 @@ with live as (
         ) as due,
         case when depends_on is null then greatest(created_at, run_at) end as since
     from tasks
-    where status in ('pending', 'started', 'retry')
+    where completed_at is null and status in ('pending', 'started', 'retry')
 )
 select
     category,
@@ -105,7 +109,7 @@ due? Seconds count for tasks that depend on no others."""
 DUE_BY_CATEGORY = """
 select category, count(*) as tasks, min(coalesce(run_at, created_at)) as oldest
 from tasks
-where status in ('pending', 'retry') and waiting is not true
+where completed_at is null and status in ('pending', 'retry') and waiting is not true
     and coalesce(run_at, created_at) <= ?
 group by category
 order by category
@@ -124,7 +128,7 @@ with live as (
         ) as due,
         greatest(created_at, run_at) as since
     from tasks
-    where status in ('pending', 'started', 'retry')
+    where completed_at is null and status in ('pending', 'started', 'retry')
 )
 select
     category,
@@ -159,7 +163,7 @@ select
     id::varchar as id, name, category, status, attempt, created_at, started_at, progress,
     progress_message
 from tasks
-where status = 'started'
+where completed_at is null and status = 'started'
 order by started_at, seq
 limit ?
 """
@@ -236,27 +240,19 @@ where verb in ('cleanup', 'archive', 'retire')
 """
 """Until when may tasks that have ended be gone?"""
 
-FAILING = r"""
-with failed as (
+_PRINTS = r"""
+prints as {materialized} (
     select
         tasks.name,
-        transitions.data ->> '$.error_type' as error_type,
-        coalesce(transitions.error, '') as error,
-        coalesce(transitions.data ->> '$.roots', transitions.error, '') as roots,
-        transitions.task_id,
-        transitions.occurred_at
-    from transitions
-    join tasks on tasks.id = transitions.task_id
-    where transitions.to_status in ('failed', 'retry') and transitions.occurred_at >= $1
-),
-prints as (
-    select
-        *,
+        failed.error_type,
+        failed.error,
+        failed.task_id,
+        failed.occurred_at,
         regexp_replace(
             regexp_replace(
                 regexp_replace(
-                    roots,
-                    '[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g'
+                    failed.roots,
+                    '[0-9a-fA-F]{{8}}-([0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}', '<uuid>', 'g'
                 ),
                 '0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]*([0-9][a-fA-F]|[a-fA-F][0-9])[0-9a-fA-F]*\b',
                 '<hex>', 'g'
@@ -264,8 +260,28 @@ prints as (
             '[0-9]+', '<n>', 'g'
         ) as fingerprint
     from failed
-    where name in (select name from failed where occurred_at >= $2)
+    join tasks on tasks.id = failed.task_id
 )
+"""
+_FAILED = """
+with failed as {materialized} (
+    select
+        data ->> '$.error_type' as error_type,
+        coalesce(error, '') as error,
+        coalesce(
+            case when contains(data, '"roots":') then data ->> '$.roots' end, error, ''
+        ) as roots,
+        task_id,
+        occurred_at
+    from transitions
+    where to_status in ('failed', 'retry') and occurred_at >= $1 {until}
+    {newest}
+),
+"""
+FAILING = (
+    _FAILED.format(materialized="", until="", newest="")
+    + _PRINTS.format(materialized="materialized")
+    + """
 select
     name,
     error_type,
@@ -276,13 +292,39 @@ select
     arg_max(task_id, occurred_at)::varchar,
     arg_max(error, occurred_at)[:500]
 from prints
+where name in (select name from prints where occurred_at >= $2)
 group by name, error_type, fingerprint
 having count(*) filter (occurred_at >= $2) > 0
 order by 4 desc, name, fingerprint
 limit $3
 """
+)
 """What failed from the second moment on, in groups as those of the view ``failures``, and how often
 between the two moments?"""
+
+FAILED_BEFORE = (
+    _FAILED.format(
+        materialized="materialized",
+        until="and occurred_at < $2",
+        newest=f"order by seq desc limit {MOST_FAILURES}",
+    )
+    + _PRINTS.format(materialized="")
+    + """
+select
+    name,
+    error_type,
+    fingerprint,
+    count(*),
+    (select count(*) from failed),
+    (select min(occurred_at) from failed)
+from prints
+group by name, error_type, fingerprint
+order by 4 desc, name, fingerprint
+limit $3
+"""
+)
+"""How often did what fail between two moments, in the same groups? Of the newest failures, whose
+number and begin are told, too."""
 
 NEWEST_TRANSITION = "select coalesce(max(seq), 0) from transitions"
 """What is the number of the newest transition? 0: there is none."""

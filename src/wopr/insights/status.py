@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from wopr.domain import selection
 from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause
 from wopr.domain.errors import QueryError, QueryTimeoutError, WoprError
@@ -20,6 +21,7 @@ from wopr.domain.status import LIVE, TaskStatus
 from wopr.domain.why import reasons
 from wopr.engine.engine import Engine
 from wopr.insights import queries
+from wopr.insights.before import Before
 from wopr.ports.status import Status, headline, state_of
 from wopr.ports.storage import QueryLimits, TaskFilter
 
@@ -30,6 +32,8 @@ GRACE = 1.0
 DAYS = 7
 MOST_NAMES = 1_000
 MOST_FAILING = 20
+MOST_BEFORE = 5_000
+"""With so many groups of failures of the days before those of the last hour are compared."""
 MOST_LIMITS = 20
 MOST_SCHEDULES = 50
 """So many late schedules are looked at for what they missed."""
@@ -50,6 +54,7 @@ class StatusOf:
     def __init__(self, engine: Engine, schedules: Schedules) -> None:
         self._engine = engine
         self._schedules = schedules
+        self._before = Before()
 
     async def status(self, *, brief: bool = False) -> Status:
         """Return whether work flows, and why not.
@@ -80,17 +85,18 @@ class StatusOf:
     async def facts(self, *, brief: bool = False) -> Facts:
         """Return all that is known, each question for itself: one without an answer stops none."""
         self._engine.look_at_clock()
-        gathering = _Gathering(self._engine, self._schedules)
+        gathering = _Gathering(self._engine, self._schedules, self._before)
         return await gathering.facts(brief=brief)
 
 
 class _Gathering:
     """One round of questions."""
 
-    def __init__(self, engine: Engine, schedules: Schedules) -> None:
+    def __init__(self, engine: Engine, schedules: Schedules, before: Before) -> None:
         self._engine = engine
         self._storage = engine.shared.storage
         self._schedules = schedules
+        self._before = before
         self._now = naive_now(engine.shared.clock)
         self._unanswered: list[str] = []
         self._trouble: str | None = None
@@ -219,16 +225,25 @@ class _Gathering:
         if first is None:
             return {}
         begin = max(now - week, first[0][0] or now)
-        usual, failing, records, missed = await asyncio.gather(
-            self._told("how long tasks wait", queries.USUAL_WAITS, begin, now - hour, now.hour),
-            self._told("what fails", queries.FAILING, begin, now - hour, MOST_FAILING),
+        usual, before, failing, records, missed = await asyncio.gather(
+            self._told_before(
+                "how long tasks wait", queries.USUAL_WAITS, begin, now - hour, now.hour
+            ),
+            self._told_before(
+                "what failed before", queries.FAILED_BEFORE, begin, now - hour, MOST_BEFORE
+            ),
+            self._told("what fails", queries.FAILING, now - hour, now - hour, MOST_FAILING),
             self._told("what the tables lack", queries.REFUSED_RECORDS),
             self._missing(schedules),
         )
+        since = begin
+        if before and before[0][4] >= selection.MOST_FAILURES:
+            since = before[0][5]
+        counts = {row[:3]: row[3] for row in before or ()}
         return {
             "usual": {row[0]: Usual(row[1], row[2]) for row in usual or ()},
-            "failing": tuple(_failing(row) for row in failing or ()),
-            "days": max((now - hour - begin) / timedelta(days=1), hour / timedelta(days=1)),
+            "failing": tuple(_failing(row, counts) for row in failing or () if before is not None),
+            "days": max((now - hour - since) / timedelta(days=1), hour / timedelta(days=1)),
             "refused_records": records[0][0] if records else 0,
             "missing": missed,
         }
@@ -267,14 +282,18 @@ class _Gathering:
             self._unanswered.append(f"It could not be found out {what}: {_text(error)}")
         return None
 
+    async def _told_before(self, what: str, sql: str, *params: Any) -> list[tuple[Any, ...]] | None:
+        return await self._before.rows(sql, self._now, lambda: self._told(what, sql, *params))
+
     async def _query(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         limits = QueryLimits(SECONDS, own=True)
         async with asyncio.timeout(SECONDS + GRACE):
             return (await self._storage.query(sql, params, limits)).rows
 
 
-def _failing(row: tuple[Any, ...]) -> Failing:
-    name, error_type, fingerprint, recent, before, since, sample, error = row
+def _failing(row: tuple[Any, ...], counts: Mapping[tuple[Any, ...], int]) -> Failing:
+    name, error_type, fingerprint, recent, _, since, sample, error = row
+    before = counts.get((name, error_type, fingerprint), 0)
     text = " ".join(error.split())
     return Failing(name, error_type, fingerprint, recent, before, since, sample, text)
 

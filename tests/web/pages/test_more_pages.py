@@ -6,11 +6,12 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
+import duckdb
 import httpx
 import pytest
 import pytest_asyncio
@@ -19,8 +20,11 @@ from starlette.routing import Match
 from support.pages import opened, pages_of
 from support.seed import seed
 from wopr import TaskQueue, chain, group, task
+from wopr.domain import selection
 from wopr.domain.errors import ActError
 from wopr.domain.selection import fingerprint
+from wopr.domain.spoken import counted
+from wopr.insights import pagequeries
 from wopr.notifications import NotificationEvent, NotificationService
 from wopr.notifications.event import CATEGORY
 from wopr.web.api.routes import routes as api_routes
@@ -193,6 +197,51 @@ async def test_failures_stand_together_by_cause_with_a_way_to_retry_them(
     page = await text_of(client, one[1].replace("&amp;", "&"))
     assert "Traceback (most recent call last)" in page
     assert "Retry 2…" in page
+
+
+async def test_a_retry_takes_what_was_enqueued_in_the_span_that_is_shown(
+    seeded: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.duckdb"
+    shutil.copy(seeded, path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "update tasks set created_at = created_at - interval 3 days "
+            "where id = (select min(id) from tasks where status = 'failed')"
+        )
+    async with opened(path, build_report) as queue, pages_of(queue, Role.ADMIN) as client:
+        for span, count in (("24h", 1), ("7d", 2)):
+            text = await text_of(client, f"/failures/one?error={ERROR}&span={span}")
+            assert f"Retry {count}…" in text
+            [asks] = re.findall(r'hx-get="(/tasks/act[^"]+)"', text)
+            assert f"since={span}" in asks
+            dialog = await text_of(client, asks.replace("&amp;", "&"))
+            assert counted(count, "task") in dialog
+        row = await text_of(client, "/failures?span=7d")
+        assert "since=7d" in row
+        assert "since=24h" in await text_of(client, "/")
+
+
+async def test_of_very_many_failures_the_newest_are_counted_and_that_is_said(
+    client: httpx.AsyncClient, seeded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Counted are the newest" not in await text_of(client, "/failures?span=7d")
+    monkeypatch.setattr(selection, "MOST_FAILURES", 2)
+    for path in ("/failures", f"/failures/one?error={ERROR}"):
+        assert "Counted are the newest 2 failures" in await text_of(client, path)
+    few = pagequeries.FAILURE_GROUPS.replace("limit 50000", "limit 1")
+    begin, end = datetime(2020, 1, 1), datetime(2100, 1, 1)
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(seeded, copy)
+    with duckdb.connect(str(copy), read_only=True) as connection:
+        asked = connection.execute(few, [begin, 1e9, 100, end])
+        columns = [one[0] for one in asked.description]
+        [found] = [dict(zip(columns, row, strict=True)) for row in asked.fetchall()]
+        [(newest,)] = connection.execute(
+            "select max(occurred_at) from transitions where to_status in ('failed', 'retry') "
+            "and from_status is distinct from 'retry'"
+        ).fetchall()
+    assert (1, 1, newest) == (found["failures"], found["looked_at"], found["looked_since"])
 
 
 async def test_a_span_that_is_none_is_refused(client: httpx.AsyncClient) -> None:

@@ -40,9 +40,17 @@ regexp_replace(
 """As in the view ``failures``."""
 _FAILED_SO = f"""id in (
     select task_id from (
-        select task_id, arg_max(coalesce(data ->> '$.roots', error, ''), seq) as roots
+        select
+            task_id,
+            arg_max(
+                coalesce(
+                    case when contains(data, '"roots":') then data ->> '$.roots' end, error, ''
+                ),
+                seq
+            ) as roots
         from transitions
         where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
+            and occurred_at >= coalesce(?::timestamp, timestamp '-infinity')
         group by task_id
     )
     where {FINGERPRINT} = ?
@@ -192,11 +200,13 @@ def _condition(which: Selection, among: Sequence[int] | None) -> tuple[str, list
         ("flow_id = try_cast(? as uuid)", which.flow),
         ("schedule = ?", which.schedule),
         ("list_contains(json_extract_string(options, '$.tags[*]'), ?)", which.tag),
-        (_FAILED_SO, which.error),
     ):
         if value is not None:
             conditions.append(text)
             params.append(value)
+    if which.error is not None:  # no task failed before it was enqueued
+        conditions.append(_FAILED_SO)
+        params += [which.since, which.error]
     if which.ids is not None:
         conditions.append("id in (select unnest(?::uuid[]))")
         params.append([one for one in which.ids if reads.is_id(one)])

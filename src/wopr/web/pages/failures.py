@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
+from wopr.domain import selection
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.selection import LONGEST_ERROR
@@ -19,15 +20,14 @@ from wopr.web.pages.travel import moment_of, time_of, until
 
 MOST_GROUPS = 100
 BUCKETS = 48
-SECONDS = 5.0
-"""So old an answer may be that several pages share."""
 SPANS = {
     "1h": ("the last hour", timedelta(hours=1), 5.0),
     "24h": ("the last 24 hours", timedelta(days=1), 10.0),
     "7d": ("the last 7 days", timedelta(days=7), 60.0),
     "30d": ("the last 30 days", timedelta(days=30), 120.0),
 }
-"""The words of each, its length, and how many seconds old an answer may be."""
+"""The words of each, its length, and how many seconds old an answer may be. The keys are also words
+of a selection: tasks that were enqueued since then."""
 USUAL_SPAN = "24h"
 
 
@@ -52,6 +52,16 @@ class Cause:
     """How many there were in each stretch of the span."""
 
 
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """What failed in a span, put together."""
+
+    causes: tuple[Cause, ...]
+    """The most frequent first."""
+    since: datetime | None = None
+    """Only the newest failures, from then on, were looked at; ``None``: all of the span."""
+
+
 def span_of(ask: Ask) -> str:
     """Return which span a page is about.
 
@@ -64,15 +74,16 @@ def span_of(ask: Ask) -> str:
     return span
 
 
-async def causes_of(ask: Ask, span: str) -> list[Cause]:
-    """Return what failed in a span, the most frequent first."""
+async def causes_of(ask: Ask, span: str) -> Causes:
+    """Return what failed in a span."""
 
-    async def found() -> list[Cause]:
+    async def found() -> Causes:
         length, end = SPANS[span][1], until(ask)
         width = length.total_seconds() / BUCKETS
         params = end - length, width, MOST_GROUPS, end
-        rows = await ask.queue.sql(pagequeries.FAILURE_GROUPS, *params)
-        return [_cause(row) for row in rows]
+        rows = list(await ask.queue.sql(pagequeries.FAILURE_GROUPS, *params))
+        cut = bool(rows) and rows[0]["looked_at"] >= selection.MOST_FAILURES
+        return Causes(tuple(map(_cause, rows)), rows[0]["looked_since"] if cut else None)
 
     return await ask.recent.get(("failures", span, moment_of(ask)), SPANS[span][2], found)
 
@@ -96,12 +107,15 @@ def _cause(row: dict[str, Any]) -> Cause:
 
 async def _list(ask: Ask) -> dict[str, Any]:
     span = span_of(ask)
-    causes = await causes_of(ask, span)
+    found = await causes_of(ask, span)
+    causes = found.causes
     return {
         "title": "Failures",
         "span": span,
         "spans": SPANS,
         "causes": causes,
+        "looked_since": found.since,
+        "most_failures": selection.MOST_FAILURES,
         "full": len(causes) == MOST_GROUPS,
         "failures": sum(cause.failures for cause in causes),
     }
@@ -112,12 +126,13 @@ async def _one(ask: Ask) -> dict[str, Any]:
     error = ask.query.get("error") or ""
     if not 0 < len(error) <= LONGEST_ERROR:
         raise InvalidCallError("The URL has to say which failure: error=, as on the page before.")
-    cause = next((one for one in await causes_of(ask, span) if one.fingerprint == error), None)
-    selected = ask.queue.tasks.where(error=error)
+    found = await causes_of(ask, span)
+    cause = next((one for one in found.causes if one.fingerprint == error), None)
+    selected = ask.queue.tasks.where(error=error, since=SPANS[span][1])
     preview = None
     if not ask.past:
         preview = await ask.recent.get(
-            ("retry", error), SECONDS, lambda: selected.retry(dry_run=True)
+            ("retry", error, span), SPANS[span][2], lambda: selected.retry(dry_run=True)
         )
     history = [] if cause is None else await ask.queue.get_history(cause.sample)
     end = time_of(ask)
@@ -127,6 +142,8 @@ async def _one(ask: Ask) -> dict[str, Any]:
         "span": span,
         "spans": SPANS,
         "error": error,
+        "looked_since": found.since,
+        "most_failures": selection.MOST_FAILURES,
         "cause": cause,
         "preview": preview,
         "entry": failed[-1] if failed else None,

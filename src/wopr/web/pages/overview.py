@@ -98,7 +98,7 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
     return {
         "loads": sorted(loads, key=lambda one: (-one.due, -one.ended, one.name))[:MOST_CATEGORIES],
         "all_loads": len(loads),
-        "causes": causes[:MOST_CAUSES],
+        "causes": causes.causes[:MOST_CAUSES],
         "acts": acts[:MOST_ACTS],
         "undone": {act.undoes for act in acts if act.undoes is not None},
         "can_be_undone": CAN_BE_UNDONE,
