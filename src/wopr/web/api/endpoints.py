@@ -21,6 +21,7 @@ from starlette.routing import Route
 from wopr.domain.errors import WoprError
 from wopr.queue.queue import TaskQueue
 from wopr.web.api.problems import problem, problem_of
+from wopr.web.api.turns import turns_of
 from wopr.web.guard.roles import Caller, Role
 from wopr.web.routing import caller_of, queue_of, route
 
@@ -131,6 +132,8 @@ class Endpoint:
     """Whether the body may be left out."""
     media: Sequence[str] = (JSON,)
     """The forms of the answer."""
+    costly: bool = False
+    """Whether it reads much, so that few run at once; as all do that ask ``at`` a moment."""
 
     @functools.cached_property
     def body(self) -> TypeAdapter[Any] | None:
@@ -166,8 +169,11 @@ class Endpoint:
         caller = caller_of(request)
         query = self._query(request)
         body = await self._body(request)
-        found = await self.handler(Asked(queue_of(request), caller, request, query, body))
-        return self._written(found)
+        asked = Asked(queue_of(request), caller, request, query, body)
+        if self.costly or getattr(query, "at", None) is not None:
+            async with turns_of(request).turn(caller.name):
+                return self._written(await self.handler(asked))
+        return self._written(await self.handler(asked))
 
     def _query(self, request: Request) -> Model:
         if self.query is Nothing and not request.scope["query_string"]:

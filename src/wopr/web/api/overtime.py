@@ -65,6 +65,7 @@ ENDPOINTS = (
         handler=series,
         query=SeriesQuery,
         answers=TimeSeries,
+        costly=True,
     ),
     Endpoint(
         method="GET",
@@ -76,5 +77,6 @@ ENDPOINTS = (
         handler=eta,
         query=Selected,
         answers=Eta,
+        costly=True,
     ),
 )

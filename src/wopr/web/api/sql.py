@@ -122,5 +122,6 @@ ENDPOINTS = (
         takes=Question,
         answers=Rows,
         media=(JSON, CSV),
+        costly=True,
     ),
 )
