@@ -12,12 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from support.commands import call
 from support.queues import PATIENCE
 from support.restapp import rest_app, served
 from support.webapp import bearer, browser, token_of
 from wopr import (
     InvalidCallError,
     OnConflict,
+    QueryError,
     Settings,
     StorageError,
     TaskFailedError,
@@ -134,16 +136,68 @@ async def test_a_key_that_is_taken_is_taken_from_here_too(there: TaskQueue) -> N
         lambda queue: queue.start_workers(),
         lambda queue: queue.start_scheduler(),
         lambda queue: queue.backup("copy.duckdb"),
-        lambda queue: queue.typed_sql("select 1"),
+        lambda queue: queue.sql("select 1", limit=None),
     ],
-    ids=["workers", "scheduler", "backup", "typed_sql"],
+    ids=["workers", "scheduler", "backup", "all rows"],
 )
 async def test_what_needs_the_file_is_refused_with_the_reason(
     there: TaskQueue, doing: Callable[[TaskQueue], Awaitable[Any]]
 ) -> None:
     async with at(there) as queue:
-        with pytest.raises(InvalidCallError, match="the machine that has"):
+        with pytest.raises(InvalidCallError, match=r"machine that has|on another machine"):
             await doing(queue)
+
+
+async def test_what_somebody_types_is_asked_there_of_a_copy(there: TaskQueue) -> None:
+    await there.enqueue_ids("later", [() for _ in range(3)], {})
+    async with at(there) as queue:
+        found = await queue.typed_sql("select id, ? as two from tasks order by id", 2, limit=2)
+        assert ["id", "two"] == list(found.columns)
+        assert [2, 2] == [row["two"] for row in found]
+        assert found.truncated
+        assert found.moment is not None
+        with pytest.raises(QueryError, match="nothing_such"):
+            await queue.typed_sql("select * from nothing_such")
+        wrong = [["select 1", [], 0], ["select 1", [], "5"], ["select 1"], [5], []]
+        backend = await inside(queue).access.backend()
+        for params in wrong:
+            with pytest.raises(InvalidCallError):
+                await backend.ask(5.0, "typed_sql", params)  # type: ignore[attr-defined]
+    asked = [json.loads(act.detail) for act in await there.acts(5) if act.verb == "sql"]
+    assert {"query": "select * from nothing_such"} in asked
+    async with at(there, Role.OPERATE) as queue:
+        with pytest.raises(StorageError, match="needs the role admin"):
+            await queue.typed_sql("select 1")
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", None])
+async def test_the_command_asks_in_sql_at_an_address(there: TaskQueue, form: str | None) -> None:
+    await there.enqueue_ids("later", [() for _ in range(3)], {})
+    words = ["sql", "select count(*) as waiting from tasks", *([form] if form else [])]
+    async with served(rest_app(there, Role.ADMIN)) as url:
+        answer = await asyncio.to_thread(call, *words, "--database", url)
+    assert (0, True) == (answer.code, "As of" in answer.err)
+    assert "3" in answer.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("doctor", "compact", "backup x.duckdb", "restore x.duckdb", "export x", "archive x"),
+        *("db current", "db check", "db upgrade", "db accept", "web"),
+    ],
+)
+def test_a_command_that_is_about_a_file_says_so_at_an_address(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given in (["--database", "https://queue.example"], []):
+        monkeypatch.setenv("WOPR_TASKS_DATABASE", "" if given else "https://queue.example")
+        answer = call(*words.split(), *given)
+        assert (2, "") == (answer.code, answer.out)
+        assert "https://queue.example is the address of a queue" in answer.err
+        assert "the machine that has its file" in answer.err or "another machine has" in answer.err
+    assert [] == list(tmp_path.iterdir())
 
 
 async def test_a_question_in_sql_is_noted_and_one_of_wopr_is_not(there: TaskQueue) -> None:

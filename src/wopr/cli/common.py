@@ -37,13 +37,24 @@ def _configured(context: typer.Context, option: typer.CallbackParam, path: Path)
         path = Settings().database
         if (said := led_outside(path)) is not None:
             complain(f"Warning: {said}")
-    if isinstance(path, PostgresAddress) and context.command_path.partition(" ")[2] in _OF_FILES:
+    if isinstance(path, Address) and context.command_path.partition(" ")[2] in _OF_FILES:
         raise UsageError(
-            f"{context.command_path} looks after a database file, and {path} is a server's. "
-            "PostgreSQL has its own tools: pg_dump makes a backup, VACUUM tidies up. The tables "
-            "are upgraded and checked by: wopr db upgrade, wopr db check."
+            f"{context.command_path} looks after a database file, and {path} is {_instead(path)}"
         )
     return path
+
+
+def _instead(path: Address) -> str:
+    """Return what an address is of, and who looks after that."""
+    if isinstance(path, PostgresAddress):
+        return (
+            "a server's. PostgreSQL has its own tools: pg_dump makes a backup, VACUUM tidies up. "
+            "The tables are upgraded and checked by: wopr db upgrade, wopr db check."
+        )
+    return (
+        "the address of a queue whose file another machine has. Nothing was done: run the command "
+        "there, with --database PATH. `wopr status` tells from here how the queue is."
+    )
 
 
 Database = Annotated[

@@ -120,7 +120,8 @@ def sql(
         return
     result = with_queue(database, lambda queue: queue.typed_sql(text, limit=rows))
     _print(result, form)
-    complain(f"As of {local(result.moment)}.")
+    if result.moment is not None:  # of a copy; a server is asked itself
+        complain(f"As of {local(result.moment)}.")
     if result.cut is not None:
         complain(
             f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "

@@ -15,6 +15,7 @@ from wopr.cli.output import say
 from wopr.cli.target import load_queue
 from wopr.config.settings import Settings
 from wopr.core.accesstokens import access_tokens
+from wopr.domain.address import Address, PostgresAddress, database_of
 from wopr.domain.errors import InvalidCallError
 from wopr.queue.queue import TaskQueue, inside
 from wopr.service.appserver import AppServer, Place, check_proxies, place_at
@@ -35,6 +36,7 @@ OneDatabase = Annotated[
     typer.Option(
         "--database",
         "-d",
+        parser=database_of,
         metavar="PATH",
         help=f"The database file. Default: {DATABASE_VARIABLE}, or wopr_tasks.duckdb.",
     ),
@@ -157,6 +159,12 @@ class Dashboard:
 def _queue(target: str | None, database: Path | None) -> TaskQueue:
     if target is None:
         path = database or Settings().database
+        if isinstance(path, Address) and not isinstance(path, PostgresAddress):
+            raise UsageError(
+                f"{path} is the address of a queue that is served already: open it in a browser. "
+                "To serve one, run `wopr web` on the machine that has its file, or its token is "
+                "that of everybody who comes in here."
+            )
         require_file(path)
         return TaskQueue(enabled=True, database=path)
     queue = load_queue(target)

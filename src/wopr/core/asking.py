@@ -10,6 +10,7 @@ from wopr.domain.address import Address, PostgresAddress
 from wopr.domain.checks import check_query
 from wopr.domain.errors import InvalidCallError, QueueDisabledError
 from wopr.ports.answers import QueryResult
+from wopr.ports.backend import AsksApart
 from wopr.ports.backup import Backup, Export
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
@@ -43,8 +44,11 @@ async def typed_sql(core: Core, text: str, *params: Any, rows: int | None = None
         core.database, PostgresAddress
     ):  # the server has types of its own, and takes its time
         return await sql(core, text, *params, rows=rows)
-    found = await (await core.access.backend()).snapshot()
     limits = _limits(core, rows)
+    backend = await core.access.backend()
+    if isinstance(backend, AsksApart):  # where the file is, there is the copy
+        return await backend.typed_sql(text, params, limits)
+    found = await backend.snapshot()
     answer = await ask_snapshot(found.path, text, params, limits, core.settings.memory_limit)
     return QueryResult(answer, found.moment)
 
@@ -61,6 +65,11 @@ async def stream_sql(
     if not core.enabled:
         raise QueueDisabledError
     text = check_query(text, params)
+    if isinstance(core.database, Address) and not isinstance(core.database, PostgresAddress):
+        raise InvalidCallError(
+            "All rows at once are read from a copy of the file, and that is on another machine, at "
+            f"{core.database}: ask with a limit from here, or run `wopr sql` there."
+        )
     require_arrow()
     found = await (await core.access.backend()).snapshot(own=True)
     limits = StreamLimits(timeout, core.settings.query_seconds, batch_bytes, core.settings.archive)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wopr.domain.act import Act, ActAnswer, ActProgress, Previewed
 from wopr.domain.change import Change, Verb
@@ -329,4 +329,15 @@ class Backend(Protocol):
         Args:
             own: of now, and only the caller's, who deletes its folder.
         """
+        ...
+
+
+@runtime_checkable
+class AsksApart(Protocol):
+    """A backend that asks what somebody typed itself, as the file is elsewhere."""
+
+    async def typed_sql(
+        self, query: str, params: Sequence[Any], limits: QueryLimits
+    ) -> QueryResult:
+        """Run one read-only query apart, on a copy of the database of which it tells the moment."""
         ...

@@ -17,6 +17,9 @@ from wopr.domain.errors import (
     StorageError,
 )
 from wopr.domain.task import TaskRecord
+from wopr.ports.answers import QueryResult
+from wopr.ports.cut import Cut
+from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.remote import protocol
 from wopr.remote.client import RemoteBackend
 from wopr.remote.verbs import LOOKS, ONCE
@@ -40,6 +43,8 @@ _ADVICE = {
     404: ". No queue is served there: give the address that `wopr web` tells, or of the mount.",
     405: ". No queue is served there: give the address that `wopr web` tells, or of the mount.",
 }
+COPY_SECONDS = 60.0
+"""So long a question may take beyond its own time: for the copy that it is asked of."""
 BULK = 1_000
 BULK_BYTES = 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
@@ -219,6 +224,18 @@ class HttpBackend(RemoteBackend):
         except OwnerLeavingError as error:
             raise StorageError(str(error)) from error
 
+    async def typed_sql(
+        self, query: str, params: Sequence[Any], limits: QueryLimits
+    ) -> QueryResult:
+        """Run one query that somebody typed: there, apart, on a copy of the database."""
+        columns, rows, cut, moment = await self._within(
+            max(self._call_seconds, limits.seconds + COPY_SECONDS),
+            *("typed_sql", query, list(params), limits.rows),
+        )
+        rows = [tuple(row) for row in rows]
+        found = QueryRows(tuple(columns), rows, None if cut is None else Cut(cut))
+        return QueryResult(found, moment)
+
     async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         """Return a task once it has ended: request after request."""
         self._waits += 1
@@ -256,7 +273,7 @@ class HttpBackend(RemoteBackend):
 
 
 def _known(verb: str) -> str:
-    if verb in LOOKS or verb == "hello":
+    if verb in LOOKS or verb in {"hello", "typed_sql"}:
         return "Nothing was to be changed: ask again."
     return (
         "It is not known whether the call was carried out: look the task up, or repeat the call "

@@ -17,7 +17,7 @@ from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import RuleKind
 from wopr.insights.own import is_own
 from wopr.ports.backend import Backend
-from wopr.queue.queue import inside
+from wopr.queue.queue import TaskQueue, inside
 from wopr.remote import protocol
 from wopr.remote.rules import rule_from_plain
 from wopr.remote.series import Series
@@ -34,6 +34,9 @@ LONGEST_WAIT = 60.0
 """Seconds that one request waits for a task at most: who asked may be gone, and is not missed."""
 OF_ADMINS = frozenset({"cleanup"})
 """What takes more away than any act: ended tasks, their history, and the acts themselves."""
+TYPED = "typed_sql"
+"""The one verb that no process of this machine sends: it asks a copy of the database itself."""
+MOST_ROWS = 1_000_000_000
 WHO = {"act_change": 3, "act_undo": 2}
 """Which param of a verb says whose act it is; the guard knows that better."""
 
@@ -54,12 +57,27 @@ async def carry(request: Request) -> Response:
         core = inside(queue_of(request))
         backend = await core.access.backend()
         await _note(backend, verb, params)
+        if verb == TYPED:
+            answer = await _typed(queue_of(request), params)
+            return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
         verbs = Verbs(backend, lambda: False, core.settings.max_args_bytes, Series())
         answer = await verbs.carry_out(verb, _of_nobody_else(verb, _with_an_end(verb, params)))
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
         return Response(protocol.refusal(None, error), status, media_type=JSON)
+
+
+async def _typed(queue: TaskQueue, params: Any) -> list[Any]:
+    """Answer a question in SQL that somebody typed: apart, on a copy of the database."""
+    match params:
+        case [str(query), list(values), int(rows)] if 1 <= rows <= MOST_ROWS:
+            found = await queue.typed_sql(query, *values, limit=rows)
+            return [found.columns, found.rows, found.cut and found.cut.value, found.moment]
+    raise InvalidCallError(
+        f"{TYPED!r} takes a text, a list of values and how many rows, from 1 to {MOST_ROWS:,}. A "
+        "client of the same version of wopr sends nothing else."
+    )
 
 
 def _with_an_end(verb: object, params: Any) -> Any:
@@ -75,7 +93,7 @@ async def _note(backend: Backend, verb: object, params: Any) -> None:
     """Note that somebody asks in SQL, as where it is asked in a request of its own."""
     if verb in WHO or not _asks_in_sql(verb, params):  # an act says itself what it is about
         return
-    asked = params[0] if verb == "sql" else f"where {params[0]['where']}"
+    asked = params[0] if verb in {"sql", TYPED} else f"where {params[0]['where']}"
     if isinstance(asked, str):
         await backend.acts.asked(asked)
 
@@ -142,6 +160,8 @@ def _is_about_tokens(verb: object, params: Any) -> bool:
 def _asks_in_sql(verb: object, params: Any) -> bool:
     if not isinstance(params, list) or not params:
         return False
+    if verb == TYPED:
+        return True
     if verb == "sql":
         return not (isinstance(params[0], str) and is_own(params[0]))
     return isinstance(params[0], dict) and params[0].get("where") is not None
