@@ -123,6 +123,18 @@ def test_recovery_counts_crashes_until_the_limit() -> None:
     assert f"wopr tasks retry {one.id}" in one.error
 
 
+def test_what_was_due_is_due_when_it_is_given_back_although_the_clock_was_set_back() -> None:
+    set_back = NOW - timedelta(hours=2)
+    for due, again in ((NOW, set_back), (set_back, set_back), (None, None)):
+        one = claimed()
+        one.run_at = due
+        assert again == follow(one, decide.recover(one, 3, set_back)).run_at
+    one = claimed()
+    one.run_at = NOW
+    back = follow(one, decide.move(one, Move.INTERRUPT, set_back, reason="shutdown"))
+    assert (TaskStatus.PENDING, set_back) == (back.status, back.run_at)
+
+
 def test_with_a_limit_of_one_the_first_crash_is_final() -> None:
     assert TaskStatus.FAILED is _crash(claimed(), 1).status
 

@@ -18,6 +18,8 @@ from wopr.domain.transition import Transition
 
 DOES_NOT_FIT = "DoesNotFit"
 """The ``error_type`` of a task that waits because it does not fit its function."""
+_GIVEN_BACK = frozenset({Move.INTERRUPT, Move.RECOVER})
+"""What a started task goes back by to where it was: it was due, also if the clock was set back."""
 _LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -33,6 +35,8 @@ def move(
     after = TRANSITIONS.get((record.status, name))
     if after is None:
         return None
+    if name in _GIVEN_BACK and record.run_at is not None and record.run_at > now:
+        data = {**(data or {}), "run_at": now}
     now = _not_back(record, now)
     if name is Move.CANCEL and record.status is TaskStatus.STARTED:
         data = {**(data or {}), **_progress(record)} or None
