@@ -33,7 +33,9 @@ from wopr.simulation.loop import VirtualLoop
 from wopr.simulation.storage import SimulatedStorage
 
 
-async def test_an_error_after_its_caller_has_gone_is_nobodys_complaint() -> None:
+async def test_an_error_after_its_caller_has_gone_is_logged_and_nobodys_complaint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """A caller gave up on pause() or set_limit(), the disk refused it, and asyncio complained."""
     complaints: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
@@ -54,6 +56,8 @@ async def test_an_error_after_its_caller_has_gone_is_nobodys_complaint() -> None
     gc.collect()
 
     assert complaints == []
+    [told] = caplog.messages
+    assert "write failed after its caller had given up: StorageError: The disk refused it." in told
 
 
 async def test_who_waits_is_told_the_error() -> None:

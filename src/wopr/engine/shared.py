@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 from wopr.calls.registry import Registry
 from wopr.domain.clock import Clock, naive_now
 from wopr.domain.controls import Pause, Revocation
-from wopr.domain.guarded import guarded
+from wopr.domain.errors import WoprError
+from wopr.domain.guarded import guarded, type_name
 from wopr.domain.steady import Steady
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
@@ -205,16 +206,29 @@ class Shared:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Return what work comes to. It goes on if the caller gives up, and nobody hears of it then."""
+    """Return what work comes to. It goes on if the caller gives up; an error is logged then."""
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_seen)
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_unheard)
+        raise
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Look at an error that nobody may be left to be told of: else asyncio complains."""
-    if not task.cancelled():
-        task.exception()
+def _unheard(task: asyncio.Task[Any]) -> None:
+    """Log an error of which nobody is left to be told."""
+    error = None if task.cancelled() else task.exception()
+    if error is None:
+        return
+    what = getattr(task.get_coro(), "__qualname__", task.get_name())
+    expected = isinstance(error, WoprError)
+    log.error(
+        "%s failed after its caller had given up: %s: %s",
+        what,
+        type_name(error),
+        error if expected else "",
+        exc_info=None if expected else error,
+    )
 
 
 def _complain(record: TaskRecord, error: BaseException) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from support.queues import DuckDBHome, Home, ended, running
-from wopr import InvalidCallError, TaskQueue
+from wopr import InvalidCallError, StorageError, TaskQueue
 from wopr.domain.declaredlimits import followed
 from wopr.domain.limits import Declared, Limit
+from wopr.engine.limits import declaring
+from wopr.engine.limits.declaring import Declaring
 from wopr.queue.queue import inside
 
 
@@ -161,6 +163,28 @@ async def test_a_task_that_is_declared_while_workers_run_is_limited_too(home: Ho
         assert await stored(queue) == ["mail//send: 1 at the same time"]
         assert not inside(queue).access.pools["mail"].holds
     assert census.most["send"] == 1
+
+
+async def test_a_task_declared_late_starts_once_its_limit_is_stored_whatever_was_in_the_way(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(declaring, "BACK_OFF", 0.0)
+    follow, broken = Declaring.follow, [OSError("in the way"), StorageError("busy")]
+
+    async def breaks(self: Declaring, category: str) -> None:
+        if broken:
+            raise broken.pop()
+        await follow(self, category)
+
+    queue = home.queue()
+    async with running(queue, mail=1):
+        monkeypatch.setattr(Declaring, "follow", breaks)
+        send = declared(queue, limit=1)
+        await asyncio.sleep(0)  # the engine is told
+        await ended(queue, (await send.enqueue("a")).id)
+        assert not inside(queue).access.pools["mail"].holds
+    told = [one for one in caplog.messages if "starts nothing yet" in one]
+    assert ["StorageError: busy", "OSError: in the way"] == [one.split(": ", 2)[2] for one in told]
 
 
 async def test_explain_names_the_task_and_what_the_code_declares(home: Home) -> None:

@@ -14,6 +14,7 @@ from support.queues import PATIENCE, until
 from wopr.domain.clock import IdFactory
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
+from wopr.executors.context import CurrentTask, running_task, set_current_task
 from wopr.ports.storage import Entry
 from wopr.storage.duckdb import disk
 from wopr.storage.duckdb.journal import inline, journal
@@ -204,9 +205,13 @@ async def test_one_slow_sync_leaves_the_next_ones_to_the_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(inline, "SLOW_SECONDS", -1.0)  # this one is
+    of_tasks: list[object] = []
+    caplog.handler.addFilter(lambda _: of_tasks.append(running_task()) or True)
+    set_current_task(CurrentTask("id", "step", "c", 1, lambda *_: None))
     with caplog.at_level(logging.INFO):
         await _written(storage)
     assert "left to a thread" in caplog.text
+    assert [None] * len(caplog.records) == of_tasks
     monkeypatch.setattr(inline, "SLOW_SECONDS", PATIENCE)
     for _ in range(3):
         await quiet(storage)

@@ -123,6 +123,24 @@ async def test_a_live_page_is_made_once_for_all_who_look_and_rests_when_nobody_d
     assert not hub._scenes
 
 
+async def test_the_end_of_a_live_page_stops_nothing_of_who_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "LIFE", 0.02)
+
+    async def make() -> str:
+        return "<p>one</p>"
+
+    hub = Hub(SystemClock())
+    stream = hub.stream("key", make)
+    assert [await anext(stream), await anext(stream)][0] == "data: <p>one</p>\n\n"
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(2 * live.LIFE, over.set)
+    await over.wait()  # as long as a slow reader takes: that is no wait of the page's
+    assert [one async for one in stream] == []
+    assert not hub._scenes
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

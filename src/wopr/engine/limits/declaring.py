@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from wopr.domain.declaredlimits import followed
 from wopr.domain.errors import WoprError
+from wopr.domain.guarded import type_name
 from wopr.domain.limits import Limit
 from wopr.domain.rule import Rule, RuleKind
 from wopr.engine.pools.pool import Pool
@@ -80,9 +81,13 @@ class Declaring:
             try:
                 await self.follow(pool.category)
                 break
-            except WoprError as error:
+            except Exception as error:
                 log.error(
-                    "Category %r starts nothing yet: its declared limits: %s", pool.category, error
+                    "Category %r starts nothing yet: its declared limits: %s: %s",
+                    pool.category,
+                    type_name(error),
+                    error,
+                    exc_info=None if isinstance(error, WoprError) else error,
                 )
                 await asyncio.sleep(BACK_OFF)
         pool.let_go_on(why)

@@ -108,10 +108,12 @@ class Hub:
         """Give what one of them sends, until nobody takes it, or its time is over."""
         scene = self._scenes.setdefault(key, Scene(make, self._clock))
         states = scene.watch()
+        until = asyncio.get_running_loop().time() + LIFE
         try:
-            async with asyncio.timeout(LIFE):
-                async for one in states:
-                    yield one
+            while True:
+                async with asyncio.timeout_at(until):  # not around what takes it: that is not ours
+                    one = await anext(states)
+                yield one
         except TimeoutError:
             return
         finally:

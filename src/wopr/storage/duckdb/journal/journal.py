@@ -12,6 +12,7 @@ write everything that has gathered -> tell -> asleep.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import enum
 import logging
 import threading
@@ -143,10 +144,10 @@ class Journal:
         finally:
             self._writing.release()
         if self.inline.took(now - began, now):
-            log.info(
-                "A sync of the journal took %.0f ms, so for a while they are left to a thread.",
-                1000 * (now - began),
-            )
+            text = "A sync of the journal took %.0f ms, so for a while they are left to a thread."
+            milliseconds = 1000 * (now - began)
+            # It is of the journal, and not of the task in which the call happens to be.
+            contextvars.Context().run(log.info, text, milliseconds)
         return results
 
     def leave_to_the_thread(self) -> Results:
