@@ -198,3 +198,14 @@ def test_a_text_that_a_spreadsheet_takes_for_a_formula_is_quoted(wopr: Call, tex
 
 def test_a_line_break_before_a_formula_is_quoted_too() -> None:
     assert ["'\r=1", "'\n=1", 5, None] == [cell(value) for value in ("\r=1", "\n=1", 5, None)]
+
+
+def test_an_archive_that_is_not_there_is_told(
+    wopr: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive"
+    monkeypatch.setenv("WOPR_TASKS_ARCHIVE", str(archive))
+    told = f"There is no archive at {archive} (WOPR_TASKS_ARCHIVE)"
+    assert told in wopr("sql", "select 1").err
+    archive.mkdir(mode=0o700)
+    assert told not in wopr("sql", "select 1").err

@@ -15,6 +15,8 @@ from wopr.cli.errors import UsageError
 from wopr.cli.output import complain, document, say, table
 from wopr.cli.past import At, past_of, print_counts, print_status
 from wopr.cli.writing import CSVRows, Form, distinct, write_all
+from wopr.config.settings import Settings
+from wopr.domain.address import Address
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
 from wopr.insights import queries
@@ -116,9 +118,11 @@ def sql(
         raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
     if rows is None:
         moment = with_queue(database, lambda queue: write_all(queue, text, form))
+        _complain_of_archive(database)
         complain(f"As of {local(moment)}.")
         return
     result = with_queue(database, lambda queue: queue.typed_sql(text, limit=rows))
+    _complain_of_archive(database)
     _print(result, form)
     if result.moment is not None:  # of a copy; a server is asked itself
         complain(f"As of {local(result.moment)}.")
@@ -127,6 +131,13 @@ def sql(
             f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "
             "all of them: --limit none with --csv or --json, or --parquet."
         )
+
+
+def _complain_of_archive(database: Path) -> None:
+    """Say so if what was to be asked together with the file is not there."""
+    archive = None if isinstance(database, Address) else Settings().archive
+    if archive is not None and not archive.is_dir():
+        complain(f"There is no archive at {archive} (WOPR_TASKS_ARCHIVE): that is without one.")
 
 
 def _print(result: QueryResult, form: Form) -> None:

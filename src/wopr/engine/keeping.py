@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections import Counter
@@ -10,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wopr.domain.clock import naive_now
-from wopr.domain.errors import StorageFileError
+from wopr.domain.errors import StorageFileError, WoprError
 from wopr.domain.keeping import Old, Retention
 from wopr.engine.actbook import ActBook
 from wopr.engine.acts import Acts
@@ -26,6 +27,9 @@ QUIET_SECONDS = 0.5
 """So often it is looked whether the tables hold all there is, which they do in a quiet moment."""
 PATIENCE_SECONDS = 300.0
 """So long a quiet moment is waited for; then it is done beside the work."""
+ARCHIVING = frozenset({"archive", "retire"})
+LOOKED_AT = 100
+"""Among so many of the newest acts it is looked where tasks were archived to."""
 SLICE_SECONDS = 5.0
 """So long one call archives, so that whoever called hears how far it is."""
 
@@ -76,8 +80,8 @@ class Keeping:
     # -- by rules -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Look now and then, from now on, what has been kept long enough."""
-        if self.rules and self._task is None:
+        """Look now and then, from now on, what has been kept long enough; once for the archive."""
+        if self._task is None and (self.rules or self._shared.storage.archive is not None):
             self._task = asyncio.ensure_future(self._look())
 
     async def stop(self) -> None:
@@ -88,11 +92,35 @@ class Keeping:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _look(self) -> None:
+        await self.look_for_archive()
         await asyncio.sleep(FIRST_SECONDS)
-        while True:
+        while self.rules:
             await self._quiet()
             await self.round()
             await asyncio.sleep(EVERY_SECONDS)
+
+    async def look_for_archive(self) -> None:
+        """Say so if there is no archive where it should be: a name that is misspelt makes none."""
+        there = self._shared.storage.archive
+        if there is None:
+            return
+        try:
+            acts = [one for one in await self._book.list(LOOKED_AT, None) if one.verb in ARCHIVING]
+            used = next((to for one in acts if (to := json.loads(one.detail).get("to"))), None)
+            found = await asyncio.to_thread(os.path.isdir, there)
+        except (WoprError, ValueError, AttributeError) as error:
+            log.warning("Whether the archive is at %s can't be told: %s", there, error)
+            return
+        if isinstance(used, str) and not (found and _same(Path(used), there)):
+            log.warning(
+                "WOPR_TASKS_ARCHIVE is %s%s, and tasks of this queue were archived to %s: no "
+                "answer has those. Correct the setting, or mount the directory.",
+                there,
+                "" if found else ", which is no directory",
+                used,
+            )
+        elif not found:
+            log.info("There is no %s yet (WOPR_TASKS_ARCHIVE): archiving makes it.", there)
 
     async def _quiet(self) -> None:
         until = self._shared.loop.time() + PATIENCE_SECONDS

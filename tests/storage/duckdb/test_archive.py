@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -30,6 +31,7 @@ from wopr import (
 )
 from wopr.config.crashpoint import KEEPING
 from wopr.domain.keeping import Old
+from wopr.queue.queue import inside
 from wopr.service.capture import keep_logs
 from wopr.storage.duckdb.archivecalls import RETIRING
 from wopr.storage.duckdb.operations import save_fact
@@ -315,6 +317,34 @@ async def test_without_an_archive_it_is_said_what_to_set(tmp_path: Path) -> None
     async with TaskQueue(enabled=True, database=tmp_path / "t.duckdb") as queue:
         with pytest.raises(StorageFileError, match="Set WOPR_TASKS_ARCHIVE to a directory"):
             await queue.archive_old_tasks(days=0)
+
+
+async def test_an_archive_that_is_not_where_it_was_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def told(settings: Settings) -> str:
+        caplog.clear()
+        queue = TaskQueue(enabled=True, database=tmp_path / "t.duckdb", settings=settings)
+        async with queue:
+            await queue.get_task_stats()
+            engine = inside(queue).access.engine
+            assert engine is not None
+            await engine.keeping.look_for_archive()
+        return "\n".join(dict.fromkeys(one for one in caplog.messages if "ARCHIVE" in one))
+
+    right, wrong = settings(tmp_path), Settings(archive=tmp_path / "its old")
+    assert f"There is no {right.archive} yet" in await told(right)
+    async with queue_of(tmp_path) as queue:
+        await fill(queue, 2)
+        await queue.archive_old_tasks(days=0)
+    assert "" == await told(right)
+    assert f"which is no directory, and tasks of this queue were archived to {right.archive}" in (
+        await told(wrong)
+    )
+    (tmp_path / "its old").mkdir()
+    assert f"ARCHIVE is {wrong.archive}, and tasks of this queue were" in await told(wrong)
 
 
 async def test_an_archive_that_can_not_be_written_deletes_nothing_and_goes_on_later(
