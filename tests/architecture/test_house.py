@@ -85,8 +85,8 @@ def test_the_folders_that_a_script_names_exist(script: str) -> None:
 
 
 CORE = {
-    *("cronsim", "duckdb", "jmespath", "pydantic", "python-dotenv", "rich", "structlog"),
-    *("tenacity", "typer"),
+    *("click", "cronsim", "duckdb", "jmespath", "pydantic", "python-dotenv", "structlog"),
+    "tenacity",
 }
 """What every user installs. DuckDB is two thirds of the 100 MB that it may come to."""
 

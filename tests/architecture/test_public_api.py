@@ -163,7 +163,7 @@ def test_every_public_name_can_be_the_first_that_is_asked_for() -> None:
 
 
 HEAVY = {
-    *("duckdb", "sqlalchemy", "alembic", "typer", "rich", "pandas", "polars", "pyarrow"),
+    *("duckdb", "sqlalchemy", "alembic", "click", "rich", "pandas", "polars", "pyarrow"),
     *("pydantic_settings", "dotenv", "tomllib", "structlog", "detect_secrets"),
 }
 """What may take long to load, and who only asks a queue never needs."""

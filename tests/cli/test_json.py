@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from support.commands import Answer, Call, Database, call
 from support.documents import DOCUMENTS
@@ -135,7 +134,7 @@ PRINT_NOTHING = {"web", "mcp", "top"}
 
 
 def test_every_command_has_a_schema_and_is_called() -> None:
-    there = set(leaves(typer.main.get_command(app))) - PRINT_NOTHING
+    there = set(leaves(app)) - PRINT_NOTHING
     assert sorted(there) == sorted(DOCUMENTS)
     assert sorted(there) == sorted({*LINES, *ELSEWHERE, *ON_FLOWS_AND_SCHEDULES})
 

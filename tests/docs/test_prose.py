@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from support.paths import ROOT, relative
 from wopr import Settings, TaskQueue
@@ -18,7 +17,6 @@ from wopr.cli.main import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN_PAGES = [page for page in PAGES if "adr" not in page.parts]  # a decision is of its day
-COMMANDS = typer.main.get_command(app)
 
 
 def named(page: Path) -> Iterator[str]:
@@ -32,7 +30,7 @@ def named(page: Path) -> Iterator[str]:
 
 def unknown(words: list[str]) -> str | None:
     """Say what of ``wopr …`` there is not: a command, or an option of it."""
-    command: Any = COMMANDS
+    command: Any = app
     for at, word in enumerate(words):
         if hasattr(command, "commands"):  # a group of them
             if word.startswith("-") or word in {"…", "COMMAND"}:

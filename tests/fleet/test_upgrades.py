@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from support.postgres import new_database, programs
 from support.queues import PATIENCE, PostgresHome

@@ -136,7 +136,7 @@ def test_what_a_user_installs_is_below_a_hundred_megabytes(installed: Path) -> N
     (packages,) = installed.parent.glob("lib/python*/site-packages")
     sizes = {path: path.stat().st_size for path in packages.rglob("*") if path.is_file()}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
-    assert sum(sizes.values()) < 100 * 1024 * 1024, largest
+    assert sum(sizes.values()) < 100 * 1000 * 1000, largest
     assert [] == [path for path in packages.iterdir() if path.name in {"alembic", "sqlalchemy"}]
 
 

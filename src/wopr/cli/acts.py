@@ -7,10 +7,9 @@ from collections.abc import Coroutine, Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Option
 from wopr.cli.output import document, say, table
 from wopr.cli.verbs import show_answer, with_bar
 from wopr.core.tasks import OnProgress
@@ -21,9 +20,9 @@ from wopr.queue.queue import TaskQueue
 
 
 def acts(
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, Option("--limit", "-l", min=1, help="At most so many.")] = 20,
     before: Annotated[
-        int | None, typer.Option("--before", metavar="ACT", help="Only those before this one.")
+        int | None, Option("--before", metavar="ACT", help="Only those before this one.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -83,7 +82,7 @@ _TIMES = frozenset({"since", "until", "completed until", "run_at"})
 
 
 def undo(
-    act: Annotated[int, typer.Argument(metavar="ACT", help="Its number: wopr acts.")],
+    act: Annotated[int, Argument(metavar="ACT", help="Its number: wopr acts.")],
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:

@@ -6,10 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NothingFoundError, UsageError
 from wopr.cli.output import document, say, table
 from wopr.domain.alertrule import AlertCondition, AlertRule
@@ -19,7 +18,7 @@ from wopr.domain.spoken import age
 from wopr.notifications.alertbook import AlertBook, AlertOptions
 from wopr.queue.queue import TaskQueue
 
-app = typer.Typer(name="alerts", help="Look at alerts and change them.", no_args_is_help=True)
+app = Group("alerts", help="Look at alerts and change them.")
 
 THRESHOLDS = {
     AlertCondition.SLOW: ("seconds", 60),
@@ -28,30 +27,28 @@ THRESHOLDS = {
 }
 """What needs a threshold: what it counts, and an example."""
 
-When = Annotated[AlertCondition, typer.Option("--when", "-w", help="The condition.")]
+When = Annotated[AlertCondition, Option("--when", "-w", help="The condition.")]
 Task = Annotated[
-    str | None, typer.Option("--task", "-t", help="Only tasks of this name; * for any letters.")
+    str | None, Option("--task", "-t", help="Only tasks of this name; * for any letters.")
 ]
-Category = Annotated[
-    str | None, typer.Option("--category", "-c", help="Only tasks of this category.")
-]
+Category = Annotated[str | None, Option("--category", "-c", help="Only tasks of this category.")]
 Threshold = Annotated[
     float | None,
-    typer.Option(
+    Option(
         help="Seconds for slow and backlog_age, due tasks for backlog_size, failed attempts "
         "for recovery."
     ),
 ]
 Level = Annotated[
     NotificationLevel | None,
-    typer.Option("--level", "-l", help="Of the notification; default: by the condition."),
+    Option("--level", "-l", help="Of the notification; default: by the condition."),
 ]
 Every = Annotated[
     float | None,
-    typer.Option(help="Seconds between two notifications about the same; default 300."),
+    Option(help="Seconds between two notifications about the same; default 300."),
 ]
-Emits = Annotated[str | None, typer.Option(help="Category of the notification; default: alerts.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of an alert.")]
+Emits = Annotated[str | None, Option(help="Category of the notification; default: alerts.")]
+Name = Annotated[str, Argument(metavar="NAME", help="The name of an alert.")]
 
 
 @app.command("list")

@@ -10,9 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, TypeVar
 
-import typer
-
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
+from wopr.cli.declared import Argument, Option
 from wopr.cli.output import document, say
 from wopr.config.settings import Settings
 from wopr.domain.errors import StorageOwnedError
@@ -25,12 +24,12 @@ T = TypeVar("T")
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="The new file.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Open it and run the doctor before it is put there.")
+        bool, Option("--verify", help="Open it and run the doctor before it is put there.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there, in one step.")
+        bool, Option("--overwrite", help="Replace a file that is there, in one step.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -59,9 +58,9 @@ def _make(database: Path, file: Path, *, verify: bool = False, overwrite: bool =
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The new directory.")],
+    directory: Annotated[Path, Argument(metavar="DIR", help="The new directory.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an export that is there.")
+        bool, Option("--overwrite", help="Replace an export that is there.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -95,7 +94,7 @@ def at_rest(database: Path, look: Callable[[Path], T]) -> tuple[T, datetime | No
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="A backup.")],
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:

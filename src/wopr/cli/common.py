@@ -8,9 +8,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import typer
+import click
 
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
+from wopr.cli.kinds import FileName
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
 from wopr.domain.address import Address, PostgresAddress, database_of
@@ -30,7 +32,7 @@ DATABASE_VARIABLE = "WOPR_TASKS_DATABASE"
 DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
 
 
-def _configured(context: typer.Context, option: typer.CallbackParam, path: Path) -> Path:
+def _configured(context: click.Context, option: click.Parameter, path: Path) -> Path:
     """Return the database that a file with settings names, if nothing else does."""
     source = context.get_parameter_source(option.name or "")
     if source is not None and source.name == "DEFAULT":
@@ -59,19 +61,19 @@ def _instead(path: Address) -> str:
 
 Database = Annotated[
     Path,
-    typer.Option(
+    Option(
         "--database",
         "-d",
         envvar=DATABASE_VARIABLE,
         callback=_configured,
-        parser=database_of,
+        type=FileName(database_of),
         metavar="PATH",
         help="The database file, or the address of a queue on another machine, https://…, or of "
         "a PostgreSQL database, postgresql://….",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task, or its beginning.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON document.")]
+TaskId = Annotated[str, Argument(metavar="ID", help="The id of a task, or its beginning.")]
 
 
 def require_file(database: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import AsJson
+from wopr.cli.declared import Group, Option
 from wopr.cli.flags import (
     FLAGS,
     AllowModule,
@@ -26,9 +25,9 @@ from wopr.config.files import unknown_variables
 from wopr.config.settings import Settings, origins
 from wopr.domain.masking import masked
 
-app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True)
+app = Group("config", help="Look at the settings.")
 
-Origin = Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")]
+Origin = Annotated[bool, Option("--origin", help="Say where each value comes from.")]
 
 
 @app.command()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.output import complain, document, say, table
 from wopr.domain.checks import is_task_id
@@ -22,18 +23,16 @@ from wopr.insights import queries
 from wopr.queue.controls import KEEP
 from wopr.queue.queue import TaskQueue
 
-limits = typer.Typer(name="limits", help="Look at limits and change them.", no_args_is_help=True)
+limits = Group("limits", help="Look at limits and change them.")
 
-Category = Annotated[str, typer.Argument(metavar="CATEGORY", help="The name of a category.")]
-AnyCategory = Annotated[
-    str | None, typer.Argument(metavar="[CATEGORY]", help="The name of a category.")
-]
+Category = Annotated[str, Argument(metavar="CATEGORY", help="The name of a category.")]
+AnyCategory = Annotated[str | None, Argument(metavar="[CATEGORY]", help="The name of a category.")]
 TaskName = Annotated[
-    str | None, typer.Option("--task", "-t", metavar="NAME", help="The name of tasks instead.")
+    str | None, Option("--task", "-t", metavar="NAME", help="The name of tasks instead.")
 ]
 Key = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--key",
         "-k",
         metavar="EXPRESSION",
@@ -45,35 +44,29 @@ NONE = "none"
 
 LimitedTask = Annotated[
     str | None,
-    typer.Option("--task", metavar="NAME", help="Count the tasks of this name only."),
+    Option("--task", metavar="NAME", help="Count the tasks of this name only."),
 ]
 Concurrency = Annotated[
     str | None,
-    typer.Option(
-        "--concurrency", "-c", metavar=f"NUMBER|{NONE}", help="Run so many at the same time."
-    ),
+    Option("--concurrency", "-c", metavar=f"NUMBER|{NONE}", help="Run so many at the same time."),
 ]
 Rate = Annotated[
     str | None,
-    typer.Option(
-        "--rate", metavar=f"RATE|{NONE}", help="Start so many per period, like 100/minute."
-    ),
+    Option("--rate", metavar=f"RATE|{NONE}", help="Start so many per period, like 100/minute."),
 ]
 FairBy = Annotated[
     str | None,
-    typer.Option("--fair-by", metavar=f"EXPRESSION|{NONE}", help="Its values take turns."),
+    Option("--fair-by", metavar=f"EXPRESSION|{NONE}", help="Its values take turns."),
 ]
 Aging = Annotated[
     str | None,
-    typer.Option(
-        "--aging", metavar=f"SECONDS|{NONE}", help="A level of priority per so much waiting."
-    ),
+    Option("--aging", metavar=f"SECONDS|{NONE}", help="A level of priority per so much waiting."),
 ]
 Backlog = Annotated[
     str | None,
-    typer.Option("--backlog", metavar=f"NUMBER|{NONE}", help="Let so many wait at most."),
+    Option("--backlog", metavar=f"NUMBER|{NONE}", help="Let so many wait at most."),
 ]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="For those who look later.")]
+Reason = Annotated[str, Option("--reason", "-r", help="For those who look later.")]
 
 
 @limits.command("list")
@@ -122,7 +115,7 @@ def set_limit(
     aging: Aging = None,
     backlog: Backlog = None,
     on_full: Annotated[
-        OnFull | None, typer.Option("--on-full", help="What an enqueue does when so many wait.")
+        OnFull | None, Option("--on-full", help="What an enqueue does when so many wait.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -185,7 +178,7 @@ def remove_limit(
     else:
         say("Removed." if removed else "There was no such limit.")
     if not removed:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def pause(
@@ -239,7 +232,7 @@ def resume(
     else:
         say(f"{category or task} goes on." if resumed else f"{category or task} was not paused.")
     if not resumed:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _require_one(command: str, category: str | None, task: str | None) -> None:
@@ -255,10 +248,10 @@ def _target(category: str | None, task: str | None) -> str:
 
 
 def revoke(
-    task: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The name of tasks.")] = None,
+    task: Annotated[str | None, Argument(metavar="[NAME]", help="The name of tasks.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--where",
             "-w",
             metavar="EXPRESSION=JSON",
@@ -266,9 +259,9 @@ def revoke(
         ),
     ] = None,
     standing: Annotated[
-        bool, typer.Option("--standing", help="Cancel those too that are enqueued later.")
+        bool, Option("--standing", help="Cancel those too that are enqueued later.")
     ] = False,
-    lift: Annotated[bool, typer.Option("--lift", help="End a standing revocation.")] = False,
+    lift: Annotated[bool, Option("--lift", help="End a standing revocation.")] = False,
     reason: Reason = "revoked",
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -303,7 +296,7 @@ def _say_lifted(*, lifted: bool, as_json: bool) -> None:
     else:
         say("Lifted." if lifted else "There was no such standing revocation.")
     if not lifted:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 async def _complain_if_unknown(

@@ -6,47 +6,40 @@ import asyncio
 import contextlib
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.text import Text
+import click
+from click.exceptions import Exit
 
 from wopr.cli import tables
 from wopr.cli.common import AsJson
+from wopr.cli.declared import Option
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import console, document, say, table
+from wopr.cli.output import document, say, table
+from wopr.cli.progress import Progress
 from wopr.demo import history, run
 from wopr.demo.proof import Outcome
 from wopr.domain.clock import SystemClock
 from wopr.domain.spoken import age, counted, local
-from wopr.domain.terminal import clean
 
 LINE_SECONDS = 2.0
 """Beside a terminal, so often a line tells the progress."""
 
 Source = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--source",
         metavar="FOLDER",
-        file_okay=False,
-        exists=True,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Process the Python files of this folder. Default: a sample of Python's own library.",
     ),
 ]
 Files = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--files",
         min=1,
         help=f"Process at most so many files. Default: {run.SAMPLE} of Python's own library, or "
@@ -55,20 +48,18 @@ Files = Annotated[
 ]
 NewDatabase = Annotated[
     Path | None,
-    typer.Option(
-        "--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."
-    ),
+    Option("--database", "-d", metavar="PATH", help="Keep the queue in this new file, to look at."),
 ]
 History = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--history",
         help="Make up the last week of a shop's queue instead, in the file of --database.",
     ),
 ]
 Tasks = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--tasks",
         min=3_000,
         max=1_000_000,
@@ -77,7 +68,7 @@ Tasks = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", help=f"With --history: of all chance in it. Default: {history.SEED}."),
+    Option("--seed", help=f"With --history: of all chance in it. Default: {history.SEED}."),
 ]
 SHOP = "wopr.demo.shopqueue:queue"
 
@@ -121,7 +112,7 @@ def demo(
         if database is not None:
             say(f"Look around: wopr tasks list --status failed -d {database}")
     if not outcome.proven:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _history(database: Path | None, tasks: int | None, seed: int | None, *, as_json: bool) -> None:
@@ -173,40 +164,35 @@ class _Lines(_Silent):
         now = self._clock.monotonic()
         if now >= self._next:
             self._next = now + LINE_SECONDS
-            parts = [
-                f"{category} {progress.done(category)}/{progress.total(category)} "
-                f"({_details(counts)})"
-                for category, counts in sorted(progress.counts.items(), reverse=True)
-            ]
-            say(f"{progress.fraction:4.0%}  {', '.join(parts)}")
+            say(_how_far(progress))
 
     def event(self, text: str) -> None:
         """Print a line."""
         say(text)
 
 
-class _Bars(_Silent):
-    """Shows a bar per category on a terminal."""
+class _OneLine(_Silent):
+    """Shows one line on a terminal, which changes."""
 
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._rows: dict[str, TaskID] = {}
+    def __init__(self, line: Progress) -> None:
+        self._line = line
 
     def progress(self, progress: run.Progress) -> None:
-        """Move the bars."""
-        for category, counts in sorted(progress.counts.items(), reverse=True):
-            if category not in self._rows:
-                self._rows[category] = self._bars.add_task(category, total=progress.files)
-            self._bars.update(
-                self._rows[category],
-                total=progress.total(category),
-                completed=progress.done(category),
-                description=f"{category:6} {_details(counts)}",
-            )
+        """Write it anew."""
+        self._line.write(_how_far(progress))
 
     def event(self, text: str) -> None:
-        """Print a line above the bars."""
-        self._bars.console.print(Text(clean(text)))
+        """Print a line above it."""
+        self._line.clear()
+        say(text)
+
+
+def _how_far(progress: run.Progress) -> str:
+    parts = [
+        f"{category} {progress.done(category)}/{progress.total(category)} ({_details(counts)})"
+        for category, counts in sorted(progress.counts.items(), reverse=True)
+    ]
+    return f"{progress.fraction:4.0%}  {', '.join(parts)}"
 
 
 def _details(counts: dict[str, int]) -> str:
@@ -217,18 +203,11 @@ def _details(counts: dict[str, int]) -> str:
 
 @contextlib.contextmanager
 def _view(*, as_json: bool) -> Iterator[_Silent]:
-    out = console()
-    if as_json or not out.is_terminal:
+    if as_json or not sys.stdout.isatty():
         yield _Silent() if as_json else _Lines()
         return
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=out) as bars:
-        yield _Bars(bars)
+    with Progress("Reading", out=sys.stdout) as line:
+        yield _OneLine(line)
 
 
 def _say_what_limits(outcome: Outcome) -> None:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+import click
 
+from wopr.cli.declared import Group
 from wopr.cli.output import complain, document
 from wopr.domain.errors import (
     InvalidCallError,
@@ -38,7 +38,7 @@ class NothingFoundError(Exception):
     """The answer is no; the message says to what."""
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The root of the commands; turns every expected error into its exit code."""
 
     def main(
@@ -76,41 +76,35 @@ def code_of(error: Exception) -> int | None:
     """Return the exit code of an expected error, ``None`` for a bug."""
     if isinstance(error, QueryTimeoutError):
         return NO
-    wrong = (InvalidCallError, QueryError, QueueDisabledError, UsageError)
-    if isinstance(error, wrong) or hasattr(error, "format_message"):
+    wrong = (InvalidCallError, QueryError, QueueDisabledError, UsageError, click.ClickException)
+    if isinstance(error, wrong):
         return USAGE
     if isinstance(error, StorageError | OSError):
         return STORAGE
     if isinstance(error, WoprError | NothingFoundError):
         return NO
-    return 130 if isinstance(error, typer.Abort) else None
+    return 130 if isinstance(error, click.Abort) else None
 
 
 def _report(error: Exception, *, as_json: bool) -> int | None:
     code = code_of(error)
     if code is None:
         return None
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a group without a command
+        click.echo(error.message)
+        return code
     message = _message(error)
     if as_json:
         kind = type(error).__name__
         document({"error": {"type": kind, "message": message, "exit_code": code}})
-    elif message:  # a group without a command has printed its help
+    else:
         complain(message)
     return code
 
 
 def _message(error: Exception) -> str:
-    if hasattr(error, "format_message"):
+    if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
-        text = str(error.format_message()).replace(": Value error, ", ": ", 1)
-        text += _value(error.__cause__, text)
-        return f"{text}\nTry: {context.command_path} --help" if text and context else text
+        text = error.format_message()
+        return f"{text}\nTry: {context.command_path} --help" if context else text
     return str(error) or type(error).__name__
-
-
-def _value(cause: BaseException | None, text: str) -> str:
-    """Return the value that is no number, where typer leaves it out of its text."""
-    errors = getattr(cause, "errors", None)  # pydantic's, which help does not load
-    found = errors() if callable(errors) else []
-    value = f"{found[0]['input']!r:.80}" if found else ""
-    return f", not {value}" if value and value not in text else ""

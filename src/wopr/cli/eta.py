@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
 from wopr.cli.errors import NO
@@ -34,7 +34,7 @@ def eta(chosen: Chosen, database: Database = DEFAULT_DATABASE, as_json: AsJson =
         if len(found.categories) != 1:
             say(_altogether(found))
     if found.reason in NEVER:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _altogether(found: Eta) -> str:

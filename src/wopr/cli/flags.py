@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from pydantic import ValidationError
 
 from wopr.cli.common import DATABASE_VARIABLE
+from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
+from wopr.cli.kinds import FileName
 from wopr.config.settings import Settings, wrong
 from wopr.domain.address import database_of
 from wopr.domain.errors import InvalidSettingError
@@ -27,17 +28,17 @@ FLAGS = {
 
 OwnDatabase = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--database",
         "-d",
-        parser=database_of,
+        type=FileName(database_of),
         metavar="PATH",
         help=f"The database, for a queue that takes it from {DATABASE_VARIABLE}.",
     ),
 ]
 Grace = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--grace",
         min=0,
         metavar="SECONDS",
@@ -47,7 +48,7 @@ Grace = Annotated[
 ]
 LogLevel = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--log-level",
         metavar="LEVEL",
         help="DEBUG, INFO, WARNING, ERROR or CRITICAL. Default: WOPR_TASKS_LOG_LEVEL, or INFO.",
@@ -55,7 +56,7 @@ LogLevel = Annotated[
 ]
 LogFormat = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--log-format",
         metavar="FORMAT",
         help="console, json, or auto: console on a terminal, else json. "
@@ -64,7 +65,7 @@ LogFormat = Annotated[
 ]
 Http = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--http",
         metavar="HOST:PORT",
         help="Answer /health, /ready and /metrics there. Default: WOPR_TASKS_HTTP, or nowhere.",
@@ -73,7 +74,7 @@ Http = Annotated[
 
 Web = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--web",
         metavar="HOST:PORT",
         help="Serve the dashboard and the REST API there. Default: WOPR_TASKS_WEB, or nowhere.",
@@ -83,7 +84,7 @@ Web = Annotated[
 
 Discover = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--discover",
         metavar="MODULES",
         help="Import the modules that match, like 'shop.*.tasks', for their tasks; may be "
@@ -94,7 +95,7 @@ Discover = Annotated[
 
 AllowModule = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--allow-module",
         metavar="MODULES",
         help="Let tasks name functions of modules that match, like 'shop.*.jobs', which are "

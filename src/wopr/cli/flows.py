@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NO, NothingFoundError
 from wopr.cli.ids import enough, whole
 from wopr.cli.output import document, pairs, say, table
@@ -23,16 +24,14 @@ from wopr.queue.queue import TaskQueue
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    name="flows", help="Look at flows of tasks and cancel them.", no_args_is_help=True
-)
+app = Group("flows", help="Look at flows of tasks and cancel them.")
 
-FlowId = Annotated[str, typer.Argument(metavar="ID", help="The id of a flow, or its beginning.")]
+FlowId = Annotated[str, Argument(metavar="ID", help="The id of a flow, or its beginning.")]
 
 
 @app.command("list")
 def list_flows(
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, Option("--limit", "-l", min=1, help="At most so many.")] = 50,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +67,7 @@ def list_flows(
 def show(
     flow_id: FlowId,
     limit: Annotated[
-        int, typer.Option("--limit", "-l", min=1, help="At most so many of its tasks.")
+        int, Option("--limit", "-l", min=1, help="At most so many of its tasks.")
     ] = 50,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -133,7 +132,7 @@ def cancel(flow_id: FlowId, database: Database = DEFAULT_DATABASE, as_json: AsJs
     else:
         say(f"{flow_id} not cancelled: all of its tasks have ended")
     if not count:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 @app.command()

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from wopr import __version__
 from wopr.cli.common import AsJson
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import document, say
 
@@ -27,11 +26,11 @@ _TAKEN = {
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="Of the project and, with _ for -, of its package."),
+    Argument(metavar="NAME", help="Of the project and, with _ for -, of its package."),
 ]
 Where = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--path",
         metavar="DIR",
         help="The directory to write it to: a new or an empty one. Default: NAME, here.",

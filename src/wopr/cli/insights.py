@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import complain, document, say, table
 from wopr.cli.past import At, past_of, print_counts, print_status
@@ -83,16 +82,14 @@ def _backlog_row(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 def sql(
-    query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")
-    ],
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    query: Annotated[str, Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")],
+    as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
     as_parquet: Annotated[
-        bool, typer.Option("--parquet", help="Print all rows as a Parquet file.")
+        bool, Option("--parquet", help="Print all rows as a Parquet file.")
     ] = False,
     limit: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Most rows, else WOPR_TASKS_QUERY_ROWS; none: all, with --csv or --json.",
         ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import Annotated, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from wopr import __version__
+from wopr.cli.completion import COMPLETION
 from wopr.cli.errors import EXIT_CODES, Commands
 from wopr.cli.later import Later
 from wopr.cli.output import say
@@ -146,41 +147,30 @@ None is loaded before it is called, so that ``wopr --help`` need not wait for th
 """
 
 
-class Root(Commands):
-    """The root, with all commands."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        for name, where, line in COMMANDS:
-            self.add_command(Later(name, where, line))
-
-
-app = typer.Typer(
-    name="wopr",
-    cls=Root,
-    help="A persistent job queue on DuckDB.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
+def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
     if wanted:
         say(f"wopr {__version__}")
-        raise typer.Exit
+        raise Exit
 
 
-@app.callback()
-def root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Look at, change and run the tasks of a wopr database."""
+app = Commands(
+    "wopr",
+    help="A persistent job queue on DuckDB.",
+    epilog=EXIT_CODES,
+    commands=[Later(*command) for command in COMMANDS],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_version,
+            help="Show the version.",
+        ),
+        *COMPLETION,
+    ],
+)
 
 
 def main() -> None:

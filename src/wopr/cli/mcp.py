@@ -6,9 +6,8 @@ import asyncio
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli.common import DEFAULT_DATABASE, Database, with_queue
+from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import say
 from wopr.cli.web import BehindProxy, Certificate, Dashboard, Key, RequireToken
@@ -18,18 +17,18 @@ from wopr.service.signals import Signals
 
 AllowActs = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--allow-acts",
         help="Have tools that change something: each previews first, and is noted among the acts.",
     ),
 ]
 AllowSql = Annotated[
     bool,
-    typer.Option("--allow-sql", help="Have a tool that asks the database in SQL, apart."),
+    Option("--allow-sql", help="Have a tool that asks the database in SQL, apart."),
 ]
 Http = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--http",
         metavar="HOST:PORT",
         help="Serve at this address, below /mcp, instead of standard input and output. A port "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -20,21 +21,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.text import Text
+import click
 
 from wopr.cli.fitting import GAP, Kind, Table, fit
+from wopr.cli.places import cut, places, wrapped
 from wopr.domain.act import OBJECT
 from wopr.domain.spoken import aware, local
 from wopr.domain.terminal import clean
 
-STYLES = {
-    "success": "green",
-    "failed": "red",
-    "retry": "yellow",
-    "started": "cyan",
-    "cancelled": "dim",
+STYLES: dict[str, dict[str, Any]] = {
+    "success": {"fg": "green"},
+    "failed": {"fg": "red"},
+    "retry": {"fg": "yellow"},
+    "started": {"fg": "cyan"},
+    "cancelled": {"dim": True},
 }
 """How a status looks; everything else is plain."""
 
@@ -48,24 +48,34 @@ WHOLE_ID = 36
 """Characters of an id."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints texts as they are: no markup, no highlighting."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
-
-
 def say(text: object, *, lines: bool = False) -> None:
     """Print one line for people; with ``lines`` its line breaks stay, and what follows is moved in.
 
     So nobody can write a line that looks like one of its own.
     """
-    shown = clean(text, lines=lines).replace("\n", "\n    ")
-    console().print(Text(shown), soft_wrap=True)
+    _put(clean(text, lines=lines).replace("\n", "\n    ").expandtabs())
 
 
 def complain(text: object) -> None:
     """Print a line on standard error."""
-    console(stderr=True).print(Text(clean(text, lines=True)), soft_wrap=True)
+    print(clean(text, lines=True).expandtabs(), file=sys.stderr, flush=True)
+
+
+def _put(line: str) -> None:
+    print(line, flush=True)
+
+
+def _colored() -> bool:
+    """Say whether colours are seen: on a terminal that knows them, unless NO_COLOR is set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}
+
+
+def _styled(text: str, **style: Any) -> str:
+    return click.style(text, **style) if style and _colored() else text
 
 
 def room() -> int | None:
@@ -74,7 +84,7 @@ def room() -> int | None:
     ``COLUMNS`` says it where standard output is no terminal, as ``watch`` does.
     """
     if sys.stdout.isatty():
-        return console().width
+        return shutil.get_terminal_size().columns
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and int(columns) else None
 
@@ -96,7 +106,7 @@ def table(form: Table, rows: Iterable[Sequence[object]], *, prefix: int = WHOLE_
     columns = range(len(names))
     fitted = fit(
         form.columns,
-        [max(map(cell_len, [names[at], *(row[at] for row in cells)])) for at in columns],
+        [max(map(places, [names[at], *(row[at] for row in cells)])) for at in columns],
         room(),
         empty=[bool(cells) and not any(row[at] for row in cells) for at in columns],
         prefix=prefix,
@@ -105,44 +115,25 @@ def table(form: Table, rows: Iterable[Sequence[object]], *, prefix: int = WHOLE_
         bool(values) and all(isinstance(row[at], int | float) for row in values) for at in columns
     ]
     kept = [(at, width) for at, width in enumerate(fitted.widths) if width is not None]
-    out = console()
     _title(form.title)
     for number, row in enumerate([names, *cells]):
-        line = Text()
+        line = ""
         for at, width in kept:
             id_ = number > 0 and form.columns[at].kind is Kind.ID
-            text = row[at][:width].rstrip("-") if id_ else _cut(row[at], width)
-            fill = " " * (width - cell_len(text))
+            text = row[at][:width].rstrip("-") if id_ else cut(row[at], width)
+            fill = " " * (width - places(text))
             gap = " " * GAP if at != kept[0][0] else ""
-            shown_ = fill + text if numeric[at] else text + fill
-            line.append(gap).append(shown_, STYLES.get(row[at], "") if number else "")
-        line.rstrip()
-        out.print(line, soft_wrap=True)
+            looks = _styled(text, **STYLES.get(row[at], {})) if number else text
+            line += gap + (fill + looks if numeric[at] else looks + fill)
+        _put(line.rstrip())
     if fitted.left_out:
-        for part in _wrapped(f"No room for: {', '.join(fitted.left_out)}.", room()):
-            out.print(Text(part, "dim"), soft_wrap=True)
+        for part in wrapped(f"No room for: {', '.join(fitted.left_out)}.", room()):
+            _put(_styled(part, dim=True))
 
 
 def _title(text: str) -> None:
-    for line in _wrapped(clean(text), room()):
-        console().print(Text(line, "bold"), soft_wrap=True)
-
-
-def _cut(text: str, width: int) -> str:
-    """Return a text that takes so many places at most; a … at its end says that it was cut."""
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    """Return the lines of a text, none wider than so many places; words stay whole if they can."""
-    lines = text.split("\n")
-    if width is None:
-        return lines
-    return [
-        part.plain.rstrip()
-        for line in lines
-        for part in (Text(line).wrap(console(), max(width, 1)) if line else [Text()])
-    ]
+    for line in wrapped(clean(text), room()):
+        _put(_styled(line, bold=True))
 
 
 def pairs(title: str, values: Mapping[str, object]) -> None:
@@ -153,22 +144,17 @@ def pairs(title: str, values: Mapping[str, object]) -> None:
     _title(title)
     beside = max((len(name) for name in values), default=0) + GAP
     wide = room()
-    out = console()
     for name, value in values.items():
         text = clean(shown(value), lines=True).replace("\t", "    ")
-        below = wide is not None and max(map(cell_len, text.split("\n"))) > wide - beside
+        below = wide is not None and max(map(places, text.split("\n"))) > wide - beside
         indent = GAP if below else beside
-        lines = _wrapped(text, None if wide is None else wide - indent)
-        head = Text(f"{clean(name):{beside}}")
+        head = f"{clean(name):{beside}}"
         if below:
-            head.rstrip()
-            out.print(head, soft_wrap=True)
-            head = Text(" " * indent)
-        for line in lines:
-            whole = head + Text(line, STYLES.get(text, ""))
-            whole.rstrip()
-            out.print(whole, soft_wrap=True)
-            head = Text(" " * indent)
+            _put(head.rstrip())
+            head = " " * indent
+        for line in wrapped(text, None if wide is None else wide - indent):
+            _put((head + _styled(line, **STYLES.get(text, {}))).rstrip())
+            head = " " * indent
 
 
 def _cell(value: object) -> str:

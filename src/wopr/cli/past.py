@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
+from wopr.cli.declared import Option
 from wopr.cli.output import say, table
 from wopr.cli.selections import when
 from wopr.core.past import Past
@@ -17,7 +16,7 @@ from wopr.queue.queue import TaskQueue
 
 At = Annotated[
     str | None,
-    typer.Option("--at", metavar="WHEN", help=f"As it was then: {WHEN}."),
+    Option("--at", metavar="WHEN", help=f"As it was then: {WHEN}."),
 ]
 
 

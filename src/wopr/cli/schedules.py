@@ -7,21 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.output import document, pairs, say, table
 from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.domain.spoken import age, counted, local
 from wopr.queue.queue import TaskQueue
 
-app = typer.Typer(name="schedules", help="Look at schedules and change them.", no_args_is_help=True)
+app = Group("schedules", help="Look at schedules and change them.")
 
 SHOWN = 10
 """So many missed times are shown; --json has all that are remembered."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
+Name = Annotated[str, Argument(metavar="NAME", help="The name of a schedule.")]
 
 
 def _corrected(queue: TaskQueue, info: ScheduleInfo) -> ScheduleInfo:
@@ -117,7 +116,7 @@ def show(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = Fa
 @app.command()
 def pause(
     name: Name,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="For those who look later.")] = (
+    reason: Annotated[str, Option("--reason", "-r", help="For those who look later.")] = (
         "paused by hand"
     ),
     database: Database = DEFAULT_DATABASE,
@@ -176,7 +175,7 @@ def remove(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = 
 @app.command()
 def preview(
     name: Name,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many.")] = 5,
+    count: Annotated[int, Option("--count", "-n", min=1, max=10_000, help="How many.")] = 5,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:

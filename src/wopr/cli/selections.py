@@ -8,8 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Concatenate, ParamSpec
 
-import typer
-
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
 from wopr.core.tasks import SelectedTasks
 from wopr.domain.status import TaskStatus
@@ -19,34 +18,32 @@ from wopr.queue.queue import TaskQueue
 P = ParamSpec("P")
 
 IdArguments = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
+    list[str] | None, Argument(metavar="[ID]...", help="Ids, or their beginnings.")
 ]
 Ids = Annotated[
     list[str] | None,
-    typer.Option("--ids", metavar="ID,ID", help="Ids, or their beginnings, with commas between."),
+    Option("--ids", metavar="ID,ID", help="Ids, or their beginnings, with commas between."),
 ]
-Names = Annotated[
-    list[str] | None, typer.Option("--name", "-n", help="Of this task; may be repeated.")
-]
+Names = Annotated[list[str] | None, Option("--name", "-n", help="Of this task; may be repeated.")]
 Categories = Annotated[
-    list[str] | None, typer.Option("--category", "-c", help="Of this category; may be repeated.")
+    list[str] | None, Option("--category", "-c", help="Of this category; may be repeated.")
 ]
 Statuses = Annotated[
     list[TaskStatus] | None,
-    typer.Option("--status", "-s", help="In this status; may be repeated."),
+    Option("--status", "-s", help="In this status; may be repeated."),
 ]
 Since = Annotated[
-    str | None, typer.Option("--since", metavar="WHEN", help=f"Enqueued then or later: {WHEN}.")
+    str | None, Option("--since", metavar="WHEN", help=f"Enqueued then or later: {WHEN}.")
 ]
-Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Enqueued before that.")]
-Flow = Annotated[str | None, typer.Option("--flow", metavar="ID", help="Of this flow.")]
+Until = Annotated[str | None, Option("--until", metavar="WHEN", help="Enqueued before that.")]
+Flow = Annotated[str | None, Option("--flow", metavar="ID", help="Of this flow.")]
 ScheduleName = Annotated[
-    str | None, typer.Option("--schedule", metavar="NAME", help="Enqueued by this schedule.")
+    str | None, Option("--schedule", metavar="NAME", help="Enqueued by this schedule.")
 ]
-Tag = Annotated[str | None, typer.Option("--tag", help="With this tag.")]
+Tag = Annotated[str | None, Option("--tag", help="With this tag.")]
 Error = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--error",
         metavar="FINGERPRINT",
         help="Whose newest failure says this, but for numbers; a fingerprint of the view failures, "
@@ -55,9 +52,7 @@ Error = Annotated[
 ]
 Where = Annotated[
     str | None,
-    typer.Option(
-        "--where", "-w", metavar="SQL", help="For which this condition over tasks is true."
-    ),
+    Option("--where", "-w", metavar="SQL", help="For which this condition over tasks is true."),
 ]
 
 _OPTIONS: dict[str, Any] = {

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import document, say, table
 from wopr.cli.selections import Categories, Names, when
 from wopr.domain.spoken import age, counted, local
 from wopr.ports.series import Point, Resolution
 
-By = Annotated[Resolution, typer.Option("--by", help="How long a step is; in UTC.")]
+By = Annotated[Resolution, Option("--by", help="How long a step is; in UTC.")]
 Since = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--since",
         metavar="WHEN",
         help="The first moment: 2h, 7d, or a time with its zone. Default: an hour of minutes, a "
         "day of hours, two weeks of days.",
     ),
 ]
-Until = Annotated[
-    str | None, typer.Option("--until", metavar="WHEN", help="The last one. Default: now.")
-]
+Until = Annotated[str | None, Option("--until", metavar="WHEN", help="The last one. Default: now.")]
 Split = Annotated[
     str | None,
-    typer.Option("--split", metavar="category|name", help="A series for each of them."),
+    Option("--split", metavar="category|name", help="A series for each of them."),
 ]
-Compare = Annotated[
-    bool, typer.Option("--compare", help="Beside it the same steps of a week before.")
-]
+Compare = Annotated[bool, Option("--compare", help="Beside it the same steps of a week before.")]
 
 
 def series(

@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli import tasks
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import NO, OK, STORAGE, NothingFoundError, UsageError
 from wopr.cli.ids import whole
 from wopr.cli.output import document, say
@@ -53,24 +54,24 @@ def status(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson
         _list(found.reasons, database)
         if found.kept is not None:
             say(str(found.kept))
-    raise typer.Exit(STORAGE if found.owner is None else _EXITS[found.state])
+    raise Exit(STORAGE if found.owner is None else _EXITS[found.state])
 
 
 def explain(
     task_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The id of a task; or one of the options.")
+        str | None, Argument(metavar="[ID]", help="The id of a task; or one of the options.")
     ] = None,
     category: Annotated[
-        str | None, typer.Option("--category", "-c", help="Why the tasks of a category wait.")
+        str | None, Option("--category", "-c", help="Why the tasks of a category wait.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="Why the tasks of a name wait.")
+        str | None, Option("--name", "-n", help="Why the tasks of a name wait.")
     ] = None,
     flow: Annotated[
-        str | None, typer.Option("--flow", "-f", metavar="ID", help="How far a flow is, and why.")
+        str | None, Option("--flow", "-f", metavar="ID", help="How far a flow is, and why.")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", "-s", metavar="NAME", help="Why it does not fire.")
+        str | None, Option("--schedule", "-s", metavar="NAME", help="Why it does not fire.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,

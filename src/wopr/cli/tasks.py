@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import (
     DEFAULT_DATABASE,
@@ -17,6 +15,7 @@ from wopr.cli.common import (
     TaskId,
     with_queue,
 )
+from wopr.cli.declared import Group, Option
 from wopr.cli.errors import NothingFoundError
 from wopr.cli.ids import enough, whole
 from wopr.cli.output import document, pairs, say, table
@@ -33,17 +32,17 @@ from wopr.domain.task import UNLIMITED_RETRIES, TaskInfo
 from wopr.ports.answers import Explanation, HistoryEntry
 from wopr.queue.queue import TaskQueue
 
-app = typer.Typer(name="tasks", help="Look at tasks and change them.", no_args_is_help=True)
+app = Group("tasks", help="Look at tasks and change them.")
 
 
 @app.command("list")
 @filtered
 def list_tasks(
     chosen: Chosen,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, Option("--limit", "-l", min=1, help="At most so many.")] = 50,
     cursor: Annotated[
         str | None,
-        typer.Option("--cursor", metavar="ID", help="The last id of the page before."),
+        Option("--cursor", metavar="ID", help="The last id of the page before."),
     ] = None,
     at: At = None,
     database: Database = DEFAULT_DATABASE,
@@ -173,7 +172,7 @@ for name, command in COMMANDS.items():
 def history(
     task_id: TaskId,
     traceback: Annotated[
-        bool, typer.Option("--traceback", "-t", help="Print the tracebacks of failed attempts.")
+        bool, Option("--traceback", "-t", help="Print the tracebacks of failed attempts.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,

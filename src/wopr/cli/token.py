@@ -6,10 +6,9 @@ import shlex
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NothingFoundError
 from wopr.cli.output import document, say, table
 from wopr.core.accesstokens import access_tokens, create_token, revoke_token
@@ -19,14 +18,12 @@ from wopr.domain.role import Role
 from wopr.domain.spoken import local
 from wopr.queue.queue import TaskQueue, inside
 
-app = typer.Typer(
-    name="token", help="Say who gets in over HTTP, and with which role.", no_args_is_help=True
-)
+app = Group("token", help="Say who gets in over HTTP, and with which role.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose it is: acts are noted under it.")]
+Name = Annotated[str, Argument(metavar="NAME", help="Whose it is: acts are noted under it.")]
 RoleOption = Annotated[
     Role,
-    typer.Option(
+    Option(
         "--role",
         "-r",
         help="read looks; operate also enqueues and acts; admin also asks in SQL.",
@@ -34,7 +31,7 @@ RoleOption = Annotated[
 ]
 Expires = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--expires",
         metavar="SPAN",
         help="How long it lets somebody in, as in 12h, 90d, 2w or 1y. Without it: until revoked.",

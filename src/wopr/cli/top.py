@@ -6,9 +6,8 @@ import sys
 from importlib.util import find_spec
 from typing import Annotated
 
-import typer
-
 from wopr.cli.common import DEFAULT_DATABASE, Database, with_queue
+from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
 from wopr.domain.clock import SystemClock
 from wopr.queue.queue import TaskQueue
@@ -17,7 +16,7 @@ from wopr.queue.queue import TaskQueue
 def top(
     database: Database = DEFAULT_DATABASE,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Only look: no key changes anything.")
+        bool, Option("--read-only", help="Only look: no key changes anything.")
     ] = False,
 ) -> None:
     """Watch what flows, what does not and why, and act on it: pause, cancel, retry, undo.

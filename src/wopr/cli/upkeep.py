@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from click.exceptions import Exit
 
 from wopr.cli import serverdb, tables
 from wopr.cli.backup import at_rest
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, require_file, with_queue
+from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NO, UsageError
-from wopr.cli.output import complain, console, document, say, table
+from wopr.cli.output import complain, document, say, table
+from wopr.cli.progress import Progress
 from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import SystemClock, naive_now
@@ -26,25 +27,9 @@ from wopr.queue.queue import TaskQueue
 MOST = 100_000  # of a period, as in cleanup_old_tasks
 LONGEST_DAYS = 700_000  # the calendar begins some later
 
-Days = Annotated[
-    int | None, typer.Option("--days", min=0, max=MOST, help="Older than so many days.")
-]
-Months = Annotated[int | None, typer.Option("--months", min=0, max=MOST, help="... of 30 days.")]
-Years = Annotated[int | None, typer.Option("--years", min=0, max=MOST, help="... of 365 days.")]
-
-
-def bars(*, hidden: bool, counted: bool = True) -> Progress:
-    """Return progress bars on standard error; hidden with --json and beside a terminal."""
-    out = console(stderr=True)
-    counts = (BarColumn(), MofNCompleteColumn()) if counted else ()
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        *counts,
-        console=out,
-        transient=True,
-        disable=hidden or not out.is_terminal,
-    )
+Days = Annotated[int | None, Option("--days", min=0, max=MOST, help="Older than so many days.")]
+Months = Annotated[int | None, Option("--months", min=0, max=MOST, help="... of 30 days.")]
+Years = Annotated[int | None, Option("--years", min=0, max=MOST, help="... of 365 days.")]
 
 
 def cleanup(
@@ -52,11 +37,9 @@ def cleanup(
     months: Months = None,
     years: Years = None,
     keep_history: Annotated[
-        bool, typer.Option("--keep-history", help="Delete the tasks, keep their transitions.")
+        bool, Option("--keep-history", help="Delete the tasks, keep their transitions.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would be deleted.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only count what would be deleted.")] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -67,14 +50,13 @@ def cleanup(
         total = int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
         if dry_run:
             return total
-        with bars(hidden=as_json) as progress:
-            bar = progress.add_task("Deleting", total=total)
+        with Progress("Deleting", hidden=as_json) as progress:
             deleting = asyncio.create_task(
                 queue.cleanup_old_tasks(days, months, years, keep_history=keep_history)
             )
-            while not progress.disable and not (await asyncio.wait({deleting}, timeout=0.5))[0]:
+            while progress.shown and not (await asyncio.wait({deleting}, timeout=0.5))[0]:
                 left = (await queue.sql(queries.ENDED_BEFORE, before)).scalar()
-                progress.update(bar, completed=total - int(left))
+                progress.show(total - int(left), total)
             return await deleting
 
     count = with_queue(database, work)
@@ -87,13 +69,13 @@ def cleanup(
 def archive(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="The archive; WOPR_TASKS_ARCHIVE without."),
+        Argument(metavar="[DIR]", help="The archive; WOPR_TASKS_ARCHIVE without."),
     ] = None,
     days: Days = None,
     months: Months = None,
     years: Years = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would be archived.")
+        bool, Option("--dry-run", help="Only count what would be archived.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -111,8 +93,7 @@ def archive(
             return int((await queue.sql(queries.ENDED_BEFORE, before)).scalar())
         return await queue.archive_old_tasks(days, months, years, directory=settings.archive)
 
-    with bars(hidden=as_json, counted=False) as progress:
-        progress.add_task("Archiving", total=None)
+    with Progress("Archiving", hidden=as_json):
         count = with_queue(database, work, settings)
     if as_json:
         document({"archived": 0 if dry_run else count, "found": count, "dry_run": dry_run})
@@ -134,11 +115,10 @@ def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
     from wopr.storage.duckdb.compact import compact as run
 
     require_file(database)
-    with bars(hidden=as_json, counted=False) as progress:
-        bar = progress.add_task("Compacting", total=None)
+    with Progress("Compacting", hidden=as_json) as progress:
         before, after = run(
             database,
-            lambda message: progress.update(bar, description=message.rstrip(".")),
+            lambda message: progress.show(text=message.rstrip(".")),
             memory_limit=Settings().memory_limit,
         )
     if as_json:
@@ -148,23 +128,18 @@ def compact(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> N
 
 
 def doctor(
-    limit: Annotated[int, typer.Option("--limit", min=1, help="List so many problems.")] = 1_000,
+    limit: Annotated[int, Option("--limit", min=1, help="List so many problems.")] = 1_000,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
     """Check that every task is what its history says; beside a running queue, in a copy of it."""
     from wopr.storage.duckdb.doctor import check as examine
 
-    with bars(hidden=as_json) as progress:
-        bar = progress.add_task("Checking transitions", total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
-
+    with Progress("Checking transitions", hidden=as_json) as progress:
         memory = Settings().memory_limit
         report, moment = at_rest(
             database,
-            lambda path: examine(path, progress=advance, limit=limit, memory_limit=memory),
+            lambda path: examine(path, progress=progress.show, limit=limit, memory_limit=memory),
         )
     if as_json:
         document(
@@ -186,7 +161,7 @@ def doctor(
         _print_report(f"{tasks} and {moves} checked", rows, report.unlisted)
         _of_a_copy(moment)
     if not report.clean:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: int) -> None:
@@ -201,13 +176,13 @@ def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: 
     say("Keep a copy of the file before anything else is done with it.")
 
 
-db = typer.Typer(name="db", help="Look after the schema of the file.", no_args_is_help=True)
+db = Group("db", help="Look after the schema of the file.")
 
 
 @db.command()
 def upgrade(
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what it would do; changes nothing.")
+        bool, Option("--plan", help="Only say what it would do; changes nothing.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -319,7 +294,7 @@ def check(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> Non
     if not as_json:
         _of_a_copy(moment)
     if differences:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _differences(database: Path) -> tuple[list[str], datetime | None]:

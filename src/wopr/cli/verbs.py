@@ -6,15 +6,16 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Option
 from wopr.cli.errors import NO, UsageError
 from wopr.cli.ids import enough
 from wopr.cli.output import complain, document, say, table
+from wopr.cli.progress import Progress
 from wopr.cli.selections import Chosen, filtered, when
-from wopr.cli.upkeep import bars
 from wopr.core.tasks import OnProgress, SelectedTasks
 from wopr.domain.act import MOST_UNCHANGED, ActAnswer, ActProgress, Preview
 from wopr.domain.spoken import counted, local
@@ -26,10 +27,8 @@ SHOWN = 10
 """So many tasks that stay as they are, are named one by one."""
 INTERRUPTED = 130
 
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Change nothing; say what would be changed.")
-]
-Why = Annotated[str | None, typer.Option("--reason", "-r", help="For those who look later.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Change nothing; say what would be changed.")]
+Why = Annotated[str | None, Option("--reason", "-r", help="For those who look later.")]
 Do = Callable[..., Coroutine[Any, Any, ActAnswer | Preview]]
 
 
@@ -72,7 +71,7 @@ def run_again(
 @filtered
 def set_priority(
     chosen: Chosen,
-    to: Annotated[str, typer.Option("--to", help="LOW, NORMAL, HIGH or CRITICAL.")],
+    to: Annotated[str, Option("--to", help="LOW, NORMAL, HIGH or CRITICAL.")],
     dry_run: DryRun = False,
     reason: Why = None,
     database: Database = DEFAULT_DATABASE,
@@ -94,7 +93,7 @@ def set_priority(
 @filtered
 def move(
     chosen: Chosen,
-    to: Annotated[str, typer.Option("--to", metavar="CATEGORY", help="Where they are to wait.")],
+    to: Annotated[str, Option("--to", metavar="CATEGORY", help="Where they are to wait.")],
     dry_run: DryRun = False,
     reason: Why = None,
     database: Database = DEFAULT_DATABASE,
@@ -111,7 +110,7 @@ def move(
 @filtered
 def delay(
     chosen: Chosen,
-    by: Annotated[str, typer.Option("--by", metavar="WHEN", help=f"Not before then: {WHEN}.")],
+    by: Annotated[str, Option("--by", metavar="WHEN", help=f"Not before then: {WHEN}.")],
     dry_run: DryRun = False,
     reason: Why = None,
     database: Database = DEFAULT_DATABASE,
@@ -176,24 +175,23 @@ def with_bar(
 ) -> ActAnswer:
     """Return what an act comes to; with a bar meanwhile, and a word should Ctrl-C end it."""
     seen = ActProgress(0, 0, 0)
-    with bars(hidden=as_json) as bar:
-        line = bar.add_task(word.capitalize(), total=None)
+    with Progress(word.capitalize(), hidden=as_json) as bar:
 
         def told(progress: ActProgress) -> None:
             nonlocal seen
             seen = progress
-            bar.update(line, completed=progress.done, total=max(progress.total, progress.done))
+            bar.show(progress.done, max(progress.total, progress.done))
 
         try:
             return with_queue(database, lambda queue: doing(queue, told))
         except KeyboardInterrupt:
-            bar.stop()
+            bar.clear()
             complain(
                 f"Interrupted: {seen.changed:,} of about {counted(seen.total, 'task')}, or a few "
                 f"more, are {word}. The same command goes on with the others; wopr acts tells "
                 "how far it came."
             )
-            raise typer.Exit(INTERRUPTED) from None
+            raise Exit(INTERRUPTED) from None
 
 
 def show_preview(preview: Preview, word: str, prefix: int, *, as_json: bool) -> None:
@@ -231,7 +229,7 @@ def show_answer(answer: ActAnswer, word: str, *, as_json: bool, what: str = "tas
         if answer.left > SHOWN:
             say(f"… and {answer.left - min(SHOWN, len(answer.unchanged)):,} more not {word}.")
     if answer.left and not act.changed:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _show_each(ids: list[str], answer: ActAnswer, word: str, *, as_json: bool) -> None:
@@ -244,7 +242,7 @@ def _show_each(ids: list[str], answer: ActAnswer, word: str, *, as_json: bool) -
         for one in ids:
             say(f"{one} {word}" if one not in why else f"{one} not {word}: {why[one]}")
     if why:
-        raise typer.Exit(NO)
+        raise Exit(NO)
 
 
 def _why_not(given: str, answer: ActAnswer) -> str | None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli.common import DATABASE_VARIABLE, require_file
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
+from wopr.cli.kinds import FileName
 from wopr.cli.output import say
 from wopr.cli.target import load_queue
 from wopr.config.settings import Settings
@@ -25,7 +25,7 @@ DEFAULT_ADDRESS = "127.0.0.1:8800"
 
 Target = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="[MODULE:QUEUE]",
         help="A queue of the application, as in app.tasks:queue: then its functions are known, "
         "and what is enqueued is checked by them. Without it, the database alone.",
@@ -33,17 +33,17 @@ Target = Annotated[
 ]
 OneDatabase = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--database",
         "-d",
-        parser=database_of,
+        type=FileName(database_of),
         metavar="PATH",
         help=f"The database file. Default: {DATABASE_VARIABLE}, or wopr_tasks.duckdb.",
     ),
 ]
 Listen = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--listen",
         "-l",
         metavar="HOST:PORT",
@@ -52,17 +52,17 @@ Listen = Annotated[
 ]
 UnixSocket = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--socket", metavar="PATH", help="On a unix socket, which only this user can open, instead."
     ),
 ]
 Certificate = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate, as PEM.")
+    Path | None, Option("--tls-cert", metavar="FILE", help="The certificate, as PEM.")
 ]
-Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, as PEM.")]
+Key = Annotated[Path | None, Option("--tls-key", metavar="FILE", help="Its key, as PEM.")]
 BehindProxy = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--behind-proxy",
         metavar="ADDRESSES",
         help="A proxy does TLS, from this address or network (several: commas between), and says "
@@ -71,7 +71,7 @@ BehindProxy = Annotated[
 ]
 RequireToken = Annotated[
     bool,
-    typer.Option("--require-token", help="Let nobody in without a token, on this machine either."),
+    Option("--require-token", help="Let nobody in without a token, on this machine either."),
 ]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import complain, document, say, table
 from wopr.cli.selections import when
@@ -22,25 +21,21 @@ Each = list[str] | None
 def whatif(
     workers: Annotated[
         Each,
-        typer.Option("--workers", metavar="CATEGORY=N", help="So many slots; may be repeated."),
+        Option("--workers", metavar="CATEGORY=N", help="So many slots; may be repeated."),
     ] = None,
     limit: Annotated[
         Each,
-        typer.Option(
-            "--limit", metavar="CATEGORY=N", help="So many at the same time; none: any number."
-        ),
+        Option("--limit", metavar="CATEGORY=N", help="So many at the same time; none: any number."),
     ] = None,
     rate: Annotated[
         Each,
-        typer.Option(
+        Option(
             "--rate", metavar="CATEGORY=RATE", help="So many starts, as in mail=100/minute; none."
         ),
     ] = None,
-    since: Annotated[
-        str, typer.Option("--since", metavar="WHEN", help=f"From then on: {WHEN}.")
-    ] = "1d",
+    since: Annotated[str, Option("--since", metavar="WHEN", help=f"From then on: {WHEN}.")] = "1d",
     until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help="Until then, else until now.")
+        str | None, Option("--until", metavar="WHEN", help="Until then, else until now.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,

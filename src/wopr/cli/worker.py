@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from click.exceptions import Exit
 
 from wopr.cli.common import AsJson
+from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import NO, OK, UsageError
 from wopr.cli.flags import (
     FLAGS,
@@ -43,12 +44,10 @@ from wopr.service.worker import WorkerRun
 
 DEFAULT_WORKERS = 4
 
-Target = Annotated[
-    str, typer.Argument(metavar="MODULE:QUEUE", help="The queue, as in app.tasks:queue.")
-]
+Target = Annotated[str, Argument(metavar="MODULE:QUEUE", help="The queue, as in app.tasks:queue.")]
 Categories = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--category",
         "-c",
         metavar="NAME:COUNT",
@@ -58,7 +57,7 @@ Categories = Annotated[
 ]
 Reload = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--reload",
         help="For development: start again when a Python file below the working directory changes.",
     ),
@@ -93,7 +92,7 @@ def worker(
     logs.start(settings)
     if reload:
         command = _command(target, category or [], flags, as_json=as_json)
-        raise typer.Exit(asyncio.run(Reloader(command, Path.cwd()).run()))
+        raise Exit(asyncio.run(Reloader(command, Path.cwd()).run()))
     _pass_on(flags)
     with _ending_at_sigterm():
         queue = load_queue(target)
@@ -112,7 +111,7 @@ def worker(
         document(summary)
     code = NO if run.forced else OK
     run.leave(code)
-    raise typer.Exit(code)
+    raise Exit(code)
 
 
 def _pass_on(flags: dict[str, Any]) -> None:

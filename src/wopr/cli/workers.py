@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from wopr.cli import tables
 from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.declared import Group
 from wopr.cli.ids import enough
 from wopr.cli.output import document, say, table
 from wopr.cli.past import At, past_of
@@ -13,7 +12,7 @@ from wopr.domain.spoken import local
 from wopr.ports.answers import WorkerInfo
 from wopr.queue.queue import TaskQueue
 
-app = typer.Typer(name="workers", help="Look at the workers.", no_args_is_help=True)
+app = Group("workers", help="Look at the workers.")
 
 
 @app.command("list")
