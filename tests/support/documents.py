@@ -16,6 +16,7 @@ from wopr.domain.act import Act, Preview, Unchanged
 from wopr.domain.alertrule import AlertCondition
 from wopr.domain.controls import Pause, Revocation
 from wopr.domain.eta import Eta
+from wopr.domain.examination import Problem
 from wopr.domain.level import NotificationLevel
 from wopr.domain.limits import Limit
 from wopr.domain.logline import LogLine
@@ -27,7 +28,6 @@ from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.series import TimeSeries
 from wopr.ports.status import GroupExplanation, Status
 from wopr.ports.whatif import WhatIf
-from wopr.storage.duckdb.examination import Problem
 
 
 class Failed(TypedDict):

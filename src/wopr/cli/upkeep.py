@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from wopr.cli.progress import Progress
 from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import SystemClock, naive_now
+from wopr.domain.examination import Report
 from wopr.domain.spoken import counted, local, size
 from wopr.insights import queries
 from wopr.queue.queue import TaskQueue
@@ -132,15 +133,12 @@ def doctor(
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Check that every task is what its history says; beside a running queue, in a copy of it."""
-    from wopr.storage.duckdb.doctor import check as examine
+    """Check that every task is what its history says; beside a running queue, in a copy of it.
 
+    On PostgreSQL, in a transaction that only reads: it sees one moment, and holds nobody up.
+    """
     with Progress("Checking transitions", hidden=as_json) as progress:
-        memory = Settings().memory_limit
-        report, moment = at_rest(
-            database,
-            lambda path: examine(path, progress=progress.show, limit=limit, memory_limit=memory),
-        )
+        report, moment = _examined(database, progress.show, limit)
     if as_json:
         document(
             {
@@ -159,9 +157,26 @@ def doctor(
         ]
         tasks, moves = counted(report.tasks, "task"), counted(report.transitions, "transition")
         _print_report(f"{tasks} and {moves} checked", rows, report.unlisted)
-        _of_a_copy(moment)
+        if not isinstance(database, PostgresAddress):
+            _of_a_copy(moment)
     if not report.clean:
         raise Exit(NO)
+
+
+def _examined(
+    database: Path, progress: Callable[[int, int], None], limit: int
+) -> tuple[Report, datetime | None]:
+    """Return what is wrong, and of when that is, if not of now."""
+    if isinstance(database, PostgresAddress):
+        from wopr.storage.postgres.doctor import check
+
+        return check(database, progress=progress, limit=limit)
+    from wopr.storage.duckdb.doctor import check as examine
+
+    memory = Settings().memory_limit
+    return at_rest(
+        database, lambda path: examine(path, progress=progress, limit=limit, memory_limit=memory)
+    )
 
 
 def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: int) -> None:
@@ -173,7 +188,7 @@ def _print_report(checked: str, problems: Sequence[Sequence[object]], unlisted: 
     say(f"{checked}: {counted(count, 'problem')} found.")
     if unlisted:
         say(f"{unlisted} of them are not listed; show more with --limit.")
-    say("Keep a copy of the file before anything else is done with it.")
+    say("Keep a copy before anything else is done: wopr backup, or pg_dump on PostgreSQL.")
 
 
 db = Group("db", help="Look after the schema of the file.")

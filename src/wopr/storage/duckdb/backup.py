@@ -19,12 +19,12 @@ import duckdb
 
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import StorageFileError
+from wopr.domain.examination import Report
 from wopr.domain.spoken import counted
 from wopr.ports.backup import Backup, Restored
 from wopr.storage.duckdb.accept import move_aside
 from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.doctor import check as examine
-from wopr.storage.duckdb.examination import Report
 from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.files import (

@@ -7,7 +7,8 @@ import os
 import duckdb
 
 from wopr.domain.errors import StorageError
-from wopr.storage.duckdb.examination import Examination, Problem, Progress, Report, silent
+from wopr.domain.examination import Problem, Progress, Report, silent
+from wopr.storage.duckdb.examination import Examination
 from wopr.storage.duckdb.file.location import exposure
 from wopr.storage.duckdb.file.memory import physical, to_try
 from wopr.storage.duckdb.start import open_settled

@@ -18,7 +18,7 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 def new_rows(records: Iterable[TaskRecord]) -> dict[str, list[Any]]:
     """Return the parameters that add tasks."""
     rows = [
-        (*(getattr(record, column) for column in ADDED[:-1]), _readable(encode_added(record)))
+        (*(getattr(record, column) for column in ADDED[:-1]), readable(encode_added(record)))
         for record in records
     ]
     return {name: [row[at] for row in rows] for at, name in enumerate(ADDED)}
@@ -51,7 +51,7 @@ def _changed(record: TaskRecord, transition: Transition) -> tuple[Any, ...]:
         transition.worker,
         transition.reason,
         _text(transition.error),
-        _readable(encode_data(transition.data)),
+        readable(encode_data(transition.data)),
     )
 
 
@@ -62,7 +62,7 @@ def _text(value: Any) -> Any:
     return value.replace("\0", "�") if isinstance(value, str) and "\0" in value else value
 
 
-def _readable(text: str | None) -> str | None:
+def readable(text: str | None) -> str | None:
     """Return JSON that PostgreSQL can look into: an escaped NUL would be an error there."""
     if text is None or "\\u0000" not in text:
         return text
