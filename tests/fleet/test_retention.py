@@ -94,6 +94,7 @@ async def test_rules_let_go_of_what_was_kept_long_enough(
             )
             await keeping.rules.round()
             assert 7 == (await queue.get_task_stats())["total"], "another host is at it"
+            await connection.execute("select pg_advisory_unlock_all()")
         await keeping.rules.round()
         assert set(kept) == {one.id for one in await queue.get_tasks()}
         assert keeping.rules.told is not None
