@@ -174,7 +174,8 @@ class FleetBackend:
     async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
         """Run one read-only query."""
         own = self._words(query)
-        answer = await ask(self._store.connections, own or query, params, limits)
+        text, of_wopr = own or query, own is not None
+        answer = await ask(self._store.connections, text, params, limits, own=of_wopr)
         if own is not None:
             answer = replace(answer, rows=[tuple(map(plain, row)) for row in answer.rows])
         return QueryResult(answer)

@@ -1,4 +1,7 @@
-"""SQL of people: in a transaction that can't write, on a connection of its own, for so long."""
+"""SQL of people: in a transaction that can't write, on a connection of its own, for so long.
+
+It has the rights of a role that may read the schema ``wopr``, as far as the server has one.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,36 @@ from wopr.domain.errors import QueryError, QueryTimeoutError
 from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.guarding import check
+from wopr.storage.postgres.reader import ROLE, USABLE
 
 _QUOTED = re.compile(
     r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|(\$[A-Za-z_]*\$).*?\1|\?", re.DOTALL
 )
 
 
+_BEGIN = f"""
+select set_config('statement_timeout', %s, true), set_config('search_path', 'wopr', true),
+    case when ({USABLE}) then set_config('role', '{ROLE}', true) end
+"""
+
+
 async def ask(
-    connections: Connections, text: str, params: Sequence[Any], limits: QueryLimits
+    connections: Connections,
+    text: str,
+    params: Sequence[Any],
+    limits: QueryLimits,
+    *,
+    own: bool = False,
 ) -> QueryRows:
     """Run one query; ``?`` stands for the next of the params.
+
+    Args:
+        connections: the queue's; it gets one of its own.
+        text: the query.
+        params: its values.
+        limits: of its time and of its answer.
+        own: whether it is wopr's own question, and not of people.
 
     Raises:
         QueryError: it is none, it would write, or it failed.
@@ -28,13 +51,12 @@ async def ask(
     """
     import psycopg
 
+    if not own:
+        check(text)
+
     async def work(connection: Any) -> QueryRows:
         await connection.execute("begin read only")
-        await connection.execute(
-            "select set_config('statement_timeout', %s, true), set_config('search_path', "
-            "'wopr, public', true)",
-            [str(max(1, round(limits.seconds * 1000)))],
-        )
+        await connection.execute(_BEGIN, [str(max(1, round(limits.seconds * 1000)))])
         try:
             return await _answer(connection, _numbered(text), params, limits)
         except psycopg.errors.QueryCanceled as error:

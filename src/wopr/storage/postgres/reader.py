@@ -16,13 +16,15 @@ exception when insufficient_privilege or duplicate_object or unique_violation th
 end
 $$
 """
+_MAY = "case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end"
+"""What of a membership lets a user take the role; servers tell it apart since PostgreSQL 16."""
 _ALLOW = f"""
 do $$
 begin
     if exists (select from pg_roles where rolname = '{ROLE}') then
         grant usage on schema wopr to {ROLE};
         grant select on all tables in schema wopr to {ROLE};
-        if not pg_has_role(current_user, '{ROLE}', 'member') then
+        if not pg_has_role(current_user, '{ROLE}', {_MAY}) then
             execute format('grant {ROLE} to %I', current_user);
         end if;
     end if;
@@ -32,7 +34,7 @@ $$
 """
 USABLE = f"""
 select coalesce((
-    select pg_has_role(current_user, oid, 'member')
+    select pg_has_role(current_user, oid, {_MAY})
         and has_schema_privilege(oid, 'wopr', 'usage')
         and has_table_privilege(oid, 'wopr.tasks', 'select')
     from pg_roles where rolname = '{ROLE}'
