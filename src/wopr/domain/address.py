@@ -11,6 +11,7 @@ from wopr.domain.hosts import is_loopback
 
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
+_POOLER = "pooler="
 _QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
 
 
@@ -64,7 +65,15 @@ class PostgresAddress(Address):
     @property
     def conninfo(self) -> str:
         """What a client connects with; SQLAlchemy's addresses name a driver, too."""
-        return _POSTGRES.sub("postgresql://", self.whole, count=1)
+        begin, mark, query = _POSTGRES.sub("postgresql://", self.whole, count=1).partition("?")
+        rest = [one for one in query.split("&") if one and not one.startswith(_POOLER)]
+        return begin + (mark + "&".join(rest) if rest else "")
+
+    @property
+    def pooler(self) -> str | None:
+        """How a pooler in between lends connections, as the address says: ``?pooler=…``."""
+        query = urlsplit(self.whole).query.split("&")
+        return next((one[len(_POOLER) :] for one in query if one.startswith(_POOLER)), None)
 
     def __reduce__(self) -> tuple[type[Address], tuple[str]]:
         return PostgresAddress, (self.whole,)

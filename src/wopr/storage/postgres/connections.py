@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from wopr.domain.address import PostgresAddress
-from wopr.domain.errors import StorageError
+from wopr.domain.errors import InvalidCallError, StorageError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Connections:
 
     def __init__(self, address: PostgresAddress, most: int, seconds: float) -> None:
         self.address = address
+        self.lent = _is_lent(address)
+        """Whether each transaction may be on another connection to the server than the last."""
         self._most = most
         self._seconds = seconds
         self._pool: Any = None
@@ -71,11 +73,7 @@ class Connections:
             open=False,
             timeout=self._seconds,
             max_waiting=100_000,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": CONNECT_SECONDS,
-                "application_name": "wopr",
-            },
+            kwargs=self._options(),
             name="wopr",
         )
         await self.lone(lambda connection: connection.execute("select 1"))
@@ -102,12 +100,18 @@ class Connections:
 
     async def connect(self) -> Any:
         """Return a new connection that the caller closes."""
-        return await self._psycopg.AsyncConnection.connect(
-            self.address.conninfo,
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="wopr",
-        )
+        connection = self._psycopg.AsyncConnection
+        return await connection.connect(self.address.conninfo, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """Return how to connect. What the server is to keep for a session, a pooler would lose."""
+        kept = {"prepare_threshold": None} if self.lent else {}
+        return {
+            "autocommit": True,
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "wopr",
+            **kept,
+        }
 
     async def reserved(self) -> Any:
         """Return a new connection that the caller closes.
@@ -167,3 +171,18 @@ class Connections:
         if isinstance(error, self._psycopg.OperationalError) and not error.sqlstate:
             said += ". Is the server up, and may this host and user connect? Check the address."
         return StorageError(f"{self.address}: {said}")
+
+
+def _is_lent(address: PostgresAddress) -> bool:
+    """Whether a pooler in between lends connections to single transactions.
+
+    Raises:
+        InvalidCallError: the address says how in words that nobody knows.
+    """
+    pooler = address.pooler
+    if pooler not in (None, "session", "transaction"):
+        raise InvalidCallError(
+            f"{address}: ?pooler={pooler:.40} says how a pooler like PgBouncer lends connections, "
+            "and there are pooler=transaction and pooler=session (which is as good as none)."
+        )
+    return pooler == "transaction"

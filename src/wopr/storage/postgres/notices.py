@@ -110,8 +110,8 @@ def notices_of(said: dict[str, dict[str, None]]) -> list[str]:
 class Listener:
     """Hears what other hosts call, on a connection of its own.
 
-    Where none can listen, as behind a pooler that lends a connection for one transaction, nothing
-    is heard: then the looks at the tables are all there is.
+    Behind a pooler that lends a connection for one transaction nobody can listen, and it is not
+    tried: then the looks at the tables are all there is.
     """
 
     def __init__(self, connections: Connections, hears: Hears) -> None:
@@ -121,7 +121,9 @@ class Listener:
         self._told = False
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Listen from now on, where that can be."""
+        if self._connections.lent:
+            return
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def stop(self) -> None:
