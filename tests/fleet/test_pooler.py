@@ -14,9 +14,9 @@ from support.queues import PATIENCE, Gate, PostgresHome
 from wopr import InvalidCallError, OnConflict, UniqueKeyConflictError
 from wopr.domain.address import PostgresAddress
 
-
 KEPT = b"""
-select (select count(*) from pg_prepared_statements) + (select count(*) from pg_listening_channels())
+select (select count(*) from pg_prepared_statements)
+    + (select count(*) from pg_listening_channels())
     + (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
 """
 """What a session keeps after a transaction."""
