@@ -21,6 +21,7 @@ MAY_SLEEP: dict[str, str] = {
     "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
     "tests/simulation/universe.py": "on virtual time",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
+    "tests/support/celeryworkers.py": "polls what other processes say and leave, with a limit",
 }
 """Files whose tests sleep, and why nothing better exists: a signal, a clock that the test
 sets, or a wait with a timeout is better. ``sleep(0)`` yields to the loop and is free."""

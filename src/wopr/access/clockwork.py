@@ -40,6 +40,11 @@ class Clockwork:
         """Whether this process fires schedules."""
         return self._scheduler is not None
 
+    @property
+    def declared(self) -> list[Schedule]:
+        """What the code declares, in this order."""
+        return list(self._declared.values())
+
     def declare(self, schedule: Schedule, origin: Origin | None = None) -> None:
         """Take a schedule of the code; if the scheduler runs, it learns of it at once.
 

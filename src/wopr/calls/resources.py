@@ -17,6 +17,7 @@ from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.guarded import guarded
 from wopr.domain.jsontext import type_name
 from wopr.domain.supplied import Supplied, arranged, split
+from wopr.executors.cluster import Cluster
 from wopr.executors.foreign import runs_here
 from wopr.executors.threads import Threads
 
@@ -284,7 +285,7 @@ def check_in_process(executor: object, task: str) -> None:
         InvalidCallError: the executor is, or may be, in another one.
     """
     foreign = isinstance(executor, futures.Executor) and not runs_here(executor)
-    if executor == "process" or foreign:
+    if executor == "process" or foreign or isinstance(executor, Cluster):
         raise InvalidCallError(
             f"Task {task!r} runs in another process and needs a resource, which can't be sent "
             'there. Leave executor= out, or use executor="thread"; or open what it needs inside '

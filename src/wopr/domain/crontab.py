@@ -146,6 +146,44 @@ class Pattern:
         sim.dt = wall.replace(microsecond=0)
         return next(sim, None)
 
+    def numbers(self) -> Numbers | None:
+        """Return which numbers match; ``None`` for a day that is no number, as L and # say it."""
+        sim = self._sim
+        days, weekdays = set(sim.days), {one for one in sim.weekdays if isinstance(one, int)}
+        if len(weekdays) < len(sim.weekdays) or any(one < 0 for one in days):
+            return None
+        weekdays = {one % 7 for one in weekdays}
+        either_day = not sim.day_and
+        if either_day and (len(days) == 31 or len(weekdays) == 7):  # so every day matches
+            days, weekdays, either_day = set(range(1, 32)), set(range(7)), False
+        return Numbers(
+            frozenset(sim.seconds),
+            frozenset(sim.minutes),
+            frozenset(sim.hours),
+            frozenset(days),
+            frozenset(sim.months),
+            frozenset(weekdays),
+            either_day,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The numbers that a pattern matches, by its fields.
+
+    Attributes:
+        weekdays: 0 is Sunday, as in cron's text.
+        either_day: Whether a day matches if one of day of month and weekday does.
+    """
+
+    seconds: frozenset[int]
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    either_day: bool
+
 
 LONGEST_EXPRESSION = 1_000
 """Characters: more than all values of all fields written out."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from wopr.calls.registry import Registry
 from wopr.domain.jsontext import shown
 from wopr.domain.task import TaskRecord
+from wopr.executors.cluster import Cluster
 from wopr.executors.foreign import refusal_of
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Refusals:
         runner, why = refusal.runner, None
         if isinstance(runner, concurrent.futures.Executor):
             why = await refusal_of(runner, PATIENCE)
+        elif isinstance(runner, Cluster):
+            why = await asyncio.to_thread(runner.refusal)
         if why is not None:
             refusal.reason = why
             refusal.wait = min(refusal.wait * 2, LONGEST_WAIT)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from wopr.domain.codec import CallCodec
 from wopr.domain.errors import PayloadError
 from wopr.domain.guarded import type_name
+from wopr.domain.task import TaskRecord
 from wopr.executors.context import CurrentTask
 
 
@@ -26,6 +27,10 @@ class Call:
     is_async: bool
     codec: CallCodec
     """Of the function: how its result crosses the border of a process."""
+    record: TaskRecord | None = None
+    """The task as it is stored: what was stored with it goes along to other machines."""
+    timeout: float | None = None
+    """Seconds after which the attempt is stopped; ``None``: never."""
 
 
 class RaisedError(RuntimeError):

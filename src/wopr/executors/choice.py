@@ -16,12 +16,13 @@ from wopr.domain.jsontext import shown
 from wopr.executors.abandoned import Abandoned, AbandonedList
 from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Executor
+from wopr.executors.cluster import Cluster, OnCluster
 from wopr.executors.coroutines import Coroutines
 from wopr.executors.foreign import Foreign, check_soft_timeout, runs_here
 from wopr.executors.reference import check_reference
 from wopr.executors.threads import ThreadExecutor, Threads, is_inline
 
-ExecutorChoice = Literal["thread", "process"] | concurrent.futures.Executor | None
+ExecutorChoice = Literal["thread", "process"] | concurrent.futures.Executor | Cluster | None
 """Values of ``executor=``. ``None``: coroutine functions on the loop, others in threads."""
 
 
@@ -59,6 +60,8 @@ class Executors:
             return self._pool()
         if isinstance(executor, concurrent.futures.Executor):
             return Foreign(executor, self._abandoned, self.beginnings, self._begun)
+        if isinstance(executor, Cluster):
+            return OnCluster(executor, self.beginnings)
         return self._coroutines if is_async else self._in_threads
 
     def _begun(self) -> str:
@@ -95,10 +98,12 @@ class Executors:
             check_soft_timeout(executor, name, soft_timeout)
             if not runs_here(executor):
                 check_reference(function)
+        elif isinstance(executor, Cluster):
+            executor.check(name, soft_timeout)
         else:
             raise InvalidCallError(
-                f'executor= of {name} is None, "thread", "process" or a concurrent.futures.'
-                f"Executor, not {shown(executor)}."
+                f'executor= of {name} is None, "thread", "process", a concurrent.futures.'
+                f"Executor or a CeleryExecutor, not {shown(executor)}."
             )
 
     @property

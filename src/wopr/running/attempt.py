@@ -38,6 +38,7 @@ from wopr.domain.retry import asking_for, decide_retry
 from wopr.domain.task import UNLIMITED_RETRIES, TaskRecord
 from wopr.executors.beginnings import NotBegunError
 from wopr.executors.call import Call, RaisedError
+from wopr.executors.cluster import Cluster
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.running.failure import failure_of
 from wopr.running.inputs import unpack, with_results
@@ -189,7 +190,7 @@ class Attempt:
         What runs it may itself lack a thread, say.
         """
         runner = self._around.registry.runner(self.record.name, self.record.category)
-        if isinstance(refusal.runner, concurrent.futures.Executor):
+        if isinstance(refusal.runner, concurrent.futures.Executor | Cluster):
             return refusal.runner if refusal.runner in (runner, self.definition.executor) else None
         return None if refusal.runner is None else runner
 
@@ -285,6 +286,8 @@ class Attempt:
             soft_timeout,
             definition.is_async,
             definition.codec,
+            self.record,
+            self.options.timeout,
         )
         return self._around.executors.of(executor, definition.is_async).run(call)
 
