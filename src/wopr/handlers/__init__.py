@@ -2,11 +2,13 @@
 
 from wopr.handlers.decorators import TaskHandler, schedule, task
 from wopr.handlers.direct import DirectTaskExecutor, DirectTaskInvocation
+from wopr.handlers.dispatch import DispatchedTask
 from wopr.handlers.registered import RegisteredHandler
 
 __all__ = [
     "DirectTaskExecutor",
     "DirectTaskInvocation",
+    "DispatchedTask",
     "RegisteredHandler",
     "TaskHandler",
     "schedule",

@@ -21,6 +21,10 @@ class Declares(Protocol):
         """Return a decorator that declares a schedule of a task."""
         ...
 
+    def sync(self) -> Any:
+        """Return the way to call coroutine functions of it from code without an event loop."""
+        ...
+
 
 class HasHandlers(Protocol):
     """Somebody with whom handler classes are registered."""

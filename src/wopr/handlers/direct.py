@@ -16,6 +16,7 @@ from wopr.domain.errors import (
 )
 from wopr.domain.jsontext import shown
 from wopr.handlers.declares import HasHandlers
+from wopr.handlers.dispatch import directly
 from wopr.handlers.registered import RegisteredHandler
 
 
@@ -69,7 +70,8 @@ class DirectTaskExecutor:
                 f"{task.name!r} needs resources, and these have to be awaited. Use 'await "
                 "executor.execute_async(…)'."
             )
-        return task.function(*invocation.args, **invocation.kwargs)
+        with directly():
+            return task.function(*invocation.args, **invocation.kwargs)
 
     async def execute_async(self, invocation: DirectTaskInvocation) -> Any:
         """Run a coroutine method or a plain one and return what it returns.
@@ -87,8 +89,9 @@ class DirectTaskExecutor:
         await ensure_allowed(task.function, None, queue.auth)
         handler.check_call(task, invocation.args, invocation.kwargs)
         args, kwargs = await handler.with_resources(task, invocation.args, invocation.kwargs)
-        value = task.function(*args, **kwargs)
-        return await value if is_async_callable(task.function) else value
+        with directly():
+            value = task.function(*args, **kwargs)
+            return await value if is_async_callable(task.function) else value
 
     def _found(
         self, invocation: DirectTaskInvocation

@@ -13,6 +13,7 @@ from wopr.domain.callables import is_async_callable, signature_of
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError
 from wopr.domain.jsontext import shown
 from wopr.handlers.declares import Declares
+from wopr.handlers.dispatch import dispatch
 from wopr.handlers.instance import Instance
 from wopr.handlers.marks import HANDLER, TaskMark, marked_methods
 from wopr.handlers.methods import handler_method
@@ -31,6 +32,7 @@ class RegisteredHandler(Generic[H]):
         handler_type: the class.
         factory: makes its instance; ``None`` leaves that to ``queue.provider``, or without
             one to the class itself.
+        plain_calls_dispatch: whether a plain call of a method with ``@task`` enqueues it.
 
     Raises:
         DuplicateTaskError: a name belongs to another function.
@@ -43,6 +45,8 @@ class RegisteredHandler(Generic[H]):
         registry: Registry,
         handler_type: type[H],
         factory: Callable[[], H] | None,
+        *,
+        plain_calls_dispatch: bool = False,
     ) -> None:
         self.handler_type = handler_type
         self._queue = queue
@@ -68,6 +72,8 @@ class RegisteredHandler(Generic[H]):
             if mark is not None:
                 self._tasks[name] = task
                 self._names[method] = name
+                if plain_calls_dispatch:
+                    dispatch(queue, handler_type, name, task)
 
     def __repr__(self) -> str:
         return f"<RegisteredHandler {self.handler_type.__qualname__}: {', '.join(self._tasks)}>"

@@ -31,6 +31,7 @@ from wopr.domain.leftout import names_options
 from wopr.domain.retry import RetryPolicy
 from wopr.domain.status import TaskPriority
 from wopr.executors.choice import ExecutorChoice, Executors
+from wopr.handlers.declares import Declares
 from wopr.handlers.registered import RegisteredHandler
 from wopr.queue.face import Face
 
@@ -84,7 +85,11 @@ class Registration(Face):
         return Schedules(self._core)
 
     def register_handler(
-        self, handler_type: type[H], factory: Callable[[], H] | None = None
+        self,
+        handler_type: type[H],
+        factory: Callable[[], H] | None = None,
+        *,
+        dispatch: bool = False,
     ) -> RegisteredHandler[H]:
         """Register the decorated methods of a ``@TaskHandler()`` class as tasks.
 
@@ -93,9 +98,13 @@ class Registration(Face):
             factory: makes its one instance in this queue, when a task first needs it and in
                 that task's thread; a failure is that attempt's. ``None`` leaves it to
                 :attr:`provider`, or without one to the class itself.
+            dispatch: whether a plain call of a method with ``@task``, on any instance of the class,
+                enqueues it and returns a :class:`wopr.handlers.DispatchedTask`. Within a task the
+                same call runs the method.
 
         Raises:
-            DuplicateTaskError: the class is registered, or a name belongs to another function.
+            DuplicateTaskError: the class is registered, or its plain calls go to another queue, or
+                a name belongs to another function.
             InvalidCallError: the class can't be registered.
         """
         if handler_type in self._core.handlers:
@@ -103,7 +112,13 @@ class Registration(Face):
                 f"{handler_type.__qualname__} is registered with this queue already. Use what "
                 f"register_handler() returned, or queue.handlers[{handler_type.__qualname__}]."
             )
-        handler = RegisteredHandler(self, self._core.registry, handler_type, factory)
+        handler = RegisteredHandler(
+            cast("Declares", self),
+            self._core.registry,
+            handler_type,
+            factory,
+            plain_calls_dispatch=dispatch,
+        )
         self._core.handlers[handler_type] = handler
         return handler
 
