@@ -116,7 +116,7 @@ async def test_a_cancelled_task_is_killed_there(queue: TaskQueue, tmp_path: Path
 
 
 async def test_a_timeout_kills_it_there(queue: TaskQueue, tmp_path: Path) -> None:
-    handle = await shop.until_told.options(timeout=0.5).enqueue(str(tmp_path))
+    handle = await queue.enqueue(shop.until_told, (str(tmp_path),), timeout=0.5)
     with pytest.raises(TaskFailedError, match=r"longer than its timeout of 0\.5 s"):
         await handle.result()
     assert not (tmp_path / "stopped").exists()

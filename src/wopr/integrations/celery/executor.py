@@ -19,7 +19,7 @@ from wopr.executors.call import Call
 from wopr.executors.cluster import Cluster
 from wopr.executors.context import CurrentTask
 from wopr.integrations.celery.mailbox import Mailbox, ResultBackend
-from wopr.integrations.celery.messages import LONGEST_LEASE, body_of, headers_of
+from wopr.integrations.celery.messages import LONGEST_LEASE, body_of
 from wopr.integrations.celery.sending import Sending
 from wopr.integrations.celery.watch import Post, Watch
 
@@ -123,7 +123,7 @@ class CeleryExecutor(Cluster):
                 args=args,
                 kwargs=kwargs,
                 task_id=sending.id,
-                headers=headers_of(call, self.lease),
+                headers=sending.headers,
                 serializer="json",
                 expires=self.begin_within,
                 ignore_result=True,  # its worker leaves word itself, and nobody subscribes to it

@@ -45,6 +45,7 @@ class Sending(Sent):
         self.id = id
         self.call = call
         self.future: Future[str] = Future()
+        self.headers = headers_of(call, sender.lease)  # here: the trace is of this context
         self._sender = sender
         self._lock = threading.Lock()
         self._sent_at = 0.0
@@ -145,8 +146,7 @@ class Sending(Sent):
             self.refuse(f"the Celery app has no task {task.name!r}: do register(app, queue)")
             return
         args, kwargs = body_of(self.call)
-        headers = headers_of(self.call, self._sender.lease)
-        found = app.tasks[task.name].apply(args, kwargs, task_id=self.id, headers=headers)
+        found = app.tasks[task.name].apply(args, kwargs, task_id=self.id, headers=self.headers)
         error = found.result
         if isinstance(error, CallFailedError):
             self._raised(str(error.args[1]))
