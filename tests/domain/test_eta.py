@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from wopr.domain.eta import NEVER, Estimate, EtaReason, Work, altogether, estimate, usual
+from wopr.domain.spoken import local
 
 NOW = datetime(2030, 5, 17, 12, tzinfo=UTC)
 FOUR = {"workers": 4, "run_seconds": 2.0, "done": 2.0}
@@ -30,7 +31,7 @@ def test_at_a_steady_pace_there_is_no_range() -> None:
     assert EtaReason.FLOWING is found.reason
     assert 10 == pytest.approx(minutes(found.at), abs=0.1)
     assert found.earliest == found.at == found.latest
-    assert "1,200 tasks left, in 10 min 2 s" in found.text
+    assert found.text.endswith(f"1,200 tasks left, in 10 min 2 s, about {local(found.at)}.")
 
 
 def test_it_lies_between_what_can_be_done_and_what_was_done() -> None:
@@ -38,6 +39,7 @@ def test_it_lies_between_what_can_be_done_and_what_was_done() -> None:
     assert 10 == pytest.approx(minutes(found.earliest), abs=0.1)
     assert 20 == pytest.approx(minutes(found.latest), abs=0.1)
     assert minutes(found.earliest) < minutes(found.at) < minutes(found.latest)
+    assert f"(earliest {local(found.earliest)}, latest {local(found.latest)})" in found.text
 
 
 def test_who_was_idle_before_is_not_slow() -> None:
@@ -51,7 +53,7 @@ def test_what_arrives_meanwhile_makes_it_later_or_open() -> None:
     open_end = estimated(left=1200, arrivals=1.5, **{**FOUR, "done": 1.0})
     assert open_end.at is not None
     assert open_end.latest is None
-    assert "latest open" in open_end.text
+    assert open_end.text.endswith(f"(earliest {local(open_end.earliest)}, latest open).")
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,24 @@ def test_what_is_as_usual_is_no_reason(changes: dict[str, Any]) -> None:
     assert () == found(**changes)
 
 
+@pytest.mark.parametrize(("running", "said"), [(1, False), (2, True)])
+def test_more_workers_are_advised_where_each_that_there_is_runs_a_task(
+    running: int,
+    said: bool,
+) -> None:
+    live = (Live("mail", "send", 5, 3, running, LATE),)
+    [reason] = found(usual={"mail": Usual(60, 20)}, live=live)
+    assert said == reason.text.endswith(
+        "Each of its 2 workers runs a task: more of them would help."
+    )
+
+
+def test_a_backlog_that_nobody_works_on_is_told_once() -> None:
+    for workers in ({}, {"sums": 1}):
+        [reason] = found(usual={"mail": Usual(60, 20)}, workers=workers)
+        assert reason.kind in {"no worker process", "no workers"}
+
+
 def test_without_a_worker_process_a_schedule_that_waits_is_what_does_not_run() -> None:
     [reason] = found(workers={}, live=(), schedules=((NIGHTLY, Standing("no scheduler", "")),))
     assert ("no worker process", Severity.STOPPED) == (reason.kind, reason.severity)

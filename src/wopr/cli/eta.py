@@ -9,8 +9,7 @@ from wopr.cli.errors import NO
 from wopr.cli.ids import whole
 from wopr.cli.output import document, say
 from wopr.cli.selections import Chosen, filtered
-from wopr.domain.eta import NEVER, Eta
-from wopr.domain.spoken import local
+from wopr.domain.eta import NEVER, Eta, about
 from wopr.queue.queue import TaskQueue
 
 
@@ -42,8 +41,4 @@ def _altogether(found: Eta) -> str:
         return found.text
     if found.at is None:
         return f"All {found.left:,}: not to be told, or never; see above."
-    latest = "open" if found.latest is None else local(found.latest)
-    return (
-        f"All {found.left:,}: about {local(found.at)} (earliest {local(found.earliest)}, latest "
-        f"{latest})."
-    )
+    return f"All {found.left:,}: {about(found.at, found.earliest, found.latest)}."

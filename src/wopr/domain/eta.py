@@ -156,9 +156,7 @@ def _between(work: Work, now: datetime, fast: float, slow: float) -> Estimate:
     if latest is not None:
         latest = max(latest, likely)
     reason = EtaReason.DELAYED if likely == floor and work.last_due else EtaReason.FLOWING
-    said = f"in {age((likely - now).total_seconds())}, about {local(likely)}"
-    until = "open" if latest is None else local(latest)
-    said += f" (earliest {local(earliest)}, latest {until})"
+    said = f"in {age((likely - now).total_seconds())}, {about(likely, earliest, latest)}"
     if work.blocked:
         said += f"; {counted(work.blocked, 'task')} of it wait for others first"
     return _said(work, reason, said, likely, earliest, latest)
@@ -185,6 +183,18 @@ def _said(
         earliest=earliest,
         latest=latest,
     )
+
+
+def about(likely: datetime, earliest: datetime | None, latest: datetime | None) -> str:
+    """Return when it will be, and between which moments, where those are others as it is told."""
+    said = []
+    if earliest is not None and local(earliest) != local(likely):
+        said.append(f"earliest {local(earliest)}")
+    if latest is None:
+        said.append("latest open")
+    elif local(latest) != local(likely):
+        said.append(f"latest {local(latest)}")
+    return f"about {local(likely)}" + (f" ({', '.join(said)})" if said else "")
 
 
 def altogether(parts: Sequence[Estimate], now: datetime) -> Eta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from wopr.domain.facts import Facts, Failing, Live
@@ -266,6 +266,8 @@ def _backlog(facts: Facts) -> Iterator[Reason]:
         since, usual = _since(tasks), facts.usual.get(category)
         if since is None or usual is None or usual.tasks < FEWEST_WAITS:
             continue
+        if not facts.workers.get(category):  # which is said already
+            continue
         waited = (facts.now - since).total_seconds()
         if waited < SHORT_WAIT or waited < MORE * usual.seconds:
             continue
@@ -274,12 +276,20 @@ def _backlog(facts: Facts) -> Iterator[Reason]:
             severity=Severity.WARNING,
             text=f"The oldest of {counted(_due(tasks), 'due task')} of category {category!r} waits "
             f"for {age(waited)}; at this hour 99 of 100 waited no longer than "
-            f"{age(usual.seconds)}. More workers help if those that there are have no pause.",
+            f"{age(usual.seconds)}.{_more_workers(facts, category, tasks)}",
             command="wopr workers list",
             tasks=_due(tasks),
             since=_aware(since),
             about={"category": category, "seconds": waited, "usual_seconds": usual.seconds},
         )
+
+
+def _more_workers(facts: Facts, category: str, tasks: Sequence[Live]) -> str:
+    """Say that more workers would help, where all that there are run something."""
+    workers = facts.workers[category]
+    if sum(one.running for one in tasks) < workers:
+        return ""  # it is held back by something else, which is told
+    return f" Each of its {counted(workers, 'worker')} runs a task: more of them would help."
 
 
 def _failing(facts: Facts) -> Iterator[Reason]:

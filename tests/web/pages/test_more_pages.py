@@ -144,6 +144,33 @@ async def test_what_a_page_says_to_ask_is_answered(
         assert any(one.matches(scope)[0] is Match.FULL for one in api_routes()), (path, rest)
 
 
+async def test_words_of_a_url_that_a_page_does_not_know_are_said(
+    client: httpx.AsyncClient,
+) -> None:
+    for path in LISTS:
+        text = await text_of(client, f"{path}?spam=<i>&at=")
+        assert "does not know <code>spam</code> in its URL, so it changed nothing" in text, path
+    text = await text_of(client, "/failures?span=1h&status=failed&%3Cb%3E=1")
+    assert "does not know <code>&lt;b&gt;</code>, <code>status</code> in its URL" in text
+    assert "It knows <code>span</code>, <code>at</code>." in text
+
+
+async def test_no_link_of_a_page_has_a_word_that_the_other_does_not_know(
+    queue: TaskQueue, client: httpx.AsyncClient
+) -> None:
+    await queue.set_limit("reports", concurrency=2)
+    await queue.enqueue_flow(chain(build_report.si(1), build_report.si(2)))
+    tried: set[tuple[str, frozenset[str]]] = set()
+    for path in ("/", "/tasks", *LISTS, f"/failures/one?error={ERROR}"):
+        for link in re.findall(r'<a [^>]*?href="(/[^"]*\?[^"]*)"', await text_of(client, path)):
+            url = httpx.URL(unescape(link))
+            of = url.path, frozenset(url.params)
+            if of not in tried and not url.path.startswith("/static"):
+                tried.add(of)
+                assert "does not know <code>" not in (await client.get(str(url))).text, url
+    assert len(tried) > 12
+
+
 # -- flows --------------------------------------------------------------------------
 
 

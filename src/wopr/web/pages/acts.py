@@ -106,7 +106,7 @@ async def undo(request: Request) -> Response:
     return said_of(request, answer, f"of act {number} taken back", "/acts")
 
 
-PAGE = Page(here="Acts", path="/acts", template="acts.html", values=_values)
+PAGE = Page(here="Acts", path="/acts", template="acts.html", values=_values, words=("before",))
 
 
 def routes() -> list[BaseRoute]:

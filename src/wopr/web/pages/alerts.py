@@ -140,7 +140,7 @@ def _event(rule: AlertRule | None, who: str, now: datetime) -> NotificationEvent
     )
 
 
-PAGE = Page(here="Alerts", path=BACK, template="alerts.html", values=_values)
+PAGE = Page(here="Alerts", path=BACK, template="alerts.html", values=_values, words=("name",))
 
 
 def routes() -> list[BaseRoute]:

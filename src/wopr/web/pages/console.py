@@ -163,7 +163,13 @@ def _most(rows: list[tuple[Any, ...]], numeric: list[bool]) -> float:
 
 
 PAGE = Page(
-    here="SQL", path="/sql", template="sql.html", values=_values, live=False, needs=Role.ADMIN
+    here="SQL",
+    path="/sql",
+    template="sql.html",
+    values=_values,
+    words=("q",),
+    needs=Role.ADMIN,
+    live=False,
 )
 
 

@@ -150,8 +150,16 @@ async def _one(ask: Ask) -> dict[str, Any]:
     }
 
 
-LIST = Page(here="Failures", path="/failures", template="failures.html", values=_list)
-ONE = Page(here="Failures", path="/failures/one", template="failure.html", values=_one)
+LIST = Page(
+    here="Failures", path="/failures", template="failures.html", values=_list, words=("span",)
+)
+ONE = Page(
+    here="Failures",
+    path="/failures/one",
+    template="failure.html",
+    values=_one,
+    words=("error", "span"),
+)
 
 
 def routes() -> list[BaseRoute]:

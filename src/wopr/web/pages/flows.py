@@ -155,7 +155,7 @@ async def _kinds(ask: Ask, flow_id: str) -> list[dict[str, Any]]:
         ) from error
 
 
-LIST = Page(here="Flows", path="/flows", template="flows.html", values=_list)
+LIST = Page(here="Flows", path="/flows", template="flows.html", values=_list, words=("before",))
 ONE = Page(here="Flows", path="/flows/{flow_id}", template="flow.html", values=_one)
 
 

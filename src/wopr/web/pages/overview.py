@@ -120,7 +120,9 @@ def minutes_left(waiting: int, recent: Ended) -> float | None:
     return waiting / recent.rate if waiting and recent.rate else None
 
 
-PAGE = Page(here="Overview", path="/", template="overview.html", values=_values)
+PAGE = Page(
+    here="Overview", path="/", template="overview.html", values=_values, words=("span", "category")
+)
 
 
 def routes() -> list[BaseRoute]:

@@ -119,6 +119,7 @@ def common(ask: Ask, *, nonce: str) -> dict[str, Any]:
         "may": ask.may,
         "here": None,
         "live_url": None,
+        "unknown": (),
         "title": "wopr",
         "now": SystemClock().now(),
         "database": str(ask.queue.database),

@@ -148,8 +148,16 @@ async def _one(ask: Ask) -> dict[str, Any]:
     }
 
 
-LIST = Page(here="Schedules", path="/schedules", template="schedules.html", values=_list)
-ONE = Page(here="Schedules", path="/schedules/one", template="schedule.html", values=_one)
+LIST = Page(
+    here="Schedules",
+    path="/schedules",
+    template="schedules.html",
+    values=_list,
+    words=("span", "after"),
+)
+ONE = Page(
+    here="Schedules", path="/schedules/one", template="schedule.html", values=_one, words=("name",)
+)
 
 
 def routes() -> list[BaseRoute]:

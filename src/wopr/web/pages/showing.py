@@ -17,6 +17,9 @@ from wopr.web.pages.live import streaming
 from wopr.web.pages.rendering import live_part, page
 from wopr.web.routing import route
 
+MOST_UNKNOWN = 5
+"""So many words that nobody knows are told."""
+
 Values = Callable[[Ask], Awaitable[dict[str, Any]]]
 
 
@@ -28,6 +31,7 @@ class Page:
         here: its name in the navigation.
         path: below the root; may have parameters.
         template: extends ``base.html``.
+        words: those of its URL that it knows, besides ``at``.
         values: asks what the template shows; ``live_more`` of it goes to the stream of the page.
         needs: the role of who may look.
         live: whether it changes while somebody looks.
@@ -37,6 +41,7 @@ class Page:
     path: str
     template: str
     values: Values
+    words: tuple[str, ...] = ()
     needs: Role = Role.READ
     live: bool = True
 
@@ -50,7 +55,7 @@ class Page:
     async def _show(self, request: Request) -> Response:
         ask = ask_of(request)
         values = await self.values(ask)
-        common = self._common(ask, values)
+        common = {**self._common(ask, values), "unknown": self._unknown(ask), "words": self.words}
         return page(request, self.template, ask=ask, **{**common, **values})
 
     async def _stream(self, request: Request) -> Response:
@@ -63,6 +68,10 @@ class Page:
 
         key = (ask.root, ask.path, str(ask.query), ask.caller.role)
         return streaming(request, key, make)
+
+    def _unknown(self, ask: Ask) -> list[str]:
+        """Return words of the URL that change nothing: a slip of the pen, or of another page."""
+        return sorted(set(ask.query) - {"at", *self.words})[:MOST_UNKNOWN]
 
     def _common(self, ask: Ask, values: dict[str, Any]) -> dict[str, Any]:
         live = self.live and not ask.past

@@ -230,7 +230,13 @@ def page_url(ask: Ask, given: dict[str, Any]) -> str:
     return f"{ask.root}/tasks" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
-PAGE = Page(here="Tasks", path="/tasks", template="tasks.html", values=_values)
+PAGE = Page(
+    here="Tasks",
+    path="/tasks",
+    template="tasks.html",
+    values=_values,
+    words=(*words.WORDS, "id", "cursor", "top"),
+)
 
 
 def routes() -> list[BaseRoute]:
