@@ -121,6 +121,16 @@ def _look(page: Page, picture: Path) -> None:
     assert wide <= 0, f"{picture.name}: it is {wide} px too wide"
 
 
+def test_the_table_of_categories_fits_on_a_small_laptop(shop: Served, chrome: Browser) -> None:
+    with looking(chrome, shop) as page:
+        page.set_viewport_size({"width": 1300, "height": 800})
+        page.goto(shop.url + "/categories")
+        table = page.locator(".scroll").first
+        assert table.evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+        page.set_viewport_size({"width": 900, "height": 800})  # there it scrolls, and the page not
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
 COLOURS = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
 EVERYTHING = {"resultTypes": ["violations"]}
 
