@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_large
+import bench_pages
 import bench_schedules
 import duckdb
 from bench_clients import CLIENTS
@@ -65,6 +66,13 @@ BARS = {
     "drain with 2,000,000 tasks (x of small)": (">=", 0.8),
     "open 1,000,000 pending until first run (s)": ("<=", 2.0),
     "peak RSS with 2,000,000 tasks (MB)": ("<=", 400.0),
+    "pages: slowest median (ms)": ("<=", 300.0),
+    "pages: p99 (ms)": ("<=", 1_000.0),
+    "pages as of a moment: p99 (ms)": ("<=", 1_000.0),
+    "pages: end to end beside somebody who looks (x of alone)": (">=", 0.9),
+    "pages: 200 open dashboards (% of a core)": ("<=", 15.0),
+    "pages: 200 open dashboards, growth (MB)": ("<=", 10.0),
+    "pages: peak RSS of the owner (MB)": ("<=", 400.0),
 }
 
 
@@ -138,6 +146,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only workloads whose name contains this")
     parser.add_argument("--no-large", action="store_true", help="without the 2,000,000 tasks")
     parser.add_argument("--long", action="store_true", help="with what takes 120 s and more")
+    parser.add_argument(
+        "--pages", action="store_true", help="with every page over 5,000,000 tasks: 15 minutes"
+    )
+    parser.add_argument(
+        "--pages-file",
+        type=Path,
+        help="the file for --pages: kept, and taken as it is if it is there",
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
@@ -154,6 +170,8 @@ def main() -> int:
         asyncio.run(bench_schedules.measure(result))
     if not options.no_large and not options.only:
         asyncio.run(bench_large.measure(result, 1_000_000))
+    if options.pages and options.only in "pages":
+        bench_pages.measure(result, options.pages_file)
     for name, value in machine.items():
         print(f"{name:48} {value if isinstance(value, str) else format(value, ',.0f')}")
     missed = 0
