@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import duckdb
 import pytest
 
 from support.databases import bytes_of, names_beside
-from wopr.domain.errors import SchemaError
+from wopr import TaskQueue
+from wopr.domain.errors import SchemaError, StorageError, StorageFileError
 from wopr.storage.duckdb import doctor
 from wopr.storage.duckdb.accept import accept
 from wopr.storage.duckdb.compact import compact
@@ -208,3 +210,61 @@ def test_no_connection_has_a_way_out(
         pytest.raises(duckdb.Error, match=r"disabled|locked"),
     ):
         connection.execute(statement.format(secret=secret))
+
+
+def other_tables(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table other (a integer)")
+
+
+def no_database(path: Path) -> None:
+    path.write_text("Dear diary, " * 2_000)
+
+
+def newer(path: Path) -> None:
+    """Leave a file of a wopr that is to come, as somebody would copy it: alone."""
+    open_database(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    for one in path.parent.iterdir():
+        if one != path:
+            one.unlink()
+
+
+async def copied_alone(path: Path) -> None:
+    """Leave a file as it is while a queue is open, without the journal that belongs to it."""
+    original = path.with_name("original.duckdb")
+    async with TaskQueue(enabled=True, database=original) as queue:
+        await queue.get_task_stats()
+        shutil.copy(original, path)
+    for one in path.parent.iterdir():
+        if one != path:
+            one.unlink()
+
+
+@pytest.mark.parametrize("use", ["start", "settle", "doctor", "compact"])
+async def test_nothing_stays_beside_a_copy_that_lacks_its_journal(path: Path, use: str) -> None:
+    await copied_alone(path)
+    with pytest.raises(StorageFileError, match="is missing"):
+        USERS[use](path)
+    assert [path] == list(path.parent.iterdir())
+
+
+REFUSED = [
+    (name, make)
+    for name in USERS
+    for make in (other_tables, no_database, newer)
+    if name != "current" and (name, make) != ("check", newer)  # these tell what they find
+]
+
+
+@pytest.mark.parametrize(("use", "make"), REFUSED)
+def test_nothing_stays_beside_a_file_that_was_refused(
+    path: Path, use: str, make: Callable[[Path], None]
+) -> None:
+    make(path)
+    before = bytes_of(path)
+    with pytest.raises(StorageError):
+        USERS[use](path)
+    assert before == bytes_of(path)
+    assert [path] == list(path.parent.iterdir())

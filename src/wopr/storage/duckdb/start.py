@@ -233,8 +233,15 @@ class Left:
     def recover(self, opened: OpenedDatabase) -> None:
         """Bring the tables up to the journal, if it is understood."""
         self.opened = opened
-        self.state, self.seq = state_of(opened)
-        self.plan = chain.plan(opened.path, self.state, self.found, accept=self.accept)
+        try:
+            self.state, self.seq = state_of(opened)
+            self.plan = chain.plan(opened.path, self.state, self.found, accept=self.accept)
+        except StorageError:  # nothing was written but the checkpoint of the opening, to its end
+            opened.disconnect()
+            if opened.lock.made:
+                forget(opened.path)
+            opened.lock.withdraw()
+            raise
         if self.plan.torn is not None and not self.accept:
             _keep_torn_end(opened.path, *self.plan.torn)
         if not self.state.synced:

@@ -54,9 +54,10 @@ class FileLock:
     """Own ``<database>.lock`` from :meth:`acquire` to :meth:`release`.
 
     The lock file stays when the lock is released: deleting it would let two
-    processes lock two files of the same name. It holds, as JSON, who owns it:
-    ``pid``, ``boot_id`` and ``started_at``, and nothing when nobody does; an attribute of it
-    says how far the database was :class:`Acknowledged`. A forked
+    processes lock two files of the same name, if one of them did not look again. Only beside a
+    database that was refused nothing stays of what was made for the look. It holds, as JSON,
+    who owns it: ``pid``, ``boot_id`` and ``started_at``, and nothing when nobody does; an
+    attribute of it says how far the database was :class:`Acknowledged`. A forked
     child owns nothing: its copy is closed at once, so the lock ends with the process that
     took it; so are its copies of the database and of what lies beside it.
     """
@@ -68,6 +69,8 @@ class FileLock:
         self._clock = clock or SystemClock()
         self._descriptor: int | None = None
         self._pid = 0
+        self.made = False
+        """Whether the lock file is new: nobody owned the database before, or it is a copy."""
 
     @property
     def held(self) -> bool:
@@ -114,6 +117,13 @@ class FileLock:
                     os.ftruncate(descriptor, 0)
         os.close(descriptor)
 
+    def withdraw(self) -> None:
+        """Give a file free that was refused, and delete the lock file if it was made for that."""
+        if self.held and self.made and self.remembered() is None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # under the lock: who waits for this one looks again
+        self.release()
+
     def forget(self) -> None:
         """Let go of what a forked child inherited; the parent's lock is untouched."""
         descriptor, self._descriptor = self._descriptor, None
@@ -156,6 +166,7 @@ class FileLock:
 
     def _open(self) -> int:
         try:
+            self.made = not os.path.lexists(self.path)
             return open_own(self.path, os.O_RDWR | os.O_CREAT)
         except StorageFileError as error:
             raise StorageFileError(f"The lock file can't be used: {error}") from error

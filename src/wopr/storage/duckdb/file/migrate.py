@@ -39,6 +39,7 @@ from wopr.storage.duckdb.file.files import (
 )
 from wopr.storage.duckdb.file.location import locate
 from wopr.storage.duckdb.file.lock import FileLock
+from wopr.storage.duckdb.file.repair import explain
 
 log = logging.getLogger(__name__)
 
@@ -255,5 +256,11 @@ def connected(path: str | os.PathLike[str]) -> Iterator[duckdb.DuckDBPyConnectio
         with connect(real) as connection:
             refuse_code(connection, real)
             yield connection
+    except duckdb.Error as error:
+        lock.withdraw()
+        raise explain(real, error) from error
+    except BaseException:
+        lock.withdraw()
+        raise
     finally:
         lock.release()

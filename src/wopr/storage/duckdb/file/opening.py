@@ -196,9 +196,9 @@ class OpenedDatabase:
             self._refuse_to_begin_anew()
             self._repair.before_opening()
             migrate.create_file(self.path)
-        self.connection = self._repair.opening(self._open_somehow, journaled=self.journaled)
-        self._open = True
         try:
+            self.connection = self._repair.opening(self._open_somehow, journaled=self.journaled)
+            self._open = True
             self._finish()
         except BaseException:
             self.disconnect()
@@ -380,15 +380,15 @@ def open_database(
         before(opened)
         opened.connect()
     except duckdb.Error as error:
-        lock.release()
+        lock.withdraw()
         raise explain(real, error) from error
     except OSError as error:
-        lock.release()
+        lock.withdraw()
         raise StorageFileError(
             f"The database file {real} can't be opened: {error}. Check the free space of its disk "
             f"and the permissions of its directory, then start again."
         ) from error
     except BaseException:
-        lock.release()
+        lock.withdraw()
         raise
     return opened
