@@ -148,3 +148,21 @@ def test_a_list_takes_the_conditions_of_a_selection(path: Path, then: tuple[str,
     assert [cursor] == [task["id"] for task in some["tasks"]]
     none = call("tasks", "list", "--tag", "nobody", *then, "-d", path)
     assert "No tasks match." in none.out
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2999-01-01T00:00Z", "--at 2999-01-01T00:00Z has not come: it is "),
+        ("2025-11-30T11:40", "--at takes 2h, 30min, 7d, or a time with its zone like "),
+        ("99999999d", "--at takes 2h, 30min, 7d, or a time with its zone like "),
+        ("yesterday", "--at takes 2h, 30min, 7d, or a time with its zone like "),
+    ],
+)
+def test_a_wrong_moment_is_refused_in_words_of_the_command_line(
+    path: Path, at: str, said: str
+) -> None:
+    for words in (("stats",), ("status",), ("tasks", "list"), ("workers", "list")):
+        done = call(*words, "--at", at, "-d", path)
+        assert (2, True) == (done.code, done.err.startswith(said)), done.err
+        assert not any(word in done.err for word in ("queue.", "datetime", "moment"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from wopr.cli import tables
 from wopr.cli.declared import Option
+from wopr.cli.errors import UsageError
 from wopr.cli.output import say, table
 from wopr.cli.selections import when
 from wopr.core.past import Past
+from wopr.domain.clock import SystemClock
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.typed import WHEN
 from wopr.ports.asof import CategoryBacklog, PastStatus
@@ -24,10 +27,14 @@ def past_of(queue: TaskQueue, at: str) -> Past:
     """Return the queue as it was at what ``--at`` says.
 
     Raises:
-        UsageError: it says no time.
-        InvalidCallError: that has not come, or has no zone.
+        UsageError: it says no time, or one that has not come.
     """
-    moment = when(at, "--at")
+    moment, now = when(at, "--at"), SystemClock().now()
+    if isinstance(moment, datetime) and moment > now:
+        raise UsageError(
+            f"--at {at} has not come: it is {local(now)}. What is to come: wopr eta, "
+            "wopr schedules preview NAME."
+        )
     return queue.as_of(moment)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+from wopr.domain.checks import LONGEST_SECONDS
+
 WHEN = "2h, 30min, 7d, or a time with its zone like 2030-05-17T12:00Z"
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|m|h|d|w)", re.ASCII)
@@ -15,8 +17,14 @@ def typed_time(text: str) -> datetime | timedelta:
     """Return a moment, or a length of time.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or could be several: without a zone, or longer than any.
     """
     if (span := _SPAN.fullmatch(text.strip())) is not None:
-        return timedelta(seconds=float(span[1]) * _UNITS[span[2]])
-    return datetime.fromisoformat(text.strip())
+        seconds = float(span[1]) * _UNITS[span[2]]
+        if seconds > LONGEST_SECONDS:
+            raise ValueError(text)
+        return timedelta(seconds=seconds)
+    moment = datetime.fromisoformat(text.strip())
+    if moment.utcoffset() is None:
+        raise ValueError(text)
+    return moment
