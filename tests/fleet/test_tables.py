@@ -80,9 +80,6 @@ async def test_what_is_not_there_says_what_is(shared: PostgresHome) -> None:
     async with shared.queue() as queue:
         with pytest.raises(InvalidCallError, match="pg_dump"):
             await queue.backup("copy.duckdb")
-    with pytest.raises(StorageError, match="WOPR_TASKS_ARCHIVE"):
-        async with shared.queue(settings=Settings(archive="old")):
-            pass
 
 
 async def test_an_address_is_told_without_its_password() -> None:

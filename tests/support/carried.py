@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from wopr.access.sharedasking import SharedAsking
 from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
+from wopr.fleet.archived import Archived
 from wopr.ports.storage import QueryLimits
 from wopr.storage import open_storage
 from wopr.storage.postgres.connections import Connections
@@ -22,6 +26,7 @@ class Both:
     def __init__(self, storage: Any, connections: Connections) -> None:
         self.storage = storage
         self.connections = connections
+        self.asking = SharedAsking(connections, Archived(None))
 
     @classmethod
     async def of(cls, path: Path, address: str) -> Both:
@@ -47,3 +52,27 @@ async def _copy(connection: Any, table: str, answer: Any) -> None:
     async with connection.cursor().copy(f"copy wopr.{table} ({names}) from stdin") as copy:
         for row in answer.rows:
             await copy.write_row(row)
+
+
+async def compare(both: Both, question: str, *params: Any) -> list[tuple[Any, ...]]:
+    """Ask both; return what both answer."""
+    expected: list[tuple[Any, ...]] = (await both.storage.query(question, params, LIMITS)).rows
+    found = (await both.asking.sql(question, params, LIMITS)).rows
+    assert len(expected) == len(found)
+    for one, other in zip(sorted(expected, key=_rough), sorted(found, key=_rough), strict=True):
+        assert all(map(same, one, other)), (one, other)
+    return expected
+
+
+def _rough(row: tuple[Any, ...]) -> str:
+    """Return what rows are sorted by: the last digits of a float depend on the order of a sum."""
+    return repr([f"{one:.3g}" if isinstance(one, float) else one for one in row])
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values say the same; lists do in any order."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, sorted(one), sorted(other)))
+    if isinstance(one, float) or isinstance(other, float):
+        return bool(one == pytest.approx(other, rel=1e-6))
+    return bool(one == other)

@@ -154,6 +154,7 @@ def empty_database() -> str:
         if found is not None and found[0] is not None:
             connection.execute(f"truncate {found[0]}")
             connection.execute("alter sequence wopr.numbers restart")
+            connection.execute("delete from wopr.meta where key like 'retir%'")
     return address
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from wopr.access.access import Access
 from wopr.access.linekeeping import LineKeeping
 from wopr.access.sharedacts import SharedActs
+from wopr.access.sharedasking import SharedAsking
 from wopr.access.sharedkeeping import SharedKeeping
 from wopr.access.sharedschedules import SharedScheduler
 from wopr.access.starting import acquired, executors_of, mask_of, open_elsewhere
@@ -18,17 +19,17 @@ from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError, QueueClosedError, StorageError
+from wopr.domain.errors import InvalidCallError, QueueClosedError
 from wopr.domain.steady import Steady
+from wopr.fleet.archived import Archived
 from wopr.fleet.backend import FleetBackend
 from wopr.fleet.fleet import Fleet
 from wopr.fleet.inside import Inside
 from wopr.fleet.servertime import ServerTime
-from wopr.insights.dialects import words
 from wopr.ports.backend import AddBackend, Backend
 from wopr.running.surroundings import Surroundings
+from wopr.storage import open_archive
 from wopr.storage.postgres.connections import Connections
-from wopr.storage.postgres.dialect import translated
 from wopr.storage.postgres.store import Store
 
 MOST_CONNECTIONS = 8
@@ -49,6 +50,7 @@ class FleetAccess(Access):
         super().__init__(settings, address, storage_factory, registry, clock, rng)
         self._address = address
         self._fleet: Fleet | None = None
+        self._archived = Archived(None)
         self.retiring: SharedKeeping | None = None
         """Who retires old tasks here; ``None`` before it is open."""
 
@@ -138,7 +140,6 @@ class FleetAccess(Access):
 
     async def _joined(self) -> Backend:
         """Connect, and be one of the hosts."""
-        self._check_settings()
         fleet = self._new_fleet()
         await fleet.start()
         self._fleet = fleet
@@ -146,24 +147,15 @@ class FleetAccess(Access):
         operators = SharedActs(fleet)
         schedules = SharedScheduler(fleet, operators.book)
         schedules.firing.as_service = self.as_service
-        self.retiring = SharedKeeping(fleet, operators, self._settings.retentions)
+        archive = open_archive(self._settings)
+        self._archived = Archived(archive)
+        self.retiring = SharedKeeping(fleet, operators, self._settings.retentions, archive)
         self.retiring.start()
         self.events.attach(fleet.parts)
-        kept = self.retiring.rules
-        return FleetBackend(fleet, schedules, operators, words(translated), lambda: kept.told)
-
-    def _check_settings(self) -> None:
-        """Refuse what would count for nothing.
-
-        Raises:
-            StorageError: a setting is of files only.
-        """
-        if self._settings.archive is not None:
-            raise StorageError(
-                f"WOPR_TASKS_ARCHIVE is {self._settings.archive}, and the queue is on PostgreSQL, "
-                f"{self._address}, which has no archive. Leave it out; WOPR_TASKS_KEEP_SUCCESS and "
-                "so on delete there: 30d."
-            )
+        asking = SharedAsking(fleet.parts.store.connections, self._archived)
+        return FleetBackend(
+            fleet, schedules, operators, asking, self.retiring.rules, self._archived
+        )
 
     def _new_fleet(self) -> Fleet:
         settings, clock = self._settings, ServerTime(self._clock)
@@ -231,6 +223,7 @@ class FleetAccess(Access):
             try:
                 await self._registry.resources.close()
                 await fleet.close()
+                await self._archived.close()
             finally:
                 self._fleet = self._backend = self._stopping = None
                 self.open_in.end()

@@ -15,6 +15,7 @@ from wopr.engine.retaining import EVERY, log
 from wopr.engine.shared import Shared
 from wopr.fleet.fleet import Fleet
 from wopr.fleet.parts import logged
+from wopr.storage.postgres.archiving import Archive, Archiving
 from wopr.storage.postgres.retirement import Retirement
 
 
@@ -25,12 +26,21 @@ class SharedKeeping:
         fleet: the host.
         operators: note what was done.
         rules: what the settings of this host say.
+        archive: to which tasks go before they are deleted, if there is one.
     """
 
-    def __init__(self, fleet: Fleet, operators: SharedActs, rules: Sequence[Retention]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        operators: SharedActs,
+        rules: Sequence[Retention],
+        archive: Archive | None,
+    ) -> None:
         parts = fleet.parts
         self._fleet = fleet
-        self._retirement = Retirement(parts.store.connections)
+        connections = parts.store.connections
+        archiving = None if archive is None else Archiving(connections, archive)
+        self._retirement = Retirement(connections, archiving)
         shared = SimpleNamespace(
             storage=self._retirement, clock=parts.clock, loop=parts.around.loop
         )

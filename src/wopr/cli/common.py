@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _OF_FILES = frozenset(
     {
-        *("backup", "restore", "export", "archive", "compact", "db accept"),
+        *("backup", "restore", "export", "compact", "db accept"),
     }
 )
 """Commands that there are for files only."""

@@ -6,10 +6,6 @@ from typing import NoReturn
 
 from wopr.domain.errors import StorageError
 
-ARCHIVE = (
-    "The archive is of a queue in a file. On PostgreSQL: wopr cleanup deletes old tasks, and "
-    "partitions or pg_dump keep what you want to keep."
-)
 COPY = (
     "A copy of the database, and what is asked of one, are of a queue in a file. On PostgreSQL: "
     "pg_dump makes a backup, and queue.sql asks the database itself."

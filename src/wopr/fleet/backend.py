@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +15,8 @@ from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule
 from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.fleet.absent import ARCHIVE, COPY, absent
+from wopr.fleet.absent import COPY, absent
+from wopr.fleet.archived import Archived
 from wopr.fleet.explaining import Explaining
 from wopr.fleet.fleet import Fleet
 from wopr.fleet.status import StatusOf
@@ -26,7 +26,6 @@ from wopr.ports.backend import ActBackend, RuleBackend, ScheduleBackend
 from wopr.ports.status import About, GroupExplanation, Kept
 from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 from wopr.storage.postgres import statements
-from wopr.storage.postgres.asking import ask
 from wopr.storage.postgres.retirement import FIRST, Retirement
 
 
@@ -54,6 +53,27 @@ class Operators(Protocol):
         ...
 
 
+class Asking(Protocol):
+    """Who answers questions in SQL."""
+
+    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
+        """Run one read-only query."""
+        ...
+
+
+class Keeping(Protocol):
+    """Who lets old tasks go."""
+
+    @property
+    def told(self) -> Kept | None:
+        """What the rules of this host are, and what they did."""
+        ...
+
+    async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
+        """Archive, for some seconds, what ended until then; return how many, and if that is all."""
+        ...
+
+
 class FleetBackend:
     """The verbs, carried out by this process on the tables that all hosts share."""
 
@@ -62,12 +82,13 @@ class FleetBackend:
         fleet: Fleet,
         schedules: ScheduleBackend,
         operators: Operators,
-        words: Callable[[str], str | None],
-        kept: Callable[[], Kept | None],
+        asking: Asking,
+        keeping: Keeping,
+        archived: Archived,
     ) -> None:
         self.fleet = fleet
-        self._words = words
-        """Puts a question of wopr's own in the words of PostgreSQL; ``None`` for another one."""
+        self.sql = asking.sql
+        self.archive = keeping.archive
         self.schedules = schedules
         self.rules = operators.rules
         self.acts = operators.acts
@@ -76,12 +97,12 @@ class FleetBackend:
         self.add_many = fleet.adding.add_many
         self.check_room = fleet.adding.check_room
         self.add_flow = fleet.adding.add_flow
-        self.wait = fleet.waiting.wait
         self.cancel = fleet.cancel
         self.retry = fleet.retry
         self.recover = fleet.owner.recover
-        self.status = StatusOf(fleet, schedules.all, kept).status
+        self.status = StatusOf(fleet, schedules.all, lambda: keeping.told).status
         self._store = fleet.parts.store
+        self._archived = archived
         self._explain = Explaining(fleet).explain
 
     def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
@@ -89,10 +110,13 @@ class FleetBackend:
         return self.fleet.adding.add(new)
 
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Return a task; its progress is that of now where it runs in this process."""
+        """Return a task, also one that was archived.
+
+        Its progress is that of now where it runs in this process.
+        """
         record = await self._store.get(task_id)
         if record is None:
-            return None
+            return await self._archived.get(task_id)
         for pool in self.fleet.pools.values():
             attempt = pool.running.get(task_id)
             if attempt is not None and attempt.record.version == record.version:
@@ -121,9 +145,20 @@ class FleetBackend:
             await self._note("cleanup", said, {}, changed=count)
         return count
 
-    async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
-        """Refuse: there is no archive."""
-        absent(ARCHIVE)
+    async def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        """Return the task's record once it has ended.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            TimeoutError: it did not end in time.
+        """
+        try:
+            return await self.fleet.waiting.wait(task_id, timeout)
+        except TaskNotFoundError:
+            record = await self._archived.get(task_id)
+            if record is None:
+                raise
+            return record
 
     async def stats(self) -> dict[str, Any]:
         """Return exact counts as plain dicts, all of one moment."""
@@ -160,25 +195,20 @@ class FleetBackend:
 
     async def history(self, task_id: str) -> list[HistoryEntry]:
         """Return a task's transitions in order; empty if it is unknown."""
-        return [entry(one) for one in await self._store.history(task_id)]
+        found = await self._store.history(task_id) or await self._archived.history(task_id)
+        return [entry(one) for one in found]
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
         """Return the first lines that a task logged, in order; those of this host, all of them."""
         await self.fleet.lines.written()
-        return await self._store.logs(task_id, limit)
+        found = await self._store.logs(task_id, limit)
+        if not found and await self._store.get(task_id) is None:
+            found = await self._archived.logs(task_id, limit)
+        return found
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers of all hosts by category and name."""
         return await workers_of(self.fleet)
-
-    async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
-        """Run one read-only query."""
-        own = self._words(query)
-        text, of_wopr = own or query, own is not None
-        answer = await ask(self._store.connections, text, params, limits, own=of_wopr)
-        if own is not None:
-            answer = replace(answer, rows=[tuple(map(plain, row)) for row in answer.rows])
-        return QueryResult(answer)
 
     async def backup(self) -> Snapshot:
         """Refuse: the server has tools for that."""
@@ -187,10 +217,3 @@ class FleetBackend:
     async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Refuse: the database itself can be asked."""
         absent(COPY)
-
-
-def plain(value: Any) -> Any:
-    """Return a value of an answer as a file gives it: sums are numbers, and keys of histograms."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return {int(key): count for key, count in value.items()} if isinstance(value, dict) else value

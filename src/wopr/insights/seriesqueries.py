@@ -126,6 +126,12 @@ with timed as (
 )
 """
 
+TIMED = f"""
+{_TIMED}
+select step, part, wait, run from timed
+"""
+"""How long did each task wait for its first start, and how long did each run?"""
+
 TIMES = f"""
 {_TIMED}
 select

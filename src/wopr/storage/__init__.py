@@ -44,6 +44,15 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
     )
 
 
+def open_archive(settings: Settings) -> Any:
+    """Return the archive of a queue whose tables are no file; ``None`` if it has none."""
+    if settings.archive is None:
+        return None
+    from wopr.storage.duckdb.cold import Cold
+
+    return Cold(settings.archive, settings.memory_limit)
+
+
 def missing(database: Path) -> StorageFileError:
     """Return the error that there is no such file; it says if a journal lies there without it."""
     from wopr.storage.duckdb.journal.scan import segments

@@ -10,8 +10,11 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Protocol
 
+from wopr.domain.errors import StorageFileError
 from wopr.domain.keeping import Old
+from wopr.domain.status import TERMINAL
 from wopr.storage.postgres.connections import Connections
 
 PORTION = 2_000
@@ -44,7 +47,23 @@ turn as materialized (
         then pg_try_advisory_xact_lock(hashtextextended('wopr retirement', 0)) else true end as got
 )"""
 """Whether it is this host's turn, until the end of the transaction."""
-_GONE = """
+LOOKED_AT_NEXT = f"""
+with looked_at as (
+    select max(seq) as last from (
+        select seq from wopr.tasks where seq > %(after)s order by seq limit {LOOKED_AT}
+    ) as next
+)"""
+"""Up to which number tasks are looked at for one portion."""
+IS_OLD = f"""
+    {_TERMINAL} and status = any(%(statuses)s::text[])
+        and completed_at <= %(before)s
+        and seq > %(after)s and seq <= (select last from looked_at)
+        and coalesce({_KEPT_UNTIL} <= %(before)s, true)
+        and coalesce(category = %(category)s::text, true)
+        and category <> all(%(other_than)s::text[])
+        and {_NOT_NEEDED}
+"""
+GONE = """
 gone as (
     delete from wopr.tasks using doomed where tasks.id = doomed.id
     returning tasks.id, tasks.seq
@@ -55,24 +74,13 @@ past as (
     where transitions.task_id = gone.id and not %(keep_history)s
 )"""
 DELETE_OLD = f"""
-with {_ALONE},
-looked_at as (
-    select max(seq) as last from (
-        select seq from wopr.tasks where seq > %(after)s order by seq limit {LOOKED_AT}
-    ) as next
-),
+{LOOKED_AT_NEXT},
+{_ALONE},
 doomed as (
-    select id from wopr.tasks
-    where (select got from turn) and {_TERMINAL} and status = any(%(statuses)s::text[])
-        and completed_at <= %(before)s
-        and seq > %(after)s and seq <= (select last from looked_at)
-        and coalesce({_KEPT_UNTIL} <= %(before)s, true)
-        and coalesce(category = %(category)s::text, true)
-        and category <> all(%(other_than)s::text[])
-        and {_NOT_NEEDED}
+    select id from wopr.tasks where (select got from turn) and {IS_OLD}
     order by seq limit %(most)s for update skip locked
 ),
-{_GONE},
+{GONE},
 deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone))
 select got, (select count(*) from gone), case (select count(*) from gone)
     when %(most)s then (select max(seq) from gone) else (select last from looked_at) end
@@ -87,12 +95,13 @@ doomed as (
         and {_KEPT_UNTIL} <= %(now)s and {_NOT_NEEDED}
     order by {_KEPT_UNTIL} limit %(most)s for update skip locked
 ),
-{_GONE}
+{GONE}
 select count(*) from gone
 """
 """Deletes the first tasks whose own time is over; tells how many."""
-_UNTIL = "select value from wopr.meta where key = %(key)s"
-_NOTE = """
+READ_NOTE = "select value from wopr.meta where key = %(key)s"
+FORGET_NOTE = "delete from wopr.meta where key = %(key)s"
+NOTE = """
 insert into wopr.meta (key, value) values (%(key)s, %(value)s)
 on conflict (key) do update set value = excluded.value
 """
@@ -107,17 +116,45 @@ class _Round:
     done: bool = False
 
 
+def values_of(which: Old, after: int, most: int) -> dict[str, Any]:
+    """Return what the statements about old tasks are given."""
+    return {
+        "statuses": [one.value for one in which.statuses],
+        "before": which.before,
+        "after": after,
+        "category": which.category,
+        "other_than": list(which.other_than),
+        "most": most,
+    }
+
+
+def by_hand(which: Old) -> bool:
+    """Whether somebody has asked for it: rules are about one status each."""
+    return which.statuses == TERMINAL
+
+
+class Portions(Protocol):
+    """Archives old tasks, a portion at a time."""
+
+    directory: Path
+
+    async def portion(self, which: Old, after: int) -> tuple[int, int | None]:
+        """Archive and delete a portion; see :meth:`Retirement.delete`."""
+        ...
+
+
 class Retirement:
     """Deletes old tasks; what one portion has begun, the next one goes on with."""
 
-    archive: Path | None = None
-    """There is none."""
     journal = None
     """Nothing is behind."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, archiving: Portions | None = None) -> None:
         self._connections = connections
+        self._archiving = archiving
         self._rounds: dict[str, _Round] = {}
+        self.archive = None if archiving is None else archiving.directory
+        """The directory of what was archived; ``None``: there is no archive."""
 
     async def delete(
         self, which: Old, after: int, *, keep_history: bool = False, alone: bool = False
@@ -134,43 +171,58 @@ class Retirement:
         """
         [(got, count, last)] = await self._connections.rows(
             DELETE_OLD,
-            statuses=[one.value for one in which.statuses],
-            before=which.before,
-            after=after,
-            category=which.category,
-            other_than=list(which.other_than),
-            most=PORTION,
+            **values_of(which, after, PORTION),
             keep_history=keep_history,
             alone=alone,
         )
         return (count if got else -1), last
 
     async def retire(self, which: Old, *, archive: bool) -> int:
-        """Delete a portion of old tasks; return how many. None while another host does it.
+        """Delete a portion of old tasks, once they are archived; return how many.
+
+        None while another host does it.
 
         Raises:
             StorageError: it can't be done; nothing was deleted.
         """
+        if archive and self._archiving is None:
+            raise StorageFileError(
+                "There is no archive of this queue, so nothing was archived. Set "
+                "WOPR_TASKS_ARCHIVE to a directory that all its hosts reach."
+            )
         key = f"retired {'/'.join(sorted(which.statuses))} of {which.category or '*'}"
-        found = self._rounds.get(key)
-        if found is None or found.before != which.before:
-            found = self._rounds[key] = _Round(which.before)
-            rows = await self._connections.rows(_UNTIL, key=key)
-            found.done = bool(rows) and rows[0][0] >= which.before.isoformat()
-        if found.done:
-            return 0
+        found = await self._round(key, which)
         count, loop = 0, asyncio.get_running_loop()
-        while not count:
+        while not count and not found.done:
             began = loop.time()
-            count, last = await self.delete(which, found.after, alone=True)
+            if archive and self._archiving is not None:
+                count, last = await self._archiving.portion(which, found.after)
+            else:
+                count, last = await self.delete(which, found.after, alone=True)
             if last is None and count == 0:
-                found.done = True
-                await self._connections.rows(_NOTE, key=key, value=which.before.isoformat())
+                await self._ended(key, which)
                 break
             if last is not None and count >= 0:
                 found.after = last
             await asyncio.sleep(loop.time() - began)
         return max(0, count)
+
+    async def _round(self, key: str, which: Old) -> _Round:
+        """Return how far it is; a rule's round may have been made by another host."""
+        found = self._rounds.get(key)
+        if found is None or found.before != which.before:
+            found = self._rounds[key] = _Round(which.before)
+            if not by_hand(which):
+                rows = await self._connections.rows(READ_NOTE, key=key)
+                found.done = bool(rows) and rows[0][0] >= which.before.isoformat()
+        return found
+
+    async def _ended(self, key: str, which: Old) -> None:
+        if by_hand(which):
+            del self._rounds[key]
+        else:
+            self._rounds[key].done = True
+            await self._connections.rows(NOTE, key=key, value=which.before.isoformat())
 
     async def forget(self, now: datetime) -> int:
         """Delete a portion of the tasks whose own time is over; return how many.
