@@ -12,7 +12,7 @@ import pytest
 
 from support.pages import pages_of
 from support.queues import PostgresHome, until_status
-from wopr import TaskQueue, TaskStatus
+from wopr import QueryError, TaskQueue, TaskStatus
 from wopr.assistants.server import server_of
 from wopr.domain.clock import SystemClock
 from wopr.tui.reading import Reader
@@ -69,6 +69,8 @@ async def test_the_past_is_told_of_all_of_it(shop: Shop) -> None:
     assert [shop.sent] == [one.id for one in await then.get_tasks(tag="now")]
     assert [shop.sent] == [one.id for one in await then.get_tasks(condition="name like 'se%'")]
     assert [shop.failed] == [one.id for one in await then.get_tasks(limit=1)]
+    with pytest.raises(QueryError, match="set_config"):
+        await then.get_tasks(condition="set_config('role', 'x', true) is null")
     assert "pending" == (await then.require_task_info(shop.failed)).status.value
     assert ["add"] == [one.reason for one in await then.get_history(shop.failed)]
     assert (2, 0, ()) == ((status := await then.status()).waiting, status.workers, status.pauses)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from wopr.domain.change import Change, Verb, decision
 from wopr.domain.errors import QueueClosedError
+from wopr.domain.logline import LogLine
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import CurrentTask
 from wopr.fleet.adding import Adding
@@ -52,6 +53,9 @@ class Fleet:
         held: whether work in the foreground holds the background back.
     """
 
+    identity = ""
+    """The name of the queue that these tables are of, which no other has; once it is open."""
+
     def __init__(
         self,
         store: Store,
@@ -83,15 +87,12 @@ class Fleet:
         )
         self.waiting = Waiting(parts)
         self.lines = Lines(store)
-        self.save_logs = self.lines.add
         self.unfit = Unfit(parts, self.changing)
         self._settling = Settling(parts, self.changing)
         self._touching = Touching(parts)
         self._listener = Listener(store.connections, self)
         self._looking: asyncio.Task[None] | None = None
         self.open = False
-        self.identity = ""
-        """The name of the queue that these tables are of, which no other has."""
         self.seen_at = parts.now()
         """When the event loop was last seen alive."""
 
@@ -201,6 +202,10 @@ class Fleet:
         """Have somebody told of each transition of this host that is durable."""
         self.parts.observers.append(observer)
         return lambda: self.parts.observers.remove(observer)
+
+    def save_logs(self, lines: Sequence[LogLine]) -> None:
+        """Store lines soon; too many are dropped."""
+        self.lines.add(lines)
 
     def _slots(self) -> dict[str, list[Worker]]:
         return {name: list(pool.workers) for name, pool in self.pools.items()}
