@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from wopr.calls.whole import check_whole
@@ -25,7 +26,6 @@ from wopr.domain.snapshot import parents_of
 from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import added
 from wopr.fleet.changing import Changing
 from wopr.fleet.parts import Parts
 from wopr.fleet.releasing import Releasing
@@ -82,11 +82,13 @@ class Adding:
         await self.check_room(Counter(new.category for new in tasks))
         ids: list[str] = []
         chunk: list[NewTask] = []
-        size = 0
+        size, most = 0, BULK_ROWS
         for new in tasks:
-            if len(chunk) >= self._most(chunk) or size > BULK_BYTES:
+            if len(chunk) >= most or size > BULK_BYTES:
                 ids += await self._add_chunk(chunk)
                 chunk, size = [], 0
+            if not chunk:
+                most = self._most(new.category)
             if new.depends_on:
                 ids += await self._add_chunk(chunk)
                 chunk, size = [], 0
@@ -168,14 +170,21 @@ class Adding:
     # -- one statement for many callers ---------------------------------------
 
     async def _written(self, record: TaskRecord) -> bool:
-        """Add a task together with those of other callers; whether it was not there."""
-        future = self._parts.around.loop.create_future()
-        self._waiting.append((record, future))
-        if not self._writing:
-            self._writing = True
-            self._parts.spawn(self._write())
-        added_now: bool = await future
-        return added_now
+        """Add a task, together with those of other callers; whether it was not there."""
+        if self._writing:
+            future = self._parts.around.loop.create_future()
+            self._waiting.append((record, future))
+            added_now: bool = await future
+            return added_now
+        self._writing = True
+        try:
+            there = await self._parts.store.add([record])
+        finally:
+            self._writing = bool(self._waiting)  # who came meanwhile is written together
+            if self._writing:
+                self._parts.spawn(self._write())
+        self._tell([record] if there else [])
+        return bool(there)
 
     async def _write(self) -> None:
         try:
@@ -218,8 +227,16 @@ class Adding:
     async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
         if not chunk:
             return []
-        whole = [self._record(new) for new in chunk]
-        there = await self._bounded(whole)
+        now = self._parts.now()
+        whole = [self._record(new, now) for new in chunk]
+        bounded = any(map(self._limit, {new.category for new in chunk}))
+        if bounded or any(new.scheduled_for for new in chunk):
+            there = await self._bounded(whole)
+        else:
+            there = await self._parts.store.add(whole)
+            self._tell([record for record in whole if record.id in there])
+        if len(there) == len(whole):
+            return [record.id for record in whole]
         ids = []
         for new, record in zip(chunk, whole, strict=True):
             known = record.id if record.id in there else await self._known(new, record)
@@ -232,9 +249,9 @@ class Adding:
         limits = self._rules.limits.get(category, ())
         return next((one for one in limits if one.backlog is not None), None)
 
-    def _most(self, chunk: Sequence[NewTask]) -> int:
-        bounds = [limit.backlog for new in chunk[:1] if (limit := self._limit(new.category))]
-        return min([BULK_ROWS, *(bound for bound in bounds if bound is not None)])
+    def _most(self, category: str) -> int:
+        limit = self._limit(category)
+        return BULK_ROWS if limit is None else min(BULK_ROWS, limit.backlog or 0)
 
     async def _bounded(self, whole: Sequence[TaskRecord], write: Write | None = None) -> set[str]:
         """Add tasks in one transaction, once there is room for them; return who was not there."""
@@ -333,8 +350,9 @@ class Adding:
         await self._changing.one(holder, cancel)
         return None
 
-    def _record(self, new: NewTask) -> TaskRecord:
-        now = self._parts.now()
+    def _record(self, new: NewTask, now: datetime | None = None) -> TaskRecord:
+        if now is None:
+            now = self._parts.now()
         record = TaskRecord(
             new.id or self._ids.new(now),
             new.name,
@@ -353,7 +371,7 @@ class Adding:
         return record
 
     def _tell(self, whole: Sequence[TaskRecord]) -> None:
-        self._parts.tell([(record, added(record)) for record in whole])
+        self._parts.tell_new(whole)
 
 
 class _TakenError(Exception):

@@ -15,7 +15,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.guarded import guarded
 from wopr.domain.status import CLAIMABLE, TERMINAL
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import Transition
+from wopr.domain.transition import Transition, added
 from wopr.fleet.servertime import ServerTime
 from wopr.ports.storage import Entry
 from wopr.running.surroundings import Surroundings
@@ -71,6 +71,16 @@ class Parts:
                     observer(record, transition)
                 except BaseException as error:  # noqa: BLE001 - whatever it is
                     _complain(record, error)
+
+    def tell_new(self, whole: Sequence[TaskRecord]) -> None:
+        """Tell everybody of new tasks; those of a category at once, if nobody looks at each."""
+        if self.observers:
+            self.tell([(record, added(record)) for record in whole])
+            return
+        for category, run_at in {(one.category, one.run_at) for one in whole if not one.waiting}:
+            self.wake(category, run_at)
+            if run_at is None or run_at <= self.now():
+                self.bell.work(category)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside; it is waited for at the end."""

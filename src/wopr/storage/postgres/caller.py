@@ -36,6 +36,7 @@ class CallersTransaction:
         connection: of the application, in a transaction.
     """
 
+    alone = False
     conflict: type[Exception] = _UniqueError
 
     def __init__(self, address: PostgresAddress, connection: Any) -> None:

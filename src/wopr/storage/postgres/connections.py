@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10
 FIRST_BACK_OFF = 0.02
 LONGEST_BACK_OFF = 1.0
+MOST_AT_HAND = 2
+"""Connections that are not given back to the pool each time: that takes as long as a statement."""
 LONGEST_STATEMENT = 60
 """Seconds after which the server gives one of our own statements up."""
 
@@ -37,14 +39,23 @@ def driver() -> Any:
     return psycopg
 
 
+_IDLE = 0
+"""As libpq calls a connection that is in no transaction."""
+
+
 class Connections:
     """The connections of one queue.
+
+    Each statement is a transaction of its own, unless one was begun.
 
     Args:
         address: of the database.
         most: so many at once; who needs one more waits.
         seconds: so long a call goes on trying while the server does not answer.
     """
+
+    alone = True
+    """Whether a statement that fails harms no other one."""
 
     def __init__(self, address: PostgresAddress, most: int, seconds: float) -> None:
         self.address = address
@@ -53,6 +64,7 @@ class Connections:
         self._most = most
         self._seconds = seconds
         self._pool: Any = None
+        self._at_hand: list[Any] = []
         self._psycopg = driver()
         self.conflict: type[Exception] = self._psycopg.errors.UniqueViolation
         """Raised inside of a transaction, where a row would be there twice."""
@@ -84,6 +96,8 @@ class Connections:
         """Let go of all connections. Idempotent."""
         pool, self._pool = self._pool, None
         if pool is not None:
+            while self._at_hand:
+                await pool.putconn(self._at_hand.pop())
             await pool.close(5)
 
     async def lone(self, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -139,8 +153,7 @@ class Connections:
             if self._pool is None:
                 raise StorageError(f"The queue on {self.address} is closed.")
             try:
-                async with self._pool.connection() as connection:
-                    return await work(connection)
+                return await self._on_one(work)
             except self.conflict:
                 raise
             except self._psycopg.Error as error:
@@ -148,6 +161,21 @@ class Connections:
                     raise self.failure(error) from error
             await asyncio.sleep(back_off)
             back_off = min(2 * back_off, LONGEST_BACK_OFF)
+
+    async def _on_one(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do something on a connection of the pool; two of these are kept at hand."""
+        pool = self._pool
+        connection = self._at_hand.pop() if self._at_hand else await pool.getconn()
+        try:
+            done = await work(connection)
+        except BaseException:
+            await pool.putconn(connection)  # which looks whether it is still good for anything
+            raise
+        if len(self._at_hand) < MOST_AT_HAND and self._pool is pool and _is_free(connection):
+            self._at_hand.append(connection)
+        else:
+            await pool.putconn(connection)
+        return done
 
     async def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Run one statement that may be repeated; return its rows, if it has any."""
@@ -186,3 +214,7 @@ def _is_lent(address: PostgresAddress) -> bool:
             "and there are pooler=transaction and pooler=session (which is as good as none)."
         )
     return pooler == "transaction"
+
+
+def _is_free(connection: Any) -> bool:
+    return int(connection.info.transaction_status) == _IDLE and not connection.closed

@@ -19,6 +19,8 @@ MOST_IDS = 150
 MOST_WAITING = 10_000
 """Ids that wait to be called out; those beyond are not: whoever wants them looks by itself."""
 AGAIN_SECONDS = 1.0
+BETWEEN_SECONDS = 0.005
+"""Between two calls, so that many things to be said in a row are one statement."""
 
 
 class Hears(Protocol):
@@ -74,6 +76,7 @@ class Bell:
             while self._said:
                 said, self._said = self._said, {}
                 await self._send(notices_of(said))
+                await asyncio.sleep(0 if self.closed else BETWEEN_SECONDS)
         except StorageError as error:
             log.debug("Other hosts were not told, and look by themselves: %s", error)
         finally:

@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from wopr.domain.fold import apply
 from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import MUTABLE_COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data, encode_added, encode_data
-from wopr.storage.postgres.statements import ADDED, CHANGED
+from wopr.storage.postgres.arrays import array_of
+from wopr.storage.postgres.newtasks import ADDED, ALIKE, SELDOM
+from wopr.storage.postgres.statements import CHANGED
 
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-def new_rows(records: Iterable[TaskRecord]) -> dict[str, list[Any]]:
+def new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None]:
     """Return the parameters that add tasks."""
-    rows = [
-        (*(getattr(record, column) for column in ADDED[:-1]), readable(encode_added(record)))
-        for record in records
-    ]
-    return {name: [row[at] for row in rows] for at, name in enumerate(ADDED)}
+    rows: dict[str, str | None] = {
+        column: array_of([*map(attrgetter(column), records)]) for column in ADDED[:-1]
+    }
+    rows[ADDED[-1]] = array_of([readable(encode_added(record)) for record in records])
+    return rows
 
 
-def changed_rows(entries: Sequence[tuple[TaskRecord, Transition]]) -> dict[str, list[Any]]:
+def surely_new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None] | None:
+    """Return the parameters that add tasks which are new for sure; ``None`` if one has a NUL."""
+    rows: dict[str, str | None] = {
+        column: array_of([*map(attrgetter(column), records)], alike=column in ALIKE)
+        for column in ADDED[:-1]
+    }
+    heads, tails = [], []
+    for record in records:
+        if "\\u0000" in record.args or "\\u0000" in record.kwargs:
+            return None
+        around = encode_added(record).partition(f'"args":{record.args},"kwargs":{record.kwargs}')
+        heads.append(around[0])
+        tails.append(readable(around[2]))
+    return rows | {"head": array_of(heads, alike=True), "tail": array_of(tails, alike=True)}
+
+
+def new_row(record: TaskRecord) -> dict[str, Any] | None:
+    """Return the parameters that add one task; ``None`` if it has what few have."""
+    if any(getattr(record, column) for column in SELDOM):
+        return None
+    data = readable(encode_added(record))
+    return {**{column: getattr(record, column) for column in ADDED[:-1]}, "data": data}
+
+
+def changed_rows(entries: Sequence[tuple[TaskRecord, Transition]]) -> dict[str, str | None]:
     """Return the parameters that change tasks; the records are as they were read."""
     rows = [_changed(record, transition) for record, transition in entries]
-    return {name: [row[at] for row in rows] for at, name in enumerate(CHANGED)}
+    columns = zip(*rows, strict=True)
+    return {name: array_of(column) for name, column in zip(CHANGED, columns, strict=True)}
 
 
 def after(record: TaskRecord, transition: Transition) -> TaskRecord:

@@ -7,7 +7,7 @@ from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 _CLAIMABLE = "status in ('pending', 'retry')"
 _FREE = f"{_CLAIMABLE} and waiting is not true"
 _LIVE = "status in ('pending', 'started', 'retry')"
-_TYPES = {
+TYPES = {
     "id": "uuid",
     "attempt": "int",
     "retry_count": "int",
@@ -28,13 +28,6 @@ _TYPES = {
 
 TASK = ", ".join(f"tasks.{column}" for column in COLUMNS)
 
-ADDED = (
-    *("id", "name", "category", "priority", "max_retries", "args", "kwargs", "options"),
-    *("unique_key", "run_at", "created_at", "waiting", "depends_on", "flow_id", "schedule"),
-    *("scheduled_for", "data"),
-)
-"""What comes with a new task; the last is the data of its first transition."""
-
 CHANGED = (
     *(column for column in MUTABLE_COLUMNS if column != "version"),
     *("priority", "category", "expected"),
@@ -43,35 +36,14 @@ CHANGED = (
 """What comes with a change: the row as it is then, the version before, and the transition."""
 
 
-def _given(columns: tuple[str, ...]) -> str:
+def given(columns: tuple[str, ...]) -> str:
+    """Return rows whose columns come as arrays, in the text of one each; ``at`` counts them."""
     arrays = ", ".join(
-        f"%({one})s::{'timestamp' if one == 'occurred_at' else _TYPES.get(one, 'text')}[]"
+        f"%({one})s::text::{'timestamp' if one == 'occurred_at' else TYPES.get(one, 'text')}[]"
         for one in columns
     )
     return f"unnest({arrays}) with ordinality as given ({', '.join(columns)}, at)"
 
-
-_NEW = ", ".join(column for column in ADDED if column != "data")
-
-ADD = f"""
-with numbered as (
-    select nextval('wopr.numbers') as seq, given.*
-    from (select * from {_given(ADDED)} order by at) as given
-),
-added as (
-    insert into wopr.tasks (seq, version, {_NEW})
-    select seq, seq, {_NEW} from numbered
-    on conflict do nothing
-    returning id, seq
-),
-noted as (
-    insert into wopr.transitions (seq, task_id, attempt, to_status, occurred_at, reason, data)
-    select added.seq, added.id, 0, 'pending', numbered.created_at, 'add', numbered.data
-    from added join numbered using (id)
-)
-select id::text, seq from added
-"""
-"""Adds tasks, but those whose id, or unique key, there is already; tells which were added."""
 
 _SET = ", ".join(
     f"{column} = given.{column}"
@@ -80,7 +52,7 @@ _SET = ", ".join(
 )
 
 CHANGE = f"""
-with given as (select * from {_given(CHANGED)}),
+with given as (select * from {given(CHANGED)}),
 changed as (
     update wopr.tasks set {_SET}, version = nextval('wopr.numbers')
     from given

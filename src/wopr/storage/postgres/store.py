@@ -7,6 +7,7 @@ slept through its lease.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,9 +18,16 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import Counts, Entry, TaskFilter
-from wopr.storage.postgres import statements
+from wopr.storage.postgres import newtasks, statements
 from wopr.storage.postgres.connections import Connections
-from wopr.storage.postgres.rows import after, changed_rows, new_rows, transition_of
+from wopr.storage.postgres.rows import (
+    after,
+    changed_rows,
+    new_row,
+    new_rows,
+    surely_new_rows,
+    transition_of,
+)
 
 
 class Store:
@@ -40,16 +48,35 @@ class Store:
             records: they get their numbers.
             connection: of a transaction that goes on; ``None``: it is durable when this returns.
         """
+        if connection is None and self.connections.alone:
+            with contextlib.suppress(self.connections.conflict):  # some are there already
+                if (numbers := await self._add_new(records)) is not None:
+                    for record, number in zip(records, numbers, strict=True):
+                        record.seq = record.version = number
+                    return {record.id for record in records}
         values = new_rows(records)
         if connection is None:
-            rows = await self.connections.rows(statements.ADD, **values)
+            rows = await self.connections.rows(newtasks.ADD, **values)
         else:
-            cursor = await connection.execute(statements.ADD, values)
+            cursor = await connection.execute(newtasks.ADD, values)
             rows = await cursor.fetchall()
-        numbers: dict[str, int] = dict(rows)
+        known: dict[str, int] = dict(rows)
         for record in records:
-            record.seq = record.version = numbers.get(record.id, 0)
-        return set(numbers)
+            record.seq = record.version = known.get(record.id, 0)
+        return set(known)
+
+    async def _add_new(self, records: Sequence[TaskRecord]) -> list[int] | None:
+        """Add tasks of which none is there, and return their numbers; ``None``: they may be."""
+        if any(record.unique_key is not None for record in records):
+            return None
+        row = new_row(records[0]) if len(records) == 1 else None
+        if row is not None:
+            rows = await self.connections.rows(newtasks.ADD_ONE, **row)
+        elif (new := surely_new_rows(records)) is not None:
+            rows = await self.connections.rows(newtasks.ADD_NEW, **new)
+        else:
+            return None
+        return [int(number) for number in rows[0][0].split(",")]
 
     async def change(
         self, entries: Sequence[Entry], connection: Any = None
