@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         QueryTimeoutError,
         QueueClosedError,
         QueueDisabledError,
+        QueueMovedError,
         RunnerRefusedError,
         ScheduleNotFoundError,
         SchemaError,
@@ -120,7 +121,7 @@ _MODULES = {
         "InvalidScheduleSpecificationError InvalidSettingError OwnerBusyError OwnerGoneError "
         "OwnerLeavingError OwnerSilentError PayloadError PayloadTooLargeError "
         "ProcessDiedError QueryError QueryTimeoutError QueueClosedError "
-        "QueueDisabledError RunnerRefusedError ScheduleNotFoundError SchemaError "
+        "QueueDisabledError QueueMovedError RunnerRefusedError ScheduleNotFoundError SchemaError "
         "ServerRefusedError SettingsFileError SoftTimeoutError StorageError StorageFileError "
         "StorageForkedError StorageOwnedError TaskApplicationContextNotFoundError "
         "TaskAsyncInvocationRequiredError TaskCancelledError TaskFailedError "
@@ -232,6 +233,7 @@ __all__ = [
     "QueryTimeoutError",
     "QueueClosedError",
     "QueueDisabledError",
+    "QueueMovedError",
     "Reason",
     "Resolution",
     "ResultOf",

@@ -15,8 +15,8 @@ from support.matching import check_document, problems
 from support.schemas import SCHEMA, written
 from wopr.cli.main import app
 
-ELSEWHERE = {"demo", "worker"}
-"""What is checked where it is run anyway: tests/cli/test_demo.py, tests/cli/test_worker.py."""
+ELSEWHERE = {"demo", "move", "worker"}
+"""What is checked where it is run anyway: test_demo.py, test_worker.py, tests/moving."""
 
 LINES: dict[str, tuple[str, ...]] = {
     "acts": ("acts",),

@@ -22,6 +22,7 @@ from wopr.domain.limits import Limit
 from wopr.domain.logline import LogLine
 from wopr.domain.role import Role
 from wopr.domain.task import TaskInfo
+from wopr.moving.moved import Moved
 from wopr.ports.answers import Explanation, HistoryEntry, WorkerInfo
 from wopr.ports.asof import CategoryBacklog, PastStatus
 from wopr.ports.backup import Backup, Export, Restored
@@ -510,6 +511,7 @@ DOCUMENTS: dict[str, Any] = {
     "limits list": Limits,
     "limits remove": LimitRemoved,
     "limits set": Limit,
+    "move": Moved,
     "pause": Paused | Pauses,
     "restore": Restored,
     "resume": Resumed,

@@ -77,6 +77,8 @@ class Access(Stages):
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
+        self.proof = ""
+        """The move that brought the queue here, as the home that was left says."""
 
     def _owning(self, database: Path) -> Ownership:
         return Ownership(
@@ -287,7 +289,7 @@ class Access(Stages):
                 remote = await self._ownership.find(loop.time() + LOOK_SECONDS, deadline=deadline)
                 if remote is not None:
                     return self._client(remote)
-                if error.pid == os.getpid() and not coming:
+                if error.pid == os.getpid() and not coming and self._ownership.is_own():
                     raise
                 until = began + (self._settings.call_seconds if coming else JUST_OPENING_SECONDS)
                 if loop.time() > (until if deadline is None else min(until, deadline)):
@@ -361,6 +363,8 @@ class Access(Stages):
         self._ownership.forget_receiver()
         engine = self._engine
         if engine is None:
+            await self.standby.stop()  # what a move that was under way was to go on with
+            await self.clockwork.stop()
             await self._registry.resources.close()  # tasks that were run directly opened them
             return
         if self._stopping is None:  # else another call is at it

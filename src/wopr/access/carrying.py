@@ -37,7 +37,7 @@ def repeatable(backend: Backend, error: StorageError, verb: str) -> bool:
 
 async def ask_here(backend: Backend, most_args_bytes: int, verb: str, params: Sequence[Any]) -> Any:
     """Carry out a verb as the owner's socket does; return what would arrive at the client."""
-    verbs = Verbs(backend, lambda: False, most_args_bytes, Series())
+    verbs = Verbs(backend, lambda grace: False, most_args_bytes, Series())
     sent = protocol.decode(protocol.encode({"params": list(params)}))
     answer = await verbs.carry_out(verb, sent["params"])
     return protocol.decode(protocol.encode({"ok": answer}, protocol.ANSWER))["ok"]

@@ -147,6 +147,19 @@ class Clockwork:
         if ended is not None:
             ended.set()
 
+    async def let_go(self) -> Callable[[], None]:
+        """Fire nothing until what is returned is called; who waits for the end goes on waiting."""
+        loop, ended, fires = self._loop, self._ended, self.running or self._asking is not None
+        self._ended = None
+        await self.stop()
+
+        def go_on() -> None:
+            self._loop, self._ended = loop, ended
+            if fires:
+                self._asking = asyncio.create_task(self._ask(complete=True))
+
+        return go_on
+
     def anew(self, backend: Callable[[], Awaitable[Backend]]) -> Clockwork:
         """Return the one of another process: it knows what is declared, and nothing runs."""
         new = Clockwork(backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,18 @@ from wopr.access.sharedacts import SharedActs
 from wopr.access.sharedasking import SharedAsking
 from wopr.access.sharedkeeping import SharedKeeping
 from wopr.access.sharedschedules import SharedScheduler
+from wopr.access.standby import Works
 from wopr.access.starting import acquired, executors_of, mask_of, open_elsewhere
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import Clock
-from wopr.domain.errors import InvalidCallError, QueueClosedError
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerLeavingError,
+    QueueClosedError,
+    QueueMovedError,
+)
 from wopr.domain.steady import Steady
 from wopr.fleet.archived import Archived
 from wopr.fleet.backend import FleetBackend
@@ -27,6 +33,7 @@ from wopr.fleet.fleet import Fleet
 from wopr.fleet.inside import Inside
 from wopr.fleet.servertime import ServerTime
 from wopr.ports.backend import AddBackend, Backend
+from wopr.running.slots import Slots
 from wopr.running.surroundings import Surroundings
 from wopr.storage import open_archive
 from wopr.storage.postgres.connections import Connections
@@ -53,6 +60,8 @@ class FleetAccess(Access):
         self._archived = Archived(None)
         self.retiring: SharedKeeping | None = None
         """Who retires old tasks here; ``None`` before it is open."""
+        self._moved: QueueMovedError | None = None
+        self._going: asyncio.Task[None] | None = None
 
     @property
     def database(self) -> Path:
@@ -69,12 +78,12 @@ class FleetAccess(Access):
         self._address = database
 
     @property
-    def slots(self) -> dict[str, Any]:
+    def slots(self) -> Mapping[str, Slots]:
         """The pools by category; empty while closed."""
         return {} if self._fleet is None else dict(self._fleet.pools)
 
     @property
-    def works(self) -> Fleet | None:
+    def works(self) -> Works | None:
         """What works in this process; ``None`` while closed."""
         return self._fleet
 
@@ -111,13 +120,17 @@ class FleetAccess(Access):
             fleet.parts.around.loop.call_soon_threadsafe(do, fleet)
 
     def _usable(self) -> bool:
-        return self._fleet is not None and self._fleet.open
+        return self._moved is None and self._fleet is not None and self._fleet.open
 
     # -- open -----------------------------------------------------------------
 
     async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; connect if need be."""
         self.open_in.check(self.database)
+        if self._moved is not None:
+            if self._going is not None:
+                await asyncio.wait([self._going])
+            raise self._moved
         if self._backend is not None and self._usable():
             if self._loop is not asyncio.get_running_loop():
                 raise open_elsewhere(self._loop)
@@ -141,7 +154,7 @@ class FleetAccess(Access):
     async def _joined(self) -> Backend:
         """Connect, and be one of the hosts."""
         fleet = self._new_fleet()
-        await fleet.start()
+        await fleet.start(self.proof)
         self._fleet = fleet
         self.foreground.on_release = fleet.wake_all
         operators = SharedActs(fleet)
@@ -159,7 +172,9 @@ class FleetAccess(Access):
 
     def _new_fleet(self) -> Fleet:
         settings, clock = self._settings, ServerTime(self._clock)
-        store = Store(Connections(self._address, MOST_CONNECTIONS, settings.call_seconds))
+        connections = Connections(self._address, MOST_CONNECTIONS, settings.call_seconds)
+        connections.on_moved = self._gone
+        store = Store(connections)
         around = Surroundings(
             self._registry,
             clock,
@@ -211,7 +226,24 @@ class FleetAccess(Access):
             fleet.parts.hurry.set()
         await asyncio.shield(self._stopping)  # a caller that gives up leaves nothing half closed
 
-    async def _leave(self, fleet: Fleet, grace: float) -> None:
+    def _gone(self, moved: QueueMovedError) -> None:
+        """Leave, since the queue is not here any more, and go on wherever it is."""
+        fleet = self._fleet
+        if fleet is None or self._moved is not None:
+            return
+        self._moved = moved
+        fleet.stop_starting()
+        self._going = asyncio.get_running_loop().create_task(self._go(fleet, moved))
+
+    async def _go(self, fleet: Fleet, moved: QueueMovedError) -> None:
+        fire = await self.clockwork.let_go()
+        try:
+            await self._leave(fleet, 0, OwnerLeavingError(str(moved)))
+        finally:
+            fire()
+            self.standby.go_on()
+
+    async def _leave(self, fleet: Fleet, grace: float, error: Exception | None = None) -> None:
         try:
             await self.services.stop()
             await self.clockwork.stop()
@@ -222,7 +254,7 @@ class FleetAccess(Access):
         finally:
             try:
                 await self._registry.resources.close()
-                await fleet.close()
+                await fleet.close(error)
                 await self._archived.close()
             finally:
                 self._fleet = self._backend = self._stopping = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wopr.access.access import Access
+from wopr.access.following import FollowingAccess
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.address import Address, PostgresAddress
@@ -25,11 +26,18 @@ def access_to(
     """Return the way to the tasks of a file, of another machine's, or of a server's database."""
     rest = storage_factory, registry, clock, rng
     if isinstance(database, PostgresAddress):
-        from wopr.access.fleet import FleetAccess
+        from wopr.access.fleetfollowing import FollowingFleetAccess
 
-        return FleetAccess(settings, database, *rest)
+        return _following(FollowingFleetAccess(settings, database, *rest))
     if isinstance(database, Address):
         from wopr.access.distant import DistantAccess
 
         return DistantAccess(settings, database, *rest)
-    return Access(settings, database, *rest)
+    if storage_factory is not None:
+        return Access(settings, database, *rest)
+    return _following(FollowingAccess(settings, database, *rest))
+
+
+def _following(access: FollowingAccess) -> Access:
+    access.to = access_to
+    return access

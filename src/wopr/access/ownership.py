@@ -24,6 +24,8 @@ from wopr.storage import sign_coming, sign_deaf, signed
 
 log = logging.getLogger(__name__)
 
+Stop = Callable[[Engine, float, Exception], Awaitable[None]]
+"""Closes an engine within so many seconds; who still waits gets the error."""
 LOOK_SECONDS = 0.05
 JUST_OPENING_SECONDS = 2.0
 """So long an owner that does not listen is waited for, unless it says that it is opening."""
@@ -49,7 +51,7 @@ class Ownership:
         self,
         database: Path,
         settings: Settings,
-        stop: Callable[[Engine, float, Exception], Awaitable[None]],
+        stop: Stop,
         working: Callable[[Engine], bool],
         elsewhere: Elsewhere,
         clock: Clock,
@@ -62,6 +64,8 @@ class Ownership:
         self._settings = settings
         self._refused = ""
         self._stop = stop
+        self.stop_to_move: Stop | None = None
+        """Closes an engine, too, and goes on with its work as soon as that can be."""
         self._working = working
         self._engine: Engine | None = None
         self._server: Server | None = None
@@ -81,6 +85,10 @@ class Ownership:
     def coming(self) -> bool:
         """Whether a queue opens or closes the file just now, or is about to."""
         return signed(self.database).coming
+
+    def is_own(self) -> bool:
+        """Whether another queue of this process has the file."""
+        return signed(self.database).pid == os.getpid()
 
     async def find(
         self, until: float | None = None, *, deadline: float | None = None
@@ -211,14 +219,24 @@ class Ownership:
         """Wait for nobody to take the file any more: this queue is shut down. Idempotent."""
         self._let_go_of_receiver()
 
-    def _hand_over(self, receiver: Connection) -> bool:
+    def _hand_over(self, receiver: Connection, grace: float | None = None) -> bool:
         """Give the file up soon to the process that asks for it; whether that will be.
 
         Not while anything is worked on here: then it is the next one, in the order of asking.
         Not to this process itself, and not to one that let the file lie the last time.
+
+        Args:
+            receiver: who asks.
+            grace: it moves the queue, so what runs here ends, or stops after so many seconds, and
+                the work goes on wherever the queue is then.
         """
         engine = self._engine
         loop = asyncio.get_running_loop()
+        if grace is not None:
+            if engine is None or engine.stopping or self.stop_to_move is None:
+                return False
+            loop.call_later(LOOK_SECONDS, self._lend, engine, receiver, grace)
+            return True
         if receiver.pid == os.getpid() or loop.time() < self._left_lying.get(receiver.pid, 0.0):
             return False
         if not receiver.waits_since:
@@ -246,6 +264,17 @@ class Ownership:
             gone = OwnerLeavingError(f"Another process has taken {self.database} over.")
             self._giving = asyncio.ensure_future(self._stop(engine, 0, gone))
             self._giving.add_done_callback(self._ended)
+
+    def _lend(self, engine: Engine, receiver: Connection, grace: float) -> None:
+        if engine is not self._engine or engine.stopping or receiver.gone:
+            return
+        assert self.stop_to_move is not None, "it was said that it is given"
+        log.warning("Process %d moves the queue of %s: it gets it.", receiver.pid, self.database)
+        engine.stop_starting()
+        self._receiver = receiver
+        gone = OwnerLeavingError(f"The queue of {self.database} is being moved.")
+        self._giving = asyncio.ensure_future(self.stop_to_move(engine, grace, gone))
+        self._giving.add_done_callback(self._ended)
 
     def _ended(self, giving: asyncio.Task[None]) -> None:
         self._giving = None

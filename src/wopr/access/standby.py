@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5
 """So long it is waited before a file that could not be opened is tried again."""
+LONGEST_SECONDS = 30.0
+"""And so long at most, where that fails again and again."""
 HANDOVER_SECONDS = 5.0
 """So long a call that starts workers waits for a file that its owner gives up for them."""
 
@@ -216,6 +218,24 @@ class Standby:
             except (WoprError, OSError) as error:
                 log.error("The workers of this process can't be started yet: %s", error)
             await asyncio.sleep(AGAIN_SECONDS)
+
+    def go_on(self) -> None:
+        """Open the queue again, wherever it is then, for the workers that are wanted."""
+        self._begun.clear()
+        self._asked = None
+        if self.wanted:
+            self._watching = asyncio.create_task(self._come_back())
+
+    async def _come_back(self) -> None:
+        seconds = AGAIN_SECONDS
+        while self.wanted:
+            try:
+                await self._open()
+                return
+            except (WoprError, OSError) as error:
+                log.warning("The workers of this process can't go on yet: %s", error)
+            await asyncio.sleep(seconds)
+            seconds = min(2 * seconds, LONGEST_SECONDS)
 
     async def stop(self) -> None:
         """Stand by no more, and want nothing. Idempotent."""

@@ -129,6 +129,11 @@ COMMANDS = (
         "wopr.cli.backup:export",
         "Write tasks, transitions and logs, of one moment, as Parquet files by day.",
     ),
+    (
+        "move",
+        "wopr.cli.move:move",
+        "Move a queue to another home while it works: from a file to PostgreSQL, or back.",
+    ),
     ("db", "wopr.cli.upkeep:db", "Look after the schema of the file."),
     (
         "doctor",

@@ -30,6 +30,11 @@ POINTS = (
 """Those that any work passes."""
 KEEPING = ("export.written", "archive.noted", "archive.written", "archive.placed")
 """Those of an export, and of one portion of an archive."""
+MOVING = (
+    *("move.copied", "move.page", "move.filled", "move.round", "move.taken", "move.ready"),
+    "move.marked",
+)
+"""Those of a queue that moves to another home; only behind the last it has moved."""
 
 
 def _selected() -> dict[str, int]:

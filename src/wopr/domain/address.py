@@ -14,6 +14,8 @@ _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 _POOLER = "pooler="
 _QUERIED = re.compile(r"(?i)((?:password|token)=)[^&\s]*")
 
+_PASSWORD = re.compile(r"(?i)([?&])password=[^&]*&?")
+
 
 class Address(PosixPath):
     """``https://:secret@host/place``, where others have the path of a file.
@@ -74,6 +76,14 @@ class PostgresAddress(Address):
         """How a pooler in between lends connections, as the address says: ``?pooler=…``."""
         query = urlsplit(self.whole).query.split("&")
         return next((one[len(_POOLER) :] for one in query if one.startswith(_POOLER)), None)
+
+    @property
+    def named(self) -> str:
+        """The address with the name of the user, and without the password."""
+        parts = urlsplit(self.whole)
+        user = parts.netloc.rpartition("@")[0].partition(":")[0]
+        shown = _PASSWORD.sub(r"\1", str(self).partition("://")[2]).rstrip("?&")
+        return f"postgresql://{user}@{shown}" if user else f"postgresql://{shown}"
 
     def __reduce__(self) -> tuple[type[Address], tuple[str]]:
         return PostgresAddress, (self.whole,)

@@ -43,6 +43,7 @@ WoprError
     ├── OwnerSilentError      (TimeoutError) the process that has the file does not answer
     ├── StorageFileError      the file can't be used as it is
     ├── SchemaError           the file's schema is not the one of this version
+    ├── QueueMovedError       the queue is at another home now
     └── StorageForkedError    used after os.fork()
 """
 
@@ -253,6 +254,14 @@ class StorageFileError(StorageError):
 
 class SchemaError(StorageError):
     """The file's schema is newer than this wopr, or not one of wopr's."""
+
+
+class QueueMovedError(StorageError):
+    """The queue is at another home now; ``moving`` says which one, as JSON."""
+
+    def __init__(self, message: str, *, moving: str = "") -> None:
+        super().__init__(message)
+        self.moving = moving
 
 
 class StorageForkedError(StorageError):

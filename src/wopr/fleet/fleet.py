@@ -30,6 +30,7 @@ from wopr.running.attempt import Worker
 from wopr.running.surroundings import Surroundings
 from wopr.storage.postgres import notices, schema, statements
 from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.moving import marks
 from wopr.storage.postgres.notices import Bell, Listener
 from wopr.storage.postgres.store import Store
 
@@ -103,11 +104,16 @@ class Fleet:
 
     # -- life -------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Connect, make the tables if there are none, and listen."""
+    async def start(self, proof: str = "") -> None:
+        """Connect, make the tables if there are none, and listen.
+
+        Args:
+            proof: the move that brought the queue here, if the home that was left said so.
+        """
         await self._connections.open()
         try:
             _, self.identity = await schema.prepare(self._connections)
+            await marks.settle(self._connections, proof)
             await self._look_at_time()
             await self.rules.load()
             await self.owner.recover(None)
@@ -175,7 +181,7 @@ class Fleet:
         await self.parts.settle_down()
         self.open = False
 
-    async def close(self) -> None:
+    async def close(self, error: Exception | None = None) -> None:
         """Give the lease back and let go of the server; whoever still waits gets an error."""
         self.open = False
         if self._looking is not None:
@@ -186,9 +192,8 @@ class Fleet:
         await self.parts.bell.close()
         await self.parts.around.executors.close()
         await self._connections.close()
-        self.waiting.send_away(
-            QueueClosedError("The queue was shut down while this call waited for a task.")
-        )
+        closed = QueueClosedError("The queue was shut down while this call waited for a task.")
+        self.waiting.send_away(error or closed)
 
     # -- for who keeps lines ------------------------------------------------------
 
@@ -296,6 +301,7 @@ class Fleet:
             await self.owner.recover(None)
             await self.owner.put_back(self._settling.ids() | self._here())
         if seldom:
+            await marks.settle(self._connections)
             await self.rules.load()
             await self._refuse_expired()
         await self._look_at_running(None)

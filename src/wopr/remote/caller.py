@@ -317,9 +317,14 @@ class Caller:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
 
-    async def hand_over(self) -> bool:
-        """Ask the owner for the file; whether it gives it up, because it works on nothing."""
-        return bool(await self._call("hand_over"))
+    async def hand_over(self, grace: float | None = None) -> bool:
+        """Ask the owner for the file; whether it gives it up, because it works on nothing.
+
+        Args:
+            grace: the queue moves, so it is to give it up in any case: what runs there may end
+                within so many seconds.
+        """
+        return bool(await self._call("hand_over", *(() if grace is None else (grace,))))
 
 
 def _by(by: By | None) -> dict[str, list[str]]:

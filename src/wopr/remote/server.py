@@ -36,7 +36,7 @@ class Server:
         self,
         backend: Backend,
         database: Path,
-        hand_over: Callable[[Connection], bool],
+        hand_over: Callable[[Connection, float | None], bool],
         most_args_bytes: int = 2**31,
     ) -> None:
         self._path = protocol.socket_path(database)

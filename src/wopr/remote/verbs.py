@@ -70,7 +70,7 @@ class Verbs(ScheduleVerbs, ActVerbs):
     def __init__(
         self,
         backend: Backend,
-        hand_over: Callable[[], bool],
+        hand_over: Callable[[float | None], bool],
         most_args_bytes: int,
         series: Series,
         caller: Caller | None = None,
@@ -119,8 +119,8 @@ class Verbs(ScheduleVerbs, ActVerbs):
             self._caller.by = By(who, origin)
         return [protocol.PROTOCOL, os.getpid(), self._series.stem]
 
-    async def hand_over(self) -> bool:
-        return self._hand_over()
+    async def hand_over(self, grace: Seconds | None = None) -> bool:
+        return self._hand_over(grace)
 
     async def add(self, new: NewTaskMessage) -> str:
         return await self._backend.add(self._marked([self._alone(new)])[0])

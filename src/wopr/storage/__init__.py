@@ -13,6 +13,7 @@ from typing import Any
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock
 from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.domain.moving import Moving
 from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
 from wopr.ports.stream import BatchSource, StreamLimits
@@ -21,6 +22,7 @@ from wopr.storage.duckdb.file.signature import Signature
 
 __all__ = [
     "absolute",
+    "arrived",
     "ask_snapshot",
     "check_name",
     "missing",
@@ -198,6 +200,13 @@ async def export(target: Path, settings: Settings, copy: Copying, *, overwrite: 
             )
     finally:
         await asyncio.to_thread(shutil.rmtree, found.path.parent, ignore_errors=True)
+
+
+def arrived(database: Path, moving: Moving, memory_limit: str) -> None:
+    """Let queues work on a file that a queue has moved to, as the home says that it has left."""
+    from wopr.storage.duckdb.moving.filling import arrived as work
+
+    work(database, moving, memory_limit)
 
 
 def restore(source: Path, database: Path, settings: Settings) -> Restored:

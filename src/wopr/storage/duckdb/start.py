@@ -18,12 +18,11 @@ import duckdb
 
 from wopr.domain.clock import Clock, new_identity
 from wopr.domain.errors import StorageError, StorageFileError
+from wopr.domain.moving import MOVED, MOVING, refuse
 from wopr.domain.spoken import counted
 from wopr.storage.duckdb import applied
-from wopr.storage.duckdb.disk import beside
 from wopr.storage.duckdb.examination import Examination
 from wopr.storage.duckdb.file.checkpoint import forget
-from wopr.storage.duckdb.file.files import free_name, write_private
 from wopr.storage.duckdb.file.lock import Acknowledged, owned_error
 from wopr.storage.duckdb.file.migrate import begin_log
 from wopr.storage.duckdb.file.opening import OpenedDatabase, open_database
@@ -34,8 +33,8 @@ from wopr.storage.duckdb.journal.chain import Chain, State
 from wopr.storage.duckdb.journal.scan import Found, examine, segments
 from wopr.storage.duckdb.journal.segment import Segment
 from wopr.storage.duckdb.journal.segments import Segments
-from wopr.storage.duckdb.private import read_own
 from wopr.storage.duckdb.replay import catch_up
+from wopr.storage.duckdb.torn import keep_torn_end
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +131,12 @@ def open_settled(
     *,
     memory_limit: str = "200MB",
     clock: Clock | None = None,
+    reach: Path | None = None,
+    coming: bool = False,
 ) -> OpenedDatabase:
     """Open a database that exists, for tools: complete, without a journal from then on.
+
+    Its connection can write into ``reach``, too; while it is ``coming``, others wait for it.
 
     Raises:
         StorageOwnedError: Another process has it open.
@@ -141,7 +144,15 @@ def open_settled(
         StorageFileError: It can't be used; the message says why and what to do.
 
     """
-    return _open(path, memory_limit, clock, lambda left: left.settle(), create=False)
+    return _open(
+        path,
+        memory_limit,
+        clock,
+        lambda left: left.settle(),
+        create=False,
+        coming=coming,
+        archive=reach,
+    )
 
 
 T = TypeVar("T")
@@ -243,7 +254,7 @@ class Left:
             opened.lock.withdraw()
             raise
         if self.plan.torn is not None and not self.accept:
-            _keep_torn_end(opened.path, *self.plan.torn)
+            keep_torn_end(opened.path, *self.plan.torn)
         if not self.state.synced:
             log.warning(
                 "The journal of %s was written with WOPR_TASKS_SYNC=process. If the machine died, "
@@ -273,7 +284,13 @@ class Left:
         return opened
 
     def begin(self, *, synced: bool) -> Started:
-        """Begin a new segment behind those that may still be needed."""
+        """Begin a new segment behind those that may still be needed.
+
+        Raises:
+            QueueMovedError: the queue of this file is elsewhere.
+            StorageError: it is half moved here.
+        """
+        refuse(self.state.moving)
         opened, generation = self.opened, self.state.generation
         journal = self._journal(generation, synced=synced)
         try:
@@ -348,6 +365,7 @@ def state_of(opened: OpenedDatabase) -> tuple[State, int]:
         generation,
         noted.position if noted is not None else 0,
         synced=known is None or known.synced,
+        moving={key: rows[key] for key in (MOVED, MOVING) if key in rows},
     ), seq
 
 
@@ -357,23 +375,6 @@ def _number(stored: str | int) -> int:
     if number > LARGEST:
         raise ValueError(f"{number} is beyond all that were ever given")
     return number
-
-
-def _keep_torn_end(path: Path, found: Found, end: int) -> None:
-    """Copy what lies behind the last whole group, where a process was killed while it wrote."""
-    with read_own(found.path) as file:
-        file.seek(end)
-        content = file.read().rstrip(b"\0")
-    copy = free_name(beside(found.path, ".torn"))
-    write_private(copy, content)
-    log.warning(
-        "The journal %s of %s ends in the middle of a write, as it does when a process is killed. "
-        "The %d bytes behind its last whole group were never acknowledged; a copy is in %s.",
-        found.path.name,
-        path,
-        len(content),
-        copy,
-    )
 
 
 def _replay(connection: duckdb.DuckDBPyConnection, plan: Chain) -> int:

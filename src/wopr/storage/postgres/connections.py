@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from wopr.domain.address import PostgresAddress
-from wopr.domain.errors import InvalidCallError, StorageError
+from wopr.domain.errors import (
+    InvalidCallError,
+    OwnerLeavingError,
+    QueueMovedError,
+    StorageError,
+)
+from wopr.domain.moving import Moving
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -18,6 +24,8 @@ FIRST_BACK_OFF = 0.02
 LONGEST_BACK_OFF = 1.0
 MOST_AT_HAND = 2
 """Connections that are not given back to the pool each time: that takes as long as a statement."""
+MOVED_STATE = "WM001"
+"""Of the error of a change where the queue has moved away: its text is the move."""
 LONGEST_STATEMENT = 60
 """Seconds after which the server gives one of our own statements up."""
 
@@ -65,6 +73,8 @@ class Connections:
         self._seconds = seconds
         self._pool: Any = None
         self._at_hand: list[Any] = []
+        self.on_moved: Callable[[QueueMovedError], None] | None = None
+        """Told when a change was refused, because the queue is not here any more."""
         self._psycopg = driver()
         self.conflict: type[Exception] = self._psycopg.errors.UniqueViolation
         """Raised inside of a transaction, where a row would be there twice."""
@@ -195,6 +205,12 @@ class Connections:
 
     def failure(self, error: BaseException) -> StorageError:
         """Return an error of the server as one of ours."""
+        if getattr(error, "sqlstate", None) == MOVED_STATE:
+            moved = Moving.read(error.diag.message_primary).gone()  # type: ignore[attr-defined]
+            if self.on_moved is None:
+                return moved
+            self.on_moved(moved)
+            return OwnerLeavingError(str(moved))
         said = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, self._psycopg.OperationalError) and not error.sqlstate:
             said += ". Is the server up, and may this host and user connect? Check the address."

@@ -26,6 +26,10 @@ TYPES = {
     "expected": "bigint",
 }
 
+_STAYS = """not exists (select from wopr.meta
+                where key = 'leaving' and value::timestamptz > clock_timestamp())"""
+"""Whether the queue is not just about to move away."""
+
 TASK = ", ".join(f"tasks.{column}" for column in COLUMNS)
 
 CHANGED = (
@@ -87,6 +91,7 @@ with due as (
             and exists (select from wopr.owners
                 where owners.id = %(owner)s and lease_until > clock_timestamp())
             and exists (select from wopr.meta where key = 'rules' and value = %(rules)s)
+            and {_STAYS}
             and not exists (select from wopr.rules where kind = 'pause'
                 and rules.name in ('category ' || tasks.category, 'task ' || tasks.name))
         order by priority desc, place
@@ -210,7 +215,7 @@ order by kind nulls first, name
 RULES_CHANGED = """
 update wopr.meta set value = (value::bigint + 1)::text where key = 'rules'
 """
-_AS_KNOWN = "exists (select from wopr.meta where key = 'rules' and value = %(rules)s)"
+_AS_KNOWN = f"exists (select from wopr.meta where key = 'rules' and value = %(rules)s) and {_STAYS}"
 """Whether a host knows the rules as they are now."""
 SAVE_RULE = """
 insert into wopr.rules (kind, name, value, updated_at)
@@ -277,6 +282,7 @@ for key share
 """
 OWN = "update wopr.tasks set owner = %(owner)s where id = any(%(ids)s::uuid[])"
 OWNED = f"select {TASK} from wopr.tasks where status = 'started' and owner = %(owner)s"
+STARTED = f"select {TASK} from wopr.tasks where status = 'started' limit %(most)s"
 ADOPT = """
 update wopr.tasks set owner = %(owner)s where status = 'started' and owner = %(before)s
 """

@@ -60,7 +60,7 @@ async def carry(request: Request) -> Response:
         if verb == TYPED:
             answer = await _typed(queue_of(request), params)
             return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
-        verbs = Verbs(backend, lambda: False, core.settings.max_args_bytes, Series())
+        verbs = Verbs(backend, lambda grace: False, core.settings.max_args_bytes, Series())
         answer = await verbs.carry_out(verb, _of_nobody_else(verb, _with_an_end(verb, params)))
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:

@@ -6,7 +6,7 @@ It decides only, and writes nothing.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class State:
     """It was acknowledged up to here at least."""
     synced: bool = True
     """Whether every record was synced before it was acknowledged."""
+    moving: Mapping[str, str] = field(default_factory=dict)
+    """What it says of a move of the queue to, or from, another home."""
 
 
 @dataclass(frozen=True, slots=True)
