@@ -16,6 +16,7 @@ from celery.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
+from kombu.utils.encoding import bytes_to_str
 
 from wopr.domain.errors import InvalidCallError
 
@@ -124,7 +125,11 @@ class ResultBackend:
         found: dict[str, Word] = {}
         for at in range(0, len(ids), MOST_AT_ONCE):
             part = ids[at : at + MOST_AT_ONCE]
-            values = backend.mget([backend.get_key_for_task(id) for id in part])
+            keys = [backend.get_key_for_task(id) for id in part]
+            values = backend.mget(keys)
+            if isinstance(values, Mapping):  # of a cache: those that there are
+                there = {bytes_to_str(key): value for key, value in values.items()}
+                values = [there.get(bytes_to_str(key)) for key in keys]
             for id, value in zip(part, values, strict=True):
                 if value:
                     found[id] = _word(backend.decode_result(value))

@@ -49,7 +49,8 @@ def register(app: Celery, queue: TaskQueue, *, mailbox: Mailbox | None = None) -
         mailbox: as of the :class:`CeleryExecutor`; ``None`` means the app's result backend.
 
     Raises:
-        InvalidCallError: it is no app or no queue; or there is no task to run.
+        InvalidCallError: it is no app or no queue; there is no task to run; or the app has another
+            task of one's name.
     """
     if not isinstance(app, Celery):
         raise InvalidCallError(f"register() takes a Celery app, not {shown(app)}.")
@@ -64,9 +65,26 @@ def register(app: Celery, queue: TaskQueue, *, mailbox: Mailbox | None = None) -
     if mailbox is None:
         ResultBackend.check(app)
     box: Mailbox = mailbox or ResultBackend(app)
-    for name in names:
-        _register(app, inside(queue).registry.definitions, name, box)
+    definitions = inside(queue).registry.definitions
+    new = [name for name in names if not _is_registered(app, definitions, name)]
+    for name in new:
+        _register(app, definitions, name, box)
     return names
+
+
+def _is_registered(app: Celery, definitions: dict[str, TaskDefinition], name: str) -> bool:
+    """Whether a name is this queue's already; it may be registered again with more tasks.
+
+    Raises:
+        InvalidCallError: the app has another task of this name, which would stay.
+    """
+    known = app.tasks.get(name)
+    if known is not None and getattr(known, "definitions", None) is not definitions:
+        raise InvalidCallError(
+            f"The Celery app {app.main!r} has a task {name!r} that is not of this queue, and Celery "
+            "keeps the first one. Give one of them another name."
+        )
+    return known is not None
 
 
 def _register(
@@ -77,11 +95,13 @@ def _register(
     @app.task(  # type: ignore[untyped-decorator]
         name=name,
         bind=True,
+        shared=False,  # with other apps of this process
         typing=False,
         acks_late=True,
         reject_on_worker_lost=False,
         store_errors_even_if_ignored=True,
         throws=(TaskRefusedError,),
+        definitions=definitions,  # whose it is
     )
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         letter = letter_of(self.request)
