@@ -16,7 +16,6 @@ from celery.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
-from kombu.utils.encoding import bytes_to_str
 
 from wopr.domain.errors import InvalidCallError
 
@@ -128,8 +127,8 @@ class ResultBackend:
             keys = [backend.get_key_for_task(id) for id in part]
             values = backend.mget(keys)
             if isinstance(values, Mapping):  # of a cache: those that there are
-                there = {bytes_to_str(key): value for key, value in values.items()}
-                values = [there.get(bytes_to_str(key)) for key in keys]
+                there = {_text(key): value for key, value in values.items()}
+                values = [there.get(_text(key)) for key in keys]
             for id, value in zip(part, values, strict=True):
                 if value:
                     found[id] = _word(backend.decode_result(value))
@@ -163,6 +162,10 @@ class ResultBackend:
     def has_backend(app: Celery) -> bool:
         """Whether the app keeps results at all."""
         return not isinstance(app.backend, DisabledBackend)
+
+
+def _text(key: object) -> str:
+    return key.decode() if isinstance(key, bytes) else str(key)
 
 
 def _word(meta: Mapping[str, Any]) -> Word:
