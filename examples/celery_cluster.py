@@ -1,4 +1,4 @@
-"""Run functions on Celery workers; what was done, tried again and refused stays in the queue's file.
+"""Run functions on Celery workers; what was done and tried again stays in the queue's file.
 
 The broker and the results are folders here, so that the program needs no server. Yours are Redis or
 RabbitMQ, and the workers are on other machines: BROKER_URL=redis://… RESULT_BACKEND=redis://….

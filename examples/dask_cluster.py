@@ -27,7 +27,7 @@ async def main(client: Client) -> None:
         await queue.start_workers("numbers", 4)
         handles = await count_primes.enqueue_many([(below,) for below in (10, 100, 1_000, 10_000)])
         answers = [await handle.result(timeout=60) for handle in handles]
-        assert [4, 25, 168, 1229] == [found for found, _ in answers]
+        assert [found for found, _ in answers] == [4, 25, 168, 1229]
         assert os.getpid() not in {pid for _, pid in answers}
         for row in await queue.sql("select args, result, elapsed_seconds < 60 as quick from tasks"):
             print(row)

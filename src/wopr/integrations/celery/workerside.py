@@ -81,8 +81,8 @@ def _is_registered(app: Celery, definitions: dict[str, TaskDefinition], name: st
     known = app.tasks.get(name)
     if known is not None and getattr(known, "definitions", None) is not definitions:
         raise InvalidCallError(
-            f"The Celery app {app.main!r} has a task {name!r} that is not of this queue, and Celery "
-            "keeps the first one. Give one of them another name."
+            f"The Celery app {app.main!r} has a task {name!r} that is not of this queue, and "
+            "Celery keeps the first one. Give one of them another name."
         )
     return known is not None
 
