@@ -14,6 +14,7 @@ from wopr.domain.jsoncalls import schema_of
 from wopr.queue.queue import inside
 from wopr.web.api.endpoints import Asked, Endpoint
 from wopr.web.api.fields import Priority
+from wopr.web.api.problems import with_cure
 from wopr.web.guard.roles import Role
 
 ABOUT = "Enqueue"
@@ -51,7 +52,7 @@ async def get_schema(asked: Asked) -> dict[str, Any]:
     try:
         definition = inside(asked.queue).registry.get(asked.path["name"])
     except TaskNotRegisteredError as error:
-        raise HTTPException(404, str(error)) from error
+        raise HTTPException(404, with_cure(error)) from error
     return schema_of(definition.codec)
 
 

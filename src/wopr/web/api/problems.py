@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from wopr.domain import errors
 from wopr.domain.errors import InvalidCallError, TaskNotFoundError, WoprError
+from wopr.domain.jsontext import shown
 from wopr.domain.masking import mask
 
 MEDIA_TYPE = "application/problem+json"
@@ -44,6 +45,21 @@ _STATUS: tuple[tuple[type[WoprError], int], ...] = (
     (errors.StorageError, 503),
 )
 """The first that an error is one of counts."""
+_CURES: tuple[tuple[type[WoprError], str], ...] = (
+    (
+        errors.TaskNotRegisteredError,
+        'GET /api/v1/functions lists what can be enqueued here; with "unchecked": true it may be a '
+        "name that only workers elsewhere know.",
+    ),
+    (
+        errors.TaskNotFoundError,
+        "GET /api/v1/tasks lists those that there are, GET /api/v1/flows their flows; what was "
+        "deleted is in neither.",
+    ),
+    (errors.ScheduleNotFoundError, "GET /api/v1/schedules lists those that there are."),
+    (errors.ActError, "GET /api/v1/acts lists what was done."),
+)
+"""Where a client finds what would have been right, for errors that tell it to people only."""
 RETRY_SECONDS = 1
 """After so long it is worth to ask again what was refused for now."""
 
@@ -105,13 +121,26 @@ def problem_of(error: Exception) -> Response:
     if isinstance(error, ValidationError):
         return problem(422, misfits(error))
     if isinstance(error, WoprError) and (status := status_of(error)) != 500:
-        return problem(status, mask(str(error)), error=type(error).__name__)
+        return problem(status, with_cure(error), error=type(error).__name__)
     raise error
+
+
+def with_cure(error: WoprError) -> str:
+    """Return what an error says, and where a client finds what would have been right."""
+    said = mask(str(error))
+    cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), "")
+    if not cure or "/api/v1/" in said:
+        return said
+    return f"{said}{'' if said.endswith('.') else '.'} {cure}"
 
 
 async def refused(request: Request, error: Exception) -> Response:
     """Return the answer for what no route answered: there is none, or who asks may not."""
     assert isinstance(error, HTTPException), "it is registered for these"
+    if error.detail == HTTPStatus(error.status_code).phrase:  # starlette's own: no route is that
+        asked = f"{request.method} {shown(request.url.path)}"
+        said = f"There is no {asked}, so nothing was done. What there is: /api/v1/openapi.json"
+        return problem(error.status_code, said, dict(error.headers or {}))
     return problem_of(error)
 
 
