@@ -123,6 +123,16 @@ async def test_acts_rules_and_schedules_are_there(there: TaskQueue) -> None:
         assert ["nightly"] == [info.name for info in await there.schedules.list()]
 
 
+async def test_workers_are_added_there(there: TaskQueue) -> None:
+    async with at(there) as queue:
+        backend = await inside(queue).access.backend()
+        assert (2, 5) == (
+            await backend.add_workers("default", 1),
+            await backend.add_workers("x", 5),
+        )
+    assert {"default": 2, "x": 5} == {name: len(found) for name, found in there.workers.items()}
+
+
 async def test_a_key_that_is_taken_is_taken_from_here_too(there: TaskQueue) -> None:
     async with at(there) as queue:
         await there.enqueue("later", unique_key="k")

@@ -15,7 +15,7 @@ from wopr import TaskQueue
 from wopr.domain.role import Role
 from wopr.web import create_app
 
-FOR_READERS = {"/api/v1/acts/preview", "/schedules/preview"}
+FOR_READERS = {"/api/v1/schedules/preview", "/api/v1/acts/preview", "/schedules/preview"}
 """What is sent, as it is long, and changes nothing."""
 FOR_ADMINS = {"/api/v1/sql", "/sql/ask", "/sql/stop", "/sql/download"}
 

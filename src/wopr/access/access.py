@@ -303,7 +303,7 @@ class Access(Stages):
         """Take the verbs over: this process has the file."""
         self._engine = engine
         self.foreground.on_release = engine.wake_background
-        local = self._local = LocalBackend(engine)
+        local = self._local = LocalBackend(engine, self.standby.staff)
         local.schedules.firing.as_service = self.as_service
         backend = self._wrapped(local)
         await self._ownership.take(engine, backend, shared=self._factory is None)

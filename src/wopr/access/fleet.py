@@ -167,7 +167,13 @@ class FleetAccess(Access):
         self.events.attach(fleet.parts)
         asking = SharedAsking(fleet.parts.store.connections, self._archived)
         return FleetBackend(
-            fleet, schedules, operators, asking, self.retiring.rules, self._archived
+            fleet,
+            schedules,
+            operators,
+            asking,
+            self.retiring.rules,
+            self._archived,
+            self.standby.staff,
         )
 
     def _new_fleet(self) -> Fleet:

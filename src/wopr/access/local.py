@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from wopr.access.noted import NotedScheduler
@@ -13,12 +14,16 @@ from wopr.insights.insights import Insights
 from wopr.insights.status import StatusOf
 from wopr.ports.answers import Explanation
 
+Staff = Callable[[str, int], Awaitable[int]]
+"""Adds workers of a category to those of this process; gives how many it has then."""
+
 
 class LocalBackend:
     """The verbs over the engine in this process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, staff: Staff) -> None:
         self.engine = engine
+        self._staff = staff
         self.schedules = NotedScheduler(engine)
         self._insights = Insights(engine)
         self.add = engine.add
@@ -51,6 +56,13 @@ class LocalBackend:
         """Return a task; also one that was archived."""
         record = await self.engine.get(task_id)
         return record or await self.engine.shared.storage.archived(task_id)
+
+    async def add_workers(self, category: str, count: int) -> int:
+        """Add workers of a category to those that run here; return how many it has."""
+        total = await self._staff(category, count)
+        detail = {"added": count, "workers": total}
+        await self.engine.book.note("add-workers", {"category": category}, detail, changed=count)
+        return total
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""

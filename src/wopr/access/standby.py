@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import os
+import shlex
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 from wopr.access.clockwork import Clockwork
 from wopr.access.services import Services
 from wopr.access.starting import know_all_secrets
-from wopr.domain.errors import OwnerGoneError, QueueClosedError, WoprError
+from wopr.domain.errors import InvalidCallError, OwnerGoneError, QueueClosedError, WoprError
 from wopr.remote.client import RemoteBackend
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ AGAIN_SECONDS = 0.5
 """So long it is waited before a file that could not be opened is tried again."""
 LONGEST_SECONDS = 30.0
 """And so long at most, where that fails again and again."""
+MOST_STAFFED = 10_000
+"""So many workers a process has at most if others add some."""
 HANDOVER_SECONDS = 5.0
 """So long a call that starts workers waits for a file that its owner gives up for them."""
 
@@ -136,6 +139,27 @@ class Standby:
                 del self.wanted[category]
             raise
         self._check_open(stops)
+
+    async def staff(self, category: str, count: int) -> int:
+        """Add workers to those that run here, for somebody elsewhere; return how many there are.
+
+        Raises:
+            InvalidCallError: none run here, or there would be too many.
+        """
+        if not self.wanted or self._engine() is None:
+            raise InvalidCallError(
+                f"Process {os.getpid()}, which has the queue, runs no workers, so there is nothing "
+                f"to add {count} to: what they would run is not known there. Start them where the "
+                f"functions are: wopr worker MODULE:QUEUE -c {shlex.quote(f'{category}={count}')}"
+            )
+        total = sum(self.wanted.values())
+        if total + count > MOST_STAFFED:
+            raise InvalidCallError(
+                f"Process {os.getpid()} has {total:,} workers, and {count} more would be more than "
+                f"{MOST_STAFFED:,}. Nothing was started. Start another process, on PostgreSQL."
+            )
+        await self.add(category, count)
+        return self.wanted[category]
 
     def _want(self, category: str, more: int) -> int:
         count = self.wanted[category] = self.wanted.get(category, 0) + more

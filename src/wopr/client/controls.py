@@ -36,6 +36,12 @@ def resume_category(name: str) -> Given:
     return Given(path={"name": name})
 
 
+@call("POST", "/categories/{name}/workers", int, key="workers")
+def add_workers(name: str, count: int = 1) -> Given:
+    """Add workers of a category to the process that runs them; return how many it has then."""
+    return Given(path={"name": name}, body={"count": count})
+
+
 @call("POST", "/functions/{name}/pause", list[Pause], key="pauses")
 def pause_name(name: str, *, reason: str | None = None) -> Given:
     """Start no more tasks of a name; return what is paused."""
@@ -118,6 +124,16 @@ def add_schedule(name: str, task: str, **plan: Unpack[Plan]) -> Given:
 def preview_schedule(name: str, *, n: int = 5) -> Given:
     """Return when it fires next, ``n`` times."""
     return Given(path={"name": name}, query={"n": n})
+
+
+@call("POST", "/schedules/preview", list[datetime], key="times", reads=True)
+def preview_plan(*, n: int = 5, **plan: Unpack[Plan]) -> Given:
+    """Return when a schedule would fire that is not stored, ``n`` times, in its time zone.
+
+    Raises:
+        InvalidScheduleSpecificationError: when it fires can't be read.
+    """
+    return Given(query={"n": n}, body=plan)
 
 
 @call("POST", "/schedules/{name}/pause", ScheduleDocument)

@@ -55,9 +55,11 @@ class Calls:
     list_revocations = controls.list_revocations
     revoke = controls.revoke
     unrevoke = controls.unrevoke
+    add_workers = controls.add_workers
     list_schedules = controls.list_schedules
     add_schedule = controls.add_schedule
     preview_schedule = controls.preview_schedule
+    preview_plan = controls.preview_plan
     pause_schedule = controls.pause_schedule
     resume_schedule = controls.resume_schedule
     run_schedule = controls.run_schedule

@@ -363,3 +363,21 @@ def preview(schedule: Schedule, count: int, after: datetime) -> list[datetime]:
         times.append(found)
         found = schedule.after(found)
     return times
+
+
+def planned(
+    trigger: Trigger,
+    count: int,
+    now: datetime,
+    start_at: datetime | None = None,
+    end_at: datetime | None = None,
+) -> list[datetime]:
+    """Return the next times of a plan that is not stored, as if it were stored now."""
+    trigger = anchored(trigger, start_at or now)
+    moment = now if start_at is None else max(now, start_at - _TICK)
+    times: list[datetime] = []
+    found = trigger.next_after(moment)
+    while found is not None and len(times) < count and (end_at is None or found <= end_at):
+        times.append(found)
+        found = trigger.next_after(found)
+    return times

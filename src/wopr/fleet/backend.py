@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -85,10 +85,13 @@ class FleetBackend:
         asking: Asking,
         keeping: Keeping,
         archived: Archived,
+        staff: Callable[[str, int], Awaitable[int]],
     ) -> None:
         self.fleet = fleet
         self.sql = asking.sql
         self.archive = keeping.archive
+        self._staff = staff
+        """Adds workers of a category to those of this process; gives how many it has then."""
         self.schedules = schedules
         self.rules = operators.rules
         self.acts = operators.acts
@@ -131,6 +134,13 @@ class FleetBackend:
                 raise TaskNotFoundError(f"cursor={cursor!r} is no task of this queue (any more).")
             query = replace(query, before_seq=last.seq)
         return await self._store.find(query)
+
+    async def add_workers(self, category: str, count: int) -> int:
+        """Add workers of a category to those of this host; return how many it has."""
+        total = await self._staff(category, count)
+        detail = {"added": count, "workers": total}
+        await self._note("add-workers", {"category": category}, detail, changed=count)
+        return total
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment (naive UTC); return how many."""

@@ -256,6 +256,14 @@ class Backend(Protocol):
         """Decide about STARTED tasks that nobody runs; return how many there were."""
         ...
 
+    async def add_workers(self, category: str, count: int) -> int:
+        """Add workers to the process that runs them; return how many of the category it has.
+
+        Raises:
+            InvalidCallError: it runs none, or would have too many.
+        """
+        ...
+
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment (naive UTC); return how many."""
         ...

@@ -175,6 +175,10 @@ class RemoteBackend(Caller, RemoteQuestions):
         """Decide about STARTED tasks that nobody runs."""
         return int(await self._call("recover", category))
 
+    async def add_workers(self, category: str, count: int) -> int:
+        """Add workers to the process that runs them; return how many of the category it has."""
+        return int(await self._call("add_workers", category, count))
+
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment."""
         return int(await self._call("cleanup", before, keep_history))

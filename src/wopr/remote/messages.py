@@ -136,6 +136,7 @@ NewId = Annotated[
 ]
 """As :class:`wopr.domain.clock.IdFactory` makes them."""
 Count = Annotated[int, Field(ge=0, le=2**31 - 2)]
+Slots = Annotated[int, Field(ge=1, le=10_000)]
 Rows = Annotated[int, Field(ge=1, le=2**31 - 2)]
 Seq = Annotated[int, Field(ge=0, le=MOST)]
 _Position = Annotated[str, Field(pattern=r"^[0-9]{1,5}$")]

@@ -42,6 +42,7 @@ from wopr.remote.messages import (
     RuleRow,
     Rules,
     Seconds,
+    Slots,
     Span,
     TaskId,
     check_places,
@@ -201,6 +202,9 @@ class Verbs(ScheduleVerbs, ActVerbs):
     async def recover(self, category: Label | None) -> int:
         return await self._backend.recover(category)
 
+    async def add_workers(self, category: Label, count: Slots) -> int:
+        return await self._backend.add_workers(category, count)
+
     async def cleanup(self, before: Moment, keep_history: bool) -> int:  # noqa: FBT001
         return await self._backend.cleanup(before, keep_history=keep_history)
 
@@ -248,8 +252,9 @@ LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "
 }
 """Those that only look: their answers may be large."""
 
-ONCE = frozenset({"act_change", "act_undo"})
-"""What is not repeated if it may have been done: a second time, it could change other tasks."""
+ONCE = frozenset({"act_change", "act_undo", "add_workers"})
+"""What is not repeated if it may have been done: a second time, it could change other tasks,
+or add as many again."""
 
 
 @functools.cache

@@ -105,6 +105,7 @@ RIGHT: dict[str, list[Any]] = {
     "workers": [],
     "retry": [SOMEBODY],
     "recover": ["default"],
+    "add_workers": ["default", 1],
     "cleanup": [moment("2020-01-01T00:00:00"), False],
     "archive": [moment("2020-01-01T00:00:00"), None],
     "stats": [],
@@ -283,7 +284,12 @@ async def test_the_right_call_of_each_verb_is_carried_out(tmp_path: Path, verb: 
                 assert "ok" in await client.ask("schedule_remove", "s")
             answer = await client.ask(verb, *RIGHT[verb])
             nobody = dict.fromkeys(("wait", "explain"), "TaskNotFoundError")
-            unknown = {**nobody, "act_undo": "ActError", "archive": "StorageFileError"}
+            unknown = {
+                **nobody,
+                "act_undo": "ActError",
+                "archive": "StorageFileError",
+                "add_workers": "InvalidCallError",
+            }
             assert answer.get("error", {}).get("type") == unknown.get(verb)
 
 

@@ -365,6 +365,20 @@ async def test_a_category_is_paused_with_a_reason_and_resumed(
     assert "Say what" in await done(client, "/categories/pause", 422)
 
 
+async def test_workers_are_added_to_a_category_where_some_run(
+    queue: TaskQueue, client: httpx.AsyncClient
+) -> None:
+    asked = {"category": "mail", "count": "2"}
+    assert "runs no workers" in await done(client, "/categories/workers", 422, **asked)
+    await queue.start_workers("slow")
+    assert "Add workers to mail" in await text_of(client, "/categories/workers?category=mail")
+    assert "has 2 workers" in await done(client, "/categories/workers", **asked)
+    assert 2 == len(queue.workers["mail"])
+    for count in ("0x", "-1", "101"):
+        await done(client, "/categories/workers", 422, category="mail", count=count)
+    assert "/categories/workers?category=mail" in await text_of(client, "/categories")
+
+
 async def test_limits_are_shown_with_their_use_and_edited(
     queue: TaskQueue, client: httpx.AsyncClient
 ) -> None:
@@ -503,6 +517,7 @@ async def test_what_comes_from_tasks_is_text_on_every_page(
     placed = httpx.QueryParams({"category": HOSTILE})
     paths += [f"/failures/one?{error}", f"/schedules/one?{named}", f"/schedules/edit?{named}"]
     paths += [f"/alerts/edit?{named}", f"/categories/limit?{placed}"]
+    paths += [f"/categories/workers?{placed}"]
     paths += [f"/categories/pause?{placed}", f"/schedules/remove?{named}", f"/sql?q={HOSTILE}"]
     for path in paths:
         text = await text_of(client, path)

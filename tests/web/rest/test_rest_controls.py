@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -53,6 +55,61 @@ async def test_calls_are_revoked_by_their_arguments(client: httpx.AsyncClient) -
     assert standing["where"] == {"day": DAY}
     end = {"task": "on", "where": {"day": DAY}}
     assert (await client.post("/revocations/end", json=end)).json() == {"removed": True}
+
+
+async def test_a_schedule_that_is_not_stored_says_when_it_would_fire(
+    client: httpx.AsyncClient,
+) -> None:
+    new = {
+        "name": "s",
+        "task": "nobody",
+        "at": "03:00",
+        "tz": "Europe/Berlin",
+        "args": [DAY],
+        "start_at": "2030-03-30T12:00:00Z",
+        "end_at": "2030-04-02T00:00:00Z",
+    }
+    found = (await client.post("/schedules/preview", params={"n": 9}, json=new)).json()
+    assert found["times"] == [
+        "2030-03-31T03:00:00+02:00",
+        "2030-04-01T03:00:00+02:00",
+    ]
+    assert "03:00" in found["description"]
+    every = {"every": {"minutes": 5}}
+    found = (await client.post("/schedules/preview", params={"n": 3}, json=every)).json()
+    first, second, third = map(datetime.fromisoformat, found["times"])
+    assert third - second == second - first == timedelta(minutes=5)
+    assert (await client.get("/schedules")).json() == {"schedules": []}
+    for wrong in ({}, {"cron": "often"}, {"at": "03:00", "cron": "* * * * *"}, {"at": 5}):
+        assert (await client.post("/schedules/preview", json=wrong)).status_code == 422
+    naive = {**every, "start_at": "2030-03-30T12:00:00"}
+    assert "must be aware" in (await client.post("/schedules/preview", json=naive)).text
+
+
+async def test_workers_are_added_where_workers_run(
+    client: httpx.AsyncClient, queue: TaskQueue
+) -> None:
+    assert (await client.post("/categories/sums/workers", json={"count": 3})).json() == {
+        "workers": 4
+    }
+    assert (await client.post("/categories/idle/workers")).json() == {"workers": 1}
+    assert {"sums": 4, "idle": 1} == {name: len(found) for name, found in queue.workers.items()}
+    await enqueued(client, "on", DAY)
+    act = (await queue.acts(1))[0]
+    assert ("add-workers", 1, "ada") == (act.verb, act.changed, act.who)
+    for count in (0, 101, "many"):
+        answer = await client.post("/categories/sums/workers", json={"count": count})
+        assert answer.status_code == 422
+
+
+async def test_workers_are_not_added_where_none_run(tmp_path: Path) -> None:
+    async with (
+        TaskQueue(enabled=True, database=tmp_path / "q.duckdb") as bare,
+        asking(bare) as client,
+    ):
+        answer = await client.post("/categories/mail/workers", json={"count": 2})
+        assert (422, {}) == (answer.status_code, bare.workers)
+        assert "wopr worker MODULE:QUEUE -c mail=2" in answer.json()["detail"]
 
 
 async def test_a_schedule_that_is_sent_back_as_it_was_shown_keeps_its_secret(

@@ -23,6 +23,8 @@ from wopr.web.guard.roles import Role
 ABOUT = "Categories"
 _DOCUMENT = ConfigDict(use_attribute_docstrings=True)
 Expression = Annotated[str, Field(min_length=1, max_length=500)]
+MOST_ADDED = 100
+"""So many workers are added by one call."""
 Count = Annotated[int, Field(ge=1, le=2**31 - 2)]
 
 
@@ -82,6 +84,19 @@ class Cancelled(TypedDict):
     """How many tasks were cancelled now."""
 
     cancelled: int
+
+
+class More(Model):
+    """How many."""
+
+    count: Annotated[int, Field(ge=1, le=MOST_ADDED)] = 1
+    """So many more workers."""
+
+
+class Staffed(TypedDict):
+    """How many workers of the category the process has that runs them."""
+
+    workers: int
 
 
 class LimitPlace(Model):
@@ -176,6 +191,13 @@ async def pause(asked: Asked) -> Pauses:
 async def resume(asked: Asked) -> Resumed:
     """Resume a category."""
     return {"resumed": await asked.queue.resume(asked.path["name"])}
+
+
+async def add_workers(asked: Asked) -> Staffed:
+    """Add workers to the process that runs them."""
+    backend = await inside(asked.queue).writer()
+    count = asked.body.count
+    return {"workers": await backend.add_workers(asked.path["name"], count)}
 
 
 async def pause_name(asked: Asked) -> Pauses:
@@ -276,6 +298,16 @@ ENDPOINTS = (
         "Start its tasks again",
         resume,
         Resumed,
+    ),
+    _row(
+        "POST",
+        "/categories/{name:name}/workers",
+        "add_workers",
+        "Add workers to the process that runs them",
+        add_workers,
+        Staffed,
+        takes=More,
+        optional=True,
     ),
     _row(
         "POST",

@@ -10,9 +10,12 @@ from typing_extensions import TypedDict
 
 from wopr.core.scheduleinfo import ScheduleInfo
 from wopr.domain.jsoncalls import read_call
+from wopr.domain.localtime import as_utc, zone
 from wopr.domain.masking import masked
 from wopr.domain.misfire import Misfire, Overlap
 from wopr.domain.monthly import Monthly
+from wopr.domain.schedule import planned
+from wopr.domain.scheduleoptions import WHEN, parse_schedule_options
 from wopr.domain.status import TaskPriority
 from wopr.domain.unmasking import unmasked
 from wopr.queue.queue import inside
@@ -99,6 +102,24 @@ class NewSchedule(Plan):
 
     name: Label
     task: Label
+
+
+@with_config(_STRICT)
+class PlanToPreview(Plan, total=False):
+    """A schedule that is not stored, as it would be added: when it fires is what counts."""
+
+    name: Label
+    task: Label
+
+
+@with_config(_DOCUMENT)
+class Planned(TypedDict):
+    """What a schedule would do that is not stored."""
+
+    description: str
+    """When it fires, in words."""
+    times: list[datetime]
+    """The next ones, in its time zone."""
 
 
 @with_config(_DOCUMENT)
@@ -224,6 +245,17 @@ async def preview(asked: Asked) -> Times:
     return {"times": await asked.queue.schedules.preview(asked.path["name"], asked.query.n)}
 
 
+async def preview_plan(asked: Asked) -> Planned:
+    """Answer when a schedule would fire; nothing is stored."""
+    given = {**asked.body, **_when(asked.body)}
+    trigger = parse_schedule_options(**{name: given[name] for name in WHEN & given.keys()})
+    span = {name: as_utc(given[name], name) for name in ("start_at", "end_at") if name in given}
+    now = inside(asked.queue).clock.now()
+    there = zone(given.get("tz") or "UTC")
+    found = planned(trigger, asked.query.n, now, **span)
+    return {"description": trigger.describe(), "times": [one.astimezone(there) for one in found]}
+
+
 def document_of(info: ScheduleInfo) -> ScheduleDocument:
     """Return a schedule as it is shown."""
     shown: Any = {name: getattr(info, name) for name in ScheduleDocument.__annotations__}
@@ -295,6 +327,17 @@ ENDPOINTS = (
         takes=NewSchedule,
         statuses=(201,),
         problems=(409, 413),
+    ),
+    _row(
+        "POST",
+        "/schedules/preview",
+        "preview_plan",
+        "When a schedule would fire that is not stored",
+        preview_plan,
+        needs=Role.READ,
+        takes=PlanToPreview,
+        query=PreviewQuery,
+        answers=Planned,
     ),
     _row(
         "GET",

@@ -10,6 +10,8 @@ from starlette.routing import BaseRoute
 
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, OnFull
+from wopr.domain.spoken import counted
+from wopr.queue.queue import inside
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.forms import Form, form_of, needed, whole
@@ -21,6 +23,8 @@ from wopr.web.pages.workloads import workloads
 from wopr.web.routing import queue_of, route
 
 BACK = "/categories"
+MOST_ADDED = 100
+"""So many workers are added by one form."""
 
 
 async def _values(ask: Ask) -> dict[str, Any]:
@@ -65,6 +69,25 @@ async def resume(request: Request) -> Response:
     was = await queue_of(request).resume(**about)
     text = "goes on" if was else "was not paused (any more)"
     return said(request, f"{_named(about)} {text}.", BACK)
+
+
+async def ask_workers(request: Request) -> Response:
+    """Ask how many workers are to be added to a category."""
+    category = needed(request.query_params, "category", "of which category")
+    return page(request, "staff.html", title="Add workers", category=category, most=MOST_ADDED)
+
+
+async def add_workers(request: Request) -> Response:
+    """Add workers to the process that runs them."""
+    form = await form_of(request)
+    category = needed(form, "category", "of which category")
+    count = whole(form, "count", "How many") or 1
+    if not 1 <= count <= MOST_ADDED:
+        raise InvalidCallError(f"1 to {MOST_ADDED} workers are added at a time, not {count}.")
+    backend = await inside(queue_of(request)).writer()
+    total = await backend.add_workers(category, count)
+    text = f"Category '{category}' has {counted(total, 'worker')} in the process that runs them."
+    return said(request, text, BACK)
 
 
 def _named(about: dict[str, str]) -> str:
@@ -138,6 +161,8 @@ def routes() -> list[BaseRoute]:
         route("/categories/pause", ask_pause, needs=may),
         route("/categories/pause", pause, needs=may, methods=["POST"]),
         route("/categories/resume", resume, needs=may, methods=["POST"]),
+        route("/categories/workers", ask_workers, needs=may),
+        route("/categories/workers", add_workers, needs=may, methods=["POST"]),
         route("/categories/limit", ask_limit, needs=may),
         route("/categories/limit", limit, needs=may, methods=["POST"]),
         route("/categories/limit/remove", remove_limit, needs=may, methods=["POST"]),

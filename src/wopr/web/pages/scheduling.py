@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -12,9 +11,10 @@ from starlette.routing import BaseRoute
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 from wopr.domain.misfire import Misfire, Overlap
+from wopr.domain.schedule import planned
 from wopr.domain.scheduleoptions import parse_schedule_options
 from wopr.domain.status import TaskPriority
-from wopr.domain.triggers import Interval, Trigger
+from wopr.domain.triggers import Trigger
 from wopr.domain.unmasking import unmasked
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import ask_of
@@ -101,13 +101,7 @@ async def preview(request: Request) -> Response:
         raise InvalidCallError("Say when it is to fire; the field was left empty.")
     now = now_of(queue_of(request))
     trigger: Trigger = parse_schedule_options(**when)
-    if isinstance(trigger, Interval):
-        trigger = trigger.anchored(now)
-    times: list[datetime] = []
-    found = trigger.next_after(now)
-    while found is not None and len(times) < PREVIEWED:
-        times.append(found)
-        found = trigger.next_after(found)
+    times = planned(trigger, PREVIEWED, now)
     return page(
         request, "planned.html", title="Preview", text=trigger.describe(), times=times, now=now
     )
