@@ -146,6 +146,7 @@ RIGHT: dict[str, Any] = {
     "remove_limit": {"query": {"category": "mail"}},
     "revoke": {"body": {"task": "daily", "standing": True}},
     "unrevoke": {"body": {"task": "daily"}},
+    "preview_plan": {"body": {"at": "03:00", "tz": "Europe/Berlin"}},
     "add_schedule": {"body": {"name": "often", "task": "add", "args": [1], "every": 3600}},
     "change_schedule": {"body": {"at": "15:30"}},
     "set_alert": {"body": {"when": "slow", "threshold": 3}},

@@ -374,7 +374,7 @@ def planned(
 ) -> list[datetime]:
     """Return the next times of a plan that is not stored, as if it were stored now."""
     trigger = anchored(trigger, start_at or now)
-    moment = now if start_at is None else max(now, start_at - _TICK)
+    moment = now if start_at is None or start_at <= now else start_at - _TICK
     times: list[datetime] = []
     found = trigger.next_after(moment)
     while found is not None and len(times) < count and (end_at is None or found <= end_at):

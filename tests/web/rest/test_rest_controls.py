@@ -80,6 +80,9 @@ async def test_a_schedule_that_is_not_stored_says_when_it_would_fire(
     first, second, third = map(datetime.fromisoformat, found["times"])
     assert third - second == second - first == timedelta(minutes=5)
     assert (await client.get("/schedules")).json() == {"schedules": []}
+    for start, tz in (("0001-01-01T00:00:00Z", "UTC"), ("9999-12-31T23:30:00Z", "Asia/Tokyo")):
+        odd = {"at": "23:59", "tz": tz, "start_at": start}
+        assert (await client.post("/schedules/preview", json=odd)).status_code == 200
     for wrong in ({}, {"cron": "often"}, {"at": "03:00", "cron": "* * * * *"}, {"at": 5}):
         assert (await client.post("/schedules/preview", json=wrong)).status_code == 422
     naive = {**every, "start_at": "2030-03-30T12:00:00"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, with_config
@@ -253,7 +253,15 @@ async def preview_plan(asked: Asked) -> Planned:
     now = inside(asked.queue).clock.now()
     there = zone(given.get("tz") or "UTC")
     found = planned(trigger, asked.query.n, now, **span)
-    return {"description": trigger.describe(), "times": [one.astimezone(there) for one in found]}
+    return {"description": trigger.describe(), "times": [_in(there, one) for one in found]}
+
+
+def _in(there: tzinfo, moment: datetime) -> datetime:
+    """Return a moment by the clocks of a zone; in UTC where these have no year for it."""
+    try:
+        return moment.astimezone(there)
+    except OverflowError:
+        return moment
 
 
 def document_of(info: ScheduleInfo) -> ScheduleDocument:
