@@ -28,8 +28,10 @@ SPANS = {Resolution.MINUTE: 3_600.0, Resolution.HOUR: 86_400.0, Resolution.DAY: 
 MOST_STEPS = 1_500
 MOST_PARTS = 50
 """So many categories or names, those with the most tasks."""
-EXACT_UP_TO = 1_000_000
-"""Of more tasks than these the percentiles are about right."""
+EXACT_UP_TO = 400_000
+"""Of more tasks than these the percentiles are about right,"""
+SAMPLED = 200_000
+"""and of about so many of them, if it is asked about all together."""
 MOST_ROWS = 1_000_000
 TIMES = ("wait_p50", "wait_p95", "run_p50", "run_p95")
 
@@ -105,6 +107,8 @@ class Told:
     ages: dict[Key, float] = field(default_factory=dict)
     about: bool = False
     """Whether percentiles are about right."""
+    each: int = 1
+    """Of one in so many tasks they are."""
     log_kept: bool = False
     """Whether the log has tasks that were deleted."""
 
@@ -160,9 +164,11 @@ def _what(before: str | None, after: str) -> str:
 async def series_of(core: Core, asked: Asked, *, compare: bool) -> TimeSeries:
     """Return what happened, and with ``compare`` what had seven days before."""
     asked, left_out = await _busiest(core, asked, compare=compare)
-    told = await _told(core, asked)
     earlier = asked.shifted(WEEK)
-    before = await _told(core, earlier) if compare else Told()
+    if compare:
+        told, before = await asyncio.gather(_told(core, asked), _told(core, earlier))
+    else:
+        told, before = await _told(core, asked), Told()
     found = told.parts()
     for part in before.parts():
         found.setdefault(part, 0)
@@ -209,9 +215,10 @@ def _notes(told: Told) -> tuple[str, ...]:
             "is counted here, and in no single category or name."
         )
     if told.about:
+        of = f", those of one in {told.each:,} tasks" if told.each > 1 else ""
         said.append(
             f"More than {counted(EXACT_UP_TO, 'task')} ended in this span, so that percentiles of "
-            "waits and runs are about right: for exact ones ask for a shorter one."
+            f"waits and runs are about right{of}: for exact ones ask for a shorter one."
         )
     return tuple(said)
 
@@ -237,9 +244,14 @@ async def _told(core: Core, asked: Asked) -> Told:
     for step, part, before, after, count in rows:
         told.moves[part, step].append((before, after, count))
     ended = await _ask(core, seriesqueries.ENDED, *span)
-    told.about = bool(ended and ended[0][0] > EXACT_UP_TO)
-    question = seriesqueries.TIMES_ABOUT if told.about else seriesqueries.TIMES
-    for step, part, waits, runs in await _ask(core, question, *params):
+    count = ended[0][0] if ended else 0
+    told.about = count > EXACT_UP_TO
+    question, each = seriesqueries.TIMES, 1
+    if told.about and any(params[3:]):
+        question = seriesqueries.TIMES_ABOUT
+    elif told.about:
+        told.each = each = max(1, count // SAMPLED)
+    for step, part, waits, runs in await _ask(core, question, *params, each):
         values = [*(waits or (None, None)), *(runs or (None, None))]
         told.times[part, step] = dict(zip(TIMES, values, strict=True))
     for step, part, age in await _ask(core, seriesqueries.AGES, *params):

@@ -105,27 +105,33 @@ _WAS = {
     "completed_at": """case
         when states.status in ('success', 'failed', 'cancelled') then states.changed_at
     end""",
-    "elapsed_seconds": "null",
-    "result": "null",
+    "elapsed_seconds": "case when false then tasks.elapsed_seconds end",
+    "result": "case when false then tasks.result end",
     "progress": "0",
     "progress_message": "''",
-    "progress_data": "null",
+    "progress_data": "case when false then tasks.progress_data end",
 }
-"""What of an open task its row does not say."""
+"""What of an open task its row does not say; a null has the type of its column."""
 _AS_IT_IS = ", ".join(COLUMNS)
 _AS_IT_WAS = ", ".join(f"{_WAS.get(one, f'tasks.{one}')} as {one}" for one in COLUMNS)
+_AS_THEN = f"""
+    select {_AS_IT_WAS}
+    from tasks
+    join states on states.task_id = tasks.id
+    left join places on places.task_id = tasks.id"""
+_OPEN_TASKS = f"""
+with {_OPEN}, {_PLACES}, {_STATES},
+past as ({_AS_THEN}
+)"""
+"""Those that waited or ran then, and those that have ended since: no others were live."""
 _TASKS = f"""
 with {_OPEN}, {_PLACES}, {_STATES},
 past as (
     select {_AS_IT_IS} from tasks where created_at <= $1 and completed_at <= $1
-    union all
-    select {_AS_IT_WAS}
-    from tasks
-    join states on states.task_id = tasks.id
-    left join places on places.task_id = tasks.id
+    union all{_AS_THEN}
 )"""
 
-_COUNTED = f"""
+_STOOD = f"""
 with {_OPEN}, {_PLACES},
 states as (
     select task_id, arg_max(to_status, seq) as status
@@ -133,10 +139,8 @@ states as (
     where occurred_at <= $1 and task_id in (select id from open)
     group by task_id
 ),
-past as (
-    select status, category, name from tasks where created_at <= $1 and completed_at <= $1
-    union all
-    select states.status, coalesce(places.category, tasks.category), tasks.name
+stood as (
+    select states.status, coalesce(places.category, tasks.category) as category, tasks.name
     from tasks
     join states on states.task_id = tasks.id
     left join places on places.task_id = tasks.id
@@ -144,20 +148,27 @@ past as (
 """
 
 COUNTS = f"""
-{_COUNTED}
-select status, category, count(*) from past group by status, category order by status, category
+{_STOOD}
+select status, category, count(*)
+from (
+    select status, category from tasks where created_at <= $1 and completed_at <= $1
+    union all
+    select status, category from stood
+) as told
+group by status, category
+order by status, category
 """
 """How many tasks had each status and category, at a moment?"""
 
 WAITING = f"""
-{_COUNTED}
-select category, name, count(*) from past where status in ('pending', 'retry')
+{_STOOD}
+select category, name, count(*) from stood where status in ('pending', 'retry')
 group by category, name
 """
 """How many tasks of each category and name waited, at a moment?"""
 
 BACKLOG = f"""
-{_TASKS}
+{_OPEN_TASKS}
 select
     category,
     count(*) filter (status <> 'started'),
@@ -180,6 +191,8 @@ _SELECTED = """
 select seq, id
 from past as tasks
 where true"""
+_BESIDES = "    and true\n"
+"""Where a condition of people's comes to stand."""
 _CONDITIONS = """
     and ($2::varchar[] is null or list_contains($2::varchar[], name))
     and ($3::varchar[] is null or list_contains($3::varchar[], category))
@@ -190,6 +203,7 @@ _CONDITIONS = """
     and ($8::varchar is null or schedule = $8)
     and ($9::varchar is null or list_contains(json_extract_string(options, '$.tags[*]'), $9))
     and ($10::bigint is null or seq < $10)
+    and true
 """
 _NEWEST = """
 order by seq desc
@@ -219,7 +233,19 @@ _NARROWLY = r"""
     ))
 """
 
-SELECTED = _TASKS + _SELECTED + _CONDITIONS + _NEWEST
+_PAGE = "order by seq desc limit $11"
+SELECTED = f"""{_OPEN_TASKS},
+chosen as (  -- of both kinds the newest: of the two together DuckDB would sort all that there are
+    (
+        select seq from tasks
+        where created_at <= $1 and completed_at <= $1{_CONDITIONS}
+        {_PAGE}
+    )
+    union all
+    (select seq from past as tasks where true{_CONDITIONS} {_PAGE})
+)
+select seq, id from tasks where seq in (select seq from chosen) {_PAGE}
+"""
 """Which tasks of a selection were there at a moment, the newest first?"""
 SELECTED_NARROWLY = _TASKS + _SELECTED + _CONDITIONS + _NARROWLY + _NEWEST
 """And which of those with some ids, or whose newest failure said something, but for numbers?"""
@@ -227,7 +253,7 @@ SELECTED_NARROWLY = _TASKS + _SELECTED + _CONDITIONS + _NARROWLY + _NEWEST
 
 _NOW = """
 with past as (  -- of this moment: there is nothing to put together
-    select * from tasks where created_at <= $1
+    select * from tasks where created_at <= $1 and completed_at is null
 )"""
 _CHOSEN = """,
 chosen as (
@@ -278,23 +304,19 @@ _BEFORE, _BEHIND = "    and (\n", "\n)\n"
 
 def having(question: str, condition: str) -> str:
     """Return one of these questions with a condition of people's besides, over ``tasks``."""
-    begin, end = _parts(question)
-    return f"{begin}{_BEFORE}{condition}{_BEHIND}{end}"
+    return question.replace(_BESIDES, f"{_BEFORE}{condition}{_BEHIND}")
 
 
 def parted(text: str) -> tuple[str, str] | None:
     """Return which of these questions has a condition of people's in a text, and the condition."""
     for question in (SELECTED_NARROWLY, SELECTED, LEFT_NARROWLY, LEFT):
-        begin, end = _parts(question)
-        begin, end = begin + _BEFORE, _BEHIND + end
-        if text.startswith(begin) and text.endswith(end):
-            return question, text[len(begin) : -len(end)]
+        times = question.count(_BESIDES)
+        length = (len(text) - len(having(question, ""))) // times
+        begin = question.index(_BESIDES) + len(_BEFORE)
+        condition = text[begin : begin + length]
+        if length >= 0 and text == having(question, condition):
+            return question, condition
     return None
-
-
-def _parts(question: str) -> tuple[str, str]:
-    end = _NEWEST if question.endswith(_NEWEST) else _LEFT
-    return question.removesuffix(end), end
 
 
 HISTORIES = """
@@ -307,7 +329,7 @@ order by seq
 """What happened to some tasks until a moment? $3 and $4: the first and the last of them."""
 
 RUNNING = f"""
-{_TASKS}
+{_OPEN_TASKS}
 select worker, category, id::varchar, name, attempt, started_at
 from past
 where status = 'started'

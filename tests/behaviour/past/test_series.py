@@ -174,6 +174,21 @@ async def test_percentiles_of_very_many_are_about_right_and_said_so(
     assert pairs > 5
 
 
+async def test_of_very_many_all_together_some_tasks_are_measured(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = await queue.series("day", since=timedelta(days=DAYS))
+    monkeypatch.setattr(module, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(module, "SAMPLED", 800)
+    about = await queue.series("day", since=timedelta(days=DAYS))
+    assert any("those of one in 2 tasks" in note for note in about.notes)
+    for point, rough in zip(exact.series[0].points, about.series[0].points, strict=True):
+        assert (point.arrivals, point.backlog) == (rough.arrivals, rough.backlog)
+        if point.succeeded > 300:
+            assert rough.run_p50 == pytest.approx(point.run_p50, rel=0.5)
+            assert rough.run_p95 != point.run_p95
+
+
 async def test_the_same_steps_of_a_week_before_stand_beside(tmp_path: Path) -> None:
     clock = SteppableClock(NOON - timedelta(days=7))
     async with TaskQueue(enabled=True, database=tmp_path / "t.duckdb", clock=clock) as queue:

@@ -94,7 +94,7 @@ def test_charts_show_whole_steps_a_minute_beside_the_week_before() -> None:
             Point(at=START + hour, wait_p50=1.0, wait_p95=2.0, run_p50=3.0, run_p95=4.0),
             Point(at=START + 2 * hour, succeeded=7),
         ],
-        [Point(at=START - WEEK, succeeded=30), Point(at=START - WEEK + hour)],
+        {int((START - WEEK).timestamp()) // 3_600: 30},
         3_600,
         START + 2.5 * hour,
     )
@@ -102,7 +102,7 @@ def test_charts_show_whole_steps_a_minute_beside_the_week_before() -> None:
         Step(START, 1.0, 1 / 3, 0.5, 75.0, 4, 9.0, None, None, None, None),
         Step(START + hour, 0, 0, 0, None, 0, 0.0, 1.0, 2.0, 3.0, 4.0),
     )
-    [alone] = steps([Point(at=START, succeeded=60)], [], 60, START + hour)
+    [alone] = steps([Point(at=START, succeeded=60)], {}, 60, START + hour)
     assert (alone.succeeded, alone.usual) == (60, None)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
 
-from wopr.insights import flowqueries
+from wopr.insights import flowqueries, seriesqueries
 from wopr.ports.series import Point, Resolution
 from wopr.queue.queue import TaskQueue
 
 WEEK = timedelta(days=7)
+MICROSECONDS = 1_000_000
 FEWEST = 20
 """Of fewer that ended nobody knows what is usual."""
 SPANS = {
@@ -45,6 +45,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Charts:
+    """A span step by step."""
+
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What of it is about right only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What ended between two moments."""
 
@@ -69,10 +78,8 @@ class Ended:
         return self.succeeded / self.ended if self.ended else None
 
 
-async def series(
-    queue: TaskQueue, span: str, category: str | None, now: datetime
-) -> tuple[Step, ...]:
-    """Return a span step by step, beside the same a week before.
+async def series(queue: TaskQueue, span: str, category: str | None, now: datetime) -> Charts:
+    """Return a span step by step, beside what ended a week before.
 
     Args:
         queue: that is asked.
@@ -82,25 +89,36 @@ async def series(
     """
     _, length, by = SPANS[span]
     end = now.replace(tzinfo=UTC)
-    found = await queue.series(by, since=end - length, until=end, category=category, compare=True)
+    found = await queue.series(by, since=end - length, until=end, category=category)
     if not found.series:
-        return ()
+        return Charts()
     [one] = found.series
-    return steps(one.points, one.week_before, by.seconds, end)
+    since = one.points[0].at.replace(tzinfo=None) - WEEK
+    width = by.seconds * MICROSECONDS
+    rows = await queue.sql(seriesqueries.ENDED_IN_STEPS, since, now - WEEK, width, category)
+    before = dict(rows.rows)
+    notes = tuple(one for one in found.notes if "about right" in one)
+    return Charts(steps(one.points, before, by.seconds, end), notes)
 
 
 def steps(
-    points: Sequence[Point], before: Sequence[Point], seconds: int, end: datetime
+    points: Sequence[Point], before: Mapping[int, int], seconds: int, end: datetime
 ) -> tuple[Step, ...]:
-    """Return what charts show of the points of steps that are over. Pure."""
+    """Return what charts show of the points of steps that are over. Pure.
+
+    Args:
+        points: the steps.
+        before: how many ended in each step of the week before, by its number since 1970.
+        seconds: how long a step is.
+        end: what is not over then is left out.
+    """
     minutes, step = seconds / 60, timedelta(seconds=seconds)
-    any_before = any(one.succeeded + one.failed for one in before)
     return tuple(
         Step(
             one.at,
             one.succeeded / minutes,
             one.failed / minutes,
-            (was.succeeded + was.failed) / minutes if was is not None and any_before else None,
+            _usual(before, one.at, seconds),
             None if one.success_rate is None else one.success_rate * 100,
             one.backlog,
             one.backlog_age or 0.0,
@@ -109,9 +127,17 @@ def steps(
             one.run_p50,
             one.run_p95,
         )
-        for one, was in zip_longest(points, before[: len(points)])
+        for one in points
         if one.at + step <= end
     )
+
+
+def _usual(before: Mapping[int, int], at: datetime, seconds: int) -> float | None:
+    """Return what ended a minute a week before a step; ``None`` if nothing is known of then."""
+    if not before:
+        return None
+    number = int((at - WEEK).timestamp()) // seconds
+    return before.get(number, 0) / (seconds / 60)
 
 
 async def compared(

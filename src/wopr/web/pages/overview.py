@@ -23,6 +23,8 @@ STATUS_SECONDS = 5.0
 """So old a status may be that is shown,"""
 SLOW_SECONDS = 15.0
 """and what looks at hours or a week."""
+CHART_SECONDS = {"1h": 5.0, "24h": 15.0, "7d": 60.0, "8w": 120.0}
+"""So old charts of each span may be: of longer ones a step is longer, too."""
 MOST_REASONS = 12
 MOST_CATEGORIES = 12
 MOST_CAUSES = 5
@@ -90,9 +92,9 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
         ),
     )
     waiting = total if category is None else sum(one.waiting for one in _of(loads, category))
-    points = await ask.recent.get(
+    charts = await ask.recent.get(
         ("series", span, category, moment),
-        STATUS_SECONDS if span == "1h" else SLOW_SECONDS,
+        CHART_SECONDS[span],
         lambda: series(ask.queue, span, category, now),
     )
     return {
@@ -104,7 +106,8 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
         "can_be_undone": CAN_BE_UNDONE,
         "recent": recent,
         "usual": usual,
-        "points": points,
+        "points": charts.steps,
+        "notes": charts.notes,
         "waiting": waiting,
         "oldest": max((one.oldest for one in _of(loads, category)), default=0.0),
         "minutes_left": minutes_left(waiting, recent),
