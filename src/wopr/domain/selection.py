@@ -21,6 +21,8 @@ MOST_VALUES = 1_000
 MOST_IDS = 10_000
 MOST_FAILURES = 50_000
 """So many failures are put in groups, the newest: of more it would take seconds."""
+MOST_COMPARED = 10_000
+"""With so many of the days before, the newest, those of the last hour are compared."""
 LONGEST_ERROR = 64 * 1024
 LONGEST_CONDITION = 64 * 1024
 

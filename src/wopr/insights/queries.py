@@ -8,7 +8,7 @@ look at. What the constants ask are the tables and views that users can ask too
 from __future__ import annotations
 
 from wopr.domain.retaining import RETAIN
-from wopr.domain.selection import MOST_FAILURES
+from wopr.domain.selection import MOST_COMPARED
 from wopr.domain.status import TERMINAL
 
 # -- flows --------------------------------------------------------------------
@@ -306,7 +306,7 @@ FAILED_BEFORE = (
     _FAILED.format(
         materialized="materialized",
         until="and occurred_at < $2",
-        newest=f"order by seq desc limit {MOST_FAILURES}",
+        newest=f"order by seq desc limit {MOST_COMPARED}",
     )
     + _PRINTS.format(materialized="")
     + """

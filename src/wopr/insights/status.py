@@ -237,7 +237,7 @@ class _Gathering:
             self._missing(schedules),
         )
         since = begin
-        if before and before[0][4] >= selection.MOST_FAILURES:
+        if before and before[0][4] >= selection.MOST_COMPARED:
             since = before[0][5]
         counts = {row[:3]: row[3] for row in before or ()}
         return {
