@@ -84,11 +84,14 @@ async def test_one_question_is_asked_of_both(split: Both) -> None:
         assert await compare(split, seriesqueries.ENDED, *span)
         assert await compare(split, seriesqueries.RUNS, *span[:2])
         for which in ((None, None, "category"), (["mail"], None, "name")):
-            for question in (
-                *(seriesqueries.PARTS, seriesqueries.MOVES_OF, seriesqueries.TIMES),
-                seriesqueries.AGES,
+            for question, *each in (
+                (seriesqueries.PARTS,),
+                (seriesqueries.MOVES_OF,),
+                (seriesqueries.TIMES, 1),
+                (seriesqueries.AGES,),
             ):
-                await compare(split, question, *span, *which)
+                await compare(split, question, *span, *which, *each)
+        assert await compare(split, seriesqueries.ENDED_IN_STEPS, *span, None)
         assert await compare(split, seriesqueries.MOVES, *span)
 
 

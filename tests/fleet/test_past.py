@@ -86,12 +86,15 @@ async def test_spans_are_told_as_a_file_tells_them(both: Both) -> None:
         (["mail"], None, "name"),
         (None, ["payments.charge"], None),
     ]
-    for question in (
-        *(seriesqueries.MOVES_OF, seriesqueries.TIMES, seriesqueries.TIMES_ABOUT),
-        seriesqueries.AGES,
+    for question, *each in (
+        (seriesqueries.MOVES_OF,),
+        (seriesqueries.TIMES, 1),
+        (seriesqueries.TIMES_ABOUT, 1),
+        (seriesqueries.AGES,),
     ):
-        found = [len(await compare(both, question, *span, *one)) for one in of_some]
+        found = [len(await compare(both, question, *span, *one, *each)) for one in of_some]
         assert 3 < sum(found)
+    assert await compare(both, seriesqueries.ENDED_IN_STEPS, *span, "mail")
 
 
 async def test_what_would_have_been_is_told_by_the_same_runs(both: Both) -> None:

@@ -215,6 +215,8 @@ async def test_tasks_come_in_pages_and_by_the_conditions_of_selections(tmp_path:
         assert [] == await past.get_tasks(error="ValueError: it is always broken", ids=ids)
         assert [] == await past.get_tasks(since=NOON + timedelta(seconds=1))
         assert 1 == len(await past.get_tasks(condition="name = 'hopeless'", category="slow"))
+        unknown = "result like '%x%' or progress_data like '%x%' or elapsed_seconds > 1e9"
+        assert [] == await past.get_tasks(condition=unknown)
         with pytest.raises(QueryError, match=r"can't be parsed|failed"):
             await past.get_tasks(condition="name =")
         with pytest.raises(InvalidCallError, match="is no whole id"):
