@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from support.carried import Both, compare
+from support.commands import call
 from support.postgres import empty_database, programs
 from support.queues import PATIENCE, PostgresHome, ended
 from wopr import Settings, StorageFileError, TaskQueue
@@ -145,6 +146,9 @@ async def test_what_is_archived_is_found_on_each_host(shared: PostgresHome, tmp_
         later = (await queue.enqueue_ids("work", [(9,)], {"delay": 3600}))[0]
         before = await queue.as_of(0).get_task_stats()
         history = await queue.get_history(ids[2])
+        words = ("archive", archive, "--days", "0", "--dry-run", "--database", shared.address)
+        answer = await asyncio.to_thread(call, *words)
+        assert (0, "4 tasks would be archived.") == (answer.code, answer.out.strip())
         assert 4 == await queue.archive_old_tasks(days=0, directory=archive)
         assert 1 == (await queue.sql("select count(*) from tasks")).scalar()
         assert 0 == (await other.sql("select count(*) from task_logs")).scalar()
