@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from support.pages import pages_of
-from support.queues import PostgresHome, until_status
-from wopr import QueryError, TaskQueue, TaskStatus
+from support.queues import PostgresHome, ended, until_status
+from wopr import QueryError, TaskNotFoundError, TaskQueue, TaskStatus, group
 from wopr.assistants.server import server_of
+from wopr.core.status import status_of
+from wopr.core.task import Task
 from wopr.domain.clock import SystemClock
+from wopr.domain.why import MANY_FAILURES
+from wopr.queue.queue import inside
 from wopr.tui.reading import Reader
 from wopr.web.guard.roles import Role
 
@@ -34,6 +38,7 @@ class Shop:
     sent: str
     failed: str
     waiting: list[str]
+    send: Task[[int], int]
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ async def shop(shared: PostgresHome) -> AsyncIterator[Shop]:
         await until_status(queue, sent.id, TaskStatus.SUCCESS)
         await queue.pause("mail", reason="moving house")
         waiting = [(await send.options(delay=3600).enqueue(number)).id for number in range(2)]
-        yield Shop(queue, before, sent.id, failed.id, waiting)
+        yield Shop(queue, before, sent.id, failed.id, waiting, send)
 
 
 async def test_the_past_is_told_of_all_of_it(shop: Shop) -> None:
@@ -95,6 +100,32 @@ async def test_spans_ends_and_what_would_have_been_are_told(shop: Shop) -> None:
     assert 2 == eta.left
     would = await queue.whatif(workers={"mail": 2}, since=600)
     assert {"mail": 1, "imports": 1} == {one.category: one.tasks for one in would.categories}
+
+
+async def test_what_holds_groups_back_is_explained(shop: Shop) -> None:
+    queue = shop.queue
+    mail = await queue.explain(category="mail")
+    assert ("paused", 2, 0) == (mail.reason, mail.waiting, mail.running)
+    assert "Category 'mail': 1 worker" in mail.text
+    assert "paused" == (await queue.explain(name="send")).reason
+    flow = await queue.enqueue_flow(group(shop.send.s(7), shop.send.s(8)))
+    found = await queue.explain(flow=flow.id)
+    assert ("paused", 2) == (found.reason, found.waiting)
+    await queue.schedules.add("nightly", "send", every=3600, args=[3])
+    planned = await queue.explain(schedule="nightly")
+    assert "nightly" in planned.text
+    with pytest.raises(TaskNotFoundError, match="no flow"):
+        await queue.explain(flow="01a22ceb-b399-7000-974a-59bc457b9324")
+
+
+async def test_the_status_compares_with_the_past(shop: Shop) -> None:
+    ids = await shop.queue.enqueue_ids("import", [("no such file",)] * MANY_FAILURES, {})
+    await ended(shop.queue, *ids)
+    status = await shop.queue.status()
+    assert {"paused", "failing"} <= {one.kind for one in status.reasons}
+    assert "unanswered" not in {one.kind for one in status.reasons}
+    brief = await status_of(inside(shop.queue), brief=True)
+    assert "failing" not in {one.kind for one in brief.reasons}
 
 
 async def test_each_page_of_the_dashboard_is_there(shop: Shop) -> None:

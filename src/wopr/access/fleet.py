@@ -14,6 +14,7 @@ from wopr.access.sharedacts import SharedActs
 from wopr.access.sharedasking import SharedAsking
 from wopr.access.sharedkeeping import SharedKeeping
 from wopr.access.sharedschedules import SharedScheduler
+from wopr.access.sharedstanding import SharedStanding
 from wopr.access.standby import Works
 from wopr.access.starting import acquired, executors_of, mask_of, open_elsewhere
 from wopr.calls.registry import Registry
@@ -166,13 +167,16 @@ class FleetAccess(Access):
         self.retiring.start()
         self.events.attach(fleet.parts)
         asking = SharedAsking(fleet.parts.store.connections, self._archived)
+        keeping = self.retiring.rules
+        standing = SharedStanding(fleet, schedules, asking, lambda: keeping.told)
         return FleetBackend(
             fleet,
             schedules,
             operators,
             asking,
-            self.retiring.rules,
+            keeping,
             self._archived,
+            standing,
             self.standby.staff,
         )
 

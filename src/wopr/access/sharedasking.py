@@ -34,9 +34,10 @@ class SharedAsking:
         span = spanned(query)
         if span is not None and await self._concerned(span, params):
             return QueryResult(await self._both(span, params, limits))
-        return QueryResult(await self._tables(query, params, limits))
+        return QueryResult(await self.tables(query, params, limits))
 
-    async def _tables(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+    async def tables(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
+        """Ask the tables alone."""
         own = self._words(query)
         # A condition of people's in a question of wopr's own is looked at like all they ask.
         answer = await ask(self._connections, own or query, params, limits, own=is_own(query))
@@ -47,14 +48,14 @@ class SharedAsking:
     async def _concerned(self, span: Spanned, params: Sequence[Any]) -> bool:
         if not await self._archived.there():
             return False
-        rows = (await self._tables(queries.GONE_UNTIL, (), QueryLimits())).rows
+        rows = (await self.tables(queries.GONE_UNTIL, (), QueryLimits())).rows
         until: datetime | None = rows[0][0] if rows else None
         return span.concerns(params, until)
 
     async def _both(self, span: Spanned, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
         if span.rows is not None:
             limits = replace(limits, rows=span.rows)
-        here = await self._tables(span.question, params, limits)
+        here = await self.tables(span.question, params, limits)
         there = await self._archived.ask(span.question, params, limits)
         rows = span.together([*here.rows, *there.rows], params)
         return QueryRows(here.columns, rows, here.cut or there.cut)

@@ -17,13 +17,11 @@ from wopr.domain.status import CLAIMABLE, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.fleet.absent import COPY, absent
 from wopr.fleet.archived import Archived
-from wopr.fleet.explaining import Explaining
 from wopr.fleet.fleet import Fleet
-from wopr.fleet.status import StatusOf
 from wopr.fleet.workers import workers_of
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo, entry
 from wopr.ports.backend import ActBackend, RuleBackend, ScheduleBackend
-from wopr.ports.status import About, GroupExplanation, Kept
+from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 from wopr.storage.postgres import statements
 from wopr.storage.postgres.retirement import FIRST, Retirement
@@ -64,13 +62,24 @@ class Asking(Protocol):
 class Keeping(Protocol):
     """Who lets old tasks go."""
 
-    @property
-    def told(self) -> Kept | None:
-        """What the rules of this host are, and what they did."""
-        ...
-
     async def archive(self, before: datetime, directory: Path | None) -> tuple[int, bool]:
         """Archive, for some seconds, what ended until then; return how many, and if that is all."""
+        ...
+
+
+class Standing(Protocol):
+    """Who says why tasks stand where they stand."""
+
+    async def explain(self, record: TaskRecord) -> Explanation:
+        """Say it of one task."""
+        ...
+
+    async def explain_group(self, about: About, target: str) -> GroupExplanation:
+        """Say it of those of a category, a name, a flow or a schedule."""
+        ...
+
+    async def status(self, *, brief: bool = False) -> Status:
+        """Say whether work flows, and why not."""
         ...
 
 
@@ -85,6 +94,7 @@ class FleetBackend:
         asking: Asking,
         keeping: Keeping,
         archived: Archived,
+        standing: Standing,
         staff: Callable[[str, int], Awaitable[int]],
     ) -> None:
         self.fleet = fleet
@@ -103,10 +113,11 @@ class FleetBackend:
         self.cancel = fleet.cancel
         self.retry = fleet.retry
         self.recover = fleet.owner.recover
-        self.status = StatusOf(fleet, schedules.all, lambda: keeping.told).status
+        self.status = standing.status
+        self.explain_group = standing.explain_group
         self._store = fleet.parts.store
         self._archived = archived
-        self._explain = Explaining(fleet).explain
+        self._explain = standing.explain
 
     def add(self, new: NewTask) -> Coroutine[Any, Any, str]:
         """Add one task; return its id once it is durable."""
@@ -191,10 +202,6 @@ class FleetBackend:
             "queued": sum(counts.by_status.get(status.value, 0) for status in CLAIMABLE),
         }
         return {**stats, "held": held} if held else stats
-
-    async def explain_group(self, about: About, target: str) -> GroupExplanation:
-        """Say why tasks of a category, a name, a flow or a schedule stand where they stand."""
-        absent("What holds a group of tasks back is told in the status: queue.status().")
 
     async def explain(self, task_id: str) -> Explanation:
         """Say why a task stands where it stands."""

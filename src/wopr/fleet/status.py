@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
+from typing import Any
 
 from wopr.domain.controls import Pause
 from wopr.domain.facts import Facts, Live
@@ -28,15 +29,22 @@ class StatusOf:
         fleet: Fleet,
         schedules: Callable[[], Awaitable[list[View]]],
         kept: Callable[[], Kept | None],
+        past: Callable[[Sequence[View]], Awaitable[tuple[dict[str, Any], tuple[str, ...]]]],
     ) -> None:
         self._fleet = fleet
         self._schedules = schedules
         self._kept = kept
         """Tells which old tasks leave by which rules of this host."""
+        self._past = past
+        """Tells what is known of the past, and what could not be found out."""
 
     async def status(self, *, brief: bool = False) -> Status:
-        """Return whether work flows, and why not; nothing is compared with the past here."""
-        facts = await self.facts()
+        """Return whether work flows, and why not.
+
+        Args:
+            brief: leave out what is compared with the past.
+        """
+        facts = await self.facts(brief=brief)
         found = reasons(facts)
         waiting = sum(one.waiting for one in facts.live)
         due = sum(one.due for one in facts.live)
@@ -57,7 +65,7 @@ class StatusOf:
             kept=self._kept(),
         )
 
-    async def facts(self) -> Facts:
+    async def facts(self, *, brief: bool = False) -> Facts:
         """Return what the tables say of all hosts."""
         fleet, connections = self._fleet, self._fleet.parts.store.connections
         now = fleet.parts.now()
@@ -67,6 +75,9 @@ class StatusOf:
         registry = fleet.parts.registry
         unfound = {one.name for one in live} - registry.definitions.keys()
         pauses = await fleet.rules.all(RuleKind.PAUSE)
+        schedules = tuple(await self._schedules())
+        past, unanswered = ({}, ()) if brief else await self._past(schedules)
+        kept = self._kept()
         return Facts(
             now=now,
             database=str(connections.address),
@@ -82,12 +93,13 @@ class StatusOf:
             refused=(),
             unfit=dict(await connections.rows(statements.UNFIT_COUNTS)),
             stuck=(),
-            schedules=tuple(await self._schedules()),
+            schedules=schedules,
             disk=None,
             behind=None,
             storage=None,
-            overdue=None,
-            unanswered=(),
+            overdue=None if kept is None else kept.trouble,
+            unanswered=unanswered,
+            **past,
         )
 
 

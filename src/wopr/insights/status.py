@@ -89,16 +89,24 @@ class StatusOf:
         return await gathering.facts(brief=brief)
 
 
+async def compared(
+    engine: Engine, schedules: Sequence[View], before: Before
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what is known of the past, as fields of facts, and what could not be found out."""
+    gathering = _Gathering(engine, None, before)
+    return await gathering.past(schedules), tuple(gathering.unanswered)
+
+
 class _Gathering:
     """One round of questions."""
 
-    def __init__(self, engine: Engine, schedules: Schedules, before: Before) -> None:
+    def __init__(self, engine: Engine, schedules: Schedules | None, before: Before) -> None:
         self._engine = engine
         self._storage = engine.shared.storage
         self._schedules = schedules
         self._before = before
         self._now = naive_now(engine.shared.clock)
-        self._unanswered: list[str] = []
+        self.unanswered: list[str] = []
         self._trouble: str | None = None
         self._sql = True
 
@@ -108,7 +116,7 @@ class _Gathering:
         disk = self._storage.disk()
         known = self._trouble is None
         schedules = await self._asked_schedules() if known else ()
-        past = await self._past(schedules) if known and self._sql and not brief else {}
+        past = await self.past(schedules) if known and self._sql and not brief else {}
         refusals = engine.shared.refusals
         return Facts(
             now=self._now,
@@ -130,7 +138,7 @@ class _Gathering:
             behind=self._behind(),
             storage=self._trouble,
             overdue=None if engine.keeping.told is None else engine.keeping.told.trouble,
-            unanswered=tuple(self._unanswered),
+            unanswered=tuple(self.unanswered),
             **past,
         )
 
@@ -211,14 +219,15 @@ class _Gathering:
         return tuple(Live(*key, *counts) for key, counts in sorted(found.items()))
 
     async def _asked_schedules(self) -> tuple[View, ...]:
+        assert self._schedules is not None, "the whole is asked for"
         try:
             async with asyncio.timeout(SECONDS):
                 return tuple(await self._schedules.all())
         except (WoprError, TimeoutError) as error:
-            self._unanswered.append(f"The schedules could not be read: {_text(error)}")
+            self.unanswered.append(f"The schedules could not be read: {_text(error)}")
             return ()
 
-    async def _past(self, schedules: Sequence[View]) -> dict[str, Any]:
+    async def past(self, schedules: Sequence[View]) -> dict[str, Any]:
         """Return what is known of the past."""
         now, week, hour = self._now, timedelta(days=DAYS), timedelta(hours=1)
         first = await self._told("since when there is a history", queries.FIRST_TRANSITION)
@@ -279,7 +288,7 @@ class _Gathering:
         try:
             return await self._query(sql, *params)
         except (WoprError, TimeoutError) as error:
-            self._unanswered.append(f"It could not be found out {what}: {_text(error)}")
+            self.unanswered.append(f"It could not be found out {what}: {_text(error)}")
         return None
 
     async def _told_before(self, what: str, sql: str, *params: Any) -> list[tuple[Any, ...]] | None:

@@ -38,6 +38,7 @@ _WORDS = (
     ),
 )
 _WHOLE = {
+    "FIRST_TRANSITION": "select (select occurred_at from transitions order by seq limit 1)",
     "ENDED_BEFORE": (
         "select count(*) from tasks where status in ('success', 'failed', 'cancelled') "
         "and completed_at <= $1"
