@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from support.queues import PostgresHome
+from support.queues import PostgresHome, until
 from wopr import TaskPriority, TaskQueue
 from wopr.domain.newtask import NewTask
+from wopr.fleet import growth
 from wopr.queue.queue import inside
 from wopr.storage.postgres.arrays import array_of
 
@@ -120,6 +121,20 @@ async def test_callers_at_once_get_a_task_each_but_one_per_key(shared: PostgresH
         )
         assert 101 == (await queue.get_task_stats())["total"]
     assert 101 == len({one.id for one in handles})
+
+
+async def test_the_server_learns_how_large_young_tables_have_become(
+    shared: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "FIRST_LOOK", 20)
+    async with shared.queue() as queue:
+        await echoing(queue).enqueue_many([("a",)] * 30)
+
+        async def known() -> Any:
+            asked = "select reltuples from pg_class where oid = 'wopr.tasks'::regclass"
+            return (await queue.sql(asked)).scalar()
+
+        assert 30 == await until(known, lambda rows: rows > 0)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.fleet.changing import Changing
+from wopr.fleet.growth import Growth
 from wopr.fleet.parts import Parts
 from wopr.fleet.releasing import Releasing
 from wopr.fleet.rules import FleetRules
@@ -54,6 +55,7 @@ class Adding:
         self._changing = changing
         self._releasing = releasing
         self._ids = IdFactory()
+        self._growth = Growth(parts)
         self._waiting: deque[tuple[TaskRecord, asyncio.Future[bool]]] = deque()
         self._writing = False
         self._turns: dict[str, asyncio.Lock] = {}
@@ -371,6 +373,7 @@ class Adding:
         return record
 
     def _tell(self, whole: Sequence[TaskRecord]) -> None:
+        self._growth.added(len(whole))
         self._parts.tell_new(whole)
 
 

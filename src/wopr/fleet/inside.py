@@ -99,6 +99,9 @@ class _Adding(Adding):
         self._tell([record] if there else [])
         return bool(there)
 
+    def _tell(self, whole: Sequence[TaskRecord]) -> None:
+        self._parts.tell_new(whole)
+
     async def _make_room(self, connection: Any, limit: Limit, number: int) -> list[Entry] | None:
         made = await super()._make_room(connection, limit, number)
         if made is None:
