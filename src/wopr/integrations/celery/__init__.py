@@ -17,6 +17,7 @@ from wopr.integrations.celery.beat import beat_schedule
 from wopr.integrations.celery.config import CeleryConfig
 from wopr.integrations.celery.executor import CeleryExecutor
 from wopr.integrations.celery.mailbox import Mailbox, ResultBackend
+from wopr.integrations.celery.postgres import PostgresMailbox
 from wopr.integrations.celery.workerside import register
 
 del _celery
@@ -25,6 +26,7 @@ __all__ = [
     "CeleryConfig",
     "CeleryExecutor",
     "Mailbox",
+    "PostgresMailbox",
     "ResultBackend",
     "beat_schedule",
     "register",

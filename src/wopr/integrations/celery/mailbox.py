@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from celery import Celery, states
-from celery.backends.base import DisabledBackend, KeyValueStoreBackend
+from celery.backends.base import KeyValueStoreBackend
 from celery.exceptions import (
     NotRegistered,
     TaskRevokedError,
@@ -16,8 +17,10 @@ from celery.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
+from kombu.exceptions import DecodeError
 
 from wopr.domain.errors import InvalidCallError
+from wopr.domain.guarded import safe_text, type_name
 
 MOST_AT_ONCE = 500
 """Calls that one question asks for."""
@@ -120,7 +123,7 @@ class ResultBackend:
         """Return what is known of calls; one question for many where the backend has such."""
         backend = self._app.backend
         if not isinstance(backend, KeyValueStoreBackend):
-            return {id: _word(backend.get_task_meta(id, cache=False)) for id in ids}
+            return {id: _read(partial(backend.get_task_meta, id, cache=False)) for id in ids}
         found: dict[str, Word] = {}
         for at in range(0, len(ids), MOST_AT_ONCE):
             part = ids[at : at + MOST_AT_ONCE]
@@ -131,7 +134,7 @@ class ResultBackend:
                 values = [there.get(_text(key)) for key in keys]
             for id, value in zip(part, values, strict=True):
                 if value:
-                    found[id] = _word(backend.decode_result(value))
+                    found[id] = _read(partial(backend.decode_result, value))
         return found
 
     def begun(self, id: str, text: str) -> None:
@@ -158,14 +161,17 @@ class ResultBackend:
         """Delete the call's state."""
         self._app.backend.forget(id)
 
-    @staticmethod
-    def has_backend(app: Celery) -> bool:
-        """Whether the app keeps results at all."""
-        return not isinstance(app.backend, DisabledBackend)
-
 
 def _text(key: object) -> str:
     return key.decode() if isinstance(key, bytes) else str(key)
+
+
+def _read(meta: Callable[[], Mapping[str, Any]]) -> Word:
+    """Return what a state says. One that can't be read is no reason to know nothing of others."""
+    try:
+        return _word(meta())
+    except (DecodeError, LookupError, TypeError, ValueError) as error:
+        return Word(Kind.LOST, f"its state can't be read: {type_name(error)}: {safe_text(error)}")
 
 
 def _word(meta: Mapping[str, Any]) -> Word:

