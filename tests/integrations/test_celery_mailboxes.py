@@ -6,17 +6,28 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from celery import Celery
 from celery.backends.cache import _DUMMY_CLIENT_CACHE
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from support.brokers import redis_at, redis_server, take_installed_redis
 from support.postgres import new_database, programs
+from support.queues import SteppableClock
 from wopr import InvalidCallError
-from wopr.integrations.celery import Mailbox, PostgresMailbox, ResultBackend
+from wopr.integrations.celery import (
+    CallbackMailbox,
+    Callbacks,
+    Mailbox,
+    PostgresMailbox,
+    ResultBackend,
+)
 from wopr.integrations.celery.mailbox import CallFailedError, Kind, Word
 
-KINDS = ["cache", "files", "redis", "tables", "postgres"]
+KINDS = ["cache", "files", "redis", "tables", "postgres", "callbacks"]
+TOKEN = "a token of the workers"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +62,9 @@ def mailbox(
         box = PostgresMailbox(postgres())
         yield box
         box.close()
+        return
+    if kind == "callbacks":
+        yield Callbacks(TOKEN)
         return
     if kind == "redis":
         if redis_server() is None:
@@ -155,3 +169,90 @@ def test_a_state_that_can_not_be_read_is_that_of_one_call(tmp_path: Path) -> Non
     found = box.look(["odd", "gone", "good"])
     assert (Kind.LOST, Kind.REVOKED, Kind.DONE) == tuple(word.kind for word in found.values())
     assert "its state can't be read" in found["odd"].text
+
+
+# -- over HTTP --------------------------------------------------------------------
+
+
+def through(web: TestClient) -> httpx.MockTransport:
+    """Return what takes a worker's requests to an application in this process."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {"authorization": request.headers["authorization"]}
+        found = web.request(
+            request.method, request.url.path, content=request.content, headers=headers
+        )
+        return httpx.Response(found.status_code, content=found.content)
+
+    return httpx.MockTransport(answer)
+
+
+def test_a_worker_tells_the_queues_process_and_learns_what_it_needs() -> None:
+    callbacks = Callbacks(TOKEN)
+    web = TestClient(Mount("/celery", callbacks))
+    worker = CallbackMailbox("http://testserver/celery/", TOKEN, transport=through(web))
+    assert Word(Kind.NOTHING) == worker.look(["a"])["a"]
+    worker.begun("a", '{"beat": 1}')
+    assert Word(Kind.BEGUN) == worker.look(["a"])["a"]
+    assert Word(Kind.BEGUN, '{"beat": 1}') == callbacks.look(["a"])["a"]
+    worker.stop("a")
+    assert not worker.stopped("a")
+    callbacks.stop("a")
+    assert worker.stopped("a")
+    worker.done("a", "[70]")
+    worker.begun("a", "late")
+    worker.raised("b", "{}")
+    worker.forget("b")
+    assert [Word(Kind.DONE, "[70]"), Word(Kind.RAISED, "{}")] == list(
+        callbacks.look(["a", "b"]).values()
+    )
+    callbacks.forget("a")
+    assert {} == callbacks.look(["a"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "body", "status"),
+    [
+        ("POST", "/done", "another token of theirs", b'{"id": "a"}', 401),
+        ("GET", "/state", TOKEN, b"", 404),
+        ("POST", "/forget", TOKEN, b'{"id": "a"}', 404),
+        ("POST", "/__class__", TOKEN, b'{"id": "a"}', 404),
+        ("POST", "/done", TOKEN, b"[", 400),
+        ("POST", "/done", TOKEN, b"[]", 400),
+        ("POST", "/done", TOKEN, b'{"id": 3}', 400),
+        ("POST", "/done", TOKEN, b'{"id": "a", "text": {}}', 400),
+        ("POST", "/done", TOKEN, b'{"id": "a", "text": "' + b"x" * 100 + b'"}', 413),
+    ],
+)
+def test_what_is_no_word_of_a_worker_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, method: str, path: str, token: str, body: bytes, status: int
+) -> None:
+    monkeypatch.setattr("wopr.integrations.celery.callback.MOST_BYTES", 64)
+    callbacks = Callbacks(TOKEN)
+    web = TestClient(callbacks)
+    headers = {"authorization": f"Bearer {token}"}
+    answer = web.request(method, path, content=body, headers=headers)
+    assert (status, True) == (answer.status_code, "error" in answer.json())
+    assert {} == callbacks._words
+
+
+def test_word_that_nobody_fetches_is_dropped_after_a_day() -> None:
+    clock = SteppableClock()
+    callbacks = Callbacks(TOKEN, clock=clock)
+    callbacks.done("a", "1")
+    callbacks.stop("b")
+    clock.advance(90_000)
+    callbacks.done("c", "1")
+    callbacks.stop("d")
+    assert ["c"] == list(callbacks.look(["a", "c"]))
+    assert (False, True) == (callbacks.stopped("b"), callbacks.stopped("d"))
+
+
+def test_a_process_that_refuses_a_worker_is_named() -> None:
+    web = TestClient(Callbacks(TOKEN))
+    worker = CallbackMailbox("http://testserver", "x" * 20, transport=through(web))
+    with pytest.raises(ConnectionError, match="http://testserver/done answered 401"):
+        worker.done("a", "1")
+    for make in (Callbacks, lambda token: CallbackMailbox("http://testserver", token)):
+        with pytest.raises(InvalidCallError, match="has 16 characters or more"):
+            make("short")

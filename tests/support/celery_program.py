@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 from support.brokers import take_installed_redis
 from support.celery_shop import stocked
 from support.identities import auth_with
 from wopr import TaskQueue
-from wopr.integrations.celery import CeleryConfig, register
+from wopr.integrations.celery import CeleryConfig, PostgresMailbox, register
 
 take_installed_redis()
 app = CeleryConfig.from_env().app()
-register(app, stocked(TaskQueue(enabled=False, auth=auth_with())))
+database = os.environ.get("WOPR_TEST_MAILBOX")
+register(
+    app,
+    stocked(TaskQueue(enabled=False, auth=auth_with())),
+    mailbox=PostgresMailbox(database) if database else None,
+)

@@ -23,14 +23,17 @@ T = TypeVar("T")
 class CeleryWorker:
     """One worker with its pool."""
 
-    def __init__(self, broker: str, folder: Path, *arguments: str, queues: str = "shop") -> None:
+    def __init__(
+        self, broker: str, folder: Path, *arguments: str, queues: str = "shop", mailbox: str = ""
+    ) -> None:
         self.log = folder / f"celery-{time.monotonic_ns()}.log"
         paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
         env = {
             **os.environ,
             "PYTHONPATH": paths,
             "WOPR_CELERY__BROKER_URL": broker,
-            "WOPR_CELERY__RESULT_BACKEND": broker,
+            "WOPR_CELERY__RESULT_BACKEND": "" if mailbox else broker,
+            "WOPR_TEST_MAILBOX": mailbox,
         }
         quick = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         program = (sys.executable, "-m", "celery", "-A", "support.celery_program", "worker")

@@ -14,6 +14,7 @@ except ImportError as error:
     ) from error
 
 from wopr.integrations.celery.beat import beat_schedule
+from wopr.integrations.celery.callback import CallbackMailbox, Callbacks
 from wopr.integrations.celery.config import CeleryConfig
 from wopr.integrations.celery.executor import CeleryExecutor
 from wopr.integrations.celery.mailbox import Mailbox, ResultBackend
@@ -23,6 +24,8 @@ from wopr.integrations.celery.workerside import register
 del _celery
 
 __all__ = [
+    "CallbackMailbox",
+    "Callbacks",
     "CeleryConfig",
     "CeleryExecutor",
     "Mailbox",
