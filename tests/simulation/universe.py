@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tenacity import wait_fixed
 
@@ -58,7 +58,7 @@ AGAIN = ["fail", "snooze", "after"]
 SECONDS = [0, 0, 0.01, 1, 5]
 
 
-def faults_of(seed: int) -> Faults:
+def faults_of(seed: int, power_cut: float = 0.0) -> Faults:
     """Return what goes wrong under a seed: each kind in some, all of them in others."""
     rng = random.Random(seed)
     return Faults(
@@ -69,6 +69,7 @@ def faults_of(seed: int) -> Faults:
         read_fails=rng.choice([0, 0, 0.03]),
         clock_set=rng.choice([0, 0, 0.001]),
         until=120.0,
+        power_cut=power_cut,
     )
 
 
@@ -80,9 +81,11 @@ class Universe:
     tasks: dict[str, Task[..., Any]] = field(default_factory=dict)
 
 
-def new_universe() -> Universe:
+def new_universe(sync: Literal["full", "process"] = "full") -> Universe:
     """Return a queue with tasks of every kind."""
-    settings = Settings(window=10, max_crashes=3, mask_errors=False, shutdown_seconds=1.0)
+    settings = Settings(
+        window=10, max_crashes=3, mask_errors=False, shutdown_seconds=1.0, sync=sync
+    )
     queue = TaskQueue(enabled=True, database="simulated.duckdb", settings=settings)
     universe = Universe(queue)
     for category in WORKERS:
@@ -330,14 +333,22 @@ class Person:
             await self.queue.start_workers(category, count)
 
 
-def run(universe: Universe, seed: int) -> Simulated:
-    """Run the universe of a seed."""
+async def _caretaker(universe: Universe, seed: int, after: float) -> None:
+    """Let go what is held back, once nothing goes wrong any more."""
+    await asyncio.sleep(after)
+    await Person(universe, seed, 0).live()
+
+
+def run(universe: Universe, seed: int, faults: Faults | None = None) -> Simulated:
+    """Run the universe of a seed, with the faults of that seed unless others are given."""
     people = random.Random(seed).randint(1, 3)
     clients = [
         lambda _, number=number: Person(universe, seed * 10 + number, 12).live()
         for number in range(people)
     ]
-    faults = faults_of(seed)
+    faults = faults or faults_of(seed)
+    if faults.power_cut:  # which may take along what somebody did last, and nobody does again
+        clients.append(lambda _: _caretaker(universe, seed, faults.until + 10))
     promised = dict(PROMISED)
     if faults.clock_set:  # what was claimed before a restart is known by the wall clock only
         del promised["rated"]

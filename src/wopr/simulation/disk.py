@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wopr.domain.act import Act
 from wopr.domain.fold import apply
@@ -42,6 +42,18 @@ class Write:
     """Changes what is no task."""
 
 
+class State(NamedTuple):
+    """A database as it is after a write."""
+
+    records: dict[str, Row]
+    log: int
+    """How many transitions there are."""
+    schedules: dict[str, Schedule]
+    rules: dict[tuple[RuleKind, str], Rule]
+    acts: dict[int, Act]
+    lines: list[LogLine]
+
+
 class Watching(Protocol):
     """Who is told of what becomes of a simulated database."""
 
@@ -59,11 +71,28 @@ class Watching(Protocol):
         """Look at a task that is not on disk what memory said when it was handed over."""
         ...
 
+    def synced(self) -> None:
+        """Know that all that is there now survives whatever happens."""
+        ...
+
+    def lost(self, disk: Disk, before: Container[str]) -> None:
+        """Look at what is left after a power cut, and believe no more what is not there.
+
+        ``before`` are the tasks that were there until then.
+        """
+        ...
+
 
 class Disk:
-    """The durable state of one simulated database, changed by whole writes only."""
+    """The durable state of one simulated database, changed by whole writes only.
 
-    def __init__(self, watching: Watching | None = None) -> None:
+    Args:
+        watching: is told of what becomes of it.
+        synced: whether each write is synced before it is acknowledged. Else it survives its
+            process, and a power cut only once there was a :meth:`sync`.
+    """
+
+    def __init__(self, watching: Watching | None = None, *, synced: bool = True) -> None:
         self.records: dict[str, TaskRecord] = {}
         self.log: list[Transition] = []
         self.by_task: dict[str, list[Transition]] = {}
@@ -76,6 +105,9 @@ class Disk:
         self.live = 0
         """How many tasks have not ended."""
         self._watching = watching
+        self._all_synced = synced
+        self._states: list[State] = [] if synced else [self._state()]
+        """What a power cut may leave: as it was synced last, and after each write since."""
 
     def handed_over(self, write: Write, under_way: Iterable[Write]) -> None:
         """Show a write to whoever watches."""
@@ -93,6 +125,54 @@ class Disk:
                 write.operation()
             if (touched := write.touched) is not None:
                 self._touch(touched)
+            if not self._all_synced:
+                self._states.append(self._state())
+        if self._all_synced and self._watching is not None:
+            self._watching.synced()
+
+    # -- power cuts -------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Have all that is there survive whatever happens."""
+        del self._states[:-1]
+        if self._watching is not None:
+            self._watching.synced()
+
+    def cut_off(self, choose: Callable[[int], int]) -> None:
+        """Lose writes that were not synced: the newest, up to one that ``choose`` names by number.
+
+        They were appended one after the other, so what is left ends with a whole one.
+        """
+        before = frozenset(self.records)
+        if self._states:
+            del self._states[choose(len(self._states)) + 1 :]
+            self._load(self._states[-1])
+            self._states = self._states[-1:]  # what is read after that is on the disk
+        elif self._watching is not None:
+            self._watching.synced()
+        if self._watching is not None:
+            self._watching.lost(self, before)
+
+    def _state(self) -> State:
+        return State(
+            {record.id: record.row() for record in self.records.values()},
+            len(self.log),
+            dict(self.schedules),
+            dict(self.rules),
+            dict(self.acts),
+            list(self.lines),
+        )
+
+    def _load(self, state: State) -> None:
+        self.records = {key: TaskRecord.from_row(row) for key, row in state.records.items()}
+        self.schedules, self.rules = dict(state.schedules), dict(state.rules)
+        self.acts, self.lines = dict(state.acts), deque(state.lines, maxlen=MAX_LINES)
+        del self.log[state.log :]
+        self.by_task = {}
+        for made in self.log:
+            self.by_task.setdefault(made.task_id, []).append(made)
+        self.seq = self.log[-1].seq if self.log else 0
+        self.live = sum(record.status in LIVE for record in self.records.values())
 
     def _apply(self, made: Transition, write: Write) -> None:
         if made.move is Move.ADD:

@@ -9,6 +9,8 @@ from wopr.domain.checks import check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
 
+SYNCED = 0.05
+"""How often a group of writes is followed by a sync that nobody waits for."""
 _SECONDS = {"slowest_commit", "furthest", "until"}
 
 
@@ -18,6 +20,9 @@ class Faults:
 
     crash: float = 0.0005
     """The process dies; at each turn of its event loop, and after each write it hands over."""
+    power_cut: float = 0.0
+    """The machine dies, at a turn of the event loop: with ``WOPR_TASKS_SYNC=process`` what was
+    acknowledged and not yet synced is lost, too."""
     commit_fails: float = 0.02
     """The disk refuses a group of writes."""
     slow_commit: float = 0.1
@@ -66,6 +71,18 @@ class Dice:
     def crashes(self) -> bool:
         """Whether the process dies now."""
         return self._falls(self._faults.crash)
+
+    def cuts_power(self) -> bool:
+        """Whether the machine dies now."""
+        return self._faults.power_cut > 0 and self._falls(self._faults.power_cut)
+
+    def syncs(self) -> bool:
+        """Whether the system writes to the disk what it has in memory."""
+        return self._random.random() < SYNCED
+
+    def choose(self, count: int) -> int:
+        """Return a number below this one."""
+        return self._random.randrange(count)
 
     def lands(self) -> bool:
         """Whether writes that were under way when the process died are on disk."""

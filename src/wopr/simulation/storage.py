@@ -35,11 +35,15 @@ class SimulatedStorage(SimulatedReads):
         disk: what survives.
         dice: says what goes wrong.
         die: called when the process is to die now.
+        synced: whether each write is synced before it is acknowledged.
     """
 
-    def __init__(self, disk: Disk, dice: Dice, die: Callable[[], None]) -> None:
+    def __init__(
+        self, disk: Disk, dice: Dice, die: Callable[[], None], *, synced: bool = True
+    ) -> None:
         super().__init__(disk, dice)
         self._die = die
+        self._synced = synced
         self._seq = disk.seq
         self._queue: deque[Write] = deque()
         self._group: list[Write] = []
@@ -61,6 +65,7 @@ class SimulatedStorage(SimulatedReads):
         """Write what is left. Idempotent."""
         if not (self.closed or self.dead):
             await self.flush()
+            self._disk.sync()  # closing in order leaves a complete file
             self.closed = True
 
     def lose_power(self) -> None:
@@ -182,6 +187,8 @@ class SimulatedStorage(SimulatedReads):
                         record.load(row)
         else:
             self._disk.commit(group)
+            if not self._synced and self._dice.syncs():
+                self._disk.sync()
             if self._dice.crashes():  # before anybody hears of it
                 self._die()
                 return

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from wopr.domain.due import EXPIRES
+from wopr.domain.snapshot import parents_of
 from wopr.domain.status import CLAIMABLE, LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
 from wopr.simulation.clock import VirtualClock
-from wopr.simulation.disk import Write
+from wopr.simulation.disk import Disk, Write
 from wopr.simulation.trace import Trace
 
 PATIENCE = 1.0
@@ -32,6 +33,16 @@ class Promised:
     concurrency: int | None = None
     rate: int | None = None
     per: float = 0.0
+
+
+def _due(record: TaskRecord) -> bool:
+    """Whether a task may start; one that may expire would be cancelled instead."""
+    waits = record.status in CLAIMABLE and not record.waiting and record.run_at is None
+    return waits and EXPIRES not in (record.options or "")
+
+
+def _lives(record: TaskRecord) -> bool:
+    return record.status in LIVE
 
 
 @dataclass(slots=True)
@@ -60,6 +71,10 @@ class Watch:
     _planned: set[tuple[str, datetime]] = field(default_factory=set)
     _ends: dict[str, set[TaskStatus]] = field(default_factory=dict)
     _claims: dict[str, list[float]] = field(default_factory=dict)
+    _acknowledged: set[str] = field(default_factory=set)
+    """Tasks of which somebody was told that they are enqueued, since the last sync."""
+    _safe: set[str] = field(default_factory=set)
+    """Those of before."""
 
     def _that(self, text: str) -> None:
         self.wrong.append(text)
@@ -111,8 +126,7 @@ class Watch:
             self._that(f"{name}: attempt {made.attempt} comes after attempt {known}")
         self._attempts[record.id] = made.attempt
         self._look_at_key(record, before)
-        waits = record.status in CLAIMABLE and not record.waiting and record.run_at is None
-        if waits and EXPIRES not in (record.options or ""):  # that would be cancelled instead
+        if _due(record):
             self._waiting[record.id] = record.category, record.priority, self.clock.seconds
         else:
             self._waiting.pop(record.id, None)
@@ -154,6 +168,56 @@ class Watch:
                     f"rate is {most} per {promised.per:g} s"
                 )
                 return
+
+    def synced(self) -> None:
+        """Know that what was acknowledged so far survives whatever happens."""
+        self._safe |= self._acknowledged
+        self._acknowledged.clear()
+
+    def lost(self, disk: Disk, before: Container[str]) -> None:
+        """Look at what a power cut left, and believe no more what is not there.
+
+        What was synced is there, and what is there belongs together.
+        """
+        self.trace.add(self.clock.seconds, f"the power is cut; {len(disk.records)} tasks are left")
+        records = disk.records
+        for task_id in sorted(self._safe):
+            if task_id in before and task_id not in records:
+                self._that(f"{self.trace.name(task_id)} was acknowledged, synced, and is lost")
+        for record in records.values():
+            self._look_at_history(record, disk.by_task.get(record.id, ()))
+            for parent in parents_of(record):
+                if parent in before and parent not in records:
+                    names = f"{self.trace.name(record.id)} without {self.trace.name(parent)}"
+                    self._that(f"a power cut leaves {names}, which it depends on")
+        for task_id in disk.by_task:
+            if task_id in before and task_id not in records:
+                self._that(f"a power cut leaves moves of {self.trace.name(task_id)}, and no task")
+        self._acknowledged.clear()
+        self._begin_anew(disk)
+
+    def _look_at_history(self, record: TaskRecord, moves: Sequence[Transition]) -> None:
+        last = moves[-1] if moves else None
+        if last is None or (last.to_status, last.seq) != (record.status, record.version):
+            name = self.trace.name(record.id)
+            self._that(f"a power cut leaves {name} {record.status}, and its moves say {last}")
+
+    def _begin_anew(self, disk: Disk) -> None:
+        """Know what the disk says, and nothing else."""
+        records, now = disk.records.values(), self.clock.seconds
+        self._attempts = {one.id: one.attempt for one in records}
+        self._begun = {pair for pair in self._begun if pair[1] <= self._attempts.get(pair[0], 0)}
+        self._keys = {one.unique_key: one.id for one in records if one.unique_key and _lives(one)}
+        self._planned = {
+            (one.schedule, one.scheduled_for)
+            for one in records
+            if one.schedule and one.scheduled_for
+        }
+        self._ends, self._claims = {}, {}
+        for made in disk.log:
+            if made.to_status in TERMINAL:
+                self._ends.setdefault(made.task_id, set()).add(made.to_status)
+        self._waiting = {one.id: (one.category, one.priority, now) for one in records if _due(one)}
 
     def differs(self, record: TaskRecord, said: tuple[Any, ...]) -> None:
         """Note a task that is not on disk what memory took it for."""
@@ -207,6 +271,7 @@ class Watch:
         for task_id in ids:
             if task_id not in self._attempts:
                 self._that(f"{self.trace.name(task_id)} was acknowledged and is not on disk")
+            self._acknowledged.add(task_id)
 
     def told_end(self, record: TaskRecord) -> None:
         """Look at the end of a task that somebody was told: it is on disk."""

@@ -91,7 +91,8 @@ class World:
         self._clock, self._trace = VirtualClock(), Trace()
         self._dice, self._rng = Dice(faults, seed), random.Random(seed)
         self._watch = Watch(self._clock, self._trace, promised)
-        self._disk = Disk(self._watch)
+        self._synced = self._core.settings.sync == "full"
+        self._disk = Disk(self._watch, synced=self._synced)
         self._storage: SimulatedStorage | None = None
         self._accidents: list[str] = []
         self._turns, self._lives = 0, 0
@@ -122,7 +123,7 @@ class World:
             core.enabled = before
 
     def _new_storage(self) -> SimulatedStorage:
-        self._storage = SimulatedStorage(self._disk, self._dice, self._die)
+        self._storage = SimulatedStorage(self._disk, self._dice, self._die, synced=self._synced)
         return self._storage
 
     async def _around(self, task: CurrentTask, go_on: Callable[[], Awaitable[Any]]) -> Any:
@@ -207,6 +208,10 @@ class World:
         self._turns += 1
         self._look()
         if self._dying or self._dice.crashes():
+            raise _Died
+        if self._dice.cuts_power():
+            self._die()
+            self._disk.cut_off(self._dice.choose)
             raise _Died
         if step := self._dice.clock_step():
             self._trace.add(self._clock.seconds, f"the clock is set by {step:.1f}")
