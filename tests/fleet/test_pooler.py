@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from support.queues import PATIENCE, Gate, PostgresHome
+from support.queues import PATIENCE, Gate, PostgresHome, until
 from wopr import InvalidCallError, OnConflict, UniqueKeyConflictError
 from wopr.domain.address import PostgresAddress
 
@@ -77,8 +77,8 @@ async def test_all_goes_on_behind_a_pooler(pooled: PostgresHome) -> None:
         assert await held[0].cancel()
         gate.open()
         assert 1 == await held[1].result(timeout=PATIENCE)
-        while not (await second.sql("select count(*) from schedule_runs")).scalar():
-            await asyncio.sleep(0.02)
+        runs = "select count(*) from schedule_runs"
+        await until(lambda: second.sql(runs), lambda found: bool(found.scalar()))
         await asyncio.gather(first.shutdown(timeout=0), second.shutdown(timeout=0))
 
 

@@ -177,7 +177,7 @@ class FleetAccess(Access):
             keeping,
             self._archived,
             standing,
-            self.standby.staff,
+            staff=self.standby.staff,
         )
 
     def _new_fleet(self) -> Fleet:

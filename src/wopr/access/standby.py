@@ -16,6 +16,7 @@ from wopr.access.clockwork import Clockwork
 from wopr.access.services import Services
 from wopr.access.starting import know_all_secrets
 from wopr.domain.errors import InvalidCallError, OwnerGoneError, QueueClosedError, WoprError
+from wopr.domain.spoken import counted
 from wopr.remote.client import RemoteBackend
 
 log = logging.getLogger(__name__)
@@ -155,8 +156,9 @@ class Standby:
         total = sum(self.wanted.values())
         if total + count > MOST_STAFFED:
             raise InvalidCallError(
-                f"Process {os.getpid()} has {total:,} workers, and {count} more would be more than "
-                f"{MOST_STAFFED:,}. Nothing was started. Start another process, on PostgreSQL."
+                f"Process {os.getpid()} has {counted(total, 'worker')}, and {count} more would be "
+                f"more than {MOST_STAFFED:,}. Nothing was started. Start another "
+                "process, on PostgreSQL."
             )
         await self.add(category, count)
         return self.wanted[category]

@@ -18,7 +18,7 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.reason import Reason
 from wopr.domain.spoken import aware
 from wopr.domain.task import TaskInfo
-from wopr.insights import queries
+from wopr.insights import failurequeries, queries
 from wopr.ports.answers import HistoryEntry
 from wopr.queue.queue import TaskQueue, inside
 
@@ -132,7 +132,7 @@ class Looking:
         The fingerprint of a group selects its tasks in preview_act.
         """
         since = naive_now(inside(self._queue).clock) - timedelta(hours=hours)
-        found = await self._queue.sql(queries.FAILING, since, since, limit)
+        found = await self._queue.sql(failurequeries.FAILING, since, since, limit)
         return {"failures": [_failure(row) for row in found.rows]}
 
     async def workers(self) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 
 from wopr.domain.facts import Facts, Failing, Live
 from wopr.domain.reason import Reason, Severity
 from wopr.domain.spoken import age, counted, listed, local, size
+from wopr.domain.whywords import aware, due_of, grouped, plain, since_of, since_when
 
 MANY_FAILURES = 5
 """Fewer in an hour are told of by nobody."""
@@ -21,8 +21,6 @@ SHORT_WAIT = 60.0
 LITTLE_DISK = 512 * 1024 * 1024
 NO_DISK = 64 * 1024 * 1024
 BEHIND_SECONDS = 10.0
-MOST_TIMES = 100
-"""So many missed times are told to programs; all are counted."""
 
 _ORDER = (
     *("refused record", "disk", "shutting down", "no worker process", "storage"),
@@ -137,20 +135,20 @@ def _unanswered(facts: Facts) -> Iterator[Reason]:
 def _unregistered(facts: Facts) -> Iterator[Reason]:
     if not facts.registered and not any(facts.workers.values()):  # which is said already
         return
-    for name, tasks in _by(facts.live, lambda one: one.name):
-        if name in facts.registered or not (due := _due(tasks)):
+    for name, tasks in grouped(facts.live, lambda one: one.name):
+        if name in facts.registered or not (due := due_of(tasks)):
             continue
-        since = _since(tasks)
+        since = since_of(tasks)
         yield Reason(
             kind="unregistered",
             severity=Severity.HELD,
             text=f"{counted(due, 'due task')} of the name {name!r}, which no function of process "
-            f"{facts.owner} has{_for(since, facts.now)}. They wait until one is registered: import "
-            "its module, restore the old name, or cancel them. "
+            f"{facts.owner} has{since_when(since, facts.now)}. They wait until one is registered: "
+            "import its module, restore the old name, or cancel them. "
             f"{facts.unfound.get(name, '')}".rstrip(),
             command=f"wopr tasks list --name {shlex.quote(name)}",
             tasks=due,
-            since=_aware(since),
+            since=aware(since),
             about={"name": name},
         )
 
@@ -158,18 +156,18 @@ def _unregistered(facts: Facts) -> Iterator[Reason]:
 def _no_workers(facts: Facts) -> Iterator[Reason]:
     if not any(facts.workers.values()):
         return
-    for category, tasks in _by(facts.live, lambda one: one.category):
-        if facts.workers.get(category) or not (due := _due(tasks)):
+    for category, tasks in grouped(facts.live, lambda one: one.category):
+        if facts.workers.get(category) or not (due := due_of(tasks)):
             continue
-        since = _since(tasks)
+        since = since_of(tasks)
         yield Reason(
             kind="no workers",
             severity=Severity.HELD,
             text=f"Category {category!r} has no workers, and holds {counted(due, 'due task')}"
-            f"{_for(since, facts.now)}.",
+            f"{since_when(since, facts.now)}.",
             command=f"wopr worker module:queue -c {shlex.quote(f'{category}:4')}",
             tasks=due,
-            since=_aware(since),
+            since=aware(since),
             about={"category": category},
         )
 
@@ -178,7 +176,7 @@ def _paused(facts: Facts) -> Iterator[Reason]:
     for pause in facts.pauses:
         of_name = pause.category is None
         target = pause.task if of_name else pause.category
-        held = _due(
+        held = due_of(
             [one for one in facts.live if (one.name if of_name else one.category) == target]
         )
         option = f"--task {shlex.quote(target or '')}" if of_name else shlex.quote(target or "")
@@ -197,7 +195,7 @@ def _paused(facts: Facts) -> Iterator[Reason]:
 
 def _held(facts: Facts) -> Iterator[Reason]:
     for one in facts.refused:
-        held = _due([live for live in facts.live if live.name in one.names])
+        held = due_of([live for live in facts.live if live.name in one.names])
         yield Reason(
             kind="refused",
             severity=Severity.HELD,
@@ -228,8 +226,8 @@ def _held(facts: Facts) -> Iterator[Reason]:
 
 
 def _standing_back(facts: Facts) -> Iterator[Reason]:
-    for category, tasks in _by(facts.live, lambda one: one.category):
-        if category in facts.standing_back and (due := _due(tasks)):
+    for category, tasks in grouped(facts.live, lambda one: one.category):
+        if category in facts.standing_back and (due := due_of(tasks)):
             yield Reason(
                 kind="foreground",
                 severity=Severity.WARNING,
@@ -262,11 +260,14 @@ def _limited(facts: Facts) -> Iterator[Reason]:
 
 
 def _backlog(facts: Facts) -> Iterator[Reason]:
-    for category, tasks in _by(facts.live, lambda one: one.category):
-        since, usual = _since(tasks), facts.usual.get(category)
-        if since is None or usual is None or usual.tasks < FEWEST_WAITS:
-            continue
-        if not facts.workers.get(category):  # which is said already
+    for category, tasks in grouped(facts.live, lambda one: one.category):
+        since, usual = since_of(tasks), facts.usual.get(category)
+        if (
+            since is None
+            or usual is None
+            or usual.tasks < FEWEST_WAITS
+            or not facts.workers.get(category)
+        ):
             continue
         waited = (facts.now - since).total_seconds()
         if waited < SHORT_WAIT or waited < MORE * usual.seconds:
@@ -274,20 +275,19 @@ def _backlog(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             kind="backlog",
             severity=Severity.WARNING,
-            text=f"The oldest of {counted(_due(tasks), 'due task')} of category {category!r} waits "
-            f"for {age(waited)}; at this hour 99 of 100 waited no longer than "
+            text=f"The oldest of {counted(due_of(tasks), 'due task')} of category {category!r} "
+            f"waits for {age(waited)}; at this hour 99 of 100 waited no longer than "
             f"{age(usual.seconds)}.{_more_workers(facts, category, tasks)}",
             command="wopr workers list",
-            tasks=_due(tasks),
-            since=_aware(since),
+            tasks=due_of(tasks),
+            since=aware(since),
             about={"category": category, "seconds": waited, "usual_seconds": usual.seconds},
         )
 
 
 def _more_workers(facts: Facts, category: str, tasks: Sequence[Live]) -> str:
     """Say that more workers would help, where all that there are run something."""
-    workers = facts.workers[category]
-    if sum(one.running for one in tasks) < workers:
+    if sum(one.running for one in tasks) < (workers := facts.workers[category]):
         return ""  # it is held back by something else, which is told
     return f" Each of its {counted(workers, 'worker')} runs a task: more of them would help."
 
@@ -304,7 +304,7 @@ def _failing(facts: Facts) -> Iterator[Reason]:
             f"since {local(one.since)}, and {_rate(one, hours)} before. The last error: "
             f"{one.error}",
             command=f"wopr tasks history {one.sample} --traceback",
-            since=_aware(one.since),
+            since=aware(one.since),
             about={
                 "name": one.name,
                 "fingerprint": one.fingerprint,
@@ -342,8 +342,8 @@ def _scheduled(facts: Facts) -> Iterator[Reason]:
                 text=f"Schedule {row.name!r} missed {counted(len(times), 'time')}, for which there "
                 f"is no task: {listed(map(local, times))}.",
                 command=f"wopr schedules run {shlex.quote(row.name)}",
-                since=_aware(times[0]),
-                about={"schedule": row.name, "missed": len(times), "times": _plain(times)},
+                since=aware(times[0]),
+                about={"schedule": row.name, "missed": len(times), "times": plain(times)},
             )
         if standing.reason in ("unreadable", "unregistered") and facts.registered:
             yield Reason(
@@ -369,35 +369,3 @@ _RULES: tuple[Callable[[Facts], Iterator[Reason]], ...] = (
     ),
     *(_limited, _backlog, _failing, _scheduled, _unanswered),
 )
-
-
-# -- words -----------------------------------------------------------------------
-
-
-def _by(live: Iterable[Live], key: Callable[[Live], str]) -> list[tuple[str, list[Live]]]:
-    found: dict[str, list[Live]] = {}
-    for one in live:
-        found.setdefault(key(one), []).append(one)
-    return sorted(found.items())
-
-
-def _due(live: Iterable[Live]) -> int:
-    return sum(one.due for one in live)
-
-
-def _since(live: Iterable[Live]) -> datetime | None:
-    return min((one.since for one in live if one.since is not None), default=None)
-
-
-def _for(since: datetime | None, now: datetime) -> str:
-    if since is None:
-        return ""
-    return f", since {local(since)} ({age((now - since).total_seconds())})"
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-def _plain(times: Iterable[datetime]) -> list[str]:
-    return [one.isoformat() for one in times][:MOST_TIMES]

@@ -95,6 +95,7 @@ class FleetBackend:
         keeping: Keeping,
         archived: Archived,
         standing: Standing,
+        *,
         staff: Callable[[str, int], Awaitable[int]],
     ) -> None:
         self.fleet = fleet

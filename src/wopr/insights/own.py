@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wopr.insights import (
+    failurequeries,
     flowqueries,
     pagequeries,
     pastqueries,
@@ -20,7 +21,7 @@ _PAST = frozenset(
 )
 _OWN = _PAST | frozenset(
     text
-    for module in (queries, flowqueries, pagequeries, taskqueries, whatifqueries)
+    for module in (queries, failurequeries, flowqueries, pagequeries, taskqueries, whatifqueries)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 )

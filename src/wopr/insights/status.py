@@ -20,7 +20,7 @@ from wopr.domain.standing import View
 from wopr.domain.status import LIVE, TaskStatus
 from wopr.domain.why import reasons
 from wopr.engine.engine import Engine
-from wopr.insights import queries
+from wopr.insights import failurequeries, queries
 from wopr.insights.before import Before
 from wopr.ports.status import Status, headline, state_of
 from wopr.ports.storage import QueryLimits, TaskFilter
@@ -239,9 +239,9 @@ class _Gathering:
                 "how long tasks wait", queries.USUAL_WAITS, begin, now - hour, now.hour
             ),
             self._told_before(
-                "what failed before", queries.FAILED_BEFORE, begin, now - hour, MOST_BEFORE
+                "what failed before", failurequeries.FAILED_BEFORE, begin, now - hour, MOST_BEFORE
             ),
-            self._told("what fails", queries.FAILING, now - hour, now - hour, MOST_FAILING),
+            self._told("what fails", failurequeries.FAILING, now - hour, now - hour, MOST_FAILING),
             self._told("what the tables lack", queries.REFUSED_RECORDS),
             self._missing(schedules),
         )

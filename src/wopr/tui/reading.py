@@ -15,7 +15,7 @@ from wopr.domain.errors import StorageError, WoprError
 from wopr.domain.masking import mask
 from wopr.domain.status import TaskStatus
 from wopr.domain.terminal import clean
-from wopr.insights import queries
+from wopr.insights import failurequeries, queries
 from wopr.ports.answers import WorkerInfo
 from wopr.ports.status import Status
 from wopr.queue.face import inside
@@ -95,7 +95,7 @@ class Reader:
         brief = await status_of(inside(queue), brief=True)
         known = {one.key for one in brief.reasons}
         since = naive_now(self._clock) - FAILURES_OF
-        failing = await queue.sql(queries.FAILING, since, since, MOST_FAILURES)
+        failing = await queue.sql(failurequeries.FAILING, since, since, MOST_FAILURES)
         return Slow(
             failures=tuple(map(_failure, failing.rows)),
             reasons=tuple(one for one in whole.reasons if one.key not in known),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from support.queues import PATIENCE, DuckDBHome, SteppableClock
 from wopr import TaskQueue
-from wopr.insights import before, queries
+from wopr.insights import before, failurequeries
 from wopr.insights.before import Before, Rows
 
 NOON = datetime(2026, 11, 30, 12, 0)
@@ -48,7 +48,7 @@ async def test_what_fails_as_often_as_before_is_no_news(
 
         await queue.start_workers("default", 2)
         await some(40)
-        few = queries.FAILED_BEFORE.replace("limit 10000", "limit 5")
+        few = failurequeries.FAILED_BEFORE.replace("limit 10000", "limit 5")
         [row] = (await queue.sql(few, datetime(2000, 1, 1), datetime(2100, 1, 1), 10)).rows
         assert ("fail", "ValueError", "ValueError: no mailbox <n>", 5, 5) == row[:5]
         clock.advance(2 * 3_600, queue)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 from wopr.domain.errors import SchemaError
 from wopr.storage.postgres import reader, schema
@@ -49,7 +48,7 @@ async def differences(connections: Connections) -> list[str]:
             )
         schema.refuse_unknown(connections, found)
         right: dict[tuple[str, str], str] = {}
-        name = f"wopr_{uuid4().hex}"
+        name = f"wopr_{connection.info.backend_pid}"  # nobody else's: it is never committed
         try:
             async with connection.transaction():
                 for script in [*schema.steps().values(), schema.views()]:
