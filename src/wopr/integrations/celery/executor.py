@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from celery import Celery
 
 from wopr.domain.checks import check_seconds
-from wopr.domain.clock import Clock, SystemClock
+from wopr.domain.clock import Clock, IdFactory, SystemClock, naive_now
 from wopr.domain.errors import InvalidCallError
-from wopr.domain.guarded import safe_text, type_name
+from wopr.domain.guarded import guarded, safe_text, type_name
 from wopr.domain.jsontext import shown
 from wopr.executors.call import Call
 from wopr.executors.cluster import Cluster
@@ -90,7 +89,7 @@ class CeleryExecutor(Cluster):
         self._queue_of = queue_of
         self._watch = Watch(self.mailbox, self.clock)
         self._post = Post()
-        self._numbers = itertools.count()
+        self._ids = IdFactory()
 
     def __repr__(self) -> str:
         return f"<CeleryExecutor {self.app.main}>"
@@ -98,7 +97,8 @@ class CeleryExecutor(Cluster):
     def send(self, call: Call) -> Sending:
         """Send a call as a message, and look from now on what becomes of it."""
         task = call.context
-        id = f"{task.id}.{task.attempt}.{os.getpid():x}{next(self._numbers):x}"
+        own = self._ids.new(naive_now(self.clock)).rpartition("-")[2]
+        id = f"{task.id}.{task.attempt}.{own}"  # an attempt that was not taken is sent again
         sending = Sending(self, call, id)
         if self.app.conf.task_always_eager:
             threading.Thread(target=sending.run_here, name="wopr-celery-eager", daemon=True).start()
@@ -161,15 +161,18 @@ class CeleryExecutor(Cluster):
         """Drop what is known of a call that is over."""
         self._post.put(lambda: self._quietly(lambda: self.mailbox.forget(id)))
 
-    def revoke(self, id: str, *, begun: bool) -> None:
+    def revoke(self, id: str, *, begun: bool) -> Future[None]:
         """Tell all workers that a call is not to begin, and the one that runs it to stop."""
+        told: Future[None] = Future()
 
         def tell() -> None:
             self._quietly(lambda: self.mailbox.stop(id))
             kill = {"terminate": True, "signal": "SIGTERM"} if begun and self.terminate else {}
             self._quietly(lambda: self.app.control.revoke(id, **kill))
+            guarded(lambda: told.set_result(None), None)
 
         self._post.put(tell)
+        return told
 
     @staticmethod
     def _quietly(work: Callable[[], object]) -> None:

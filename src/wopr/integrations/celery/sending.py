@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from wopr.domain.clock import Clock
 from wopr.domain.errors import ProcessDiedError, RunnerRefusedError
-from wopr.domain.guarded import guarded
+from wopr.domain.guarded import guarded, safe_text, type_name
 from wopr.domain.jsontext import shown
 from wopr.executors.call import Call
 from wopr.executors.cluster import Sent
@@ -33,7 +33,7 @@ class Sender(Protocol):
         """Drop what is known of a call that is over."""
         ...
 
-    def revoke(self, id: str, *, begun: bool) -> None:
+    def revoke(self, id: str, *, begun: bool) -> Future[None]:
         """Tell the workers that it is not wanted any more."""
         ...
 
@@ -52,24 +52,24 @@ class Sending(Sent):
         self._seen_at: float | None = None
         self._last: str | None = None
         self._report: object = None
-        self._stopped = False
+        self._stopped: Future[None] | None = None
 
     @property
     def over(self) -> bool:
         """Whether nobody wants to know any more."""
-        return self._stopped or self.future.done()
+        return self._stopped is not None or self.future.done()
 
-    def stop(self) -> None:
-        """Take the message back, or stop the function."""
+    def stop(self) -> Future[None]:
+        """Take the message back, or stop the function; done once the workers were told."""
         with self._lock:
-            again, self._stopped = self._stopped, True
-        if not again:
-            self._sender.revoke(self.id, begun=self._last is not None)
+            if self._stopped is None:
+                self._stopped = self._sender.revoke(self.id, begun=self._last is not None)
+            return self._stopped
 
     def sent(self, now: float) -> None:
         """Note that the broker has it."""
         self._sent_at = now
-        if self._stopped:  # while it was being sent
+        if self._stopped is not None:  # while it was being sent
             self._sender.revoke(self.id, begun=False)
 
     def excuse(self, now: float) -> None:
@@ -100,6 +100,10 @@ class Sending(Sent):
         else:
             return self._silent(now)
         return True
+
+    def broken(self, error: Exception) -> None:
+        """End it: what is known of it makes no sense."""
+        self._died(f"what its worker left can't be read: {type_name(error)}: {safe_text(error)}")
 
     def _lives(self, text: str, now: float) -> None:
         first, self._last, self._seen_at = self._last is None, text, now

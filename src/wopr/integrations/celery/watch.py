@@ -33,6 +33,10 @@ class Watched(Protocol):
         """Count no silence up to now: nobody could look."""
         ...
 
+    def broken(self, error: Exception) -> None:
+        """End: what is known of it can't be read."""
+        ...
+
     @property
     def over(self) -> bool:
         """Whether nobody wants to know any more."""
@@ -101,8 +105,16 @@ class Watch:
             log.info("The result backend of Celery answers again.")
             for call in calls:
                 call.excuse(now)
-        news = [call.seen(words.get(call.id, NOTHING), now) for call in calls]
+        news = [self._tell(call, words.get(call.id, NOTHING), now) for call in calls]
         return any(news)
+
+    @staticmethod
+    def _tell(call: Watched, word: Word, now: float) -> bool:
+        try:
+            return call.seen(word, now)
+        except Exception as error:  # noqa: BLE001 - whatever a worker left; the others go on
+            call.broken(error)
+            return True
 
 
 class Post:
@@ -131,4 +143,7 @@ class Post:
                         self._running = False
                         return
                 continue
-            job()
+            try:
+                job()
+            except Exception:
+                log.exception("Something could not be sent to the Celery workers")
