@@ -38,6 +38,7 @@ _PEM = lazy(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = lazy(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_REST = lazy(r"[A-Za-z0-9+/=\r\n\\]*")
 SHORTEST_REST = 16
+_MARK = re.compile(r"\S{1,60}(?: \S{1,60})?").fullmatch
 _PUTTY = lazy(r"(Private-Lines: [0-9]{1,4}\s{1,4})(?:[A-Za-z0-9+/=]{1,80}\s{1,4}){1,400}")
 _HEADER = lazy(r"(?:=\\?\"[^\"\r\n]*\"|[^\r\n\"'\\])*")
 _LINE = lazy(r"[^\r\n\"',;\\]*")
@@ -297,10 +298,22 @@ def _masked(value: object, name: str, depth: int, left: list[int]) -> object:
         left[0] -= len(value)
     if isinstance(value, Mapping):
         items = [(_text(key), item) for key, item in value.items()]
+        items = _named_apart(items)
         return {mask(key): _masked(item, key, depth + 1, left) for key, item in items}
     if isinstance(value, list | tuple | set | frozenset):
         return _masked_items(list(value), depth, left)
     return mask(_text(value))
+
+
+_NAMES = frozenset({"name", "key", "field", "header", "param", "parameter", "variable"})
+
+
+def _named_apart(items: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """Mask what is called ``value`` where its name is beside it: ``{"name": …, "value": …}``."""
+    names = [item for key, item in items if key.lower() in _NAMES and isinstance(item, str)]
+    if not any(_MARK(name) and is_secret(name) for name in names):
+        return items
+    return [(key, MASK if key.lower() == "value" else item) for key, item in items]
 
 
 def _masked_items(items: list[object], depth: int, left: list[int]) -> list[object]:

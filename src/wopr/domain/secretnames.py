@@ -12,7 +12,7 @@ from wopr.domain.lazypattern import lazy
 _KEYS = lazy(
     r"(?:api|app|access|private|secret|encryption|signing|master|account|shared|auth|ssh|deploy"
     r"|subscription|consumer|client|webhook|hmac|jwt|session|storage|license|fernet|aes|rsa|gpg"
-    r"|pgp|root|ssl|tls)[_\- ]?\Z",
+    r"|pgp|root|ssl|tls|functions?)[_\- ]?\Z|\bapi\.\Z",
     re.IGNORECASE,
 )
 _PLURAL = lazy(r"(?:access|api|auth|bearer|refresh|secret)[_\- ]?\Z", re.IGNORECASE)
@@ -23,7 +23,7 @@ _OWNERS = lazy(
 _HINT = lazy(
     r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
     r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf|senha|wachtwoord|парол|密码|密碼|パスワード"
-    r"|비밀번호|mot"
+    r"|비밀번호|mot|psk|sas|recovery|backup"
 )
 """What each name of a secret has in it, in small letters."""
 _TAIL = r"[\w.\-]{0,40}"
@@ -31,13 +31,13 @@ _ALWAYS = lazy(
     r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|passwort|contrase.a|pwd"
     r"|senha|wachtwoord|парол|密码|密碼|パスワード|비밀번호|mot[ _]de[ _]passe"
     r"|secret(?!ar)|token(?!s|iz)|authori[sz]ation|cookie|credential|bearer|mnemonic"
-    rf"|seed[_\- ]phrase){_TAIL}",
+    rf"|seed[_\- ]?phrase|(?:recovery|backup)[_\- ]?codes?){_TAIL}",
     re.IGNORECASE,
 )
 _AFTER_ANOTHER = lazy(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
 _MOSTLY = lazy(
     r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds|auth|sig|signature|hmac|otp|pin|cvv|cvc"
-    r"|jwt|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
+    r"|jwt|psk|sas|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
     r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|SessionId)"
     r"|(?:(?<=PHP)|(?<=J)|(?<=ASP)|(?<=php))(?i:sess(?:ion)?_?id)|(?<=[tT])(?i:otp)"
     r")(?![\w\-])"
