@@ -40,6 +40,7 @@ FIGURES = {
     "drain": ["drain 10,000, one worker process (/s)"],
     "end": ["end to end, 100 callers, 2 worker processes (/s)"],
     "latency": ["idle latency p50 (ms)", "idle latency p99 (ms)"],
+    "growth": [f"10,000 in bulk, {n} worker process(es) (/s)" for n in (1, 2, 4)],
 }
 BARS = {  # of wopr, as a share of the rival's
     ("one", "pgqueuer"): 1.0,

@@ -8,12 +8,13 @@ beside this one with a class ``Subject``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 PAYLOAD = "x" * 100
@@ -22,6 +23,7 @@ CALLERS = 100
 AT_ONCE = 50
 """Tasks that one worker process runs at once."""
 PROCESSES = 2
+GROWTH = (1, 2, 4)
 LOOK_SECONDS = 0.02
 
 
@@ -78,14 +80,40 @@ async def drain(queue: Queue, address: str) -> list[float]:
     return [count / (time.perf_counter() - began)]
 
 
+@contextlib.asynccontextmanager
+async def workers(queue: Queue, address: str, count: int) -> AsyncIterator[None]:
+    """Let so many worker processes be at work meanwhile."""
+    command = [sys.executable, __file__, queue.__class__.__module__, "work", address]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            await asyncio.to_thread(process.stdout.readline)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+async def growth(queue: Queue, address: str) -> list[float]:
+    """Tasks per second, from the first chunk of 1,000 to the last outcome, by worker processes."""
+    figures, done = [], 0
+    for processes in GROWTH:
+        async with workers(queue, address, processes):
+            began = time.perf_counter()
+            count = 10_000
+            for first in range(0, count, 1_000):
+                await queue.enqueue_many([(first + number, PAYLOAD) for number in range(1_000)])
+            done += count
+            await until_done(queue, done)
+            figures.append(count / (time.perf_counter() - began))
+    return figures
+
+
 async def end_to_end(queue: Queue, address: str) -> list[float]:
     """Tasks per second of 100 callers here, until two worker processes have done all."""
-    command = [sys.executable, __file__, queue.__class__.__module__, "work", address]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(PROCESSES)]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            await asyncio.to_thread(worker.stdout.readline)
+    async with workers(queue, address, PROCESSES):
         await _callers(queue, WARM_UP)
         await until_done(queue, WARM_UP)
         count = 6_000
@@ -93,10 +121,6 @@ async def end_to_end(queue: Queue, address: str) -> list[float]:
         await _callers(queue, count)
         await until_done(queue, WARM_UP + count)
         return [count / (time.perf_counter() - began)]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
 
 
 async def _callers(queue: Queue, count: int) -> None:
@@ -146,6 +170,7 @@ WORKLOADS = {
     "drain": drain,
     "end": end_to_end,
     "latency": latency,
+    "growth": growth,
     "work": work,
 }
 
