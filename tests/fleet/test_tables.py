@@ -59,6 +59,7 @@ async def test_each_question_of_wopr_can_be_asked(shared: PostgresHome) -> None:
                 continue
             asked = re.sub(r"\?|\$\d+", "null", words(translated)(text) or "")
             asked = asked.replace("[:null]", "[:1]").replace("limit null", "limit 1")
+            asked = asked.replace("%", "%%")
             await queue.storage.connections.rows(f"set search_path = wopr, public; {asked}")
 
 
