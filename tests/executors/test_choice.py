@@ -36,7 +36,7 @@ def test_each_function_gets_what_it_was_registered_with() -> None:
 
 @pytest.mark.parametrize("executor", ["threads", "", 7, ThreadPoolExecutor])
 def test_anything_else_is_refused_with_what_is_allowed(executor: object) -> None:
-    with pytest.raises(InvalidCallError, match=r'double is None, "thread", "process" or a conc'):
+    with pytest.raises(InvalidCallError, match=r'double is None, "thread", "process", a conc'):
         Executors.check(executor, tasks.double, is_async=False, soft_timeout=None)
 
 
