@@ -10,6 +10,7 @@ import pytest
 
 from integrations import django_shop as shop
 from support.queues import PATIENCE
+from wopr.integrations.djangotasks import TaskResultDoesNotExist
 
 sync = shop.double.get_backend().sync
 
@@ -67,6 +68,26 @@ def test_a_result_is_what_it_was_until_it_is_refreshed() -> None:
     result.refresh()
     assert ("SUCCESSFUL", 42) == (result.status, result.return_value)
     assert result.enqueued_at <= result.started_at <= result.finished_at
+
+
+def test_a_result_that_was_cleaned_up_exists_no_more_and_what_waits_is_left() -> None:
+    waits = shop.double.using(queue_name="mail").enqueue(1)
+    done, failed = shop.double.enqueue(2), shop.fail.enqueue("no")
+    sync(shop.queue.start_workers, "default", 1)
+    assert ["SUCCESSFUL", "FAILED"] == [ended(done), ended(failed)]
+
+    assert 0 == sync(shop.queue.cleanup_old_tasks, days=1)
+    for one in (waits, done, failed):
+        one.refresh()
+    sync(shop.queue.cleanup_old_tasks, days=0)
+
+    waits.refresh()
+    assert "READY" == waits.status
+    for gone in (done, failed):
+        with pytest.raises(TaskResultDoesNotExist):
+            gone.refresh()
+        with pytest.raises(TaskResultDoesNotExist):
+            gone.task.get_result(gone.id)
 
 
 def test_a_worker_goes_on_after_whatever_a_task_raises() -> None:
