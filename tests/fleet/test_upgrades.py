@@ -114,9 +114,7 @@ async def test_an_upgrade_goes_behind_those_who_use_a_table(
     known = schema.steps()
     monkeypatch.setattr(schema, "steps", lambda: {**known, "9999": LATER})
     monkeypatch.setattr(schema, "LOCK_SECONDS", 1)
-    other = await connections.reserved()
-    await other.execute("begin")
-    await other.execute("select from wopr.tasks")
+    other = await connections.reserved("select from wopr.tasks")
     tried = asyncio.create_task(schema.prepare(connections))
     waiting = "select count(*) from pg_locks where not granted"
     async with await connections.connect() as looking:

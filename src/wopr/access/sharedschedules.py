@@ -33,8 +33,11 @@ class SharedScheduler(NotedScheduler):
     async def _locked(self) -> AsyncIterator[None]:
         async with self._rows.alone():
             self._sure = False
-            async with super()._locked():
-                yield
+            try:
+                async with super()._locked():
+                    yield
+            finally:
+                self._fleet.looking.forget_schedules()
 
     async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
         """Bring the rows up to what the code declares; other hosts may declare others."""
@@ -43,7 +46,10 @@ class SharedScheduler(NotedScheduler):
 
     async def _tick(self) -> list[str]:
         starts = bool(self.book.starting)
-        if not starts and not await self._rows.is_due(naive_now(self._clock)):
+        now = naive_now(self._clock)
+        if not starts and (
+            self._fleet.looking.nothing_fires(now) or not await self._rows.is_due(now)
+        ):
             return []
         return await super()._tick()
 

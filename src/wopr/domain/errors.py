@@ -223,6 +223,11 @@ class QueryTimeoutError(QueryError, TimeoutError):
 class StorageError(WoprError, RuntimeError):
     """The storage could not do what was asked. Nothing acknowledged is lost."""
 
+    in_doubt = False
+    """Whether it may have been done all the same: a server did it perhaps, and did not say so."""
+    unreached = False
+    """Whether a server could not be reached, so that it did nothing."""
+
 
 class StorageOwnedError(StorageError):
     """Another process owns the database file."""

@@ -14,7 +14,6 @@ from wopr.domain.change import Change, Verb, decision
 from wopr.domain.checks import is_task_id
 from wopr.domain.clock import IdFactory
 from wopr.domain.errors import (
-    BacklogFullError,
     InvalidCallError,
     StorageError,
     TaskNotFoundError,
@@ -27,8 +26,10 @@ from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.fleet.changing import Changing
+from wopr.fleet.doubt import so_far, unsaid
 from wopr.fleet.growth import Growth
 from wopr.fleet.parts import Parts
+from wopr.fleet.refusing import check_same, full_backlog
 from wopr.fleet.releasing import Releasing
 from wopr.fleet.rules import FleetRules
 from wopr.ports.storage import Entry
@@ -67,11 +68,14 @@ class Adding:
             return (await self.add_flow([new]))[0]
         while True:
             record = self._record(new)
-            if new.scheduled_for is not None or self._limit(new.category) is not None:
-                there = await self._bounded([record])
-            else:
-                there = {record.id} if await self._written(record) else set()
-            known = record.id if record.id in there else await self._known(new, record)
+            try:
+                if new.scheduled_for is not None or self._limit(new.category) is not None:
+                    there = await self._bounded([record])
+                else:
+                    there = {record.id} if await self._written(record) else set()
+                known = record.id if record.id in there else await self._known(new, record)
+            except StorageError as error:
+                raise unsaid(error, [record.id]) from error
             if known is not None:
                 return known
 
@@ -85,20 +89,23 @@ class Adding:
         ids: list[str] = []
         chunk: list[NewTask] = []
         size, most = 0, BULK_ROWS
-        for new in tasks:
-            if len(chunk) >= most or size > BULK_BYTES:
-                ids += await self._add_chunk(chunk)
-                chunk, size = [], 0
-            if not chunk:
-                most = self._most(new.category)
-            if new.depends_on:
-                ids += await self._add_chunk(chunk)
-                chunk, size = [], 0
-                ids.append(await self.add(new))
-                continue
-            chunk.append(new)
-            size += len(new.args) + len(new.kwargs)
-        return ids + await self._add_chunk(chunk)
+        try:
+            for new in tasks:
+                if len(chunk) >= most or size > BULK_BYTES:
+                    ids += await self._add_chunk(chunk)
+                    chunk, size = [], 0
+                if not chunk:
+                    most = self._most(new.category)
+                if new.depends_on:
+                    ids += await self._add_chunk(chunk)
+                    chunk, size = [], 0
+                    ids.append(await self.add(new))
+                    continue
+                chunk.append(new)
+                size += len(new.args) + len(new.kwargs)
+            return ids + await self._add_chunk(chunk)
+        except StorageError as error:
+            raise so_far(error, len(ids), len(tasks)) from error
 
     async def check_room(self, counts: Mapping[str, int]) -> None:
         """Refuse so many tasks by category, where a backlog is full and does so."""
@@ -109,7 +116,7 @@ class Adding:
                     statements.BACKLOG, category=category
                 )
                 if rows[0][0] + number > (limit.backlog or 0):
-                    raise _full(limit, rows[0][0], number)
+                    raise full_backlog(limit, rows[0][0], number)
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other, in one commit; return their ids in order."""
@@ -124,9 +131,12 @@ class Adding:
                 if one.depends_on:
                     ids = [p if isinstance(p, str) else whole[p].id for p in one.depends_on]
                     record.depends_on = '["' + '","'.join(dict.fromkeys(ids)) + '"]'
-            if await self._whole(whole):
-                return [record.id for record in whole]
-            known = await self._known(new, whole[0])
+            try:
+                if await self._whole(whole):
+                    return [record.id for record in whole]
+                known = await self._known(new, whole[0])
+            except StorageError as error:
+                raise unsaid(error, [record.id for record in whole]) from error
             if known is not None:
                 there = known == whole[0].id
                 return [record.id for record in whole] if there else [known] * len(tasks)
@@ -212,7 +222,7 @@ class Adding:
         for record, future in batch:
             failure: StorageError | None = error
             there: set[str] = set()
-            if len(batch) > 1:
+            if len(batch) > 1 and not error.in_doubt and not error.unreached:
                 failure = None
                 try:
                     there = await self._parts.store.add([record])
@@ -232,11 +242,14 @@ class Adding:
         now = self._parts.now()
         whole = [self._record(new, now) for new in chunk]
         bounded = any(map(self._limit, {new.category for new in chunk}))
-        if bounded or any(new.scheduled_for for new in chunk):
-            there = await self._bounded(whole)
-        else:
-            there = await self._parts.store.add(whole)
-            self._tell([record for record in whole if record.id in there])
+        try:
+            if bounded or any(new.scheduled_for for new in chunk):
+                there = await self._bounded(whole)
+            else:
+                there = await self._parts.store.add(whole)
+                self._tell([record for record in whole if record.id in there])
+        except StorageError as error:
+            raise unsaid(error, [record.id for record in whole]) from error
         if len(there) == len(whole):
             return [record.id for record in whole]
         ids = []
@@ -308,7 +321,7 @@ class Adding:
         if over <= 0:
             return []
         if limit.on_full is OnFull.REFUSE or number > (limit.backlog or 0):
-            raise _full(limit, count, number)
+            raise full_backlog(limit, count, number)
         if limit.on_full is OnFull.WAIT:
             return None
         now = self._parts.now()
@@ -316,7 +329,7 @@ class Adding:
         cursor = await connection.execute(statements.OLDEST, values)
         found = records(await cursor.fetchall())
         if len(found) < over:
-            raise _full(limit, count, number)
+            raise full_backlog(limit, count, number)
         cancel = decision(Change(verb=Verb.CANCEL, reason="backlog full"), None)
         entries = [(one, made) for one in found if not isinstance(made := cancel(one, now), str)]
         return await self._releasing.change(connection, entries)
@@ -332,7 +345,7 @@ class Adding:
         """
         store = self._parts.store
         if (found := await store.get(record.id)) is not None:
-            _check_same(found, new)
+            check_same(found, new)
             return found.id
         if new.scheduled_for is not None:  # fired already: once per planned time
             return await store.fired(record)
@@ -379,22 +392,3 @@ class Adding:
 
 class _TakenError(Exception):
     """A task of the flow is there already: nothing of it is added."""
-
-
-def _full(limit: Limit, count: int, number: int) -> BacklogFullError:
-    most = counted(limit.backlog or 0, "task")
-    return BacklogFullError(
-        f"The backlog of category {limit.category!r} has {count:,} of at most {most}, so "
-        f"{number:,} more {'was' if number == 1 else 'were'} refused; nothing was written. Try "
-        f"again later, start more workers, or change it: wopr limits set {limit.category} "
-        "--backlog N --on-full wait"
-    )
-
-
-def _check_same(record: TaskRecord, new: NewTask) -> None:
-    if (record.name, record.args, record.kwargs) != (new.name, new.args, new.kwargs):
-        raise InvalidCallError(
-            f"Task {record.id} is a call of {record.name!r} already, and this is another call, of "
-            f"{new.name!r}, with the same id: nothing was enqueued. An id is made anew for each "
-            "call, and only the very same call is repeated with it."
-        )

@@ -9,16 +9,10 @@ from wopr.domain.change import Decision
 from wopr.domain.errors import UniqueKeyConflictError
 from wopr.domain.status import TERMINAL, TaskStatus
 from wopr.domain.task import TaskRecord
-from wopr.domain.transition import Transition
 from wopr.fleet.parts import Parts
 from wopr.fleet.releasing import Releasing
 from wopr.ports.storage import Entry
-from wopr.storage.postgres.rows import after
-
-COMPARED = (
-    *("status", "attempt", "retry_count", "crashes", "run_at", "started_at", "completed_at"),
-    *("result", "waiting", "priority", "category"),
-)
+from wopr.storage.postgres.store import versioned
 
 
 class Changing:
@@ -99,17 +93,9 @@ class Changing:
 
     async def _made_before(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return those that this call made itself, when the connection broke at the commit."""
-        found = await self._parts.store.get_many([record.id for record, _ in entries])
+        versions = await self._parts.store.made(entries)
         return [
-            (found[record.id], transition)
+            (versioned(record, transition, versions[record.id]), transition)
             for record, transition in entries
-            if record.id in found and same(found[record.id], record, transition)
+            if record.id in versions
         ]
-
-
-def same(found: TaskRecord, record: TaskRecord, transition: Transition) -> bool:
-    """Whether a task is as a transition would leave it that was made of this record."""
-    if found.version == record.version:
-        return False
-    made = after(record, transition)
-    return all(getattr(found, one) == getattr(made, one) for one in COMPARED)

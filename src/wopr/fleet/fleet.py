@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from wopr.domain.change import Change, Verb, decision
@@ -12,10 +12,12 @@ from wopr.domain.errors import QueueClosedError
 from wopr.domain.logline import LogLine
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import CurrentTask
+from wopr.fleet import doubt
 from wopr.fleet.adding import Adding
 from wopr.fleet.changing import Changing
 from wopr.fleet.claiming import Claiming
 from wopr.fleet.lines import Lines
+from wopr.fleet.looking import Host, Looking
 from wopr.fleet.owner import LEASE_SECONDS, Owner
 from wopr.fleet.parts import Observer, Parts, logged
 from wopr.fleet.pool import FleetPool
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """So late something is noticed, at most, that nobody was heard to call."""
 SELDOM = 5
-"""Every so many looks, the lease is renewed and rules and other hosts' leases are looked at."""
+"""Every so many looks, the lease is renewed and those of other hosts are looked at."""
 assert SELDOM * LOOK_SECONDS <= LEASE_SECONDS / 3, "two looks may fail before the lease ends"
 
 
@@ -68,14 +70,9 @@ class Fleet:
     ) -> None:
         self.pools: dict[str, FleetPool] = {}
         self._connections: Connections = store.connections
+        bell = Bell(store.connections)
         parts = self.parts = Parts(
-            store,
-            around,
-            clock,
-            Bell(store.connections),
-            self.wake,
-            self._ended,
-            lambda: list(self.pools),
+            store, around, clock, bell, self.wake, self._ended, lambda: list(self.pools)
         )
         self.held = held
         self.releasing = Releasing(parts)
@@ -91,8 +88,11 @@ class Fleet:
         self.unfit = Unfit(parts, self.changing)
         self._settling = Settling(parts, self.changing)
         self._touching = Touching(parts)
+        ids = self._settling.ids
+        host = Host(self.pools, self.owner, self.rules, self.claiming, ids, self._let_go)
+        self.looking = Looking(parts, host)
         self._listener = Listener(store.connections, self)
-        self._looking: asyncio.Task[None] | None = None
+        self._repeated: list[asyncio.Task[None]] = []
         self.open = False
         self.seen_at = parts.now()
         """When the event loop was last seen alive."""
@@ -114,15 +114,15 @@ class Fleet:
         try:
             _, self.identity = await schema.prepare(self._connections)
             await marks.settle(self._connections, proof)
-            await self._look_at_time()
-            await self.rules.load()
-            await self.owner.recover(None)
+            await self.looking.look()
+            await self.looking.look_around()
         except BaseException:
             await self._connections.close()
             raise
         self.open = True
         self._listener.start()
-        self._looking = self.parts.around.loop.create_task(self._look_on())
+        create = self.parts.around.loop.create_task
+        self._repeated = [create(self._look_on()), create(self._keep_on())]
 
     async def follow(self, category: str) -> None:
         """Get ready for workers of a category: a lease, and the limits that its tasks declare."""
@@ -184,9 +184,9 @@ class Fleet:
     async def close(self, error: Exception | None = None) -> None:
         """Give the lease back and let go of the server; whoever still waits gets an error."""
         self.open = False
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        for one in self._repeated:
+            one.cancel()
+        await asyncio.gather(*self._repeated, return_exceptions=True)
         await self._listener.stop()
         await self.owner.leave()
         await self.parts.bell.close()
@@ -265,8 +265,8 @@ class Fleet:
             self.wake(said[0])
         elif kind == notices.ENDED and self.waiting:
             self._beside(self.waiting.look(said))
-        elif kind == notices.CANCELLED and self._running(said):
-            self._beside(self._look_at_running(said))
+        elif kind == notices.CANCELLED and self.looking.running(said):
+            self._beside(self.looking.look_at_running(said))
         elif kind == notices.RULES:
             self._beside(self.rules.load())
 
@@ -286,89 +286,34 @@ class Fleet:
             work.close()  # type: ignore[attr-defined]
 
     async def _look_on(self) -> None:
-        number = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            number += 1
             self.seen_at = self.parts.now()
             with logged("The fleet can't be looked at now"):
-                await self._look(seldom=number % SELDOM == 0)
+                await self.looking.look()
+                if self.waiting:
+                    await self.waiting.look()
 
-    async def _look(self, *, seldom: bool) -> None:
-        if seldom and self.owner.id:
-            await self._look_at_time()
-            await self.owner.renew()
-            await self.owner.recover(None)
-            await self.owner.put_back(self._settling.ids() | self._here())
-        if seldom:
-            await marks.settle(self._connections)
-            await self.rules.load()
-            await self._refuse_expired()
-        await self._look_at_running(None)
-        if self.waiting:
-            await self.waiting.look()
-        if self.pools and not self.stopping:
-            await self._look_at_work()
-
-    async def _look_at_work(self) -> None:
-        now = self.parts.now()
-        found = await self.parts.store.due(list(self.pools), now)
-        for category, (due, next_at) in found.items():
-            self.pools[category].runs.look()
-            if due:
-                self.wake(category)
-            if next_at is not None:
-                self.wake(category, next_at)
-
-    async def _refuse_expired(self) -> None:
-        """Cancel what waits and is too late, also where no worker is free."""
-        if not self.pools or self.stopping:
-            return
-        rows = await self._connections.rows(
-            statements.EXPIRED, categories=list(self.pools), now=self.parts.now()
-        )
-        for (category,) in rows:
-            await self.claiming.refuse(category)
-
-    def _running(self, ids: Iterable[str] | None) -> dict[str, int]:
-        """Return the versions of the tasks that run here, of those."""
-        return {
-            task_id: attempt.record.version
-            for pool in self.pools.values()
-            for task_id, attempt in pool.running.items()
-            if ids is None or task_id in set(ids)
-        }
-
-    def _here(self) -> set[str]:
-        """Return the tasks whose functions go on here, in a worker or stopped."""
-        runs = [pool.runs for pool in self.pools.values()]
-        unwinding = {attempt.record.id for one in runs for attempt in one.unwinding}
-        return unwinding.union(*(one.running for one in runs))
-
-    async def _look_at_running(self, ids: Iterable[str] | None) -> None:
-        """Stop what runs here and is not this host's any more."""
-        running = self._running(ids)
-        if running:
-            for task_id in await self.parts.store.stale(running):
-                still = self._running([task_id]).get(task_id)
-                if still == running[task_id]:
-                    self._let_go(task_id)
-
-    async def _look_at_time(self) -> None:
-        rows = await self._connections.rows(statements.NOW)
-        off = self.parts.clock.look(rows[0][0])
-        if off is not None:
-            log.warning(
-                "The clock of this host is off by %.1f s; the server's counts.", off.total_seconds()
-            )
+    async def _keep_on(self) -> None:
+        """Renew the lease, apart from looks: one that takes long does not cost it."""
+        while True:
+            await asyncio.sleep(SELDOM * LOOK_SECONDS)
+            with logged("The lease can't be renewed now"):
+                if self.owner.id:
+                    await self.owner.renew()
+                    await self.looking.look_around()
+            with logged("It can't be seen whether the queue is still here"):
+                await marks.settle(self._connections)
 
     # -- change ---------------------------------------------------------------------
 
     async def cancel(self, task_id: str, reason: str | None = None) -> bool:
         """Cancel a waiting or running task; ``False`` if it has ended or is unknown."""
         change = Change(verb=Verb.CANCEL, reason=reason)
-        return await self.changing.one(task_id, decision(change, None))
+        with doubt.changing(task_id, "cancelled"):
+            return await self.changing.one(task_id, decision(change, None))
 
     async def retry(self, task_id: str) -> bool:
         """Put a FAILED task back in its queue with a new budget; ``False`` for any other."""
-        return await self.changing.one(task_id, decision(Change(verb=Verb.RETRY), None))
+        with doubt.changing(task_id, "put back in its queue"):
+            return await self.changing.one(task_id, decision(Change(verb=Verb.RETRY), None))

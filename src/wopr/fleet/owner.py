@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wopr.domain import decide
@@ -54,6 +54,7 @@ class Owner:
         self._slots = slots
         self.id = 0
         """0: it has no lease, and can claim nothing."""
+        self._patient_until = float("-inf")
         self._strange: dict[str, int] = {}
         """Tasks of its own, with their versions, that did not run here at the last look."""
 
@@ -69,11 +70,16 @@ class Owner:
     async def renew(self) -> bool:
         """Renew the lease; ``False`` if it was lost, and there is a new one."""
         slots = {name: [one.name for one in found] for name, found in self._slots().items()}
-        rows = await self._parts.store.connections.rows(
-            statements.RENEW, lease=LEASE_SECONDS, owner=self.id, slots=json.dumps(slots)
+        rows = await self._parts.store.connections.rows_within(
+            LEASE_SECONDS / 3,
+            statements.RENEW,
+            lease=LEASE_SECONDS,
+            owner=self.id,
+            slots=json.dumps(slots),
         )
         if rows:
             return True
+        self._patient_until = self._parts.clock.monotonic() + LEASE_SECONDS
         log.warning(
             "This host did not renew its lease of %g s in time: what it ran was taken from it, as "
             "far as others looked. Was the process stopped, or the server out of reach?",
@@ -91,20 +97,34 @@ class Owner:
                 log.warning("The lease could not be given back, and runs out: %s", error)
             self.id = 0
 
-    async def put_back(self, running: Container[str]) -> None:
+    async def put_back(self, strange: Mapping[str, int]) -> None:
         """Put back what is claimed for this host and does not run here, look after look.
 
         Its claim was made, and the connection broke before this host heard of it.
+
+        Args:
+            strange: the versions of those tasks.
         """
-        rows = await self._parts.store.connections.rows(statements.OWNED, owner=self.id)
-        strange = {one.id: one for one in records(rows) if one.id not in running}
-        again = [one for one in strange.values() if self._strange.get(one.id) == one.version]
-        self._strange = {one.id: one.version for one in strange.values()}
+        again = [one for one, version in strange.items() if self._strange.get(one) == version]
+        self._strange = dict(strange)
+        if not again:
+            return
         now = self._parts.now()
-        for record in again:
+        for record in (await self._parts.store.get_many(again)).values():
             made = decide.move(record, Move.INTERRUPT, now, reason="claim was not heard of")
-            if made is not None:
+            if made is not None and record.version == strange[record.id]:
                 await self._changing.made([(record, made)])
+
+    def may_recover(self) -> bool:
+        """Whether this host kept its lease for some time, so that others could have kept theirs.
+
+        After an outage of the server, or of the network, they get the time to say that they live.
+        """
+        return self._parts.clock.monotonic() >= self._patient_until
+
+    async def forget(self) -> None:
+        """Forget the hosts whose leases have ended, and whose tasks were taken over."""
+        await self._parts.store.connections.rows(statements.FORGET_EXPIRED)
 
     async def recover(self, category: str | None) -> int:
         """Decide about tasks that nobody runs; return how many there were."""
@@ -128,7 +148,7 @@ class Owner:
             count += lost
             if lost < PAGE:
                 break
-        await self._parts.store.connections.rows(statements.FORGET_EXPIRED)
+        await self.forget()
         if count:
             said = counted(count, "task")
             log.warning("Recovered %s that a dead process had left running.", said)

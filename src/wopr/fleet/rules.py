@@ -19,7 +19,8 @@ from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, check_place
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.stored import check_rule, json_of
-from wopr.fleet.parts import Parts
+from wopr.fleet.doubt import deciding
+from wopr.fleet.parts import Parts, logged
 from wopr.storage.postgres import statements
 
 log = logging.getLogger(__name__)
@@ -165,10 +166,12 @@ class FleetRules:
                     await connection.execute(statements.RULES_CHANGED)
             return new, gone
 
-        new, gone = await self._parts.store.connections.run(work)
+        with deciding("the rules", "wopr status"):
+            new, gone = await self._parts.store.connections.run(work)
         if new or gone:
             self._parts.bell.rules()
-            await self.load()
+            with logged("The new rules count, and this host takes them over at its next look"):
+                await self.load()
         return new, gone
 
 

@@ -26,11 +26,16 @@ class ServerTime:
         """Return seconds that never go back."""
         return self._clock.monotonic()
 
-    def look(self, server: datetime) -> timedelta | None:
-        """Take what the server's clock says just now; return how far off, if that is new."""
-        if not self._follows:
+    def look(self, server: datetime, seconds: float) -> timedelta | None:
+        """Take what the server's clock said; return how far off, if that is new.
+
+        Args:
+            server: what it said, sometime while the answer was waited for.
+            seconds: so long that was; after a long wait nobody knows when it said so.
+        """
+        if not self._follows or seconds > LEAST.total_seconds():
             return None
-        off = server.astimezone(UTC) - self._clock.now()
+        off = server.astimezone(UTC) - self._clock.now() + timedelta(seconds=seconds / 2)
         if abs(off) < LEAST:
             off = timedelta(0)
         if abs(off - self.off) < LEAST:

@@ -33,6 +33,8 @@ class Settling:
         self._waiting: deque[Entry] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._alone = 0
+        """So many are written one by one: the server refused them together."""
         self._complained: set[str] = set()
 
     def settle(self, attempt: Attempt, outcome: Outcome, elapsed: float) -> None:
@@ -56,7 +58,8 @@ class Settling:
         try:
             await asyncio.sleep(0)  # what ends in the same turn goes along
             while self._waiting:
-                batch = [self._waiting[at] for at in range(min(len(self._waiting), MOST_AT_ONCE))]
+                most = 1 if self._alone else MOST_AT_ONCE
+                batch = [self._waiting[at] for at in range(min(len(self._waiting), most))]
                 try:
                     await self._settle(batch)
                 except StorageError as error:
@@ -65,9 +68,12 @@ class Settling:
                     if self._closing:  # its lease ends, and others recover them
                         self._waiting.clear()
                         return
+                    if self._goes_on(error, len(batch)):
+                        continue
                     await asyncio.sleep(back_off)
                     back_off = min(2 * back_off, LONGEST_BACK_OFF)
                     continue
+                self._alone = max(self._alone - 1, 0)
                 back_off = FIRST_BACK_OFF
                 for _ in batch:
                     self._waiting.popleft()
@@ -75,6 +81,17 @@ class Settling:
             self._task = None
             if self._waiting:
                 self._task = self._parts.around.loop.create_task(self._work())
+
+    def _goes_on(self, error: StorageError, count: int) -> bool:
+        """Whether the next try need not wait: what the server refuses holds up nothing else."""
+        if error.in_doubt or error.unreached:
+            return False
+        if count > 1:
+            self._alone = count
+            return True
+        self._waiting.rotate(-1)
+        self._alone = max(self._alone - 1, 0)
+        return self._alone > 0
 
     async def _settle(self, batch: list[Entry]) -> None:
         """Write outcomes in one statement; those that others wait for, each with what follows."""

@@ -29,6 +29,8 @@ NOTED = "retiring"
 """The fact that says under what name tasks are being archived, and where."""
 _LINES = "task_id, attempt, number, logged_at, level, logger, message"
 
+_WHILE_WRITING = "set local idle_in_transaction_session_timeout = '10min'"
+"""A portion is written while the transaction waits."""
 _TURN = "select pg_try_advisory_xact_lock(hashtextextended('wopr retirement', 0))"
 _OWN_TURN = "select pg_advisory_xact_lock(hashtextextended('wopr retirement', 0))"
 _OLD = f"""
@@ -103,6 +105,7 @@ class Archiving:
         connection = await self._connections.reserved()
         try:
             async with connection, connection.transaction():
+                await connection.execute(_WHILE_WRITING)
                 turn = _OWN_TURN if retirement.by_hand(which) else _TURN
                 [(got,)] = await _all(connection, turn)
                 if got is False:

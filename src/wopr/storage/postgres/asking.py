@@ -12,7 +12,7 @@ from typing import Any
 from wopr.domain.errors import QueryError, QueryTimeoutError
 from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
-from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.connections import Connections, Patience
 from wopr.storage.postgres.guarding import check
 from wopr.storage.postgres.reader import ROLE, USABLE
 
@@ -69,7 +69,7 @@ async def ask(
         except (psycopg.Error, UnicodeError) as error:
             raise QueryError(f"The query failed: {error}") from error
 
-    return await connections.lone(work)
+    return await connections.lone(work, patience=Patience.ALWAYS)
 
 
 def _numbered(text: str) -> str:

@@ -8,7 +8,7 @@ import logging
 from typing import Any, Protocol
 
 from wopr.domain.errors import StorageError
-from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.connections import Connections, Patience
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ MOST_WAITING = 10_000
 AGAIN_SECONDS = 1.0
 BETWEEN_SECONDS = 0.005
 """Between two calls, so that many things to be said in a row are one statement."""
+ASKED_SECONDS = 30.0
+"""After so long without a notice the server is asked whether it is still there."""
+ANSWER_SECONDS = 10.0
 
 
 class Hears(Protocol):
@@ -140,8 +143,8 @@ class Listener:
     async def _listen(self) -> None:
         while True:
             try:
-                await self._connections.lone(self._hear)
-            except StorageError as error:
+                await self._connections.lone(self._hear, patience=Patience.NONE)
+            except (StorageError, TimeoutError) as error:
                 if not self._told:
                     log.warning("Other hosts are not heard, so looks take their place: %s", error)
                 self._told = True
@@ -151,7 +154,10 @@ class Listener:
         await connection.execute(f"listen {CHANNEL}")
         self._told = False
         self._hears.missed()
-        async for notice in connection.notifies():
-            kind, rest = notice.payload[:1], notice.payload[1:]
-            said = [rest] if kind == WORK else rest.split(",")
-            self._hears.heard(kind, said)
+        while True:
+            async for notice in connection.notifies(timeout=ASKED_SECONDS):
+                kind, rest = notice.payload[:1], notice.payload[1:]
+                said = [rest] if kind == WORK else rest.split(",")
+                self._hears.heard(kind, said)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await connection.execute("select 1")  # a broken connection is as silent as an idle

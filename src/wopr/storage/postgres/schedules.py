@@ -57,13 +57,11 @@ class ScheduleStore:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Be the only one, on all hosts, who decides about schedules."""
-        connection = await self._connections.reserved()
+        connection = await self._connections.reserved(f"select pg_advisory_xact_lock({_LOCK})")
         try:
-            async with connection, connection.transaction():
-                await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-                yield
-        except self._connections.errors as error:
-            raise self._connections.failure(error) from error
+            yield
+        finally:  # nothing was written on it, so it does not matter how it ends
+            await connection.close()
 
     async def is_due(self, now: datetime) -> bool:
         """Whether there is one to be fired."""

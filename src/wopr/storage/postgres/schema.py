@@ -16,7 +16,7 @@ from typing import Any
 
 from wopr.domain.errors import SchemaError, StorageError
 from wopr.storage.postgres import reader
-from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.connections import Connections, Patience
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ async def prepare(connections: Connections) -> tuple[str | None, str]:
         cursor = await connection.execute("select value from wopr.meta where key = 'identity'")
         return found, str((await cursor.fetchone())[0])
 
-    return await connections.lone(work)
+    return await connections.lone(work, patience=Patience.ALWAYS)
 
 
 async def current(connections: Connections) -> str | None:

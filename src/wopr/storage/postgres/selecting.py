@@ -80,7 +80,12 @@ insert into wopr.acts ({", ".join(COLUMNS)}) values ({", ".join(f"%({one})s" for
 on conflict (number) do
 """
 SAVE_ACT = f"{_NEW_ACT} update set {_SET}"
-BEGIN_ACT = f"{_NEW_ACT} nothing returning number"
+BEGIN_ACT = f"""{_NEW_ACT} update set number = acts.number
+where (acts.began_at, acts.origin, acts.verb, acts.selection)
+    = (excluded.began_at, excluded.origin, excluded.verb, excluded.selection)
+returning number
+"""
+"""Gives no number that another act has; an act that is begun once more keeps its own."""
 _MADE_BY = """
 select seq, task_id::text, attempt, from_status, to_status, occurred_at, worker, reason, error, data
 from wopr.transitions where seq > %(after)s and seq <= %(last)s

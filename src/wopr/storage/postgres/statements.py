@@ -5,7 +5,7 @@ from __future__ import annotations
 from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 
 _CLAIMABLE = "status in ('pending', 'retry')"
-_FREE = f"{_CLAIMABLE} and waiting is not true"
+FREE = _FREE = f"{_CLAIMABLE} and waiting is not true"
 _LIVE = "status in ('pending', 'started', 'retry')"
 TYPES = {
     "id": "uuid",
@@ -78,6 +78,15 @@ select id::text, version, awaited from changed
 Without ``whole`` it leaves those alone that others wait for and that end by it.
 """
 
+MADE = """
+select given.id::text, transitions.seq
+from unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(times)s::timestamp[],
+    %(reasons)s::text[]) as given (id, version, status, at, reason)
+join wopr.transitions on task_id = given.id and seq > given.version and to_status = given.status
+    and occurred_at = given.at and transitions.reason = given.reason
+"""
+"""Which changes were made: their moment, to the microsecond, tells them from those of others."""
+
 CLAIM = f"""
 with due as (
     select id, status as from_status, row_number() over () as at
@@ -128,17 +137,6 @@ where tasks.id = given.id and tasks.status = 'started' and tasks.attempt = given
 GET = f"select {TASK} from wopr.tasks where id = any(%(ids)s::uuid[])"
 LOCKED = f"{GET} order by id for update"
 
-DUE = f"""
-select category,
-    exists (select from wopr.tasks where tasks.category = asked.category and {_FREE}
-        and run_at is null) or exists (select from wopr.tasks
-        where tasks.category = asked.category and {_FREE} and run_at <= %(now)s) as due,
-    (select min(run_at) from wopr.tasks where tasks.category = asked.category and {_FREE}
-        and run_at > %(now)s) as next_at
-from unnest(%(categories)s::text[]) as asked (category)
-"""
-"""Which categories have something to start, and when the next of it is due."""
-
 HOLDER = f"""
 select id::text from wopr.tasks where unique_key = %(key)s and {_LIVE}
 """
@@ -163,13 +161,6 @@ AWAITED = """
 select child_id::text, count(*) from wopr.awaits
 where child_id = any(%(ids)s::uuid[]) group by child_id
 """
-
-STALE = """
-select given.id from unnest(%(ids)s::text[], %(versions)s::bigint[]) as given (id, version)
-left join wopr.tasks on tasks.id = given.id::uuid
-where tasks.version is distinct from given.version
-"""
-"""Which tasks are not what this process thinks that they are."""
 
 ENDED = f"""
 select {TASK} from wopr.tasks where id = any(%(ids)s::uuid[])
@@ -281,7 +272,6 @@ select from wopr.owners where id = %(owner)s and lease_until > clock_timestamp()
 for key share
 """
 OWN = "update wopr.tasks set owner = %(owner)s where id = any(%(ids)s::uuid[])"
-OWNED = f"select {TASK} from wopr.tasks where status = 'started' and owner = %(owner)s"
 STARTED = f"select {TASK} from wopr.tasks where status = 'started' limit %(most)s"
 ADOPT = """
 update wopr.tasks set owner = %(owner)s where status = 'started' and owner = %(before)s
@@ -302,12 +292,6 @@ BACKLOG = f"select count(*) from wopr.tasks where category = %(category)s and {_
 OLDEST = f"""
 select {TASK} from wopr.tasks where category = %(category)s and {_FREE}
 order by (run_at is not null and run_at > %(now)s), seq limit %(most)s for update skip locked
-"""
-EXPIRED = f"""
-select category from wopr.tasks where category = any(%(categories)s::text[]) and {_FREE}
-    and options like '%%"expires"%%' and (options::json ->> 'expires')::timestamp < %(now)s
-    and (run_at is null or run_at <= %(now)s)
-group by category
 """
 UNFIT = f"""
 select {TASK} from wopr.tasks where status = 'pending' and waiting

@@ -18,7 +18,7 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import Counts, Entry, TaskFilter
-from wopr.storage.postgres import newtasks, statements
+from wopr.storage.postgres import looks, newtasks, statements
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.rows import (
     after,
@@ -94,10 +94,22 @@ class Store:
             rows = await cursor.fetchall()
         known = {task_id: (version, awaited) for task_id, version, awaited in rows}
         return [
-            (_versioned(record, transition, known[record.id][0]), known[record.id][1])
+            (versioned(record, transition, known[record.id][0]), known[record.id][1])
             for record, transition in entries
             if record.id in known
         ]
+
+    async def made(self, entries: Sequence[Entry]) -> dict[str, int]:
+        """Return the numbers of those of the changes that the history has, by the tasks' ids."""
+        rows = await self.connections.rows(
+            statements.MADE,
+            ids=[record.id for record, _ in entries],
+            versions=[record.version for record, _ in entries],
+            statuses=[made.to_status.value for _, made in entries],
+            times=[made.occurred_at for _, made in entries],
+            reasons=[made.reason for _, made in entries],
+        )
+        return dict(rows)
 
     async def claim(
         self,
@@ -211,13 +223,6 @@ class Store:
             return []
         return [LogLine(*row) for row in await self._rows(statements.LOGS, id=task_id, limit=limit)]
 
-    async def due(
-        self, categories: Sequence[str], now: datetime
-    ) -> dict[str, tuple[bool, datetime | None]]:
-        """Return which categories have something to start, and when the next of it is due."""
-        rows = await self._rows(statements.DUE, categories=list(categories), now=now)
-        return {category: (due, next_at) for category, due, next_at in rows}
-
     async def holder(self, unique_key: str) -> str | None:
         """Return the live task that has a unique key."""
         rows = await self._rows(statements.HOLDER, key=unique_key)
@@ -238,9 +243,7 @@ class Store:
 
     async def stale(self, versions: Mapping[str, int]) -> list[str]:
         """Return those of the tasks that have another version than this."""
-        rows = await self._rows(
-            statements.STALE, ids=list(versions), versions=list(versions.values())
-        )
+        rows = await self._rows(looks.STALE, ids=list(versions), versions=list(versions.values()))
         return [task_id for (task_id,) in rows]
 
     async def ended(self, task_ids: Sequence[str]) -> list[TaskRecord]:
@@ -268,7 +271,8 @@ def records(rows: Iterable[tuple[Any, ...]]) -> list[TaskRecord]:
     return [TaskRecord.from_row(row) for row in rows]
 
 
-def _versioned(record: TaskRecord, transition: Transition, version: int) -> TaskRecord:
+def versioned(record: TaskRecord, transition: Transition, version: int) -> TaskRecord:
+    """Return a task as a transition leaves it that has this number."""
     new = after(record, transition)
     new.version = transition.seq = version
     return new
