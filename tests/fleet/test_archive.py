@@ -25,6 +25,7 @@ from wopr.domain.keeping import Old
 from wopr.fleet.archived import Archived
 from wopr.insights import pastqueries, seriesqueries
 from wopr.insights.pastqueries import having
+from wopr.insights.spanning import spanned
 from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import inside
 from wopr.service.capture import keep_logs
@@ -84,6 +85,7 @@ async def test_one_question_is_asked_of_both(split: Both) -> None:
         span = (NAIVE - timedelta(hours=first), NAIVE - timedelta(hours=last), HOUR)
         assert await compare(split, seriesqueries.ENDED, *span)
         assert await compare(split, seriesqueries.RUNS, *span[:2])
+        assert await compare(split, seriesqueries.ENDED_IN_STEPS, *span, "mail")
         for which in ((None, None, "category"), (["mail"], None, "name")):
             for question, *each in (
                 (seriesqueries.PARTS,),
@@ -94,6 +96,17 @@ async def test_one_question_is_asked_of_both(split: Both) -> None:
                 await compare(split, question, *span, *which, *each)
         assert await compare(split, seriesqueries.ENDED_IN_STEPS, *span, None)
         assert await compare(split, seriesqueries.MOVES, *span)
+
+
+def test_each_question_about_the_past_says_whether_the_archive_is_asked() -> None:
+    of_tables = {"LEFT", "LEFT_NARROWLY", "PAUSING", "LOG_KEPT", "LEFT_IN_LOG", "TIMED"}
+    left = {
+        name
+        for module in (pastqueries, seriesqueries)
+        for name, text in vars(module).items()
+        if name.isupper() and name[0] != "_" and isinstance(text, str) and not spanned(text)
+    }
+    assert of_tables == left
 
 
 def keeping_of(queue: TaskQueue) -> Any:

@@ -80,6 +80,10 @@ async def test_spans_are_told_as_a_file_tells_them(both: Both) -> None:
     assert await compare(both, seriesqueries.MOVES, *span)
     assert await compare(both, seriesqueries.ENDED, *span)
     assert await compare(both, seriesqueries.RUNS, *span[:2])
+    assert await compare(both, seriesqueries.ENDED_IN_STEPS, *span, None)
+    assert await compare(both, seriesqueries.PARTS, *span, None, None, "name")
+    assert [(0,)] == await compare(both, seriesqueries.LOG_KEPT)
+    assert await compare(both, seriesqueries.LEFT_IN_LOG, span[0])
     of_some: list[tuple[object, ...]] = [
         (None, None, None),
         (None, None, "category"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wopr.insights import (
+    failurequeries,
     flowqueries,
     pagequeries,
     pastqueries,
@@ -15,7 +16,7 @@ from wopr.insights import (
 )
 
 _MODULES = (
-    *(queries, flowqueries, pagequeries, taskqueries),
+    *(queries, failurequeries, flowqueries, pagequeries, taskqueries),
     *(pastqueries, seriesqueries, whatifqueries),
 )
 NOT_THERE = frozenset({"HISTORY_IN_NUMBERS"})

@@ -120,6 +120,7 @@ with timed as (
         null as run
     from tasks
     where started_at >= $1 and started_at < $2 and attempt = 1 and depends_on is null
+        and (completed_at is null or completed_at >= $1)
         and ($7::bigint = 1 or seq % 999983 * 2654435761 // 65536 % $7::bigint = 0)
         and ($4::varchar[] is null or list_contains($4::varchar[], category))
         and ($5::varchar[] is null or list_contains($5::varchar[], name))

@@ -140,6 +140,7 @@ _SPANNED = {
         Spanned(seriesqueries.MOVES_OF, _by(4, sum)),
         Spanned(seriesqueries.ENDED, _by(0, sum)),
         Spanned(seriesqueries.ENDED_IN_STEPS, _by(1, sum)),
+        Spanned(seriesqueries.ENDED_IN_STEPS, _by(1, sum)),
         Spanned(seriesqueries.RUNS, _means),
         Spanned(seriesqueries.AGES, _by(2, _most)),
     )

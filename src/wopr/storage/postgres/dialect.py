@@ -7,11 +7,17 @@ import re
 from wopr.storage.postgres.callwords import rewritten
 
 _NOW = "make_timestamp(epoch_us(now()))"
+_LIVE = (
+    "(status in ('pending', 'retry') and waiting is not true) or status = 'started' "
+    "or (status in ('pending', 'retry') and waiting)"
+)
+"""What has not ended, as the indexes of the tables know it."""
 _COMMENT = re.compile(r"--[^\n]*")
 _WORDS = (
     (re.compile(r"filter \((?!where)"), "filter (where "),
     (re.compile(r"([\w.]+) ->> '\$\.(\w+)'"), r"(\1::json ->> '\2')"),
     (re.compile(r"([\w.]+) ->> '\$\.(\w+)\.(\w+)'"), r"(\1::json #>> '{\2,\3}')"),
+    (re.compile(r"\bcompleted_at is null or "), f"{_LIVE} or "),
     (re.compile(r"\bany_value\("), "max("),
     (re.compile(r" // "), " / "),
     (re.compile(r"\blist\((distinct \w+)\)"), r"array_agg(\1)"),

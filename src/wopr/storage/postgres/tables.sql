@@ -95,6 +95,11 @@ create index tasks_flow on wopr.tasks (flow_id) where flow_id is not null;
 
 create index tasks_schedule on wopr.tasks (schedule, seq) where schedule is not null;
 
+create index tasks_ended on wopr.tasks (completed_at) where completed_at is not null;
+
+create index tasks_waiting on wopr.tasks (seq)
+where waiting and status in ('pending', 'retry');
+
 create index tasks_depending on wopr.tasks (seq)
 where depends_on is not null and status in ('pending', 'started', 'retry');
 
