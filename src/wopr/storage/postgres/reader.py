@@ -12,7 +12,8 @@ begin
     if not exists (select from pg_roles where rolname = '{ROLE}') then
         create role {ROLE} nologin noinherit;
     end if;
-exception when insufficient_privilege or duplicate_object or unique_violation then null;
+exception when insufficient_privilege or duplicate_object or unique_violation or internal_error
+then null;
 end
 $$
 """
@@ -28,7 +29,7 @@ begin
             execute format('grant {ROLE} to %I', current_user);
         end if;
     end if;
-exception when insufficient_privilege then null;
+exception when insufficient_privilege or internal_error then null;
 end
 $$
 """
