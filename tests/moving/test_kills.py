@@ -43,7 +43,7 @@ async def refused(database: object) -> None:
         await has(database)
 
 
-async def test_a_move_goes_on_after_each_kill_both_ways(tmp_path: Path, address: str) -> None:
+async def test_a_move_to_a_server_goes_on_after_each_kill(tmp_path: Path, address: str) -> None:
     database = tmp_path / "tasks.duckdb"
     await furnish(database)
     before = await has(database)
@@ -57,6 +57,13 @@ async def test_a_move_goes_on_after_each_kill_both_ways(tmp_path: Path, address:
     with pytest.raises(QueueMovedError, match="has moved to postgresql://"):
         await move(database, PostgresAddress(address), Settings())
 
+
+async def test_a_move_to_a_file_goes_on_after_each_kill(tmp_path: Path, address: str) -> None:
+    database = tmp_path / "tasks.duckdb"
+    await furnish(database)
+    before = await has(database)
+    moved = await move(database, PostgresAddress(address), Settings())
+    assert len(before["tasks"]) == moved.tasks
     for point in BEFORE[1:]:  # nothing is copied as a whole
         await killed(address, database, point)
     await refused(database)
@@ -64,8 +71,7 @@ async def test_a_move_goes_on_after_each_kill_both_ways(tmp_path: Path, address:
     await killed(address, database, BEHIND)
     assert before == await has(address), "it follows"
     assert before == await has(database)
+    assert not [*tmp_path.glob("*.moving/page")]
 
-    moved = await move(database, PostgresAddress(address), Settings())
+    await move(database, PostgresAddress(address), Settings())
     assert before == await has(address)
-    assert len(before["tasks"]) == moved.tasks
-    assert not database.with_name("tasks.duckdb.moving").exists()

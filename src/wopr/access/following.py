@@ -12,6 +12,7 @@ from typing import Any
 from wopr.access.access import Access
 from wopr.access.ownership import Ownership
 from wopr.access.standby import Works
+from wopr.access.starting import acquired
 from wopr.domain.address import PostgresAddress, database_of
 from wopr.domain.errors import QueueMovedError, StorageError, StorageFileError
 from wopr.domain.moving import Moving
@@ -36,6 +37,8 @@ class FollowingAccess(Access):
     """Makes the access to another home."""
     _there: Access | None = None
     """That of the new home, from when it has moved."""
+    _turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+    """Who opens the queue does it alone, so that nobody does at the old home any more."""
 
     @property
     def database(self) -> Path:
@@ -134,31 +137,40 @@ class FollowingAccess(Access):
         Raises:
             QueueMovedError: it has moved to where this process can't follow.
         """
-        if self._there is None:
-            try:
-                return await super().backend(deadline)
-            except QueueMovedError as error:
-                moved = error
-            return await self._followed(moved, deadline)
-        return await self._there.backend(deadline)
+        if (here := self.at_hand()) is not None:
+            return here
+        self.open_in.check(self.database)
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = loop, asyncio.Lock()
+        lock = self._turns[1]
+        await acquired(lock, deadline, self.database)
+        try:
+            if self._there is not None:
+                return await self._there.backend(deadline)
+            return await super().backend(deadline)
+        except QueueMovedError as error:
+            if self._there is not None:
+                raise
+            return await self._followed(error, deadline)
+        finally:
+            lock.release()
 
     async def _followed(self, moved: QueueMovedError, deadline: float | None) -> Backend:
-        if self._there is not None:  # another call was faster
-            return await self._there.backend(deadline)
         moving = Moving.read(moved.moving)
         try:
             there = await self._at(moving)
+            self._there, self.open_in = there, there.open_in
+            self._ownership = there._ownership  # noqa: SLF001 - another access, as this one
             backend = await there.backend(deadline)
         except StorageError as error:
+            self._there = None
             raise QueueMovedError(
                 f"{moved} This process could not follow: {error}", moving=moved.moving
             ) from error
-        if self._there is not None:
-            await there.stop(0)
-            return await self._there.backend(deadline)
-        log.warning("The queue of %s is at %s now: this process uses it there.", *_homes(moving))
-        self._there, self.open_in = there, there.open_in
-        self.standby.owned()
+        log.warning("The queue of %s is at %s now, and used there.", moving.source, moving.target)
+        if isinstance(there.database, PostgresAddress):  # of a file, the owner is told
+            self.standby.owned()
         return backend
 
     async def _at(self, moving: Moving) -> Access:
@@ -171,7 +183,8 @@ class FollowingAccess(Access):
         there = self.to(self._settings, home, None, self._registry, self._clock, self._rng)
         there.proof = moving.id
         there.events, there.foreground = self.events, self.foreground
-        there.as_service = self.as_service
+        there.standby, there.clockwork = self.standby, self.clockwork
+        there.services, there.as_service = self.services, self.as_service
         return there
 
     # -- close ----------------------------------------------------------------
@@ -187,14 +200,5 @@ class FollowingAccess(Access):
         """Close what is open."""
         if self._there is None:
             await super().stop(grace)
-        if self._there is None or self._there.open_in.parent:
-            return
-        self.stop_starting()
-        await self.standby.stop()
-        await self.services.stop()
-        await self.clockwork.stop()
-        await self._there.stop(grace)
-
-
-def _homes(moving: Moving) -> tuple[str, str]:
-    return moving.source, moving.target
+        if self._there is not None:  # it may have followed while it was being stopped
+            await self._there.stop(grace)

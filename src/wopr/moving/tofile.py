@@ -115,9 +115,10 @@ class ToFile:
             self._fill(filling)
             for _ in range(MOST_ROUNDS):
                 through, now = int(filling.progress["through"]), self._reader.seq()
+                with self._reader.moment():  # so that a doctor finds all that belongs together
+                    self._catch_up(filling, through, now)
                 if now - through <= FEW:
                     break
-                self._catch_up(filling, through, now)
             filling.settle(int(filling.progress["through"]))
         self._tell("Checking the file", 0, 0)
         examined(self._folder, self._memory)
@@ -168,6 +169,8 @@ class ToFile:
                 filling.empty(table)
                 for page in self._reader.pages(table):
                     self._take(filling, table, page)
+            self._forget(filling)
+            self._lines(filling)
             filling.at({"through": now})
             crashpoint("move.round")
 
@@ -209,9 +212,6 @@ class ToFile:
         with filled(self._folder, self._memory) as filling:
             now = int(self._reader.last())
             self._catch_up(filling, int(filling.progress["through"]), now)
-            with filling.step():
-                self._forget(filling)
-                self._lines(filling)
             filling.settle(now)
         placed(self._folder, self._database)
         crashpoint("move.ready")

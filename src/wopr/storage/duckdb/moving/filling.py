@@ -156,7 +156,7 @@ class FileFilling:
         """Let it be a file like any other: with an identity, and no journal."""
         with self.step():
             facts = {"database": new_identity().hex(), "applied": "0", "journal": ""}
-            for key, value in {**facts, "seq": str(seq)}.items():
+            for key, value in {**facts, "seq": str(max(seq, self.reader.seq))}.items():
                 self._note(key, value)
         self._ask("checkpoint")
 

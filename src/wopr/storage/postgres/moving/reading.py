@@ -84,8 +84,9 @@ class ServerReader:
             StorageError: it is in use again and again.
         """
         self._connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+        errors = driver().errors
         for _ in range(MOST_TRIES):
-            with contextlib.suppress(driver().errors.LockNotAvailable):
+            with contextlib.suppress(errors.LockNotAvailable, errors.DeadlockDetected):
                 with self._connection.transaction():
                     self._connection.execute(statement)
                 return
@@ -114,7 +115,7 @@ class ServerReader:
         key, count = _KEYS.get(table), _FIRST
         while True:
             condition = where if not after else f"{where} and ({key}) > ({_literals(after)})"
-            with self._moment():
+            with self.moment():
                 page = self._page(table, condition, key, count)
             if page is None:
                 break
@@ -127,8 +128,8 @@ class ServerReader:
         self._path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _moment(self) -> Iterator[None]:
-        """Read what is there at one moment, for a ``with`` block; within the pause it is always."""
+    def moment(self) -> Iterator[None]:
+        """Read what is there at one moment, for a ``with`` block, or in the one around it."""
         if self._connection.info.transaction_status.name == "INTRANS":
             yield
             return

@@ -1,0 +1,61 @@
+"""Who uses a queue all the while goes on at its new home: nothing is lost, nothing runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.moving import until_count
+from support.queues import PATIENCE, until
+from wopr import Settings, TaskQueue
+from wopr.domain.address import PostgresAddress, database_of
+from wopr.moving.move import move
+
+CLIENT = Path(__file__).with_name("client.py")
+
+
+@contextlib.asynccontextmanager
+async def client(database: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Let another process enqueue, for a ``with`` block at most."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(CLIENT), str(database), stdin=pipe, stdout=pipe
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("to_server", [True, False], ids=["to a server", "to a file"])
+async def test_it_is_used_all_the_while(tmp_path: Path, address: str, to_server: bool) -> None:
+    file = str(tmp_path / "tasks.duckdb")
+    source, target = (file, address) if to_server else (address, file)
+    queue = TaskQueue(enabled=True, database=source)
+    ran: Counter[int] = Counter()
+
+    @queue.task(name="count", max_retries=0)
+    async def count(number: int) -> None:
+        ran[number] += 1
+
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(queue)
+        stack.push_async_callback(queue.shutdown, timeout=0)
+        await queue.start_workers("default", 2)
+        process = await stack.enter_async_context(client(source))
+        await until_count(ran, 20)
+        moved = await move(database_of(source), database_of(target), Settings(), grace=5)
+        assert (file if not to_server else PostgresAddress(address).named) == moved.target
+        await until_count(ran, len(ran) + 20)
+        out, _ = await asyncio.wait_for(process.communicate(b""), PATIENCE)
+        await until_count(ran, int(out))
+        await until(queue.get_task_stats, lambda seen: seen["by_status"].get("success") == int(out))
+    assert dict.fromkeys(range(int(out)), 1) == ran
