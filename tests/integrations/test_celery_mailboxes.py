@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from celery import Celery
 from celery.backends.cache import _DUMMY_CLIENT_CACHE
@@ -122,7 +123,7 @@ def test_an_error_is_kept_where_celery_itself_keeps_none(postgres: Callable[[], 
 def test_what_nobody_fetched_for_a_day_is_dropped(postgres: Callable[[], str]) -> None:
     box = PostgresMailbox(postgres())
     box.done("old", "1")
-    box._rows("update wopr_celery set written_at = now() - interval '2 days'", [])
+    box._words.rows("update wopr_celery set written_at = now() - interval '2 days'")
     box.stop("new")
     assert {} == box.look(["old"])
     assert box.stopped("new")
@@ -132,9 +133,8 @@ def test_what_nobody_fetched_for_a_day_is_dropped(postgres: Callable[[], str]) -
 def test_a_connection_that_broke_is_made_anew(postgres: Callable[[], str]) -> None:
     box = PostgresMailbox(postgres())
     box.done("x", "1")
-    assert box._connection is not None
-    box._connection.close()
-    with pytest.raises(box._psycopg.OperationalError):
+    box._words._connection.close()
+    with pytest.raises(psycopg.OperationalError):
         box.look(["x"])
     assert Word(Kind.DONE, "1") == box.look(["x"])["x"]
     box.close()

@@ -95,7 +95,7 @@ class Cluster(Celery):
         self.told = Control()
         self.answer: Callable[[dict[str, Any]], Word | None] = lambda message: None
         self.broken: Exception | None = None
-        self.refused = 0
+        self.refused = threading.Event()
 
     @property
     def control(self) -> Control:
@@ -103,7 +103,7 @@ class Cluster(Celery):
 
     def send_task(self, name: str, **options: Any) -> None:
         if self.broken is not None:
-            self.refused += 1
+            self.refused.set()
             raise self.broken
         self.sent.append({"name": name, **options})
         word = self.answer(self.sent[-1])
@@ -386,7 +386,7 @@ async def test_a_queue_on_postgresql_sends_as_well(cluster: Cluster) -> None:
     async with running(queue, shop=1):
         cluster.broken = ConnectionError("no broker")
         handle = await queue.enqueue(shop.price_async, (1,))
-        await until(lambda: asyncio.sleep(0, cluster.refused), lambda seen: seen > 0)
+        assert await asyncio.to_thread(cluster.refused.wait, SECONDS)
         cluster.broken = None
         assert 10 == await handle.result(SECONDS)
         assert 0 == (await handle.info()).retry_count
