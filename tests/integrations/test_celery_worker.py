@@ -48,7 +48,6 @@ from wopr.auth import (
     Requirement,
     auth_context,
     require_permission,
-    store_auth_context,
 )
 from wopr.auth.snapshot import Call
 from wopr.domain.errors import TaskRefusedError
@@ -171,7 +170,7 @@ def test_a_function_knows_its_task(app: Celery, shopping: TaskQueue) -> None:
 def test_the_context_of_a_run_is_its_own_and_nothing_is_left_of_it(
     app: Celery, shopping: TaskQueue
 ) -> None:
-    shop.tenant.set("of the worker")
+    token = shop.tenant.set("of the worker")
     deliver(app, "who", id="a")
     assert left(app, "a")[1][5] is None  # not the worker's
     deliver(app, "who", id="b", **{"wopr-context": '{"tenant": "engines"}'})
@@ -181,6 +180,7 @@ def test_the_context_of_a_run_is_its_own_and_nothing_is_left_of_it(
     with pytest.raises(CallFailedError):
         deliver(app, "broken", 9, id="d", **{"wopr-context": '{"tenant": "engines"}'})
     assert "of the worker" == shop.tenant.get()
+    shop.tenant.reset(token)
 
 
 def test_a_trace_is_that_of_the_message_or_a_new_one(app: Celery) -> None:
@@ -317,8 +317,7 @@ def test_who_may_not_run_it_is_refused_and_that_is_not_retried(
 
 
 def test_an_identity_that_nobody_set_is_none(app: Celery, shopping: TaskQueue) -> None:
-    store_auth_context(ADA)  # of the worker's own process
-    with pytest.raises(CallFailedError):
+    with auth_context(ADA), pytest.raises(CallFailedError):  # of the worker's own process
         deliver(app, "refund", 5)
 
 
