@@ -10,6 +10,7 @@ from typing import Any
 
 from wopr.domain.due import EXPIRES
 from wopr.domain.snapshot import parents_of
+from wopr.domain.spoken import counted
 from wopr.domain.status import CLAIMABLE, LIVE, TERMINAL, TRANSITIONS, Move, TaskStatus
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.domain.transition import Transition
@@ -179,8 +180,9 @@ class Watch:
 
         What was synced is there, and what is there belongs together.
         """
-        self.trace.add(self.clock.seconds, f"the power is cut; {len(disk.records)} tasks are left")
         records = disk.records
+        left = counted(len(records), "task")
+        self.trace.add(self.clock.seconds, f"the power is cut, which leaves {left}")
         for task_id in sorted(self._safe):
             if task_id in before and task_id not in records:
                 self._that(f"{self.trace.name(task_id)} was acknowledged, synced, and is lost")
