@@ -22,6 +22,8 @@ MAY_SLEEP: dict[str, str] = {
     "tests/faults/fleet/life.py": "a host's rhythm, until it is killed",
     "tests/faults/fleet/proxy.py": "a line that is slow",
     "tests/faults/fleet/server.py": "polls until what the server was before has ended",
+    "tests/faults/fleet/test_network.py": "so long a network is away",
+    "tests/faults/fleet/test_worlds.py": "polls what a line has counted, with a limit",
     "tests/faults/fleet/storm.py": "random moments for what happens, and how long it lasts",
     "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
     "tests/simulation/universe.py": "on virtual time",

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 
 from faults.fleet.life import Orders
@@ -85,11 +85,16 @@ class Nursery:
 
 
 @contextlib.asynccontextmanager
-async def nursery() -> AsyncIterator[Nursery]:
-    """Give what starts hosts, and end all of them."""
+async def nursery(within: Sequence[str] = ()) -> AsyncIterator[Nursery]:
+    """Give what starts hosts, and end all of them.
+
+    Args:
+        within: the command that has others run where they are to be.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WOPR_")}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")])
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "faults.fleet.zygote",

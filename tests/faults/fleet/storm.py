@@ -57,7 +57,7 @@ class Storm:
             proxy = Proxy(self._campaign.server.socket)
             await proxy.start()
             self._berths.append(Berth(proxy, await self._campaign.host(proxy, "storm")))
-        names = ["kill", *(deeds or self._deeds)]
+        names = ["kill", "kill", "kill", *(deeds or self._deeds)]
         killing = None if server is None else asyncio.create_task(self._kill_server(server))
         try:
             while self.happened["kill"] < kills:

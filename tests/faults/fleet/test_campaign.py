@@ -42,7 +42,7 @@ async def test_nothing_is_lost_in_a_storm_of_kills_stops_and_restarts(
 ) -> None:
     async with campaign(server, tmp_path, SEED + 1) as hosts:
         storm = Storm(hosts, SEED)
-        await storm.rage(3, server=2.0)
+        await storm.rage(3, server=2.0, deeds=("stop", "cut"))
         verdict = await hosts.finish()
     assert [] == verdict.problems, verdict.counts()
     assert len(verdict.tasks) > 20, "there has to be something to lose"
