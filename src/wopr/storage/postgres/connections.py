@@ -230,10 +230,11 @@ class Connections:
     def is_broken(self, error: BaseException) -> bool:
         """Whether the connection is gone, so that nobody knows what the server still did."""
         psycopg = self._psycopg
-        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
-        state = error.sqlstate
-        return state is None or state.startswith(("08", "57P")) or state == "25P03"
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        errors = psycopg.errors
+        ended = errors.ReadOnlySqlTransaction | errors.IdleInTransactionSessionTimeout
+        return isinstance(error, ended)
 
     def passes(self, error: BaseException) -> bool:
         """Whether an error may be over soon."""
