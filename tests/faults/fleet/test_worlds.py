@@ -265,6 +265,35 @@ async def test_a_connection_to_a_server_that_may_not_be_written_to_any_more_is_g
     assert await queue.get_task_info(handle.id) is not None
 
 
+async def test_a_transaction_that_slept_too_long_is_begun_anew(
+    new_queue: Callable[..., TaskQueue], server: Server, database: str
+) -> None:
+    queue = new_queue()
+    await queue.enqueue("double", (0,))
+    connections = inside(queue).access.storage.connections
+    tries = 0
+
+    async def work(connection: Any) -> int:
+        nonlocal tries
+        tries += 1
+        async with connection.transaction():
+            if tries == 1:
+                await connection.execute("set local idle_in_transaction_session_timeout = 1")
+                await _ended(server, connection.info.backend_pid)
+            await connection.execute("select 1")
+        return tries
+
+    assert 2 == await connections.run(work)
+
+
+async def _ended(server: Server, pid: int) -> None:
+    """Return once the server has ended a connection."""
+    with server.connect() as connection:
+        known = "select from pg_stat_activity where pid = %s"
+        while connection.execute(known, [pid]).rowcount:
+            await asyncio.sleep(0.01)
+
+
 async def test_an_idle_host_asks_once_a_second_and_once_a_lease_whatever_it_works_on(
     new_queue: Callable[..., TaskQueue], proxy: Proxy
 ) -> None:
