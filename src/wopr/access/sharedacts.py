@@ -9,7 +9,7 @@ from typing import cast
 
 from wopr.domain.act import Act
 from wopr.domain.change import TAKES, Decision, Verb, refusal
-from wopr.domain.errors import TaskNotFoundError, UniqueKeyConflictError
+from wopr.domain.errors import StorageError, TaskNotFoundError, UniqueKeyConflictError
 from wopr.domain.newtask import NewTask
 from wopr.domain.task import TaskRecord
 from wopr.engine.actbook import ActBook
@@ -21,6 +21,7 @@ from wopr.engine.revoking import Revoking as Acted
 from wopr.engine.ruleacts import RuleActs
 from wopr.engine.rules import Rules
 from wopr.engine.shared import Shared
+from wopr.fleet.doubt import acted
 from wopr.fleet.fleet import Fleet
 from wopr.fleet.revoking import Revoking
 from wopr.ports.storage import Entry
@@ -76,8 +77,11 @@ class _Changing:
         for at in range(0, len(ids), SLICE):
             todo: Sequence[str] = ids[at : at + SLICE]
             while todo:  # what somebody else has changed meanwhile is looked at again
-                entries = await self._decided(todo, decision, changed)
-                done = await self._made(entries, changed) if entries else set()
+                try:
+                    entries = await self._decided(todo, decision, changed)
+                    done = await self._made(entries, changed) if entries else set()
+                except StorageError as error:
+                    raise acted(error, changed.count) from error
                 todo = [record.id for record, _ in entries if record.id not in done]
 
     async def _decided(

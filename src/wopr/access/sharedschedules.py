@@ -16,6 +16,7 @@ from wopr.domain.clock import naive_now
 from wopr.domain.schedule import Schedule
 from wopr.engine.actbook import ActBook
 from wopr.engine.engine import Engine
+from wopr.fleet.doubt import deciding
 from wopr.fleet.fleet import Fleet
 from wopr.storage.postgres.schedules import ScheduleStore
 
@@ -31,13 +32,14 @@ class SharedScheduler(NotedScheduler):
 
     @contextlib.asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        async with self._rows.alone():
-            self._sure = False
-            try:
-                async with super()._locked():
-                    yield
-            finally:
-                self._fleet.looking.forget_schedules()
+        with deciding("the schedules", "wopr schedules list"):
+            async with self._rows.alone():
+                self._sure = False
+                try:
+                    async with super()._locked():
+                        yield
+                finally:
+                    self._fleet.looking.forget_schedules()
 
     async def sync(self, declared: Sequence[Schedule], *, complete: bool) -> None:
         """Bring the rows up to what the code declares; other hosts may declare others."""

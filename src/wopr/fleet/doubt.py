@@ -41,6 +41,14 @@ def changing(task_id: str, verb: str) -> Iterator[None]:
         raise _with(error, said) from error
 
 
+def acted(error: StorageError, changed: int) -> StorageError:
+    """Return the error of an act with how far it came for sure."""
+    said = f"Before it, {counted(changed, 'task')} were changed"
+    if error.in_doubt:
+        said += "; of the next ones it is not known"
+    return _with(error, f"{said}. The act once more changes those that are left: wopr acts")
+
+
 @contextlib.contextmanager
 def deciding(what: str, command: str) -> Iterator[None]:
     """Let an error of what operators set say what came of it, as far as that is known."""

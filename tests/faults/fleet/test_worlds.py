@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from faults.fleet.proxy import Fault, Line, Proxy, When
 from faults.fleet.server import Server
 from support.queues import PATIENCE, Gate, until, until_status
-from wopr import StorageError, TaskQueue, TaskStatus
+from wopr import StorageError, TaskPriority, TaskQueue, TaskStatus
 from wopr.access import fleet as opened
 from wopr.config.settings import Settings
 from wopr.domain.clock import SystemClock
@@ -81,6 +81,7 @@ async def test_an_enqueue_whose_answer_never_comes_names_the_task_to_look_up(
 
     def refuse() -> None:
         proxy.refuses = True
+        proxy.cut()
 
     proxy.steps.clear()
     proxy.fault = Fault("add_one", 1, when, refuse)
@@ -95,6 +96,40 @@ async def test_an_enqueue_whose_answer_never_comes_names_the_task_to_look_up(
     proxy.refuses = False
     there = await queue.get_task_info(task_id)
     assert (when is When.AFTER) == (there is not None)
+
+
+async def test_other_calls_whose_answer_never_comes_say_what_is_known(
+    new_queue: Callable[..., TaskQueue], proxy: Proxy
+) -> None:
+    queue = new_queue(1.0)
+    handle = await queue.enqueue("double", (1,), delay=3600)
+
+    def refuse() -> None:
+        proxy.refuses = True
+        proxy.cut()
+
+    async def said(call: Callable[[], Awaitable[object]]) -> str:
+        proxy.steps.clear()
+        proxy.refuses = False
+        await queue.get_task_stats()
+        proxy.fault = Fault("COMMIT", 1, When.AFTER, refuse)
+        with pytest.raises(StorageError) as caught:
+            await call()
+        assert caught.value.in_doubt
+        return str(caught.value)
+
+    cancelled = await said(handle.cancel)
+    assert f"It is not known whether task {handle.id} was cancelled" in cancelled
+    limits = await said(lambda: queue.set_limit("default", concurrency=1))
+    assert "It is not known whether the rules were changed; see: wopr status" in limits
+    more = await _again(queue, proxy)
+    act = await said(lambda: queue.tasks.where(ids=[more]).set_priority(TaskPriority.HIGH))
+    assert "Before it, 0 tasks were changed; of the next ones it is not known" in act
+
+
+async def _again(queue: TaskQueue, proxy: Proxy) -> str:
+    proxy.refuses = False
+    return (await queue.enqueue("double", (2,), delay=3600)).id
 
 
 async def test_a_retry_by_hand_whose_commit_was_not_heard_of_is_told_to_be_done(
