@@ -138,6 +138,7 @@ async def _bring_up(connections: Connections, connection: Any) -> str | None:
     async with connection.transaction():
         await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
         await connection.execute("set local client_min_messages = 'warning'")
+        await connection.execute("set local statement_timeout = 0")  # an index of much takes long
         await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         found = await version_of(connection)
         refuse_unknown(connections, found)
