@@ -215,7 +215,7 @@ def _notes(told: Told) -> tuple[str, ...]:
             "is counted here, and in no single category or name."
         )
     if told.about:
-        of = f", those of one in {told.each:,} tasks" if told.each > 1 else ""
+        of = f", those of one task in {told.each:,}" if told.each > 1 else ""
         said.append(
             f"More than {counted(EXACT_UP_TO, 'task')} ended in this span, so that percentiles of "
             f"waits and runs are about right{of}: for exact ones ask for a shorter one."
