@@ -76,7 +76,7 @@ async def refused(queue: TaskQueue) -> StorageError:
 async def test_an_enqueue_whose_answer_never_comes_names_the_task_to_look_up(
     new_queue: Callable[..., TaskQueue], proxy: Proxy, when: When
 ) -> None:
-    queue = new_queue(1.0)
+    queue = new_queue(3.0)
     await queue.enqueue("double", (0,))
 
     def refuse() -> None:
@@ -101,7 +101,7 @@ async def test_an_enqueue_whose_answer_never_comes_names_the_task_to_look_up(
 async def test_other_calls_whose_answer_never_comes_say_what_is_known(
     new_queue: Callable[..., TaskQueue], proxy: Proxy
 ) -> None:
-    queue = new_queue(1.0)
+    queue = new_queue(3.0)
     handle = await queue.enqueue("double", (1,), delay=3600)
 
     def refuse() -> None:
@@ -153,12 +153,12 @@ async def test_a_retry_by_hand_whose_commit_was_not_heard_of_is_told_to_be_done(
 async def test_a_server_that_says_nothing_costs_a_call_its_time_and_no_more(
     new_queue: Callable[..., TaskQueue], proxy: Proxy
 ) -> None:
-    queue = new_queue(1.0)
+    queue = new_queue(3.0)
     await queue.start_workers("default", 1)
     await queue.enqueue("double", (0,))
     proxy.switch(Line.DEAF)
     error = await refused(queue)
-    assert ": for 1 s " in str(error)
+    assert ": for 3 s " in str(error)
     proxy.switch(Line.OPEN)
     handle = await queue.enqueue("double", (4,))
     assert 8 == await handle.result(timeout=PATIENCE)
@@ -187,7 +187,7 @@ async def test_a_call_that_finds_all_connections_in_use_says_so_and_was_not_made
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(opened, "MOST_CONNECTIONS", 1)
-    queue = new_queue(1.0)
+    queue = new_queue(3.0)
     kept = await queue.enqueue("double", (0,))
     connections = inside(queue).access.storage.connections
     held, free = asyncio.Event(), asyncio.Event()
