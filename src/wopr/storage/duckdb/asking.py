@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from wopr.domain.errors import QueryError, StorageError
+from wopr.ports.glance import once
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import Read, T
@@ -39,7 +40,7 @@ class AskCalls(Base):
         self._check()
         until = time.monotonic() + limits.seconds
         limits = replace(limits, archive=self.archive)
-        await self._in_writer(self._folding.lines.write_all)
+        await once(("written", id(self)), self._all_written)
         if not limits.own and sql not in self._known:
             checked = await self._asked(lambda cursor: check(cursor, sql), until, limits)
             if checked.endless:
@@ -51,6 +52,9 @@ class AskCalls(Base):
                 self._known.pop(next(iter(self._known)))
             self._known[sql] = None
         return await self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
+
+    async def _all_written(self) -> None:
+        await self._in_writer(self._folding.lines.write_all)
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a snapshot; it is kept for some seconds, and others get it too.

@@ -16,6 +16,7 @@ import duckdb
 
 from wopr.domain.errors import QueryError, StorageError, StorageForkedError
 from wopr.domain.proportion import in_proportion
+from wopr.ports.glance import once
 from wopr.ports.storage import JournalState, Snapshot
 from wopr.storage.duckdb.asked.people import People
 from wopr.storage.duckdb.asked.snapshot import Snapshots
@@ -343,7 +344,7 @@ class Base:
     # -- in a reader's ------------------------------------------------------
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
-        await self._fold()
+        await once(("folded", id(self)), self._fold)
         return await self._ask(self._reader, read)
 
     async def _ask(self, reader: Reader, read: Callable[[Connection], T]) -> T:

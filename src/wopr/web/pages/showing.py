@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from wopr.ports.glance import glance
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.live import streaming
@@ -54,7 +55,8 @@ class Page:
 
     async def _show(self, request: Request) -> Response:
         ask = ask_of(request)
-        values = await self.values(ask)
+        with glance():
+            values = await self.values(ask)
         common = {**self._common(ask, values), "unknown": self._unknown(ask), "words": self.words}
         return page(request, self.template, ask=ask, **{**common, **values})
 
@@ -63,7 +65,8 @@ class Page:
         ask = ask_of(request, path=root.path.removeprefix("/live") or "/")
 
         async def make() -> str:
-            values = await self.values(ask)
+            with glance():
+                values = await self.values(ask)
             return live_part(self.template, ask, **{**self._common(ask, values), **values})
 
         key = (ask.root, ask.path, str(ask.query), ask.caller.role)
