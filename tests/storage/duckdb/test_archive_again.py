@@ -42,3 +42,14 @@ async def test_it_answers_by_its_id_as_it_ended_last(tmp_path: Path) -> None:
         assert info is not None
         assert (TaskStatus.SUCCESS, None) == (info.status, info.error)
         assert want == await queue.get_history(task_id)
+        rows = await queue.sql("select id::varchar as id, status from tasks")
+        assert [{"id": task_id, "status": "success"}] == list(rows)
+        moves = await queue.sql("select seq, to_status from transitions order by seq")
+        assert [one.to_status.value for one in want] == [row["to_status"] for row in moves]
+        assert {"success": 1} == (await queue.as_of(0).get_task_stats())["by_status"]
+        await ended(queue, (await queue.enqueue("say")).id)
+        assert 1 == await queue.archive_old_tasks(days=0)
+        counts = "select count(*), count(distinct id) from tasks"
+        assert [(2, 2)] == (await queue.sql(counts)).rows
+    [noted] = (tmp_path / "old" / "again").iterdir()
+    assert 0o600 == noted.stat().st_mode & 0o777

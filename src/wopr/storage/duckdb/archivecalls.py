@@ -24,7 +24,7 @@ from wopr.storage.duckdb.cleanup import BATCH, doomed
 from wopr.storage.duckdb.disk import sync_directory
 from wopr.storage.duckdb.failures import told
 from wopr.storage.duckdb.operations import delete_tasks, save_fact
-from wopr.storage.duckdb.parquet import archived, layout, parts
+from wopr.storage.duckdb.parquet import again, archived, layout, parts
 from wopr.storage.duckdb.reads import is_id
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class ArchiveCalls(Base):
             with told(f"Nothing was archived to {directory}, and nothing deleted"):
                 layout.make(directory)
                 layout.make(built)
-                there = archived.already(cursor, directory, ids)
+                there, before = archived.already(cursor, directory, ids)
+                again.note(cursor, built, directory, name, before)
                 parts.write(cursor, built, name, [one for one in ids if one not in there])
                 crashpoint("archive.written")
                 size = layout.put_in_place(built, directory)

@@ -28,7 +28,7 @@ from wopr.storage.duckdb.disk import sync_directory
 from wopr.storage.duckdb.failures import told
 from wopr.storage.duckdb.file.connecting import connect
 from wopr.storage.duckdb.file.migrate import create_file
-from wopr.storage.duckdb.parquet import archived, layout, parts
+from wopr.storage.duckdb.parquet import again, archived, layout, parts
 
 T = TypeVar("T")
 Rows = Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]
@@ -74,7 +74,8 @@ class Cold:
                     appender = cursor.appender(table, columns=list(columns))
                     appender.append_rows([tuple(row) for row in found])
                     appender.flush()
-                there = archived.already(cursor, self.directory, ids)
+                there, before = archived.already(cursor, self.directory, ids)
+                again.note(cursor, built, self.directory, name, before)
                 parts.write(cursor, built, name, [one for one in ids if one not in there])
                 crashpoint("archive.written")
                 size = layout.put_in_place(built, self.directory)

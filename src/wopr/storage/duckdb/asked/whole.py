@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from wopr.storage.duckdb.asked.portioned import in_portions
+from wopr.storage.duckdb.parquet import again
 from wopr.storage.duckdb.parquet.archived import source
 from wopr.storage.duckdb.parquet.layout import KINDS, Kind
 
@@ -27,6 +28,15 @@ from {archived} as old
 anti join {database}.main.tasks as new on new.id = old.{task}
 """
 """A task that is in both, for a moment or because a backup was put back, is the one of the file."""
+_NOT_AGAIN = "anti join {again} as twice on twice.id = old.{task}\n"
+_AND_ONCE = """
+union all
+select {columns}
+from ({once} from {archived} where {task} in (select id from {again}) {last}) as old
+anti join {database}.main.tasks as new on new.id = old.{task}
+"""
+"""What was archived twice is told once: a task as it ended last, and each row of its history."""
+_LAST = "qualify row_number() over (partition by id order by version desc) = 1"
 
 
 def show_whole(cursor: duckdb.DuckDBPyConnection, archive: Path | None, *, portioned: bool) -> None:
@@ -66,4 +76,11 @@ def _archived(
         return None
     cursor.execute(f"from {table} limit 0")
     columns = ", ".join(f"old.{column[0]}" for column in cursor.description or ())
-    return _AND_ARCHIVED.format(columns=columns, archived=found, database=database, task=kind.task)
+    words = {"columns": columns, "archived": found, "database": database, "task": kind.task}
+    rows = _AND_ARCHIVED.format(**words)
+    twice = again.source(archive)
+    if twice is None:
+        return rows
+    last = _LAST if kind.table == "tasks" else ""
+    once = "select *" if last else "select distinct *"
+    return rows + (_NOT_AGAIN + _AND_ONCE).format(**words, again=twice, once=once, last=last)

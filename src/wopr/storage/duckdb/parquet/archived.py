@@ -44,8 +44,11 @@ def source(
     return f"((from {table or kind.table} limit 0) union all by name (from {read}))"
 
 
-def already(cursor: Connection, directory: Path, ids: Sequence[str]) -> set[str]:
-    """Return which of some tasks are archived as they are, because a backup was put back."""
+def already(cursor: Connection, directory: Path, ids: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return which of some tasks are archived, because a backup was put back.
+
+    Those that are as they are here, and those that have ended once more since.
+    """
     kind = FOLDERS["tasks"]
     given = [list(ids), min(ids), max(ids)]
     among = "id in (select unnest(?::uuid[])) and id between ?::uuid and ?::uuid"
@@ -53,14 +56,13 @@ def already(cursor: Connection, directory: Path, ids: Sequence[str]) -> set[str]
     known = cursor.execute(asked, given).fetchall()
     found = source(directory, kind, {day for _, _, day, _ in known})
     if found is None:
-        return set()
+        return set(), set()
     seqs = [seq for *_, seq in known]
     rows = cursor.execute(
         f"select id, version from {found} where seq between {min(seqs)} and {max(seqs)}"
     ).fetchall()
-    return {
-        str(one) for one, _ in {(one, version) for one, version, *_ in known}.intersection(rows)
-    }
+    same = {str(one) for one, _ in {(one, version) for one, version, *_ in known} & set(rows)}
+    return same, {str(one) for one, _ in rows}.intersection(ids) - same
 
 
 def days_of(task_id: str) -> set[str]:
