@@ -127,13 +127,17 @@ def preview_schedule(name: str, *, n: int = 5) -> Given:
 
 
 @call("POST", "/schedules/preview", list[datetime], key="times", reads=True)
-def preview_plan(*, n: int = 5, **plan: Unpack[Plan]) -> Given:
+def preview_plan(
+    *, n: int = 5, name: str | None = None, task: str | None = None, **plan: Unpack[Plan]
+) -> Given:
     """Return when a schedule would fire that is not stored, ``n`` times, in its time zone.
+
+    What it is called, and the name of its task, may be given as they are for a new one.
 
     Raises:
         InvalidScheduleSpecificationError: when it fires can't be read.
     """
-    return Given(query={"n": n}, body=plan)
+    return Given(query={"n": n}, body={**without_none(name=name, task=task), **plan})
 
 
 @call("POST", "/schedules/{name}/pause", ScheduleDocument)

@@ -113,16 +113,6 @@ class PlanToPreview(Plan, total=False):
 
 
 @with_config(_DOCUMENT)
-class Planned(TypedDict):
-    """What a schedule would do that is not stored."""
-
-    description: str
-    """When it fires, in words."""
-    times: list[datetime]
-    """The next ones, in its time zone."""
-
-
-@with_config(_DOCUMENT)
 class ScheduleDocument(TypedDict):
     """A schedule and what it is doing. Times are in UTC."""
 
@@ -245,15 +235,15 @@ async def preview(asked: Asked) -> Times:
     return {"times": await asked.queue.schedules.preview(asked.path["name"], asked.query.n)}
 
 
-async def preview_plan(asked: Asked) -> Planned:
-    """Answer when a schedule would fire; nothing is stored."""
+async def preview_plan(asked: Asked) -> Times:
+    """Answer when a schedule would fire, in its time zone; nothing is stored."""
     given = {**asked.body, **_when(asked.body)}
     trigger = parse_schedule_options(**{name: given[name] for name in WHEN & given.keys()})
     span = {name: as_utc(given[name], name) for name in ("start_at", "end_at") if name in given}
     now = inside(asked.queue).clock.now()
     there = zone(given.get("tz") or "UTC")
     found = planned(trigger, asked.query.n, now, **span)
-    return {"description": trigger.describe(), "times": [_in(there, one) for one in found]}
+    return {"times": [_in(there, one) for one in found]}
 
 
 def _in(there: tzinfo, moment: datetime) -> datetime:
@@ -345,7 +335,7 @@ ENDPOINTS = (
         needs=Role.READ,
         takes=PlanToPreview,
         query=PreviewQuery,
-        answers=Planned,
+        answers=Times,
     ),
     _row(
         "GET",
