@@ -324,7 +324,7 @@ class Caller:
             grace: the queue moves, so it is to give it up in any case: what runs there may end
                 within so many seconds.
         """
-        return bool(await self._call("hand_over", *(() if grace is None else (grace,))))
+        return bool(await self._call("hand_over", *(() if grace is None else ({"grace": grace},))))
 
 
 def _by(by: By | None) -> dict[str, list[str]]:

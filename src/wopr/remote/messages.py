@@ -156,6 +156,15 @@ NewSchedules = Annotated[list[NewSchedule], FailFast()]
 """One misfit is enough: to tell of each of a million takes longer than the calls would."""
 
 
+class ToMove(TypedDict):
+    """What is said by who moves the queue, and so asks for the file whatever goes on there."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    grace: Seconds
+    """What runs may end within so many seconds."""
+
+
 class _At(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
 

@@ -45,6 +45,7 @@ from wopr.remote.messages import (
     Slots,
     Span,
     TaskId,
+    ToMove,
     check_places,
     misfit,
 )
@@ -120,8 +121,8 @@ class Verbs(ScheduleVerbs, ActVerbs):
             self._caller.by = By(who, origin)
         return [protocol.PROTOCOL, os.getpid(), self._series.stem]
 
-    async def hand_over(self, grace: Seconds | None = None) -> bool:
-        return self._hand_over(grace)
+    async def hand_over(self, move: ToMove | None = None) -> bool:
+        return self._hand_over(None if move is None else move["grace"])
 
     async def add(self, new: NewTaskMessage) -> str:
         return await self._backend.add(self._marked([self._alone(new)])[0])
