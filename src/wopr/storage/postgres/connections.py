@@ -15,7 +15,7 @@ from wopr.domain.errors import (
     StorageError,
 )
 from wopr.domain.moving import Moving
-from wopr.storage.postgres.pool import Pool
+from wopr.storage.postgres.pool import Pool, Watch
 
 T = TypeVar("T")
 
@@ -87,6 +87,7 @@ class Connections:
         self._most = most
         self._seconds = seconds
         self._pool: Pool | None = None
+        self._watch = Watch()
         self.on_moved: Callable[[QueueMovedError], None] | None = None
         """Told when a change was refused, because the queue is not here any more."""
         self._psycopg = driver()
@@ -199,9 +200,17 @@ class Connections:
                 raise StorageError(f"The queue on {self.address} is closed.")
             began = False
             try:
-                async with asyncio.timeout(tries.seconds), pool.lent(tries.left()) as connection:
-                    began = True
-                    return await work(connection)
+                timer = self._watch.begin(tries.until)
+                try:
+                    async with timer:
+                        connection = await pool.take(tries.left())
+                        began = True
+                        try:
+                            return await work(connection)
+                        finally:
+                            await pool.give(connection)
+                finally:
+                    self._watch.end(timer)
             except self.conflict:
                 raise
             except self._psycopg.Error as error:
@@ -278,12 +287,12 @@ class _Tries:
         self.doubt = False
         self._connections = connections
         self._time = asyncio.get_running_loop().time
-        self._until = self._time() + seconds
+        self.until = self._time() + seconds
         self._back_off = FIRST_BACK_OFF
 
     def left(self) -> float:
         """Return for how many seconds it is still tried."""
-        return max(self._until - self._time(), 0.0)
+        return max(self.until - self._time(), 0.0)
 
     async def after(self, error: Exception, *, began: bool) -> None:
         """Wait a little before the next try.
