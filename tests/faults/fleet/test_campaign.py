@@ -21,7 +21,7 @@ LABELS = ("claim", "change", "add_one", "own", "orphans", "freed", "register", "
 
 def chosen(rng: random.Random, *, kill: bool) -> list[Case]:
     """Return a few cases."""
-    labels = rng.sample(LABELS, 4)
+    labels = rng.sample(LABELS, 3)
     return [Case(one, rng.randint(1, 2), rng.choice(list(When)), kill) for one in labels]
 
 
@@ -34,7 +34,7 @@ async def test_nothing_is_lost_where_hosts_die_or_are_cut_off_between_two_statem
         await hosts.stories(cases)
         verdict = await hosts.finish()
     assert [] == verdict.problems, verdict.counts()
-    assert hosts.happened >= 4, "faults that hit nothing prove nothing"
+    assert hosts.happened >= 3, "faults that hit nothing prove nothing"
 
 
 async def test_nothing_is_lost_in_a_storm_of_kills_stops_and_restarts(
