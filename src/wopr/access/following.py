@@ -109,6 +109,11 @@ class FollowingAccess(Access):
         else:
             self._there.check_workers()
 
+    @property
+    def ownership(self) -> Ownership:
+        """This queue's side of who has the file, if it is one."""
+        return self._ownership
+
     # -- be moved -----------------------------------------------------------------
 
     def _owning(self, database: Path) -> Ownership:
@@ -161,7 +166,7 @@ class FollowingAccess(Access):
         try:
             there = await self._at(moving)
             self._there, self.open_in = there, there.open_in
-            self._ownership = there._ownership  # noqa: SLF001 - another access, as this one
+            self._ownership = there.ownership
             backend = await there.backend(deadline)
         except StorageError as error:
             self._there = None
@@ -173,7 +178,7 @@ class FollowingAccess(Access):
             self.standby.owned()
         return backend
 
-    async def _at(self, moving: Moving) -> Access:
+    async def _at(self, moving: Moving) -> FollowingAccess:
         """Return the access to where the queue is now."""
         home = database_of(moving.target)
         if not isinstance(home, PostgresAddress):
@@ -181,6 +186,7 @@ class FollowingAccess(Access):
                 raise StorageFileError(f"{home} is a file on {moving.host}, and not here.")
             await asyncio.to_thread(arrived, home, moving, self._settings.memory_limit)
         there = self.to(self._settings, home, None, self._registry, self._clock, self._rng)
+        assert isinstance(there, FollowingAccess), "a queue moves between homes that it may leave"
         there.proof = moving.id
         there.events, there.foreground = self.events, self.foreground
         there.standby, there.clockwork = self.standby, self.clockwork
