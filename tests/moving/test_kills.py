@@ -16,6 +16,7 @@ from wopr import QueueMovedError, Settings, StorageError, TaskQueue
 from wopr.config.crashpoint import MOVING
 from wopr.domain.address import PostgresAddress
 from wopr.moving.move import move
+from wopr.storage.postgres.moving import reading
 
 *BEFORE, BEHIND = MOVING
 """The points at which the queue is where it was, and the one behind which it has moved."""
@@ -58,7 +59,9 @@ async def test_a_move_to_a_server_goes_on_after_each_kill(tmp_path: Path, addres
         await move(database, PostgresAddress(address), Settings())
 
 
-async def test_a_move_to_a_file_goes_on_after_each_kill(tmp_path: Path, address: str) -> None:
+async def test_a_move_to_a_file_goes_on_after_each_kill(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = tmp_path / "tasks.duckdb"
     await furnish(database)
     before = await has(database)
@@ -75,3 +78,9 @@ async def test_a_move_to_a_file_goes_on_after_each_kill(tmp_path: Path, address:
 
     await move(database, PostgresAddress(address), Settings())
     assert before == await has(address)
+
+    monkeypatch.setattr(reading, "_FIRST", 7)
+    monkeypatch.setattr(reading, "_MOST", 7)
+    other = tmp_path / "other.duckdb"
+    await move(PostgresAddress(address), other, Settings())
+    assert before == await has(other), "in many pages"

@@ -150,7 +150,7 @@ class ToFile:
             filling.at({"through": since})
 
     def _take(self, filling: FileFilling, table: str, page: ServerPage) -> None:
-        here = filling.take(table, page.path, page.longest, page.where)
+        here = filling.take(table, page.path, page.longest)
         compare(page.sums, here)
         self._compared.add_all(here)
 

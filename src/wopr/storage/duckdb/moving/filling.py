@@ -99,19 +99,22 @@ class FileFilling:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             self._ask("checkpoint")
 
-    def take(self, table: str, page: Path, longest: int, where: str) -> Sums:
-        """Add the rows of a page, which meet a condition; return the sums of what arrived."""
+    def take(self, table: str, page: Path, longest: int) -> Sums:
+        """Add the rows of a page; return the sums of what arrived."""
         source = _rows_of(table, page, longest)
-        if table != "tasks":
-            self._ask(f"insert into {table} select * from {source}")
-            return self.reader.sums(table, where)
         self._ask(f"create or replace temp table arriving as select * from {source}")
+        if table != "tasks":
+            self._ask(f"insert into {table} select * from arriving")
+            return self._sums(table)
         self._ask("delete from results where task_id in (select id from arriving)")
         self._ask("delete from tasks where id in (select id from arriving)")
         columns = ", ".join(shape()["tasks"])
         self._ask(f"insert into tasks ({columns}) select {_WITHOUT} from arriving")
         self._ask(f"insert into results select version, id, result from arriving where {_APART}")
         self.say_nul("arriving")
+        return self._sums(table)
+
+    def _sums(self, table: str) -> Sums:
         found = Sums()
         found.add(table, self._ask(sums("duckdb", table, shape()[table], "arriving")))
         return found

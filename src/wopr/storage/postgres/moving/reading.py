@@ -48,8 +48,6 @@ class ServerPage:
     """Bytes of the longest row."""
     last: list[Any]
     """The key of the last row."""
-    where: str
-    """The condition for these rows, in both dialects."""
     sums: Sums
 
 
@@ -148,7 +146,7 @@ class ServerReader:
             last = [str(one) if not isinstance(one, int) else one for one in found[0]]
             where = f"{where} and ({key}) <= ({_literals(last)})"
         rows, longest = self._write(table, where)
-        return ServerPage(self._path, rows, longest, last, where, self.sums(table, where))
+        return ServerPage(self._path, rows, longest, last, self.sums(table, where))
 
     def _write(self, table: str, where: str) -> tuple[int, int]:
         columns = ", ".join(self._shape[table])
