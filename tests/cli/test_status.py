@@ -30,6 +30,14 @@ def test_what_mends_it_is_about_the_database_that_was_asked(
     assert "$ wopr worker module:queue\n" in call("status").out
 
 
+def test_what_mends_it_names_the_user_of_a_server_and_no_password() -> None:
+    answer = call("status", "-d", "postgresql://ada:hunter2@127.0.0.1:9/jobs?connect_timeout=1")
+    assert 3 == answer.code
+    here = "'postgresql://ada@127.0.0.1:9/jobs?connect_timeout=1'"
+    assert f"   $ wopr doctor -d {here}" == answer.out.splitlines()[-1]
+    assert "hunter2" not in answer.out + answer.err
+
+
 def test_as_json_each_reason_has_its_fields(wopr: Call, database: Database) -> None:
     answer = wopr("status", "--json")
     assert ("stopped", 1) == (answer.json["state"], answer.json["waiting"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,7 +18,7 @@ from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
 from wopr.domain.address import Address, PostgresAddress, database_of
 from wopr.queue.queue import TaskQueue
-from wopr.storage import missing, unwritten
+from wopr.storage import check_name, missing, unwritten
 
 T = TypeVar("T")
 
@@ -33,13 +34,20 @@ DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
 
 
 def _configured(context: click.Context, option: click.Parameter, path: Path) -> Path:
-    """Return the database that a file with settings names, if nothing else does."""
+    """Return the database that a file with settings names, if nothing else does.
+
+    Raises:
+        StorageFileError: it is no name of a file, and no address that is known.
+        UsageError: the command is not about addresses.
+    """
     source = context.get_parameter_source(option.name or "")
     if source is not None and source.name == "DEFAULT":
         path = Settings().database
         if (said := led_outside(path)) is not None:
             complain(f"Warning: {said}")
-    if isinstance(path, Address) and context.command_path.partition(" ")[2] in _OF_FILES:
+    if not isinstance(path, Address):
+        check_name(str(path))
+    elif context.command_path.partition(" ")[2] in _OF_FILES:
         raise UsageError(
             f"{context.command_path} looks after a database file, and {path} is {_instead(path)}"
         )
@@ -92,6 +100,11 @@ def require_file(database: Path) -> None:
         return
     if empty and (error := unwritten(database)) is not None:
         raise error
+
+
+def typed(database: Path) -> str:
+    """Return a database as it is typed in a shell: an address with its user, without a password."""
+    return shlex.quote(database.named if isinstance(database, PostgresAddress) else str(database))
 
 
 def with_queue(

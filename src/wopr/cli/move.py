@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -70,4 +71,4 @@ def move(
         f"Compared row by row: {counted(moved.days, 'day')}. Work paused for "
         f"{moved.paused_seconds:.1f} s."
     )
-    say(f"The queue has left {moved.source}. Set WOPR_TASKS_DATABASE={moved.target}")
+    say(f"The queue has left {moved.source}. Set WOPR_TASKS_DATABASE={shlex.quote(moved.target)}")

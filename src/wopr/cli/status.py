@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 from click.exceptions import Exit
 
 from wopr.cli import tasks
-from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, typed, with_queue
 from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import NO, OK, STORAGE, NothingFoundError, UsageError
 from wopr.cli.ids import whole
@@ -124,4 +123,4 @@ def _for(command: str, database: Path) -> str:
     """Return a command that is about this database, whichever `wopr` would take by itself."""
     if not command.startswith("wopr ") or database == Settings().database:
         return command
-    return f"{command} -d {shlex.quote(str(database))}"
+    return f"{command} -d {typed(database)}"

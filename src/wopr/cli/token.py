@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from wopr.cli import tables
-from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, with_queue
+from wopr.cli.common import DEFAULT_DATABASE, AsJson, Database, typed, with_queue
 from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NothingFoundError
 from wopr.cli.output import document, say, table
@@ -88,7 +88,7 @@ def revoke(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = 
     if not with_queue(database, lambda queue: revoke_token(inside(queue), name)):
         raise NothingFoundError(
             f"There is no token {shlex.quote(name)} in {database}. "
-            f"See them: wopr token list -d {shlex.quote(str(database))}"
+            f"See them: wopr token list -d {typed(database)}"
         )
     if as_json:
         document({"revoked": name})

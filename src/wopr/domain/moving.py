@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from wopr.domain.address import is_address
 from wopr.domain.errors import QueueMovedError, StorageError
 
 MOVED = "moved"
@@ -45,10 +46,11 @@ class Moving:
 
     def gone(self) -> QueueMovedError:
         """Return the error of a home that it has left."""
+        password = ", with the password if it needs one" if is_address(self.target) else ""
         return QueueMovedError(
             f"The queue of {self.source} has moved to {self.target} (the file of the two is on "
             f"{self.host}), and nothing is accepted here any more. Set "
-            f"WOPR_TASKS_DATABASE={shlex.quote(self.target)}, with the password if it needs one.",
+            f"WOPR_TASKS_DATABASE={shlex.quote(self.target)}{password}.",
             moving=self.text(),
         )
 

@@ -26,6 +26,8 @@ _MOST_LINKS = 40
 _JOURNAL = re.compile(r"\.journal-[0-9]+$")
 _NO_FILE = re.compile(r":memory:|[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """What begins like this is a place in memory or on a network to others."""
+_SECRET = re.compile(r"(:/+).*@")
+"""Who comes to a place on a network, and with which password."""
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -87,8 +89,9 @@ def check_name(text: str) -> None:
 
     """
     if not text or "\0" in text or _NO_FILE.match(text):
+        named = _SECRET.sub(r"\1***@", text)
         raise StorageFileError(
-            f"{text!r} is not a file name, so no task could be kept in it. "
+            f"{named!r} is not a file name, so no task could be kept in it. "
             f"Name a file, for example {SETTING}=wopr.duckdb."
         )
     if _JOURNAL.search(text):
