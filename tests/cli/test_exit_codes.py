@@ -115,9 +115,18 @@ def test_a_file_that_is_no_database_is_three(tmp_path: Path) -> None:
     assert "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize("words", [("stats",), ("status",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("stats", "-d"),
+        ("status", "-d"),
+        ("web", "-d"),
+        ("demo", "--history", "-d"),
+        ("move", "--to", "postgresql://db.example.org/jobs", "--from"),
+    ],
+)
 def test_an_address_of_something_else_is_no_missing_file(words: tuple[str, ...]) -> None:
-    answer = call(*words, "-d", "mysql://ada:hunter2@db.example.org/jobs")
+    answer = call(*words, "mysql://ada:hunter2@db.example.org/jobs")
     assert 3 == answer.code
     assert "'mysql:/***@db.example.org/jobs' is not a file name" in answer.out + answer.err
     assert "hunter2" not in answer.out + answer.err

@@ -95,6 +95,7 @@ def require_file(database: Path) -> None:
     try:
         empty = not os.stat(database).st_size
     except FileNotFoundError:
+        check_name(str(database))
         raise missing(database) from None
     except OSError:  # what opens it says what is wrong
         return

@@ -24,6 +24,7 @@ from wopr.demo import history, run
 from wopr.demo.proof import Outcome
 from wopr.domain.clock import SystemClock
 from wopr.domain.spoken import age, counted, local
+from wopr.storage import check_name
 
 LINE_SECONDS = 2.0
 """Beside a terminal, so often a line tells the progress."""
@@ -87,8 +88,8 @@ def demo(
     Exit code 1 if the proof fails. With --history: make up a week of a shop's queue, with
     failures, retries, flows, schedules, pauses and acts, to look around in.
     """
-    if database is not None and os.path.lexists(database):
-        raise UsageError(f"{database} exists. The demo needs a new file: name another one.")
+    if database is not None:
+        _check_new(database)
     if history:
         if source is not None or files is not None:
             raise UsageError("--source and --files are of the demo that processes real files.")
@@ -113,6 +114,12 @@ def demo(
             say(f"Look around: wopr tasks list --status failed -d {database}")
     if not outcome.proven:
         raise Exit(NO)
+
+
+def _check_new(database: Path) -> None:
+    check_name(str(database))  # an address, which has no place in a directory of this name
+    if os.path.lexists(database):
+        raise UsageError(f"{database} exists. The demo needs a new file: name another one.")
 
 
 def _history(database: Path | None, tasks: int | None, seed: int | None, *, as_json: bool) -> None:
