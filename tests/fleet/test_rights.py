@@ -14,6 +14,7 @@ from support.queues import PostgresHome
 from wopr import QueryError, QueryTimeoutError, Settings
 from wopr.cli.main import app
 from wopr.domain.address import PostgresAddress
+from wopr.storage.postgres import asking
 from wopr.storage.postgres.guarding import check
 
 SECRET = "select word from public.secrets"
@@ -83,6 +84,39 @@ async def test_what_explains_is_bounded_in_time_too(shared: PostgresHome) -> Non
     async with shared.queue(settings=Settings(query_seconds=0.2)) as queue:
         with pytest.raises(QueryTimeoutError):
             await queue.sql("explain analyze select pg_sleep(60)")
+
+
+async def test_what_can_not_be_answered_is_refused_once(shared: PostgresHome) -> None:
+    refused = {
+        "select ?": "requires 1",
+        "select 1 where 1 = $1": "requires 1",
+        f"select {', '.join(['1'] * 1_700)}": "at most 1664",
+        "select lastval()": "not yet defined",
+    }
+    async with shared.queue(settings=Settings(call_seconds=60)) as queue:
+        for text, said in refused.items():
+            with pytest.raises(QueryError, match=said):
+                await queue.sql(text)
+        for kept in ("select '?', $a$ ? $a$ -- ?", "select 1 as a$b, 2 /* ? */", 'select 1 as "?"'):
+            assert 1 == len(await queue.sql(kept)), kept
+        assert 5 == (await queue.sql("select a$b from (select ?::int as a$b) as x", 5)).scalar()
+
+
+async def test_an_answer_is_bounded_by_all_that_is_in_its_values(shared: PostgresHome) -> None:
+    async with shared.queue() as queue:
+        for value in (
+            "array(select generate_series(1, 100000))",
+            "(select json_agg(one) from generate_series(1, 100000) as one)",
+            "(select json_object_agg(one, 'x') from generate_series(1, 50000) as one)",
+        ):
+            answer = await queue.sql(f"select {value} from generate_series(1, 40)")
+            assert (True, True) == (0 < len(answer) < 40, answer.truncated), value
+
+
+@pytest.mark.parametrize("begin", ["/* ", "$a$b$", "$$$"])
+def test_beginnings_without_an_end_are_looked_for_once(begin: str) -> None:
+    text = f"select 1 {begin * 200_000}"
+    assert text == asking._numbered(text)
 
 
 def test_what_reads_is_let_through() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from wopr.domain.errors import QueryError, QueryTimeoutError
@@ -17,8 +18,17 @@ from wopr.storage.postgres.guarding import check
 from wopr.storage.postgres.reader import ROLE, USABLE
 
 _QUOTED = re.compile(
-    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|(\$[A-Za-z_]*\$).*?\1|\?", re.DOTALL
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?(?:\*/|\Z)"
+    r"|(?<![\w$])(\$(?:[^\W\d]\w*)?\$).*?(?:\1|\Z)|\?",
+    re.DOTALL,
 )
+"""What has no parameters in it, or is one. What never ends, goes to the end: a text of many
+beginnings would be searched from each of them."""
+_PASSING = ("08", "40", "57")
+"""Classes of errors behind which the same query may succeed."""
+_VALUES = "08P01"
+"""Of those classes, and yet it does not: there are more parameters than values, or less."""
+_VALUE_BYTES = 16
 
 
 _BEGIN = f"""
@@ -64,12 +74,18 @@ async def ask(
                 f"The query took longer than {limits.seconds:g} s, so it was given up. Ask for "
                 "less, or allow more: WOPR_TASKS_QUERY_SECONDS."
             ) from error
-        except psycopg.OperationalError:
-            raise
+        except psycopg.OperationalError as error:
+            if connection.closed or _may_succeed(error.sqlstate):
+                raise
+            raise QueryError(f"The query failed: {error}") from error
         except (psycopg.Error, UnicodeError) as error:
             raise QueryError(f"The query failed: {error}") from error
 
     return await connections.lone(work, patience=Patience.ALWAYS)
+
+
+def _may_succeed(state: str | None) -> bool:
+    return state is None or (state[:2] in _PASSING and state != _VALUES)
 
 
 def _numbered(text: str) -> str:
@@ -98,7 +114,7 @@ async def _answer(
         if len(rows) == limits.rows:
             cut = Cut.ROWS
             break
-        size += sum(len(value) if isinstance(value, str | bytes) else 16 for value in row)
+        size += sum(map(_size, row))
         if size > limits.bytes:
             cut = Cut.BYTES
             break
@@ -109,3 +125,21 @@ async def _answer(
     if not columns:
         raise QueryError("The query returns no rows. Only one that reads is answered.")
     return QueryRows(columns, rows, cut)
+
+
+def _size(value: Any) -> int:
+    """Return about how many bytes a value has, with all that is in it."""
+    size, left = 0, [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str | bytes):
+            size += len(one)
+        elif isinstance(one, Decimal):
+            size += len(one.as_tuple().digits)
+        elif isinstance(one, list | tuple):
+            left += one
+        elif isinstance(one, dict):
+            left += one
+            left += one.values()
+        size += _VALUE_BYTES
+    return size

@@ -17,6 +17,7 @@ _READS = frozenset({"select", "with", "values", "table", "explain", "show"})
 _BEGINNINGS = (
     *("set_config", "query_to_xml", "cursor_to_xml", "table_to_xml", "schema_to_xml"),
     *("database_to_xml", "ts_stat", "ts_rewrite", "dblink", "crosstab", "connectby"),
+    "xpath_table",
     *("lo_", "loread", "lowrite", "pg_read_", "pg_ls_", "pg_stat_file", "pg_file_", "pg_advisory"),
     *("pg_try_advisory", "pg_terminate_", "pg_cancel_", "pg_reload_", "pg_rotate_", "pg_notify"),
     *("pg_logical_", "pg_replication_", "pg_create_", "pg_drop_", "pg_switch_", "pg_export_"),
