@@ -190,7 +190,7 @@ def through(web: TestClient) -> httpx.MockTransport:
 def test_a_worker_tells_the_queues_process_and_learns_what_it_needs() -> None:
     callbacks = Callbacks(TOKEN)
     web = TestClient(Mount("/celery", callbacks))
-    worker = CallbackMailbox("http://testserver/celery/", TOKEN, transport=through(web))
+    worker = CallbackMailbox("http://localhost/celery/", TOKEN, transport=through(web))
     assert Word(Kind.NOTHING) == worker.look(["a"])["a"]
     worker.begun("a", '{"beat": 1}')
     assert Word(Kind.BEGUN) == worker.look(["a"])["a"]
@@ -237,14 +237,30 @@ def test_what_is_no_word_of_a_worker_changes_nothing(
 
 
 def test_what_is_not_fetched_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wopr.integrations.celery.callback.MOST_KEPT", 10)
-    callbacks = Callbacks(TOKEN)
-    worker = CallbackMailbox("http://testserver", TOKEN, transport=through(TestClient(callbacks)))
+    monkeypatch.setattr("wopr.integrations.celery.callback.MOST_KEPT", 1_000)
+    clock = SteppableClock()
+    callbacks = Callbacks(TOKEN, clock=clock)
+    worker = CallbackMailbox("http://localhost", TOKEN, transport=through(TestClient(callbacks)))
     worker.done("a", "1" * 9)
     with pytest.raises(ConnectionError, match="answered 503"):
-        worker.done("b", "1" * 9)
+        worker.done("b", "")
     callbacks.forget("a")
     worker.done("b", "1" * 9)
+    clock.advance(90_000)
+    worker.begun("c", "")
+    assert ["c"] == list(callbacks.look(["a", "b", "c"]))
+    with pytest.raises(ConnectionError, match="200 characters at most"):
+        worker.begun("d" * 201, "")
+
+
+def test_a_token_of_workers_goes_in_the_clear_to_no_other_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InvalidCallError, match="WOPR_TASKS_TOKEN_OVER_HTTP=1"):
+        CallbackMailbox("http://queue.example/celery", TOKEN)
+    CallbackMailbox("https://queue.example/celery", TOKEN)
+    monkeypatch.setenv("WOPR_TASKS_TOKEN_OVER_HTTP", "1")
+    CallbackMailbox("http://queue.example/celery", TOKEN)
 
 
 def test_word_that_nobody_fetches_is_dropped_after_a_day() -> None:
@@ -261,9 +277,9 @@ def test_word_that_nobody_fetches_is_dropped_after_a_day() -> None:
 
 def test_a_process_that_refuses_a_worker_is_named() -> None:
     web = TestClient(Callbacks(TOKEN))
-    worker = CallbackMailbox("http://testserver", "x" * 20, transport=through(web))
-    with pytest.raises(ConnectionError, match="http://testserver/done answered 401"):
+    worker = CallbackMailbox("http://localhost", "x" * 20, transport=through(web))
+    with pytest.raises(ConnectionError, match="http://localhost/done answered 401"):
         worker.done("a", "1")
-    for make in (Callbacks, lambda token: CallbackMailbox("http://testserver", token)):
+    for make in (Callbacks, lambda token: CallbackMailbox("http://localhost", token)):
         with pytest.raises(InvalidCallError, match="has 16 characters or more"):
             make("short")

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from wopr.config.settings import Settings
+from wopr.domain.address import check_token
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.celery.mailbox import Kind, Word
@@ -15,8 +17,11 @@ from wopr.integrations.celery.mailbox import Kind, Word
 MOST_BYTES = 16 * 1024 * 1024
 """Of one request: a result, or an error as it is told."""
 SHORTEST_TOKEN = 16
+LONGEST_ID = 200
 MOST_KEPT = 256 * 1024 * 1024
 """Characters of all that is kept until it is fetched."""
+EACH = 500
+"""So many characters more counts each of it, for what is around it."""
 KEPT_SECONDS = 86_400.0
 """So long word is kept that nobody fetched."""
 SECONDS = 10.0
@@ -71,13 +76,9 @@ class Callbacks:
 
     def stop(self, id: str) -> None:
         """Note that it is to stop, and drop what nobody fetched for a day."""
-        now = self._clock.monotonic()
         with self._lock:
-            self._stops[id] = now
-            self._stops = {id: at for id, at in self._stops.items() if now - at < KEPT_SECONDS}
-            self._words = {
-                id: kept for id, kept in self._words.items() if now - kept[1] < KEPT_SECONDS
-            }
+            self._stops[id] = self._clock.monotonic()
+            self._drop_old()
 
     def stopped(self, id: str) -> bool:
         """Whether that was noted."""
@@ -87,6 +88,11 @@ class Callbacks:
         """Drop what is known of a call."""
         with self._lock:
             self._words.pop(id, None)
+
+    def _drop_old(self) -> None:
+        since = self._clock.monotonic() - KEPT_SECONDS
+        self._stops = {id: at for id, at in self._stops.items() if at > since}
+        self._words = {id: kept for id, kept in self._words.items() if kept[1] > since}
 
     def _end(self, id: str, word: Word) -> None:
         with self._lock:
@@ -117,31 +123,38 @@ class Callbacks:
             id, text = given["id"], given.get("text", "")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return 400, {"error": 'It is JSON like {"id": "…", "text": "…"}.'}
-        if not isinstance(id, str) or not isinstance(text, str):
-            return 400, {"error": "id and text are texts."}
+        if not isinstance(id, str) or not isinstance(text, str) or len(id) > LONGEST_ID:
+            said = f"id and text are texts, and an id has {LONGEST_ID} characters at most."
+            return 400, {"error": said}
         if verb == "state":
             word = self.look([id]).get(id, Word(Kind.NOTHING))
             return 200, {"kind": word.kind.value, "stopped": self.stopped(id)}
-        if self._kept() + len(text) > MOST_KEPT:
+        if not self._has_room(EACH + len(text)):
             return 503, {"error": "There is too much that was not fetched yet."}
         getattr(self, verb)(id, text)
         return 200, {}
 
-    def _kept(self) -> int:
+    def _has_room(self, more: int) -> bool:
+        """Whether so much more fits; what nobody fetched for a day makes room."""
         with self._lock:
-            return sum(len(word.text) for word, _ in self._words.values())
+            if self._kept() + more > MOST_KEPT:
+                self._drop_old()
+            return self._kept() + more <= MOST_KEPT
+
+    def _kept(self) -> int:
+        return sum(EACH + len(word.text) for word, _ in self._words.values())
 
 
 async def _body(receive: Receive) -> bytes | None:
     """Return a request's body; ``None`` if it is too long."""
-    parts: list[bytes] = []
+    body = bytearray()
     while True:
         message = await receive()
-        parts.append(message.get("body", b""))
-        if sum(map(len, parts)) > MOST_BYTES:
+        body += message.get("body", b"")
+        if len(body) > MOST_BYTES:
             return None
         if not message.get("more_body") or message["type"] == "http.disconnect":
-            return b"".join(parts)
+            return bytes(body)
 
 
 class CallbackMailbox:
@@ -153,7 +166,8 @@ class CallbackMailbox:
         transport: of httpx, for tests.
 
     Raises:
-        InvalidCallError: httpx is not installed, or the token is too short.
+        InvalidCallError: httpx is not installed, the token is too short, or it would travel to
+            another machine over ``http://`` (``WOPR_TASKS_TOKEN_OVER_HTTP``).
     """
 
     def __init__(self, url: str, token: str, *, transport: Any = None) -> None:
@@ -164,6 +178,7 @@ class CallbackMailbox:
                 "CallbackMailbox needs httpx, which is not installed: pip install 'wopr[client]'."
             ) from error
         headers = {"authorization": f"Bearer {_checked(token)}"}
+        check_token(url, token, over_http=Settings().token_over_http)
         self._url = url.rstrip("/")
         self._client = httpx.Client(headers=headers, timeout=SECONDS, transport=transport)
 
