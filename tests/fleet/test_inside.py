@@ -21,6 +21,7 @@ from wopr import (
     UniqueKeyConflictError,
     chain,
 )
+from wopr.storage.postgres import caller as postgres_caller
 
 KINDS = pytest.mark.parametrize("kind", CALLERS)
 
@@ -62,6 +63,27 @@ async def test_what_is_rolled_back_was_never_enqueued(shared: PostgresHome, kind
         await caller.rollback()
         assert 0 == await count(queue)
         assert await queue.get_task_info(gone.id) is None
+
+
+@KINDS
+async def test_calls_that_are_made_at_once_take_nothing_of_each_other_back(
+    shared: PostgresHome, kind: str
+) -> None:
+    async with shared.queue() as queue, CALLERS[kind](shared.address) as caller:
+        echo = echoing(queue)
+        await echo.options(unique_key="k").enqueue(0)
+        given: Any = {"connection": caller.connection}
+        fine = echo.options(**given)
+        raising = echo.options(unique_key="k", on_conflict=OnConflict.RAISE, **given)
+        made = await asyncio.gather(
+            *((raising if number % 2 else fine).enqueue(number) for number in range(8)),
+            return_exceptions=True,
+        )
+        await caller.commit()
+        refused = [one for one in made if isinstance(one, BaseException)]
+        assert [UniqueKeyConflictError] * 4 == [type(one) for one in refused]
+        assert 5 == await count(queue)
+        assert {} == postgres_caller._turns
 
 
 @KINDS

@@ -10,7 +10,9 @@ def present(connection: Any) -> Any:
 
     ``django.db.connection`` and the scoped sessions of SQLAlchemy are another one elsewhere.
     """
-    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(connection).mro()}
+    kinds = {
+        (kind.__module__.partition(".")[0], kind.__name__) for kind in type(connection).__mro__
+    }
     if ("django", "ConnectionProxy") in kinds:
         inside = vars(connection)
         return inside["_connections"][inside["_alias"]]

@@ -29,8 +29,8 @@ MOST_LOOKS = 20
 class Inside:
     """Adds tasks to the fleet's tables in one transaction of the application.
 
-    Each call happens as a whole or not at all, and leaves the transaction usable. Hosts are told
-    by the transaction itself, when it commits.
+    Each call happens as a whole or not at all, and leaves the transaction usable; those that are
+    made at once take turns. Hosts are told by the transaction itself, when it commits.
 
     Args:
         fleet: whose tables, limits and clock count.
@@ -66,7 +66,7 @@ class Inside:
         return await self._whole(lambda: self._adding.add_flow(tasks))
 
     async def _whole(self, work: Callable[[], Awaitable[T]]) -> T:
-        async with self._transaction.transaction():
+        async with self._transaction.turn(), self._transaction.transaction():
             done = await work()
             notices = self._said.notices()
             [(identity, _), *_] = await self._transaction.rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -20,6 +21,18 @@ where meta.key = 'identity'
 """Says which queue the tables are of, and tells the hosts something when it is committed."""
 _NO_TRANSACTION, _FAILED, _NOT_ALLOWED = "25P01", "25P02", "42501"
 _NOT_THERE = ("42P01", "3F000")
+
+
+_turns: dict[tuple[int, int], _Turn] = {}
+"""Of connections that are in use, by the ids of each and of its event loop."""
+
+
+class _Turn:
+    """Whose turn it is on a connection, and how many there are."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
 
 
 class _UniqueError(Exception):
@@ -41,6 +54,7 @@ class CallersTransaction:
 
     def __init__(self, address: PostgresAddress, connection: Any) -> None:
         self._address = address
+        self._connection = connection
         self._run = runner(connection)
         self._depth = 0
 
@@ -60,6 +74,20 @@ class CallersTransaction:
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Do something here, once: only the application can repeat its transaction."""
         return await work(self)
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Have the connection alone: savepoints of calls that are made at once would be mixed."""
+        place = id(self._connection), id(asyncio.get_running_loop())
+        turn = _turns.setdefault(place, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del _turns[place]
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

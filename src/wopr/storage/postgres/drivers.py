@@ -28,7 +28,7 @@ def runner(connection: Any) -> Run:
     Raises:
         InvalidCallError: it is none, or leads to no PostgreSQL.
     """
-    for kind in type(connection).mro():
+    for kind in type(connection).__mro__:
         found = _RUNNERS.get((kind.__module__.partition(".")[0], kind.__name__))
         if found is not None:
             return found(connection)
