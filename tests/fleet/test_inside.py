@@ -10,7 +10,7 @@ import pytest
 
 from fleet.callers import CALLERS, psycopg_async, session
 from support.postgres import new_database
-from support.queues import PATIENCE, DuckDBHome, PostgresHome
+from support.queues import PATIENCE, DuckDBHome, PostgresHome, until
 from wopr import (
     BacklogFullError,
     InvalidCallError,
@@ -84,6 +84,32 @@ async def test_calls_that_are_made_at_once_take_nothing_of_each_other_back(
         assert [UniqueKeyConflictError] * 4 == [type(one) for one in refused]
         assert 5 == await count(queue)
         assert {} == postgres_caller._turns
+
+
+async def test_who_waits_for_a_key_of_an_open_transaction_holds_up_nobody_else(
+    shared: PostgresHome,
+) -> None:
+    async with shared.queue() as queue, psycopg_async(shared.address) as caller:
+        echo = echoing(queue)
+        key: Any = {"unique_key": "k"}
+        held = await echo.options(connection=caller.connection, **key).enqueue(1)
+        waiting = asyncio.ensure_future(echo.options(**key).enqueue(2))
+        await until(lambda: blocked(shared), lambda count: count == 1)
+        for number in range(3):
+            await asyncio.wait_for(echo.enqueue(number), PATIENCE)
+        assert not waiting.done()
+        await caller.commit()
+        assert held.id == (await waiting).id
+
+
+async def blocked(shared: PostgresHome) -> int:
+    """Return how many sessions of the database wait for a lock."""
+    async with psycopg_async(shared.address) as other:
+        cursor = await other.execute(
+            "select count(*) as count from pg_stat_activity "
+            "where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        return int((await cursor.fetchone())["count"])
 
 
 @KINDS

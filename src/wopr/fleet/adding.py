@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,11 +32,11 @@ from wopr.fleet.parts import Parts
 from wopr.fleet.refusing import check_same, full_backlog
 from wopr.fleet.releasing import Releasing
 from wopr.fleet.rules import FleetRules
+from wopr.fleet.together import Together
 from wopr.ports.storage import Entry
 from wopr.storage.postgres import statements
 from wopr.storage.postgres.store import records
 
-MOST_AT_ONCE = 500
 BULK_ROWS = 2_000
 BULK_BYTES = 8 * 1024 * 1024
 AGAIN_SECONDS = 0.1
@@ -57,8 +57,8 @@ class Adding:
         self._releasing = releasing
         self._ids = IdFactory()
         self._growth = Growth(parts)
-        self._waiting: deque[tuple[TaskRecord, asyncio.Future[bool]]] = deque()
-        self._writing = False
+        self._new = Together(parts, self._tell)
+        self._perhaps_new = Together(parts, self._tell)
         self._turns: dict[str, asyncio.Lock] = {}
         """Who adds to a bounded backlog, by category."""
 
@@ -72,7 +72,8 @@ class Adding:
                 if new.scheduled_for is not None or self._limit(new.category) is not None:
                     there = await self._bounded([record])
                 else:
-                    there = {record.id} if await self._written(record) else set()
+                    known_by = new.id is not None or new.unique_key is not None
+                    there = {record.id} if await self._written(record, known=known_by) else set()
                 known = record.id if record.id in there else await self._known(new, record)
             except StorageError as error:
                 raise unsaid(error, [record.id]) from error
@@ -179,62 +180,12 @@ class Adding:
         for record in whole:
             record.waiting = any(known.get(one) != success for one in parents_of(record))
 
-    # -- one statement for many callers ---------------------------------------
+    async def _written(self, record: TaskRecord, *, known: bool) -> bool:
+        """Add a task, together with those of other callers; whether it was not there.
 
-    async def _written(self, record: TaskRecord) -> bool:
-        """Add a task, together with those of other callers; whether it was not there."""
-        if self._writing:
-            future = self._parts.around.loop.create_future()
-            self._waiting.append((record, future))
-            added_now: bool = await future
-            return added_now
-        self._writing = True
-        try:
-            there = await self._parts.store.add([record])
-        finally:
-            self._writing = bool(self._waiting)  # who came meanwhile is written together
-            if self._writing:
-                self._parts.spawn(self._write())
-        self._tell([record] if there else [])
-        return bool(there)
-
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                count = min(len(self._waiting), MOST_AT_ONCE)
-                batch = [self._waiting.popleft() for _ in range(count)]
-                try:
-                    there = await self._parts.store.add([record for record, _ in batch])
-                except StorageError as error:
-                    await self._one_by_one(batch, error)
-                    continue
-                self._tell([record for record, _ in batch if record.id in there])
-                for record, future in batch:
-                    if not future.done():
-                        future.set_result(record.id in there)
-        finally:
-            self._writing = False
-
-    async def _one_by_one(
-        self, batch: list[tuple[TaskRecord, asyncio.Future[bool]]], error: StorageError
-    ) -> None:
-        """Find the one that can't be stored, so that the others are."""
-        for record, future in batch:
-            failure: StorageError | None = error
-            there: set[str] = set()
-            if len(batch) > 1 and not error.in_doubt and not error.unreached:
-                failure = None
-                try:
-                    there = await self._parts.store.add([record])
-                except StorageError as own:
-                    failure = own
-                self._tell([record] if there else [])
-            if future.done():
-                continue
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result(bool(there))
+        One that may be there waits for the transaction in which it is, and no other task does.
+        """
+        return await (self._perhaps_new if known else self._new).add(record)
 
     async def _add_chunk(self, chunk: Sequence[NewTask]) -> list[str]:
         if not chunk:

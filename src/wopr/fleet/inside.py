@@ -94,7 +94,7 @@ class _Adding(Adding):
 
     _looks = 0
 
-    async def _written(self, record: TaskRecord) -> bool:
+    async def _written(self, record: TaskRecord, *, known: bool) -> bool:
         there = await self._parts.store.add([record])
         self._tell([record] if there else [])
         return bool(there)
