@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from wopr.access.clockwork import Clockwork
 from wopr.access.services import Services
 from wopr.access.starting import know_all_secrets
+from wopr.domain.checks import check_label
 from wopr.domain.errors import InvalidCallError, OwnerGoneError, QueueClosedError, WoprError
 from wopr.domain.spoken import counted
 from wopr.remote.client import RemoteBackend
@@ -145,8 +146,9 @@ class Standby:
         """Add workers to those that run here, for somebody elsewhere; return how many there are.
 
         Raises:
-            InvalidCallError: none run here, or there would be too many.
+            InvalidCallError: none run here, there would be too many, or it is no category.
         """
+        category = check_label(category, "category")
         if not self.wanted or self._engine() is None:
             raise InvalidCallError(
                 f"Process {os.getpid()}, which has the queue, runs no workers, so there is nothing "

@@ -102,6 +102,10 @@ async def test_workers_are_added_where_workers_run(
     for count in (0, 101, "many"):
         answer = await client.post("/categories/sums/workers", json={"count": count})
         assert answer.status_code == 422
+    for category in ("a%00b", "x" * 201, "%20"):
+        answer = await client.post(f"/categories/{category}/workers")
+        assert (422, True) == (answer.status_code, "1 to 200 characters" in answer.text)
+    assert {"sums", "idle"} == set(queue.workers)
 
 
 async def test_workers_are_not_added_where_none_run(tmp_path: Path) -> None:
