@@ -76,6 +76,9 @@ async def test_the_past_is_told_of_all_of_it(shop: Shop) -> None:
     assert [shop.failed] == [one.id for one in await then.get_tasks(limit=1)]
     with pytest.raises(QueryError, match="set_config"):
         await then.get_tasks(condition="set_config('role', 'x', true) is null")
+    for beyond in ("true) or (true", "true /*", "name = $1"):
+        with pytest.raises(QueryError, match="is no condition in SQL"):
+            await then.get_tasks(condition=beyond, name="send")
     assert "pending" == (await then.require_task_info(shop.failed)).status.value
     assert ["add"] == [one.reason for one in await then.get_history(shop.failed)]
     assert (2, 0, ()) == ((status := await then.status()).waiting, status.workers, status.pauses)

@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from wopr.fleet.archived import Archived
-from wopr.insights import queries
+from wopr.insights import pastqueries, queries
 from wopr.insights.dialects import words
 from wopr.insights.own import is_own
 from wopr.insights.spanning import Spanned, spanned
 from wopr.ports.answers import QueryResult
 from wopr.ports.storage import QueryLimits, QueryRows
-from wopr.storage.postgres.asking import ask
+from wopr.storage.postgres.asking import ask, check_condition
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.dialect import translated
 
@@ -40,7 +40,10 @@ class SharedAsking:
         """Ask the tables alone."""
         own = self._words(query)
         # A condition of people's in a question of wopr's own is looked at like all they ask.
-        answer = await ask(self._connections, own or query, params, limits, own=is_own(query))
+        ours = is_own(query)
+        if not ours and own is not None and (parts := pastqueries.parted(query)) is not None:
+            await check_condition(self._connections, parts[1], limits)
+        answer = await ask(self._connections, own or query, params, limits, own=ours)
         if own is not None:
             answer = replace(answer, rows=[tuple(map(plain, row)) for row in answer.rows])
         return answer

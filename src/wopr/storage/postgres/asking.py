@@ -84,6 +84,29 @@ async def ask(
     return await connections.lone(work, patience=Patience.ALWAYS)
 
 
+async def check_condition(connections: Connections, where: str, limits: QueryLimits) -> None:
+    """Refuse what is no condition over the columns of tasks, but closes a bracket around it.
+
+    Raises:
+        QueryError: it is none.
+        QueryTimeoutError: it took too long.
+    """
+    try:
+        await ask(connections, f"select seq from tasks where {where}\nlimit 0", [], limits)
+    except QueryTimeoutError:
+        raise
+    except QueryError as error:
+        raise no_condition(where, error) from error
+
+
+def no_condition(where: str, error: QueryError) -> QueryError:
+    """Return the error that a text is no condition."""
+    return QueryError(
+        f"{where!r:.200} is no condition in SQL over the columns of tasks, like "
+        f"\"priority = 1 and name like 'mail%'\". {error}"
+    )
+
+
 def _may_succeed(state: str | None) -> bool:
     return state is None or (state[:2] in _PASSING and state != _VALUES)
 

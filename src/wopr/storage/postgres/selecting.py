@@ -17,7 +17,7 @@ from wopr.domain.transition import Transition
 from wopr.ports.selecting import Found
 from wopr.ports.storage import QueryLimits
 from wopr.storage.postgres import statements
-from wopr.storage.postgres.asking import ask
+from wopr.storage.postgres.asking import ask, check_condition, no_condition
 from wopr.storage.postgres.rows import transition_of
 from wopr.storage.postgres.store import Store, records
 
@@ -212,17 +212,14 @@ class SelectStore:
         """
         limits = QueryLimits(seconds, MOST_ASKED)
         whole = f"select seq from tasks where (\n{where}\n)"
+        connections = self._store.connections
+        await check_condition(connections, where, limits)
         try:
-            connections = self._store.connections
-            await ask(connections, f"select seq from tasks where {where}\nlimit 0", [], limits)
             answer = await ask(connections, whole, [], limits)
         except QueryTimeoutError:
             raise
         except QueryError as error:
-            raise QueryError(
-                f"{where!r:.200} is no condition in SQL over the columns of tasks, like "
-                f"\"priority = 1 and name like 'mail%'\". {error}"
-            ) from error
+            raise no_condition(where, error) from error
         if answer.cut is not None:
             raise QueryError(f"{where!r:.200} holds for too many tasks. Say more than that.")
         return [seq for (seq,) in answer.rows]
