@@ -43,6 +43,7 @@ AGAIN_SECONDS = 0.1
 """So long it is waited before a full backlog is looked at again."""
 
 Write = Callable[[Sequence[TaskRecord], Any], Awaitable[set[str]]]
+_Made = tuple[set[str], list[Entry]]
 
 
 class Adding:
@@ -228,17 +229,22 @@ class Adding:
         counts = sorted(Counter(record.category for record in whole).items())
         limits = [(limit, n) for category, n in counts if (limit := self._limit(category))]
 
-        async def work(connection: Any) -> tuple[set[str], list[Entry]] | None:
+        made: _Made = set(), []
+
+        async def work(connection: Any) -> _Made | None:
+            nonlocal made
             async with connection.transaction():
+                if made[0] and await self._parts.store.has(made[0], connection):
+                    return made  # it was not heard that the last try had ended
                 dropped: list[Entry] = []
                 for limit, number in limits:
-                    made = await self._make_room(connection, limit, number)
-                    if made is None:
+                    if (room := await self._make_room(connection, limit, number)) is None:
                         return None
-                    dropped += made
+                    dropped += room
                 there = await write(whole, connection)
                 waiting = [record.id for record in whole if record.waiting]
-                return there, dropped + await self._let_go(connection, waiting)
+                made = there, dropped + await self._let_go(connection, waiting)
+            return made
 
         async with contextlib.AsyncExitStack() as stack:  # callers of one process wait in order
             for limit, _ in limits:

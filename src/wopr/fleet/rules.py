@@ -100,9 +100,10 @@ class FleetRules:
         def change(known: dict[tuple[RuleKind, str], Rule]) -> tuple[list[Rule], list[Rule]]:
             rules = [known[kind, name] for name in names if (kind, name) in known]
             left = {rule.name: one for rule in rules if (one := lifted(rule)) is not None}
-            found[:] = [rule for rule in rules if left.get(rule.name) != rule]
-            kept = [left[rule.name] for rule in found if rule.name in left]
-            return kept, [rule for rule in found if rule.name not in left]
+            gone = [rule for rule in rules if left.get(rule.name) != rule]
+            found[:] = gone or found  # of the last try, if it was not heard that it had ended
+            kept = [left[rule.name] for rule in gone if rule.name in left]
+            return kept, [rule for rule in gone if rule.name not in left]
 
         await self._change(change)
         return found

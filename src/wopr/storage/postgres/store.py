@@ -236,6 +236,11 @@ class Store:
         left = [one for one in whole if (one.schedule, one.scheduled_for) not in fired]
         return await self.add(left, connection) if left else set()
 
+    async def has(self, ids: set[str], connection: Any) -> bool:
+        """Whether some of the tasks are there, in a transaction."""
+        cursor = await connection.execute(statements.STANDING, {"ids": sorted(ids)})
+        return bool(await cursor.fetchall())
+
     async def fired(self, record: TaskRecord) -> str | None:
         """Return the task that a schedule has enqueued for the planned time of this one."""
         rows = await self._rows(statements.FIRED, **_planned([record]))
