@@ -112,11 +112,15 @@ class ToFile:
         """Bring the file up to the tables until little is left."""
         with filled(self._folder, self._memory) as filling:
             self._moving = filling.begin(self._moving)
+            broken_off = bool(filling.progress)
             self._fill(filling)
             for _ in range(MOST_ROUNDS):
                 through, now = int(filling.progress["through"]), self._reader.seq()
                 with self._reader.moment():  # so that a doctor finds all that belongs together
                     self._catch_up(filling, through, now)
+                    if broken_off:  # another queue may be there since, or a backup
+                        self._compare_all(filling)
+                broken_off = False
                 if now - through <= FEW:
                     break
             filling.settle(int(filling.progress["through"]))
@@ -148,6 +152,13 @@ class ToFile:
         with filling.step():
             filling.say_nul()
             filling.at({"through": since})
+
+    def _compare_all(self, filling: FileFilling) -> None:
+        for table in TABLES:
+            self._tell(f"Comparing {table}", 0, 0)
+            here = filling.reader.sums(table)
+            compare(self._reader.sums(table), here)
+            self._compared.add_all(here)
 
     def _take(self, filling: FileFilling, table: str, page: ServerPage) -> None:
         here = filling.take(table, page.path, page.longest)

@@ -53,6 +53,8 @@ class ToServer:
         self._tell = tell
         self._folder = folder_of(database)
         self._compared = Sums()
+        self._broken_off = False
+        """Whether what has arrived may be of another file, as after a backup was restored."""
         self._moving = Moving(
             new_identity().hex(),
             str(self._folder)[: -len(".moving")],
@@ -103,6 +105,9 @@ class ToServer:
     async def _copy(self) -> None:
         """Bring the tables up to the file until little is left."""
         copy = copy_in(self._folder)
+        self._broken_off = bool(self._filling.progress)
+        if "through" in self._filling.progress:
+            copy.unlink(missing_ok=True)
         for _ in range(MOST_ROUNDS):
             progress = self._filling.progress
             if "copy" not in progress or not copy.exists():
@@ -122,6 +127,9 @@ class ToServer:
                 self._fill(reader)
             else:
                 self._catch_up(reader, int(through))
+                if self._broken_off:
+                    self._compare_all(reader)
+                    self._broken_off = False
             seq = reader.seq
         copy.unlink()
         return seq if through is None else seq - int(through)
@@ -143,9 +151,7 @@ class ToServer:
                 crashpoint("move.page")
         self._tell("Making indexes", 0, 0)
         self._filling.index()
-        for table in TABLES:
-            self._tell(f"Comparing {table}", 0, 0)
-            self._compare(reader.sums(table), self._filling.sums(table))
+        self._compare_all(reader)
         self._filling.connect_tasks()
         self._filling.settle(reader.seq)
         self._tell("Checking the tables", 0, 0)
@@ -160,6 +166,11 @@ class ToServer:
                 "What arrived is not in order, so the queue stays where it is. The first problem "
                 f"of {len(report.problems) + report.unlisted:,}: {report.problems[0]}"
             )
+
+    def _compare_all(self, reader: FileReader) -> None:
+        for table in TABLES:
+            self._tell(f"Comparing {table}", 0, 0)
+            self._compare(reader.sums(table), self._filling.sums(table))
 
     def _compare(self, there: Sums, here: Sums) -> None:
         compare(there, here)

@@ -77,7 +77,8 @@ def compare(there: Sums, here: Sums) -> None:
             raise StorageError(
                 f"What arrived of {of} is not what was sent: {counted(left[0], 'row')} with the "
                 f"sum {left[1]} left, and {right[0]:,} with {right[1]} are there. The queue stays "
-                "where it is. Check both disks, then move it again, to an empty home."
+                "where it is. Was a backup restored since the move began? Else check both disks. "
+                "Then move it again, to an empty home."
             )
 
 
