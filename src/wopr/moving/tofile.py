@@ -86,9 +86,7 @@ class ToFile:
             self._copy()
             paused = time.monotonic()
             try:
-                self._wait_for_runs()
-                with self._reader.held():
-                    self._switch()
+                self._leave()
             except BaseException:
                 with contextlib.suppress(Exception):
                     self._reader.stay()
@@ -209,6 +207,15 @@ class ToFile:
                 self._take(filling, "task_logs", page)
 
     # -- the pause --------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Leave once nothing runs, and nobody can change anything."""
+        while True:
+            self._wait_for_runs()
+            with self._reader.held():
+                if not self._reader.running():  # no claim was under way
+                    self._switch()
+                    return
 
     def _wait_for_runs(self) -> None:
         """Return when nothing runs any more; what takes too long is put back in its queue."""

@@ -81,18 +81,21 @@ class ServerReader:
         Raises:
             StorageError: it is in use again and again.
         """
-        self._connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
-        errors = driver().errors
         for _ in range(MOST_TRIES):
-            with contextlib.suppress(errors.LockNotAvailable, errors.DeadlockDetected):
-                with self._connection.transaction():
-                    self._connection.execute(statement)
+            if self._got(statement):
                 return
             time.sleep(LOCK_SECONDS / 10)
-        raise StorageError(
-            "The tables of the queue are in use by long transactions, so it can't move. The queue "
-            "stays where it is. End these (see pg_stat_activity), then run the move again."
-        )
+        raise _in_use()
+
+    def _got(self, statement: str) -> bool:
+        """Whether tables could be locked."""
+        self._connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+        errors = driver().errors
+        with contextlib.suppress(errors.LockNotAvailable, errors.DeadlockDetected):
+            with self._connection.transaction():
+                self._connection.execute(statement)
+            return True
+        return False
 
     def last(self) -> int:
         """Return the last number, while all changes wait."""
@@ -205,9 +208,14 @@ class ServerReader:
     def held(self) -> Iterator[None]:
         """Have all changes wait, for a ``with`` block; what it does is undone if it fails."""
         tables = ", ".join(f"wopr.{one}" for one in GUARDED if one != "owners")
-        with self._connection.transaction():
-            self._lock(f"lock table {tables} in exclusive mode")
-            yield
+        for _ in range(MOST_TRIES):
+            self.running()  # nothing is claimed while it waits, however long that takes
+            with self._connection.transaction():
+                if self._got(f"lock table {tables} in exclusive mode"):
+                    yield
+                    return
+            time.sleep(LOCK_SECONDS / 10)
+        raise _in_use()
 
     def mark(self, moving: Moving) -> None:
         """Say that the queue is elsewhere; counts at the end of :meth:`held`."""
@@ -222,6 +230,14 @@ class ServerReader:
         with self._connection.cursor() as cursor:
             found: list[tuple[Any, ...]] = cursor.execute(statement).fetchall()
             return found
+
+
+def _in_use() -> StorageError:
+    """Return the error that the tables can't be locked."""
+    return StorageError(
+        "The tables of the queue are in use by long transactions, so it can't move. The queue "
+        "stays where it is. End these (see pg_stat_activity), then run the move again."
+    )
 
 
 def _literals(key: list[Any]) -> str:
