@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wopr import TaskQueue
 from wopr.domain.address import PostgresAddress, database_of
 from wopr.moving.move import move
 from wopr.storage.postgres.moving import reading
+from wopr.storage.postgres.moving.filling import connect
 
 LEAVE_SECONDS = 1
 
@@ -68,3 +70,10 @@ async def leaving(address: str) -> Any:
     async with connection:
         found = await connection.execute("select from wopr.meta where key = 'leaving'")
         return await found.fetchall()
+
+
+def test_the_connection_of_a_mover_breaks_where_the_other_machine_is_gone(address: str) -> None:
+    given = f"{address}&tcp_user_timeout=3000"
+    with contextlib.closing(connect(PostgresAddress(given))) as connection:
+        said = connection.info.get_parameters()
+    assert ("5", "3000") == (said["keepalives_idle"], said["tcp_user_timeout"])

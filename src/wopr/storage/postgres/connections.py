@@ -57,6 +57,15 @@ def driver() -> Any:
     return psycopg
 
 
+def parameters(address: PostgresAddress, **given: Any) -> dict[str, Any]:
+    """Return what a connection is made with; what the address says counts.
+
+    Where the other machine is gone, it breaks within seconds.
+    """
+    said = driver().conninfo.conninfo_to_dict(address.conninfo)
+    return {**_NETWORK, **given, **said}
+
+
 class Patience(enum.Enum):
     """When something is tried again whose connection broke, or was not to be had."""
 
@@ -146,8 +155,9 @@ class Connections:
 
     def _options(self) -> dict[str, Any]:
         if self._given is None:
-            said = self._psycopg.conninfo.conninfo_to_dict(self.address.conninfo)
-            more = {"connect_timeout": CONNECT_SECONDS, "application_name": "wopr"}
+            said = parameters(
+                self.address, connect_timeout=CONNECT_SECONDS, application_name="wopr"
+            )
             kept: dict[str, Any]
             bounds = (
                 f"-c statement_timeout={LONGEST_STATEMENT}s "
@@ -157,7 +167,7 @@ class Connections:
                 kept = {"prepare_threshold": None}
             else:
                 kept = {"options": f"{bounds} {said.get('options', '')}".strip()}
-            self._given = {**_NETWORK, **more, **said, **kept, "autocommit": True}
+            self._given = {**said, **kept, "autocommit": True}
         return self._given
 
     async def reserved(self, statement: str | None = None) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wopr.domain.address import PostgresAddress
-from wopr.storage.postgres.connections import driver
+from wopr.storage.postgres.connections import driver, parameters
 
 CONNECT_SECONDS = 5
 STATEMENT_MILLISECONDS = 5_000
@@ -46,7 +46,7 @@ class Words:
 
     def __init__(self, address: PostgresAddress) -> None:
         self._driver = driver()
-        self._conninfo = address.conninfo
+        self._address = address
         self._lock = threading.Lock()
         self._connection: Any = None
         self._process = 0
@@ -94,13 +94,12 @@ class Words:
     def _here(self) -> Any:
         """Return the connection of this process: a forked one has none."""
         if self._connection is None or self._process != os.getpid():
-            connection = self._driver.connect(
-                self._conninfo,
-                autocommit=True,
-                connect_timeout=CONNECT_SECONDS,
-                options=f"-c statement_timeout={STATEMENT_MILLISECONDS}",
-                application_name="wopr-celery",
+            said = parameters(
+                self._address, connect_timeout=CONNECT_SECONDS, application_name="wopr-celery"
             )
+            bound = f"-c statement_timeout={STATEMENT_MILLISECONDS}"
+            said["options"] = f"{bound} {said.get('options', '')}".strip()
+            connection = self._driver.connect(**said, autocommit=True)
             with connection.transaction():
                 connection.execute(_TABLE)
             self._connection, self._process = connection, os.getpid()

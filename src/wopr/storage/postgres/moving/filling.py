@@ -16,7 +16,13 @@ from wopr.domain.address import PostgresAddress
 from wopr.domain.errors import StorageError
 from wopr.domain.moving import MOVED, MOVING, Moving
 from wopr.storage.moving.tables import TABLES, WHOLE, Columns, Sums, counts, sums
-from wopr.storage.postgres.connections import CONNECT_SECONDS, Connections, driver
+from wopr.storage.postgres.connections import (
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+    Connections,
+    driver,
+    parameters,
+)
 
 _CHUNK = 1024 * 1024
 _PROGRESS = "moving_progress"
@@ -46,6 +52,14 @@ where awaited is distinct from (id in (select parent_id from wopr.awaits))
     and (awaited or id in (select parent_id from wopr.awaits))
 """
 
+_HEARD = f"""
+set tcp_keepalives_idle = {SILENCE_SECONDS // 2};
+set tcp_keepalives_interval = 1;
+set tcp_keepalives_count = {SILENCE_SECONDS // 2};
+set tcp_user_timeout = '{SILENCE_SECONDS}s'
+"""
+"""Where the machine that moves a queue is gone, the server lets go of its locks as soon."""
+
 
 @contextlib.contextmanager
 def told(address: PostgresAddress) -> Iterator[None]:
@@ -70,12 +84,8 @@ def connect(address: PostgresAddress) -> Any:
             "in transaction mode. Give the address of the server itself."
         )
     with told(address):
-        connection = psycopg.connect(
-            address.conninfo,
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="wopr move",
-        )
+        said = parameters(address, connect_timeout=CONNECT_SECONDS, application_name="wopr move")
+        connection = psycopg.connect(**said, autocommit=True)
         try:
             [(alone,)] = connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchall()
             if not alone:
@@ -84,6 +94,7 @@ def connect(address: PostgresAddress) -> Any:
                     "can be gone on with at any time."
                 )
             connection.execute("set datestyle = 'ISO'; set timezone = 'UTC'")
+            connection.execute(_HEARD)
         except BaseException:
             connection.close()
             raise
