@@ -8,12 +8,15 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from support.moving import until_count
+from support.postgres import new_database
 from support.queues import PATIENCE, until
-from wopr import Settings, TaskQueue
+from wopr import QueueMovedError, Settings, TaskQueue
 from wopr.domain.address import PostgresAddress, database_of
 from wopr.moving.move import move
 
@@ -59,3 +62,31 @@ async def test_it_is_used_all_the_while(tmp_path: Path, address: str, to_server:
         await until_count(ran, int(out))
         await until(queue.get_task_stats, lambda seen: seen["by_status"].get("success") == int(out))
     assert dict.fromkeys(range(int(out)), 1) == ran
+
+
+async def test_who_can_not_follow_yet_is_where_it_was_and_follows_later(
+    tmp_path: Path, address: str
+) -> None:
+    file, server = tmp_path / "q.db", PostgresAddress(address)
+    async with TaskQueue(enabled=True, database=file) as queue:
+        await queue.get_task_stats()
+    await move(file, server, Settings())
+    queue = TaskQueue(enabled=True, database=file)
+
+    @queue.task(name="say")
+    async def say(word: str) -> str:
+        return word
+
+    other = new_database(f"other_{uuid4().hex[:12]}")
+    with psycopg.connect(PostgresAddress(other).conninfo, autocommit=True) as connection:
+        name = server.conninfo.partition("?")[0].rpartition("/")[2]
+        connection.execute(f"alter database {name} rename to {name}_away")
+        for _ in range(2):
+            with pytest.raises(QueueMovedError, match="could not follow"):
+                await say.enqueue("a")
+            assert file == queue.database
+        connection.execute(f"alter database {name}_away rename to {name}")
+    async with queue:
+        await say.enqueue("a")
+        assert file != queue.database
+        assert 1 == (await queue.get_task_stats())["total"]

@@ -163,6 +163,7 @@ class FollowingAccess(Access):
 
     async def _followed(self, moved: QueueMovedError, deadline: float | None) -> Backend:
         moving = Moving.read(moved.moving)
+        before = self.open_in, self._ownership
         try:
             there = await self._at(moving)
             self._there, self.open_in = there, there.open_in
@@ -170,6 +171,7 @@ class FollowingAccess(Access):
             backend = await there.backend(deadline)
         except StorageError as error:
             self._there = None
+            self.open_in, self._ownership = before
             raise QueueMovedError(
                 f"{moved} This process could not follow: {error}", moving=moved.moving
             ) from error
