@@ -24,8 +24,7 @@ LEAVE_SECONDS = 1
 async def test_what_waits_is_not_begun_while_a_transaction_of_others_holds_the_move_up(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = f"{reading.LEAVE_SECONDS} seconds"
-    short = reading._LEAVING.replace(said, f"{LEAVE_SECONDS} seconds")
+    short = reading._LEAVING.replace(f"{reading.LEAVE_SECONDS} s", f"{LEAVE_SECONDS} s")
     assert short != reading._LEAVING
     monkeypatch.setattr(reading, "_LEAVING", short)
     monkeypatch.setattr(reading, "LOCK_SECONDS", 0.3)
@@ -48,10 +47,8 @@ async def test_what_waits_is_not_begun_while_a_transaction_of_others_holds_the_m
                 if what == "Checking the file":  # the last thing before the pause
                     other.execute("lock table wopr.tasks in row exclusive mode")
 
-            file = tmp_path / "q.db"
-            moving = asyncio.create_task(
-                move(database_of(address), file, queue.settings, grace=0.1, tell=tell)
-            )
+            there = database_of(address), tmp_path / "q.db"
+            moving = asyncio.create_task(move(*there, queue.settings, grace=0.1, tell=tell))
             await until(lambda: leaving(address), bool)
             handles = [await count.enqueue(number) for number in (1, 2)]
             await asyncio.sleep(3 * LEAVE_SECONDS)  # without news, hosts claim again by then
