@@ -13,12 +13,16 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from fleet.callers import CALLERS, psycopg_async
 from support.moving import until_count
 from support.postgres import new_database
 from support.queues import PATIENCE, until
-from wopr import QueueMovedError, Settings, TaskQueue
+from wopr import QueueMovedError, Settings, StorageError, TaskQueue
 from wopr.domain.address import PostgresAddress, database_of
+from wopr.domain.moving import MOVED, Moving
 from wopr.moving.move import move
+from wopr.storage.postgres.caller import CallersTransaction
+from wopr.storage.postgres.moving.marks import guards
 
 CLIENT = Path(__file__).with_name("client.py")
 
@@ -90,3 +94,24 @@ async def test_who_can_not_follow_yet_is_where_it_was_and_follows_later(
         await say.enqueue("a")
         assert file != queue.database
         assert 1 == (await queue.get_task_stats())["total"]
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+async def test_a_transaction_of_an_application_is_told_where_the_queue_is(
+    address: str, kind: str
+) -> None:
+    async with TaskQueue(enabled=True, database=address) as queue:
+        await queue.get_task_stats()
+    place, change = PostgresAddress(address), "delete from wopr.tasks"
+    async with psycopg_async(address) as old, CALLERS[kind](address) as caller:
+        await old.execute("set transaction isolation level repeatable read")
+        await old.execute("select 1")
+        with psycopg.connect(place.conninfo) as mover:
+            there = Moving("1", place.named, "/srv/tasks.duckdb", "host").text()
+            mover.execute("insert into wopr.meta (key, value) values (%s, %s)", [MOVED, there])
+            for statement in guards():
+                mover.execute(statement)
+        with pytest.raises(QueueMovedError, match=r"has moved to /srv/tasks\.duckdb"):
+            await CallersTransaction(place, caller.connection).execute(change)
+        with pytest.raises(StorageError, match=r"moved away from .* Begin it anew"):
+            await CallersTransaction(place, old.connection).execute(change)

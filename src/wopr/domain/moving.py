@@ -34,6 +34,16 @@ class Moving:
         found = json.loads(text)
         return cls(found["id"], found["source"], found["target"], found["host"])
 
+    @classmethod
+    def said(cls, text: str) -> Self | None:
+        """Read it from an error in which it stands; ``None``: it does not."""
+        _, begin, rest = text.partition("{")
+        try:
+            found, _ = json.JSONDecoder().raw_decode(begin + rest)
+            return cls(found["id"], found["source"], found["target"], found["host"])
+        except (ValueError, KeyError):
+            return None
+
     def text(self) -> str:
         """Return it as JSON."""
         return json.dumps(asdict(self))

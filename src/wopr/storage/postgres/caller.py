@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 from wopr.domain.address import PostgresAddress
 from wopr.domain.errors import InvalidCallError, StorageError
+from wopr.domain.moving import Moving
+from wopr.storage.postgres.connections import MOVED_STATE
 from wopr.storage.postgres.drivers import Rows, no_transaction, runner
 
 T = TypeVar("T")
@@ -116,6 +118,8 @@ class CallersTransaction:
                 "connection= has a transaction in which a statement has failed, so it can only be "
                 "rolled back. Nothing was enqueued."
             ) from error
+        if state == MOVED_STATE:
+            raise self._moved(error) from error
         if state in _NOT_THERE:
             raise self.other_database() from error
         if state == _NOT_ALLOWED:
@@ -130,6 +134,14 @@ class CallersTransaction:
             f"The task can't be part of the transaction of connection= ({said}). What this call "
             "did was taken back; whether the transaction can go on, the server knows."
         ) from error
+
+    def _moved(self, error: Exception) -> StorageError:
+        if (moving := Moving.said(str(error))) is not None:
+            return moving.gone()
+        return StorageError(  # it is older than the move, and can't see it
+            f"The queue has moved away from {self._address} since the transaction of connection= "
+            "began. Nothing was enqueued. Begin it anew."
+        )
 
     def other_database(self) -> InvalidCallError:
         """Return the error that the connection leads elsewhere."""
