@@ -402,7 +402,8 @@ async def test_an_act_that_a_proxy_lost_sight_of_is_not_done_twice(
         answer = await send(self, request)
         if b'"act_change"' in request.content or (b'"add"' in request.content and not lost):
             lost.append(await answer.aread())
-            return httpx.Response(status, text="<html>whoever stands before it")
+            html = httpx.ByteStream(b"<html>whoever stands before it")
+            return httpx.Response(status, stream=html)
         return answer
 
     async with at(there) as queue:
@@ -562,6 +563,23 @@ def test_a_token_travels_to_another_machine_only_where_nobody_reads_it(
     HttpBackend(Address(said), token_over_http=True)
     monkeypatch.setenv("WOPR_TASKS_TOKEN_OVER_HTTP", "1")
     Client(said)
+
+
+async def test_no_proxy_of_the_environment_stands_before_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
+    async with (
+        TaskQueue(enabled=True, database=tmp_path / "tasks.duckdb") as queue,
+        served(rest_app(queue)) as place,
+        TaskQueue(enabled=True, database=place) as far,
+    ):
+        assert 0 == (await far.get_task_stats())["total"]
+        with Client(place, "s3cret") as client:
+            assert "Nothing is to be done." == (await asyncio.to_thread(client.status)).text
 
 
 @pytest.mark.parametrize("user", [":s3cret", "s3cret", "ada:s3cret", "s3cret:", ""])

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from wopr.config.settings import Settings
-from wopr.domain.address import Address, check_token, is_address
+from wopr.domain.address import Address, check_token, is_address, is_here
 from wopr.domain.errors import InvalidCallError
 
 API = "/api/v1"
@@ -65,7 +65,13 @@ class Place:
             max_keepalive_connections=MOST_CONNECTIONS,
             keepalive_expiry=IDLE_SECONDS,
         )
-        return {"headers": headers, "limits": limits, "follow_redirects": False}
+        proxies = not is_here(self.url)  # one that the environment names would see the token
+        return {
+            "headers": headers,
+            "limits": limits,
+            "follow_redirects": False,
+            "trust_env": proxies,
+        }
 
 
 def _checked(token: str | None) -> str | None:

@@ -101,6 +101,12 @@ def is_address(text: object) -> bool:
     return isinstance(text, str) and (_HTTP.match(text) or _POSTGRES.match(text)) is not None
 
 
+def is_here(address: str) -> bool:
+    """Whether an address is ``http://`` of this machine: a proxy could read what is sent there."""
+    parts = urlsplit(address)
+    return parts.scheme.lower() == "http" and is_loopback(parts.hostname or "")
+
+
 def check_token(address: str, token: str | None, *, over_http: bool) -> None:
     """Refuse to send a token to another machine for everybody between to read.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from wopr.domain.address import Address, check_token
+from wopr.domain.address import Address, check_token, is_here
 from wopr.domain.clock import Clock
 from wopr.domain.errors import (
     InvalidCallError,
@@ -94,8 +94,8 @@ class HttpBackend(RemoteBackend):
             InvalidCallError: a package is missing.
             StorageError: nobody answers there, or nobody who is understood.
         """
-        self._http = _client(self._token, MOST_CONNECTIONS)
-        self._waiting = _client(self._token, MOST_WAITS)
+        self._http = _client(self._url, self._token, MOST_CONNECTIONS)
+        self._waiting = _client(self._url, self._token, MOST_WAITS)
         self.open = True
         try:
             version = self._greeted(await self._last(self._call_seconds, "hello", ()))
@@ -289,7 +289,7 @@ def _split(whole: str) -> tuple[str, str | None]:
     return where, unquote(parts.password or parts.username or "") or None
 
 
-def _client(token: str | None, connections: int) -> httpx.AsyncClient:
+def _client(url: str, token: str | None, connections: int) -> httpx.AsyncClient:
     try:
         import httpx
     except ImportError:
@@ -304,4 +304,9 @@ def _client(token: str | None, connections: int) -> httpx.AsyncClient:
     if token:
         headers["authorization"] = f"Bearer {token}"
     most = httpx.Limits(max_connections=connections)
-    return httpx.AsyncClient(headers=headers, limits=most, follow_redirects=False)
+    return httpx.AsyncClient(
+        headers=headers,
+        limits=most,
+        follow_redirects=False,
+        trust_env=not is_here(url),  # a proxy that the environment names would see the token
+    )

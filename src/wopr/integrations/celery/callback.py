@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any
 
 from wopr.config.settings import Settings
-from wopr.domain.address import check_token
+from wopr.domain.address import check_token, is_here
 from wopr.domain.clock import Clock, SystemClock
 from wopr.domain.errors import InvalidCallError
 from wopr.integrations.celery.mailbox import Kind, Word
@@ -180,7 +180,9 @@ class CallbackMailbox:
         headers = {"authorization": f"Bearer {_checked(token)}"}
         check_token(url, token, over_http=Settings().token_over_http)
         self._url = url.rstrip("/")
-        self._client = httpx.Client(headers=headers, timeout=SECONDS, transport=transport)
+        self._client = httpx.Client(
+            headers=headers, timeout=SECONDS, transport=transport, trust_env=not is_here(url)
+        )
 
     def look(self, ids: Sequence[str]) -> Mapping[str, Word]:
         """Ask what is known of calls: whether they have begun."""
