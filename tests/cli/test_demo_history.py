@@ -59,7 +59,7 @@ def _ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_it_has_something_of_everything(path: Path) -> None:
     found = {what: _ask(path, sql)[0][0] for what, sql in SOMETHING.items()}
     assert [] == [what for what, count in found.items() if not count]
-    assert 5 <= found["statuses"]
+    assert 4 <= found["statuses"]  # what waits, for its turn or a retry, is one of the hour
     assert 9 == found["categories"]
     assert doctor.check(path).clean
 

@@ -22,12 +22,10 @@ from wopr.storage import check_name, missing, unwritten
 
 T = TypeVar("T")
 
-_OF_FILES = frozenset(
-    {
-        *("backup", "restore", "export", "compact", "db accept"),
-    }
-)
+_OF_FILES = frozenset({"backup", "restore", "export", "compact", "db accept"})
 """Commands that there are for files only."""
+_OF_TABLES = frozenset({"doctor", "archive", "db current", "db check", "db upgrade", "db history"})
+"""Commands that are for who has the tables: a file, or a server of PostgreSQL."""
 
 DATABASE_VARIABLE = "WOPR_TASKS_DATABASE"
 DEFAULT_DATABASE = Path("wopr_tasks.duckdb")
@@ -47,11 +45,16 @@ def _configured(context: click.Context, option: click.Parameter, path: Path) -> 
             complain(f"Warning: {said}")
     if not isinstance(path, Address):
         check_name(str(path))
-    elif context.command_path.partition(" ")[2] in _OF_FILES:
+    elif context.command_path.partition(" ")[2] in _refused_at(path):
         raise UsageError(
             f"{context.command_path} looks after a database file, and {path} is {_instead(path)}"
         )
     return path
+
+
+def _refused_at(path: Address) -> frozenset[str]:
+    """Return the commands that there are not at an address."""
+    return _OF_FILES if isinstance(path, PostgresAddress) else _OF_FILES | _OF_TABLES
 
 
 def _instead(path: Address) -> str:

@@ -91,7 +91,9 @@ def _with_an_end(verb: object, params: Any) -> Any:
 
 async def _note(backend: Backend, verb: object, params: Any) -> None:
     """Note that somebody asks in SQL, as where it is asked in a request of its own."""
-    if verb in WHO or not _asks_in_sql(verb, params):  # an act says itself what it is about
+    if (
+        not isinstance(verb, str) or verb in WHO or not _asks_in_sql(verb, params)
+    ):  # an act says itself what it is about
         return
     asked = params[0] if verb in {"sql", TYPED} else f"where {params[0]['where']}"
     if isinstance(asked, str):
