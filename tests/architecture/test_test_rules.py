@@ -25,6 +25,8 @@ MAY_SLEEP: dict[str, str] = {
     "tests/faults/fleet/test_network.py": "so long a network is away",
     "tests/faults/fleet/test_worlds.py": "polls what a line has counted, with a limit",
     "tests/faults/fleet/storm.py": "random moments for what happens, and how long it lasts",
+    "tests/moving/client.py": "a client's rhythm, while a queue moves",
+    "tests/moving/test_pause.py": "so long as what hosts were told counts for: nothing may happen",
     "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
     "tests/simulation/universe.py": "on virtual time",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
