@@ -18,7 +18,7 @@ import pytest
 
 from faults.crash.nursery import Series, Totals, Zygote, zygote
 from support.paths import ROOT
-from wopr.config.crashpoint import KEEPING, POINTS
+from wopr.config.crashpoint import KEEPING, MOVING, POINTS
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]  # each wait has a limit of its own
 
@@ -130,4 +130,4 @@ def test_every_crash_point_of_the_source_is_in_the_list_and_the_other_way_round(
             if 'crashpoint("' in line:
                 used.add(line.split('crashpoint("')[1].split('"')[0])
 
-    assert {*POINTS, *KEEPING} == used
+    assert {*POINTS, *KEEPING, *MOVING} == used
