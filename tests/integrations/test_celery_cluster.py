@@ -140,9 +140,8 @@ async def test_a_worker_that_is_lost_with_its_host_is_noticed_and_another_one_go
     queue = shop.stocked(TaskQueue(enabled=True, database=tmp_path / "q.duckdb", auth=auth_with()))
     database = new_database("celery")
     app = CeleryConfig(broker_url=broker).app()  # no result backend: word goes by PostgreSQL
-    executor = CeleryExecutor(
-        app, lease=LEASE, queue_of=lambda task: "lost", mailbox=PostgresMailbox(database)
-    )
+    box = PostgresMailbox(database)
+    executor = CeleryExecutor(app, lease=LEASE, queue_of=lambda task: "lost", mailbox=box)
     queue.category("shop", executor=executor)
     first = CeleryWorker(broker, tmp_path, "-c", "1", queues="lost", mailbox=database)
     threads = ("-P", "threads", "-c", "2")
@@ -166,6 +165,7 @@ async def test_a_worker_that_is_lost_with_its_host_is_noticed_and_another_one_go
     finally:
         first.kill()
         second.kill()
+        box.close()
 
 
 async def pids(folder: Path) -> list[int]:

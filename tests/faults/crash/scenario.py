@@ -31,7 +31,7 @@ from wopr.storage.duckdb.journal import segments
 CATEGORIES = ("fast", "slow")
 PADDING = (*(0,) * 36, 100, 5_000, 60_000, 250_000)
 """How long payloads are: from nothing to nearly the largest that is allowed."""
-LIFE_SECONDS = 100
+LIFE_SECONDS = 300
 """After that a child ends that nobody kills: the test that had to is gone."""
 
 
