@@ -91,7 +91,7 @@ def test_workers_are_those_that_ran_something(path: Path) -> None:
     ("at", "said"),
     [
         ("yesterday", "--at takes 2h"),
-        ("2025-11-30T11:40", "a time with its zone"),
+        ("2025-11-30T11:40", "has no time zone"),
         ("2999-01-01T00:00Z", "has not come"),
     ],
 )

@@ -127,7 +127,7 @@ def test_undo_says_what_it_can_not_take_back(wopr: Call, database: Database) -> 
     [
         (("tasks", "cancel"), "Say which tasks"),
         (("tasks", "cancel", "--since", "yesterday"), "--since takes 2h, 30min, 7d"),
-        (("tasks", "cancel", "--since", "2030-01-01"), "a time with its zone"),
+        (("tasks", "cancel", "--since", "2030-01-01"), "has no time zone"),
         (("tasks", "cancel", "--where", "nonsense = 1"), "nonsense"),
         (("tasks", "cancel", "--where", "true) or (true"), "is no condition in SQL"),
         (("tasks", "set-priority", "--name", "x", "--to", "urgent"), "--to takes one of LOW"),

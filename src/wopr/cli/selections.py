@@ -136,7 +136,16 @@ def when(text: str, option: str) -> datetime | timedelta:
     try:
         return typed_time(text)
     except (ValueError, OverflowError):
-        raise UsageError(f"{option} takes {WHEN}, not {text!r}.") from None
+        naive = "" if _has_a_zone(text) else " It has no time zone."
+        raise UsageError(f"{option} takes {WHEN}, not {text!r}.{naive}") from None
+
+
+def _has_a_zone(text: str) -> bool:
+    """Whether a text that is a moment says where; ``True`` for one that is none."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return True
 
 
 def filtered(command: Callable[Concatenate[Chosen, P], None]) -> Callable[..., None]:
