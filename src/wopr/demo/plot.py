@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from wopr.demo.trade import FEEDS
 from wopr.demo.week import Week
 from wopr.domain.act import Act
 from wopr.domain.change import Change, Verb, decision, take_back
@@ -222,6 +223,10 @@ class Plot:
         at(day(4, 15.4), lambda: self._retry("payments.charge", "mara"))
         at(day(2, 10.02), lambda: self._cancel_letters("jonas"))
         at(self._ago(0.7), lambda: self._pause("imports", "jonas", "globex sends another schema"))
+        at(self._ago(0.4), self._import)  # which so waits
+
+    def _import(self) -> None:
+        self._week.add("imports.feed", FEEDS[0])
 
     def _pause(self, category: str, who: str, reason: str) -> None:
         since = self._week.now.replace(tzinfo=UTC)
