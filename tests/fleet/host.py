@@ -1,8 +1,12 @@
-"""A host of a fleet, for tests: works until it is killed, and says on stdout when a task begins."""
+"""A host of a fleet, for tests: works until it is killed, and says on stdout what happens to it.
+
+``ready``: it has a worker; ``began``: a task begins; ``ignored``: an outcome came too late.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 from wopr import TaskQueue
@@ -12,8 +16,20 @@ owner.LEASE_SECONDS = 1.5
 fleet.LOOK_SECONDS = 0.1
 
 
+class Saying(logging.Handler):
+    """Says when the outcome of an attempt was refused, since its task was taken from here."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of who writes outcomes."""
+        if "its outcome is ignored" in record.msg:
+            print("ignored", flush=True)
+
+
 async def main(address: str) -> None:
     """Run tasks named ``hold``: each ends when a line comes on stdin."""
+    settling = logging.getLogger("wopr.fleet.settling")
+    settling.setLevel(logging.INFO)
+    settling.addHandler(Saying())
     queue = TaskQueue(enabled=True, database=address)
 
     @queue.task(name="hold")

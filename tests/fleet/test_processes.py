@@ -69,8 +69,7 @@ async def test_what_a_lost_host_ran_is_back_when_its_lease_ends(
             assert lost.stdin is not None
             lost.stdin.write(b"there\n")
             await lost.stdin.drain()
-            other = await queue.enqueue("hold")
-            assert "here" == await other.result(timeout=PATIENCE)
+            assert "ignored" == await said(lost)
         info = await handle.info()
         history = [one.reason for one in await queue.get_history(handle.id)]
     assert ("here", 2, 1) == (info.result, info.attempt, info.crashes)
