@@ -213,6 +213,10 @@ class Access(Stages):
             return None
         return self._backend if here and self._usable() else None
 
+    async def found(self, deadline: float | None = None) -> Backend | None:
+        """Return what carries the verbs out, if there is a queue; a look makes none."""
+        return await self.backend(deadline) if self.exists() else None
+
     async def inside(self, connection: Any) -> AddBackend:
         """Return what adds tasks in a transaction of the application.
 

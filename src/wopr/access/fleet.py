@@ -37,6 +37,7 @@ from wopr.ports.backend import AddBackend, Backend
 from wopr.running.slots import Slots
 from wopr.running.surroundings import Surroundings
 from wopr.storage import open_archive
+from wopr.storage.postgres import schema
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.store import Store
 
@@ -63,6 +64,8 @@ class FleetAccess(Access):
         """Who retires old tasks here; ``None`` before it is open."""
         self._moved: QueueMovedError | None = None
         self._going: asyncio.Task[None] | None = None
+        self._seen = False
+        """Whether the database was seen to have the tables of a queue."""
 
     @property
     def database(self) -> Path:
@@ -76,7 +79,7 @@ class FleetAccess(Access):
                 f"This queue is on PostgreSQL, {self._address}, and can get the address of another "
                 f"database, but not a file, {database}. Build a new queue for that."
             )
-        self._address = database
+        self._address, self._seen = database, False
 
     @property
     def slots(self) -> Mapping[str, Slots]:
@@ -124,6 +127,15 @@ class FleetAccess(Access):
         return self._moved is None and self._fleet is not None and self._fleet.open
 
     # -- open -----------------------------------------------------------------
+
+    async def found(self, deadline: float | None = None) -> Backend | None:
+        """Return what carries the verbs out, if the database has the tables of a queue."""
+        if not self._seen and not self._usable():
+            connections = Connections(self._address, 1, self._settings.call_seconds)
+            self._seen = await schema.current(connections) is not None
+            if not self._seen:
+                return None
+        return await self.backend(deadline)
 
     async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; connect if need be."""

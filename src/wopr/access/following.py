@@ -136,6 +136,12 @@ class FollowingAccess(Access):
         """Return what carries the verbs out, if it is open on this event loop already."""
         return super().at_hand() if self._there is None else self._there.at_hand()
 
+    async def found(self, deadline: float | None = None) -> Backend | None:
+        """Return what carries the verbs out, if there is a queue."""
+        if self._there is not None:
+            return await self._there.found(deadline)
+        return await super().found(deadline)
+
     async def backend(self, deadline: float | None = None) -> Backend:
         """Return what carries the verbs out; open the queue, wherever it is, if need be.
 

@@ -180,7 +180,7 @@ class Looking:
         are UTC. It runs apart, on a copy that is some seconds old; `describe tasks` lists columns.
         """
         with noted_as(self._asking.asks_sql(context)):
-            await (await inside(self._queue).writer()).acts.asked(query)
+            await (await inside(self._queue).existing()).acts.asked(query)
         found = await self._queue.typed_sql(query, limit=MOST_ROWS)
         return {
             "rows": [_named(found.columns, row) for row in found.rows],

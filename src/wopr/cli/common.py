@@ -17,6 +17,7 @@ from wopr.cli.kinds import FileName
 from wopr.cli.output import complain
 from wopr.config.settings import Settings, led_outside
 from wopr.domain.address import Address, PostgresAddress, database_of
+from wopr.queue.face import inside
 from wopr.queue.queue import TaskQueue
 from wopr.storage import check_name, missing, unwritten
 
@@ -127,7 +128,11 @@ def with_queue(
     require_file(database)
 
     async def run() -> T:
-        async with TaskQueue(enabled=True, database=database, settings=settings) as queue:
+        queue = TaskQueue(enabled=True, database=database, settings=settings)
+        try:
+            await inside(queue).existing()  # a command about a queue makes none
             return await work(queue)
+        finally:
+            await queue.shutdown()
 
     return asyncio.run(run())

@@ -100,7 +100,7 @@ def web(
     }
     said = {name: value for name, value in given.items() if value is not None}
     settings = queue.settings.model_copy(update=said)
-    asyncio.run(_serve(queue, Dashboard(queue, settings, unix_socket)))
+    asyncio.run(_serve(queue, Dashboard(queue, settings, unix_socket), there=target is None))
 
 
 def _application(queue: TaskQueue, names: list[str], loopback: str) -> Any:
@@ -198,8 +198,11 @@ def _place(settings: Settings, unix_socket: Path | None) -> Place:
     return place_at(settings.web or DEFAULT_ADDRESS, **tls)
 
 
-async def _serve(queue: TaskQueue, dashboard: Dashboard) -> None:
+async def _serve(queue: TaskQueue, dashboard: Dashboard, *, there: bool) -> None:
+    """Serve until a signal comes; ``there``: a queue that is none yet is refused, not made."""
     stopped = asyncio.Event()
+    if there:
+        await inside(queue).existing()
     async with queue:
         await dashboard.start()
         signals = Signals(stopped.set)

@@ -10,7 +10,7 @@ from wopr.domain.address import Address, PostgresAddress
 from wopr.domain.checks import check_query
 from wopr.domain.errors import InvalidCallError, QueueDisabledError
 from wopr.ports.answers import QueryResult
-from wopr.ports.backend import AsksApart
+from wopr.ports.backend import AsksApart, Backend
 from wopr.ports.backup import Backup, Export
 from wopr.ports.storage import QueryLimits, Snapshot
 from wopr.ports.stream import QueryStream, StreamLimits, require_arrow
@@ -27,7 +27,7 @@ async def sql(core: Core, text: str, *params: Any, rows: int | None = None) -> Q
     if not core.enabled:
         raise QueueDisabledError
     text = check_query(text, params)
-    return await (await core.access.backend()).sql(text, params, _limits(core, rows))
+    return await (await _backend(core)).sql(text, params, _limits(core, rows))
 
 
 async def typed_sql(core: Core, text: str, *params: Any, rows: int | None = None) -> QueryResult:
@@ -71,10 +71,17 @@ async def stream_sql(
             f"{core.database}: ask with a limit from here, or run `wopr sql` there."
         )
     require_arrow()
-    found = await (await core.access.backend()).snapshot(own=True)
+    found = await (await _backend(core)).snapshot(own=True)
     limits = StreamLimits(timeout, core.settings.query_seconds, batch_bytes, core.settings.archive)
     source = await stream_snapshot(found.path, text, params, limits, core.settings.memory_limit)
     return QueryStream(source, found.moment)
+
+
+async def _backend(core: Core) -> Backend:
+    """Return who answers; on a server a question makes no tables, as a first one makes a file."""
+    if isinstance(core.database, PostgresAddress):
+        return await core.existing()
+    return await core.access.backend()
 
 
 def _limits(core: Core, rows: int | None) -> QueryLimits:

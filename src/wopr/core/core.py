@@ -38,6 +38,7 @@ from wopr.domain.task import TaskInfo, TaskRecord
 from wopr.ports.answers import attempts
 from wopr.ports.backend import AddBackend, Backend
 from wopr.ports.storage import TaskFilter
+from wopr.storage import missing
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -107,7 +108,20 @@ class Core:
             return None
         if (backend := self.access.at_hand()) is not None:
             return backend
-        return await self.access.backend(deadline) if self.access.exists() else None
+        return await self.access.found(deadline)
+
+    async def existing(self) -> Backend:
+        """Return the backend for a look that has no answer where there is no queue.
+
+        Raises:
+            StorageError: there is none; it says what makes one.
+            QueueDisabledError: the queue is switched off.
+        """
+        if not self.enabled:
+            raise QueueDisabledError
+        if (backend := await self.reader()) is None:
+            raise missing(self.database)
+        return backend
 
     async def writer(self) -> Backend:
         """Return the backend for a change.

@@ -69,7 +69,7 @@ async def whatif(core: Core, what: Setting, since: When, until: When | None) -> 
     most = MOST_RUNS + 1
     answer = await asking.sql(core, whatifqueries.RUNS_SINCE, begin, end, most, rows=most)
     runs = [Run(*row) for row in answer.rows]
-    backend = await core.writer()
+    backend = await core.existing()
     limits = [Limit.from_json(rule.value) for rule in await backend.rules.all(RuleKind.LIMIT)]
     here = Counter(one.category for one in await backend.workers())
 

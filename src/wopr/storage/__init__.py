@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from wopr.config.settings import Settings
+from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import SystemClock
-from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.domain.errors import StorageError, StorageFileError, StorageOwnedError
 from wopr.domain.moving import Moving
 from wopr.ports.backup import Backup, Export, Restored
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot, Storage
@@ -55,8 +56,14 @@ def open_archive(settings: Settings) -> Any:
     return Cold(settings.archive, settings.memory_limit)
 
 
-def missing(database: Path) -> StorageFileError:
-    """Return the error that there is no such file; it says if a journal lies there without it."""
+def missing(database: Path) -> StorageError:
+    """Return the error that no queue is there; it says if a journal lies there without its file."""
+    if isinstance(database, PostgresAddress):
+        return StorageError(
+            f"There is no queue in {database}: the database has no tables of one, and a look makes "
+            "none. See that its name is the right one. A worker, or an application, makes them "
+            f"with its first task; so does: wopr db upgrade -d {shlex.quote(database.named)}"
+        )
     from wopr.storage.duckdb.journal.scan import segments
 
     path = database.absolute()

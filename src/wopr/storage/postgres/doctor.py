@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -91,8 +92,9 @@ def check(
             [(moment, there)] = connection.execute(_NOW).fetchall()
             if not there:
                 raise SchemaError(
-                    f"There is no queue in {address}: its tables are made by the first queue that "
-                    "opens it."
+                    f"There is no queue in {address}: the database has no tables of one. See that "
+                    "its name is the right one. A worker, or an application, makes them with its "
+                    f"first task; so does: wopr db upgrade -d {shlex.quote(address.named)}"
                 )
             return Examination(connection, progress, limit).run(), moment
     except connections.errors as error:

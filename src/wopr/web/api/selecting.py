@@ -81,7 +81,7 @@ async def conditions_of(asked: Asked, which: Selected) -> dict[str, Any]:
     """
     found = _conditions(asked, which)
     if which.where is not None:
-        await (await inside(asked.queue).writer()).acts.asked(f"where {which.where}")
+        await (await inside(asked.queue).existing()).acts.asked(f"where {which.where}")
     return found
 
 

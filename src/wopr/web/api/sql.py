@@ -57,7 +57,7 @@ async def ask(asked: Asked) -> Response:
     """Answer a question in SQL."""
     body: Question = asked.body
     limit: int | Literal["setting"] = "setting" if body.limit is None else body.limit
-    backend = await inside(asked.queue).writer()
+    backend = await inside(asked.queue).existing()
     await backend.acts.asked(body.query)
     found = await asked.queue.typed_sql(body.query, *body.params, limit=limit)
     said = {"cache-control": "no-store"}

@@ -59,7 +59,7 @@ class Questions:
 
 async def noted(queue: TaskQueue, query: str) -> None:
     """Note that somebody asks in SQL: what they saw is a matter of record, as what they did."""
-    await (await inside(queue).writer()).acts.asked(query)
+    await (await inside(queue).existing()).acts.asked(query)
 
 
 def questions_of(request: Request) -> Questions:
