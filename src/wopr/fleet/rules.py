@@ -67,6 +67,10 @@ class FleetRules:
         """Return a rule, as far as this host knows."""
         return self._known.get((kind, name))
 
+    def known(self, kind: RuleKind) -> list[Rule]:
+        """Return the rules of a kind, as far as this host knows."""
+        return [rule for rule in self._known.values() if rule.kind is kind]
+
     async def all(self, kind: RuleKind) -> list[Rule]:
         """Return the rules of a kind, by name."""
         _, rules = await self._rows()

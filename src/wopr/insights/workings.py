@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause
@@ -13,7 +14,7 @@ from wopr.domain.rule import RuleKind
 from wopr.engine.engine import Engine
 from wopr.engine.shared import Observer
 from wopr.executors.context import CurrentTask
-from wopr.ports.storage import Storage
+from wopr.ports.storage import JournalState, QueryLimits, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Workings:
     """One engine from outside. Two of the same engine are equal."""
 
     _engine: Engine
+    counted = True
+    """Whether its history is read, so that numbers begin with it."""
 
     @property
     def open(self) -> bool:
@@ -36,6 +39,17 @@ class Workings:
     def storage(self) -> Storage:
         """Where its tasks are stored."""
         return self._engine.shared.storage
+
+    @property
+    def journal(self) -> JournalState | None:
+        """How far the tables are behind the journal; ``None`` where there is none."""
+        return self.storage.journal
+
+    async def query(
+        self, query: str, params: Sequence[Any], limits: QueryLimits
+    ) -> list[tuple[Any, ...]]:
+        """Ask the tables."""
+        return (await self.storage.query(query, params, limits)).rows
 
     def now(self) -> datetime:
         """Return the time as records hold it: UTC, without a zone."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.insights import queries
-from wopr.ports.storage import QueryLimits, Storage
+from wopr.ports.storage import QueryLimits
 
 MOST_SERIES = 500
 """So many pairs of category and task have numbers of their own; the rest shares some."""
@@ -45,6 +45,16 @@ _CRASH_LOOP = "crash loop"  # it ends at a recovery, long after its process died
 _SLICE = 250_000
 """Transitions looked at in one query: little memory, and other reads get their turn."""
 _LIMITS = QueryLimits(seconds=600.0, rows=1_000_000, own=True)
+
+
+class HasHistory(Protocol):
+    """What can be asked what happened before."""
+
+    async def query(
+        self, query: str, params: Sequence[Any], limits: QueryLimits
+    ) -> list[tuple[Any, ...]]:
+        """Ask the tables."""
+        ...
 
 
 class Histogram:
@@ -112,7 +122,8 @@ class Counts:
         self._series: dict[tuple[str, str], Series] = {}
         self._categories: set[str] = set()
         self._first: int | None = None  # number of the first transition that was told
-        self._in_history = 0  # transitions up to this number are the history's to count
+        self._in_history = -1
+        """Transitions up to this number are the history's to count."""
 
     def declare(self, category: str, name: str) -> Series:
         """Return the numbers of a task; those of the others, when there are too many."""
@@ -145,20 +156,20 @@ class Counts:
         elif transition.from_status is TaskStatus.STARTED and slot in _OUTCOMES:
             series.ended(slot, record.started_at, transition)
 
-    async def read_history(self, storage: Storage) -> None:
+    async def read_history(self, workings: HasHistory) -> None:
         """Count what happened before the first transition that is told.
 
         Raises:
             WoprError: the storage can't answer.
         """
-        newest = (await storage.query(queries.NEWEST_TRANSITION, [], _LIMITS)).rows[0][0]
+        newest = (await workings.query(queries.NEWEST_TRANSITION, [], _LIMITS))[0][0]
         # What was told meanwhile is counted already, and all before it is on disk.
         until = newest if self._first is None else self._first - 1
         self._in_history = until
         rows: list[tuple[Any, ...]] = []
         for low in range(0, until, _SLICE):
             params = [low, min(low + _SLICE, until), until, list(BOUNDS)]
-            rows += (await storage.query(queries.HISTORY_IN_NUMBERS, params, _LIMITS)).rows
+            rows += await workings.query(queries.HISTORY_IN_NUMBERS, params, _LIMITS)
         for row in rows:
             self._add(*row)
 

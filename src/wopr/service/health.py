@@ -74,7 +74,7 @@ class Health:
     def journal(self) -> dict[str, object]:
         """Return how far what can be asked is behind what was acknowledged; empty if unknown."""
         workings = workings_of(self._queue)
-        state = None if workings is None or not workings.open else workings.storage.journal
+        state = None if workings is None or not workings.open else workings.journal
         if state is None:
             return {}
         return {

@@ -14,17 +14,18 @@ from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from wopr.domain.address import PostgresAddress
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.insights import queries
 from wopr.insights.workings import Workings
-from wopr.ports.storage import QueryLimits, Storage
+from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import TaskQueue, inside
 from wopr.service.counts import BOUNDS, EVENTS, MOST_SERIES, OTHER, Counts, Histogram, Series
 from wopr.service.reach import workings_of
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+    from wopr.insights.sharedworkings import SharedWorkings
 
 log = logging.getLogger(__name__)
 
@@ -144,10 +145,11 @@ class _Shot:
 
 
 class Metrics:
-    """The numbers of one queue, told by the process that owns its file.
+    """The numbers of one queue, told by the process that owns its file, or by each that shares it.
 
-    Counters and histograms begin with the history in the file, so a restart does not lose
-    them; then each transition is counted as it is told. Gauges are read when they are asked for.
+    Counters and histograms begin with the history in a file, so a restart does not lose
+    them; then each transition is counted as it is told. On PostgreSQL each process counts what it
+    does itself. Gauges are read when they are asked for.
 
     Raises:
         InvalidCallError: prometheus_client is not installed.
@@ -161,7 +163,7 @@ class Metrics:
             )
         self._queue = queue
         self._counts = Counts()
-        self._workings: Workings | None = None
+        self._workings: Workings | SharedWorkings | None = None
         self._unobserve: Callable[[], None] | None = None
         self._counting: asyncio.Task[bool] | None = None
 
@@ -180,7 +182,7 @@ class Metrics:
         for definition in inside(self._queue).registry.definitions.values():
             self._counts.declare(definition.category, definition.name)  # a rate needs the zero
         self._unobserve = workings.observe(self._counts.observe)
-        self._counting = asyncio.create_task(_count(self._counts, workings.storage))
+        self._counting = asyncio.create_task(_count(self._counts, workings))
 
     def _detach(self) -> None:
         unobserve, self._unobserve, self._workings = self._unobserve, None, None
@@ -204,11 +206,6 @@ class Metrics:
         self.attach()
         workings, counting = self._workings, self._counting
         if workings is None or counting is None:
-            if isinstance(self._queue.database, PostgresAddress):
-                raise NotCountedError(
-                    "Metrics are of a queue in a file. On PostgreSQL ask its views: latency, "
-                    "backlog and failures."
-                )
             raise NotCountedError("The queue is not open in the process that was asked.")
         await asyncio.wait({counting}, timeout=PATIENCE)
         if not counting.done() or counting.cancelled():
@@ -224,7 +221,7 @@ class Metrics:
 
     # -- gauges ---------------------------------------------------------------
 
-    async def _read(self, workings: Workings) -> dict[str, Values]:
+    async def _read(self, workings: Workings | SharedWorkings) -> dict[str, Values]:
         found: dict[str, Values] = {name: {} for name in METRICS}
         found["wopr_build_info"] = {(version("wopr"), platform.python_version()): 1.0}
         for category, slots in self._queue.workers.items():
@@ -233,7 +230,7 @@ class Metrics:
             _add(found["wopr_workers"], label, len(slots))
             _add(found["wopr_workers_busy"], label, busy)
         found["wopr_functions_abandoned"] = {(): float(workings.abandoned())}
-        if (journal := workings.storage.journal) is not None:
+        if (journal := workings.journal) is not None:
             found["wopr_journal_changes"] = {(): float(journal.rows)}
             found["wopr_journal_bytes"] = {(): float(journal.bytes)}
             found["wopr_journal_seconds"] = {(): journal.seconds}
@@ -247,10 +244,11 @@ class Metrics:
                 await self._read_storage(workings, found)
         return found
 
-    async def _read_storage(self, workings: Workings, found: dict[str, Values]) -> None:
-        storage, now = workings.storage, workings.now()
-        backlog = (await storage.query(queries.LIVE_BY_CATEGORY, [now], _LIMITS)).rows
-        missed = (await storage.query(queries.MISSED_OCCURRENCES, [], _LIMITS)).rows
+    async def _read_storage(
+        self, workings: Workings | SharedWorkings, found: dict[str, Values]
+    ) -> None:
+        backlog = await workings.query(queries.LIVE_BY_CATEGORY, [workings.now()], _LIMITS)
+        missed = await workings.query(queries.MISSED_OCCURRENCES, [], _LIMITS)
         idle = set(self._queue.categories) | set(self._queue.workers)
         idle -= {row[0] for row in backlog}
         for category, waiting, due, running, oldest in [
@@ -266,10 +264,12 @@ class Metrics:
         found["wopr_schedule_missed_total"] = _by_name(missed)
 
 
-async def _count(counts: Counts, storage: Storage) -> bool:
-    """Count the history; return whether that worked."""
+async def _count(counts: Counts, workings: Workings | SharedWorkings) -> bool:
+    """Count the history, if there is one to count; return whether that worked."""
+    if not workings.counted:
+        return False
     try:
-        await counts.read_history(storage)
+        await counts.read_history(workings)
     except WoprError as error:
         log.warning("Metrics count from now on only, because the history can't be read: %s", error)
         return False

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wopr.access.linekeeping import LineKeeping
 from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue, inside
+
+if TYPE_CHECKING:
+    from wopr.insights.sharedworkings import SharedWorkings
 
 
 def keeping_of(queue: TaskQueue) -> LineKeeping | None:
@@ -12,10 +17,17 @@ def keeping_of(queue: TaskQueue) -> LineKeeping | None:
     return inside(queue).access.keeping
 
 
-def workings_of(queue: TaskQueue) -> Workings | None:
-    """Return what goes on, if the queue is open and this process owns its file.
+def workings_of(queue: TaskQueue) -> Workings | SharedWorkings | None:
+    """Return what goes on, if the queue is open and this process owns its file, or shares tables.
 
     Never opens the queue: a look from outside must not start anything.
     """
-    engine = inside(queue).access.engine
-    return None if engine is None else Workings(engine)
+    access = inside(queue).access
+    if (engine := access.engine) is not None:
+        return Workings(engine)
+    works, backend = access.works, access.at_hand()
+    if works is None or backend is None:
+        return None
+    from wopr.insights.sharedworkings import shared  # needs what only a queue on PostgreSQL has
+
+    return shared(works, backend.sql)
