@@ -1,4 +1,8 @@
-"""The questions about what fails, in groups of failures that are alike."""
+"""The questions about what fails, in groups of failures that are alike.
+
+Which rows they are is found out before their texts are read: by a condition for each status, or by
+the first number. Of tasks only those in question are read, as they are told twice.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,11 @@ prints as {materialized} (
         ) as fingerprint
     from failed
     join tasks on tasks.id = failed.task_id
+    where tasks.id in (select task_id from failed)
 )
 """
 _FAILED = """
-with failed as {materialized} (
+with failed as materialized (
     select
         data ->> '$.error_type' as error_type,
         coalesce(error, '') as error,
@@ -37,13 +42,26 @@ with failed as {materialized} (
         ) as roots,
         task_id,
         occurred_at
-    from transitions
-    where to_status in ('failed', 'retry') and occurred_at >= $1 {until}
-    {newest}
+    from (
+        {moves}
+    ) as moves
 ),
 """
+_EACH_STATUS = """
+select * from transitions where to_status = 'failed' and occurred_at >= $1
+union all
+select * from transitions where to_status = 'retry' and occurred_at >= $1
+"""
+_WITHIN = "to_status in ('failed', 'retry') and occurred_at >= $1 and occurred_at < $2"
+_NEWEST = f"""
+select * from transitions where {_WITHIN} and seq >= (
+    select min(seq) from (
+        select seq from transitions where {_WITHIN} order by seq desc limit {MOST_COMPARED}
+    ) as newest
+)
+"""
 FAILING = (
-    _FAILED.format(materialized="", until="", newest="")
+    _FAILED.format(moves=_EACH_STATUS)
     + _PRINTS.format(materialized="materialized")
     + """
 select
@@ -67,11 +85,7 @@ limit $3
 between the two moments?"""
 
 FAILED_BEFORE = (
-    _FAILED.format(
-        materialized="materialized",
-        until="and occurred_at < $2",
-        newest=f"order by seq desc limit {MOST_COMPARED}",
-    )
+    _FAILED.format(moves=_NEWEST)
     + _PRINTS.format(materialized="")
     + """
 select
