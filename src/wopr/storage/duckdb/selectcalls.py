@@ -10,6 +10,7 @@ from wopr.domain.change import Takes
 from wopr.domain.errors import QueryError
 from wopr.domain.selection import Selection
 from wopr.domain.task import TaskRecord
+from wopr.ports.glance import once
 from wopr.ports.selecting import Found
 from wopr.ports.storage import QueryLimits
 from wopr.storage.duckdb import reads, selecting
@@ -25,7 +26,13 @@ class SelectCalls(AskCalls):
     async def tally(self, which: Selection, takes: Takes, seconds: float) -> list[Tally]:
         """Count what is selected, by name and status."""
         among = await self._among(which, seconds)
-        return await self._read(lambda cursor: selecting.tally(cursor, which, takes, among))
+        await once(("folded", id(self)), self._fold)
+        # Not in the engine's own reader, which it would keep for as long as that takes.
+        return await self._asked(
+            lambda cursor: selecting.tally(cursor, which, takes, among),
+            time.monotonic() + seconds,
+            QueryLimits(seconds),
+        )
 
     async def select(
         self,

@@ -13,6 +13,8 @@ from wopr.queue.queue import TaskQueue
 
 WEEK = timedelta(days=7)
 MICROSECONDS = 1_000_000
+MOST_TIMED = 100_000
+"""Of about so many tasks it is told how long they waited."""
 FEWEST = 20
 """Of fewer that ended nobody knows what is usual."""
 SPANS = {
@@ -144,10 +146,16 @@ async def compared(
     queue: TaskQueue, category: str | None, now: datetime
 ) -> tuple[Ended, Ended | None]:
     """Return what ended within the hour before a moment, and in the same hour of last week."""
-    hour = timedelta(hours=1)
-    recent, usual = await asyncio.gather(
-        queue.sql(flowqueries.ENDED_WITHIN, now - hour, now, category),
-        queue.sql(flowqueries.ENDED_WITHIN, now - WEEK - hour, now - WEEK, category),
+    last, before = await asyncio.gather(
+        _ended(queue, category, now), _ended(queue, category, now - WEEK)
     )
-    last, before = Ended(60.0, *recent.rows[0]), Ended(60.0, *usual.rows[0])
     return last, before if before.ended >= FEWEST else None
+
+
+async def _ended(queue: TaskQueue, category: str | None, until: datetime) -> Ended:
+    """Return what ended within the hour before a moment."""
+    since = until - timedelta(hours=1)
+    count = (await queue.sql(seriesqueries.ENDED, since, until, 1)).scalar()
+    each = max(1, count // MOST_TIMED)
+    found = await queue.sql(flowqueries.ENDED_WITHIN, since, until, category, each)
+    return Ended(60.0, *found.rows[0])

@@ -92,7 +92,8 @@ def live_part(template: str, ask: Ask, **values: Any) -> str:
     found = environment().get_template(template)
     told = {**common(ask, nonce=STAMP), "csrf": "", "inside": False, **values}
     context = found.new_context(_with_parts(told))
-    return "".join(found.blocks["live"](context)).strip()
+    known = environment().get_template("base.html").blocks["known"]
+    return "".join((*found.blocks["live"](context), *known(context))).strip()
 
 
 def _with_parts(told: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +121,7 @@ def common(ask: Ask, *, nonce: str) -> dict[str, Any]:
         "here": None,
         "live_url": None,
         "unknown": (),
+        "known_of": None,
         "title": "wopr",
         "now": SystemClock().now(),
         "database": str(ask.queue.database),

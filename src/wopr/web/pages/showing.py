@@ -15,6 +15,7 @@ from wopr.ports.glance import glance
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
 from wopr.web.pages.live import streaming
+from wopr.web.pages.recent import looking
 from wopr.web.pages.rendering import live_part, page
 from wopr.web.routing import route
 
@@ -55,9 +56,10 @@ class Page:
 
     async def _show(self, request: Request) -> Response:
         ask = ask_of(request)
-        with glance():
+        with glance(), looking(hurried=True) as look:
             values = await self.values(ask)
         common = {**self._common(ask, values), "unknown": self._unknown(ask), "words": self.words}
+        common["known_of"] = None if ask.past else ask.recent.known_of(look)
         return page(request, self.template, ask=ask, **{**common, **values})
 
     async def _stream(self, request: Request) -> Response:
@@ -65,9 +67,10 @@ class Page:
         ask = ask_of(request, path=root.path.removeprefix("/live") or "/")
 
         async def make() -> str:
-            with glance():
+            with glance(), looking(hurried=False) as look:
                 values = await self.values(ask)
-            return live_part(self.template, ask, **{**self._common(ask, values), **values})
+            values = {**self._common(ask, values), "known_of": ask.recent.known_of(look), **values}
+            return live_part(self.template, ask, **values)
 
         key = (ask.root, ask.path, str(ask.query), ask.caller.role)
         return streaming(request, key, make)

@@ -80,7 +80,7 @@ async def note(ask: Ask, given: words.Given) -> None:
     if "where" in given:
         question = f"where {given['where'][0]}"
         key = ("noted", ask.caller.name, question)
-        await ask.recent.get(key, NOTED_SECONDS, lambda: noted(ask.queue, question))
+        await ask.recent.get(key, NOTED_SECONDS, lambda: noted(ask.queue, question), late=0.0)
 
 
 async def counts(ask: Ask, given: words.Given) -> Preview:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from wopr.core.series import EXACT_UP_TO, SAMPLED
 from wopr.domain.controls import Pause
 from wopr.domain.limits import Limit
 from wopr.insights import pagequeries, queries
@@ -20,6 +21,8 @@ SECONDS = 2.0
 """So old an answer may be that several pages share,"""
 SLOW_SECONDS = 20.0
 """and one that looks at an hour, or at a day."""
+FEWEST_TIMED = 5_000
+"""Times are of so many tasks of a category at least, if it has so many."""
 MOST_LIMITS = 100
 """Of so many rates it is counted how much of them is used."""
 
@@ -41,6 +44,19 @@ class LimitUse:
 
 
 @dataclass(slots=True)
+class Hour:
+    """What ended in one category within an hour."""
+
+    ended: int
+    failed: int
+    buckets: dict[int, int]
+    wait_p50: float | None = None
+    wait_p95: float | None = None
+    run_p95: float | None = None
+    each: int = 1
+
+
+@dataclass(slots=True)
 class Workload:
     """One category."""
 
@@ -55,6 +71,8 @@ class Workload:
     wait_p50: float | None = None
     wait_p95: float | None = None
     run_p95: float | None = None
+    each: int = 1
+    """Of one task in so many these times are."""
     series: list[float] = field(default_factory=lambda: [0.0] * BUCKETS)
     pause: Pause | None = None
     limits: list[LimitUse] = field(default_factory=list)
@@ -107,8 +125,8 @@ async def _workloads(ask: Ask) -> list[Workload]:
         load = one(name)
         load.waiting, load.due, load.running, load.oldest = waiting, due, running, oldest or 0.0
     hour = ("category hour", moment_of(ask))
-    for row in await ask.recent.get(hour, SLOW_SECONDS, lambda: _hour(ask)):
-        _take_hour(one(row["category"]), row)
+    for name, ended in (await ask.recent.get(hour, SLOW_SECONDS, lambda: _hour(ask))).items():
+        _take_hour(one(name), ended)
     for pause in await (past_of(ask) or ask.queue).pauses():
         if pause.category is not None:
             one(pause.category).pause = pause
@@ -128,15 +146,31 @@ async def _live(ask: Ask) -> list[tuple[Any, ...]]:
     ]
 
 
-async def _hour(ask: Ask) -> list[dict[str, Any]]:
+async def _hour(ask: Ask) -> dict[str, Hour]:
+    """Return what ended in each category within the hour, and how long that had taken."""
     end, width = until(ask), HOUR.total_seconds() / BUCKETS
-    return list(await ask.queue.sql(pagequeries.CATEGORY_HOUR, end - HOUR, width, end))
+    found: dict[str, Hour] = {}
+    for row in await ask.queue.sql(pagequeries.CATEGORY_HOUR, end - HOUR, width, end):
+        buckets = dict(zip(row["buckets"], row["counts"], strict=True))
+        found[row["category"]] = Hour(row["ended"], row["failed"], buckets)
+    each = _one_in(sum(hour.ended for hour in found.values()))
+    many = [name for name, hour in found.items() if hour.ended >= FEWEST_TIMED * each]
+    for row in await ask.queue.sql(pagequeries.CATEGORY_TIMES, end - HOUR, end, each, many):
+        if (hour := found.get(row["category"])) is not None:
+            hour.wait_p50, hour.wait_p95, hour.run_p95 = list(row.values())[1:]
+            hour.each = each if row["category"] in many else 1
+    return found
 
 
-def _take_hour(load: Workload, row: dict[str, Any]) -> None:
-    for name in ("ended", "failed", "wait_p50", "wait_p95", "run_p95"):
-        setattr(load, name, row[name])
-    load.series = series_of(row["buckets"], BUCKETS)
+def _one_in(count: int) -> int:
+    """Return of one task in how many the times are told, if there are so many of them."""
+    return max(1, count // SAMPLED) if count > EXACT_UP_TO else 1
+
+
+def _take_hour(load: Workload, hour: Hour) -> None:
+    for name in ("ended", "failed", "wait_p50", "wait_p95", "run_p95", "each"):
+        setattr(load, name, getattr(hour, name))
+    load.series = series_of(hour.buckets, BUCKETS)
 
 
 async def _uses(ask: Ask, loads: dict[str, Workload]) -> list[LimitUse]:
