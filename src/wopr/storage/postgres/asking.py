@@ -6,7 +6,7 @@ It has the rights of a role that may read the schema ``wopr``, as far as the ser
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.postgres.connections import Connections, Patience
 from wopr.storage.postgres.guarding import check
+from wopr.storage.postgres.meter import Meter, metered
 from wopr.storage.postgres.reader import ROLE, USABLE
 
 _QUOTED = re.compile(
@@ -65,21 +66,22 @@ async def ask(
         check(text)
 
     async def work(connection: Any) -> QueryRows:
-        await connection.execute("begin read only")
-        await connection.execute(_BEGIN, [str(max(1, round(limits.seconds * 1000)))])
-        try:
-            return await _answer(connection, _numbered(text), params, limits)
-        except psycopg.errors.QueryCanceled as error:
-            raise QueryTimeoutError(
-                f"The query took longer than {limits.seconds:g} s, so it was given up. Ask for "
-                "less, or allow more: WOPR_TASKS_QUERY_SECONDS."
-            ) from error
-        except psycopg.OperationalError as error:
-            if connection.closed or _may_succeed(error.sqlstate):
-                raise
-            raise QueryError(f"The query failed: {error}") from error
-        except (psycopg.Error, UnicodeError) as error:
-            raise QueryError(f"The query failed: {error}") from error
+        async with metered(connection, limits.bytes) as meter:
+            await connection.execute("begin read only")
+            await connection.execute(_BEGIN, [str(max(1, round(limits.seconds * 1000)))])
+            try:
+                return await _answer(connection, _numbered(text), params, limits, meter)
+            except psycopg.errors.QueryCanceled as error:
+                raise QueryTimeoutError(
+                    f"The query took longer than {limits.seconds:g} s, so it was given up. Ask for "
+                    "less, or allow more: WOPR_TASKS_QUERY_SECONDS."
+                ) from error
+            except psycopg.OperationalError as error:
+                if connection.closed or _may_succeed(error.sqlstate):
+                    raise
+                raise QueryError(f"The query failed: {error}") from error
+            except (psycopg.Error, UnicodeError) as error:
+                raise QueryError(f"The query failed: {error}") from error
 
     return await connections.lone(work, patience=Patience.ALWAYS)
 
@@ -126,28 +128,43 @@ def _numbered(text: str) -> str:
 
 
 async def _answer(
-    connection: Any, text: str, params: Sequence[Any], limits: QueryLimits
+    connection: Any, text: str, params: Sequence[Any], limits: QueryLimits, meter: Meter
 ) -> QueryRows:
-    from psycopg import AsyncRawCursor
+    from psycopg import AsyncRawCursor, OperationalError
 
     rows: list[tuple[Any, ...]] = []
-    size, cut = 0, None
     cursor = AsyncRawCursor(connection)
-    async for row in cursor.stream(text, list(params)):  # which takes one statement only
-        if len(rows) == limits.rows:
-            cut = Cut.ROWS
-            break
-        size += sum(map(_size, row))
-        if size > limits.bytes:
-            cut = Cut.BYTES
-            break
-        rows.append(row)
+    try:
+        coming = cursor.stream(text, list(params))  # which takes one statement only
+        cut = await _read(coming, rows, limits, meter)
+    except OperationalError as error:
+        if not meter.is_over:
+            raise
+        if not rows:
+            raise meter.error() from error
+        cut = Cut.BYTES
     if cursor.description is None:  # there are no rows, so it costs nothing to look once more
         await cursor.execute(text, list(params), prepare=True)
     columns = tuple(one.name for one in cursor.description or ())
     if not columns:
         raise QueryError("The query returns no rows. Only one that reads is answered.")
     return QueryRows(columns, rows, cut)
+
+
+async def _read(
+    coming: AsyncIterator[Any], rows: list[tuple[Any, ...]], limits: QueryLimits, meter: Meter
+) -> Cut | None:
+    """Put what comes into ``rows``, up to the limits; return which one it was."""
+    size = 0
+    async for row in coming:
+        meter.next()
+        if len(rows) == limits.rows:
+            return Cut.ROWS
+        size += sum(map(_size, row))
+        if size > limits.bytes:
+            return Cut.BYTES
+        rows.append(row)
+    return None
 
 
 def _size(value: Any) -> int:

@@ -1,0 +1,64 @@
+"""A server can send 600 MB for a query of four words: they are counted as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+import pytest
+
+from support.queues import PostgresHome
+from wopr import QueryError
+from wopr.domain.address import PostgresAddress
+from wopr.ports.cut import Cut
+from wopr.ports.storage import QueryLimits
+from wopr.storage.postgres import asking
+from wopr.storage.postgres.connections import Connections
+
+MIB = 1024 * 1024
+LONG = "repeat('x', 40000000)"
+AT_ONCE = {
+    "a value": f"select {LONG}",
+    "many values": f"select {', '.join(['result'] * 40)} from (select repeat('x', {MIB})) as a "
+    "(result)",
+    "an error that quotes it": f"select ('y' || {LONG})::int",
+    "a plan that quotes it": f"explain (verbose, format json) select {LONG}",
+}
+
+
+async def test_what_comes_at_once_is_never_in_memory_whole(shared: PostgresHome) -> None:
+    connections = Connections(PostgresAddress(shared.address), 1, 30.0)
+    limits = QueryLimits(bytes=2 * MIB)
+    await asking.ask(connections, "select 1", [], limits)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for what, text in AT_ONCE.items():
+        with pytest.raises(QueryError, match=r"2,097,152 bytes.*left\(result"):
+            await asking.ask(connections, text, [], limits)
+        assert [(1,)] == (await asking.ask(connections, "select 1", [], limits)).rows, what
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 25 * MIB
+
+
+async def test_the_rows_before_one_that_is_too_long_are_the_answer(shared: PostgresHome) -> None:
+    connections = Connections(PostgresAddress(shared.address), 1, 30.0)
+    text = (
+        "select repeat('x', case when a = 4 then 3000000 else 5 end) from generate_series(1, 9) a"
+    )
+    found = await asking.ask(connections, text, [], QueryLimits(bytes=1_000_000))
+    assert ([("xxxxx",)] * 3, Cut.BYTES) == (found.rows, found.cut)
+
+
+async def test_many_rows_together_may_have_more(shared: PostgresHome) -> None:
+    connections = Connections(PostgresAddress(shared.address), 1, 30.0)
+    text = "select repeat('x', 700000) from generate_series(1, 9)"
+    found = await asking.ask(connections, text, [], QueryLimits(bytes=6_000_000))
+    assert (8, Cut.BYTES) == (len(found.rows), found.cut)
+
+
+async def test_the_server_has_nothing_left_of_it(shared: PostgresHome) -> None:
+    async with shared.queue() as queue:
+        with pytest.raises(QueryError, match="left"):
+            await queue.sql(f"select {LONG} /* long */")
+        asked = "select count(*) from pg_stat_activity where query like '%/* l' || 'ong */%'"
+        async with asyncio.timeout(60):
+            while (await queue.sql(asked)).scalar():
+                pass
