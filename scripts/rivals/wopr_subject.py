@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import psycopg
+
 from wopr import TaskQueue
 
-DONE = "select count(*) as n from tasks where status = 'success'"
+DONE = "select count(*) from wopr.tasks where status = 'success'"
 
 
 class Subject:
@@ -28,9 +30,11 @@ class Subject:
 
         self.noop = noop
         await self.queue.get_task_stats()  # opens it
+        self._looks = await psycopg.AsyncConnection.connect(address, autocommit=True)
 
     async def close(self) -> None:
         """Shut it down."""
+        await self._looks.close()
         await self.queue.shutdown()
 
     async def enqueue(self, number: int, text: str) -> None:
@@ -47,5 +51,6 @@ class Subject:
 
     async def done(self) -> int:
         """Return how many have succeeded."""
-        (row,) = await self.queue.sql(DONE)
-        return int(row["n"])
+        cursor = await self._looks.execute(DONE)
+        (row,) = await cursor.fetchall()
+        return int(row[0])

@@ -24,6 +24,11 @@ BETWEEN_SECONDS = 0.005
 ASKED_SECONDS = 30.0
 """After so long without a notice the server is asked whether it is still there."""
 ANSWER_SECONDS = 10.0
+_NOTIFY = """
+select set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, said)
+from unnest(%(notices)s::text[]) as said
+"""
+"""It waits for no disk: who is not there to hear it after a crash looks at the tables anyway."""
 
 
 class Hears(Protocol):
@@ -86,11 +91,7 @@ class Bell:
             self._ringing = None
 
     async def _send(self, notices: list[str]) -> None:
-        await self._connections.rows(
-            "select pg_notify(%(channel)s, said) from unnest(%(notices)s::text[]) as said",
-            channel=CHANNEL,
-            notices=notices,
-        )
+        await self._connections.rows(_NOTIFY, channel=CHANNEL, notices=notices)
 
     async def close(self) -> None:
         """Say what is left to say, and no more."""

@@ -15,6 +15,7 @@ from wopr.storage.postgres.arrays import array_of
 from wopr.storage.postgres.newtasks import ADDED, ALIKE, SELDOM
 from wopr.storage.postgres.statements import CHANGED
 
+_RESULT = {"result"}
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -27,16 +28,19 @@ def new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None]:
     return rows
 
 
-def surely_new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None] | None:
-    """Return the parameters that add tasks which are new for sure; ``None`` if one has a NUL."""
+def has_nul(records: Sequence[TaskRecord]) -> bool:
+    """Whether the arguments of some task have a NUL, which the server has no text for."""
+    return any("\\u0000" in one.args or "\\u0000" in one.kwargs for one in records)
+
+
+def surely_new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None]:
+    """Return the parameters that add tasks which are new for sure, and have no NUL."""
     rows: dict[str, str | None] = {
         column: array_of([*map(attrgetter(column), records)], alike=column in ALIKE)
         for column in ADDED[:-1]
     }
     heads, tails = [], []
     for record in records:
-        if "\\u0000" in record.args or "\\u0000" in record.kwargs:
-            return None
         around = encode_added(record).partition(f'"args":{record.args},"kwargs":{record.kwargs}')
         heads.append(around[0])
         tails.append(readable(around[2]))
@@ -56,6 +60,25 @@ def changed_rows(entries: Sequence[tuple[TaskRecord, Transition]]) -> dict[str, 
     rows = [_changed(record, transition) for record, transition in entries]
     columns = zip(*rows, strict=True)
     return {name: array_of(column) for name, column in zip(CHANGED, columns, strict=True)}
+
+
+def succeeded_rows(
+    entries: Sequence[tuple[TaskRecord, Transition]],
+) -> dict[str, str | None] | None:
+    """Return the parameters of tasks that succeeded; ``None`` if more is to be said of one."""
+    results = []
+    for _, made in entries:
+        if made.move is not Move.SUCCEED or made.data is None or made.data.keys() != _RESULT:
+            return None
+        results.append(made.data["result"])
+    if any(one is None or "\\u0000" in one for one in results):
+        return None
+    return {
+        "ids": array_of([record.id for record, _ in entries]),
+        "expected": array_of([record.version for record, _ in entries]),
+        "times": array_of([made.occurred_at for _, made in entries]),
+        "results": array_of(results),
+    }
 
 
 def after(record: TaskRecord, transition: Transition) -> TaskRecord:

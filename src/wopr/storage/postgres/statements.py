@@ -78,6 +78,34 @@ select id::text, version, awaited from changed
 Without ``whole`` it leaves those alone that others wait for and that end by it.
 """
 
+SUCCEED = """
+with given as (
+    select * from unnest(%(ids)s::text::uuid[], %(expected)s::text::bigint[],
+        %(times)s::text::timestamp[], %(results)s::text::text[]) as given (id, expected, at, result)
+),
+changed as (
+    update wopr.tasks set status = 'success', completed_at = given.at,
+        elapsed_seconds = wopr.epoch(given.at - started_at), result = given.result, error = null,
+        error_type = null, progress = 100, progress_message = '', progress_data = null,
+        version = nextval('wopr.numbers')
+    from given
+    where tasks.id = given.id and tasks.version = given.expected and not tasks.awaited
+    returning tasks.id, tasks.version, tasks.attempt, tasks.worker, given.at, given.result
+),
+noted as (
+    insert into wopr.transitions
+        (seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason, data)
+    select version, id, attempt, 'started', 'success', at, worker, 'succeed',
+        '{"result":' || result || '}'
+    from changed
+)
+select id::text, version, false from changed
+"""
+"""Does what CHANGE does for tasks that succeeded and for which nobody waits.
+
+Most end so. Little comes with them: that a task is as it was read says what it was.
+"""
+
 MADE = """
 select given.id::text, transitions.seq
 from unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(times)s::timestamp[],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from wopr.domain.checks import is_task_id
@@ -18,13 +19,15 @@ from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import Transition
 from wopr.ports.storage import Counts, Entry, TaskFilter
-from wopr.storage.postgres import looks, newtasks, statements
+from wopr.storage.postgres import inbulk, looks, newtasks, statements
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.rows import (
     after,
     changed_rows,
+    has_nul,
     new_row,
     new_rows,
+    succeeded_rows,
     surely_new_rows,
     transition_of,
 )
@@ -72,11 +75,14 @@ class Store:
         row = new_row(records[0]) if len(records) == 1 else None
         if row is not None:
             rows = await self.connections.rows(newtasks.ADD_ONE, **row)
-        elif (new := surely_new_rows(records)) is not None:
-            rows = await self.connections.rows(newtasks.ADD_NEW, **new)
-        else:
+        elif has_nul(records):
             return None
-        return [int(number) for number in rows[0][0].split(",")]
+        elif len(records) > inbulk.FIRST_PART and not self.connections.lent:
+            add = partial(inbulk.add, records=records, errors=self.connections.errors)
+            rows = await self.connections.run(add)
+        else:
+            rows = await self.connections.rows(newtasks.ADD_NEW, **surely_new_rows(records))
+        return [int(number) for (numbers,) in rows for number in numbers.split(",")]
 
     async def change(
         self, entries: Sequence[Entry], connection: Any = None
@@ -86,12 +92,15 @@ class Store:
         Each with whether others wait for it; without a transaction, those that end and for which
         others wait are not changed.
         """
-        values = changed_rows(entries)
-        if connection is None:
-            rows = await self.connections.rows(statements.CHANGE, **values, whole=False)
+        if connection is not None:
+            values = {**changed_rows(entries), "whole": True}
+            rows = await (await connection.execute(statements.CHANGE, values)).fetchall()
+        elif (succeeded := succeeded_rows(entries)) is not None:
+            rows = await self.connections.rows(statements.SUCCEED, **succeeded)
         else:
-            cursor = await connection.execute(statements.CHANGE, {**values, "whole": True})
-            rows = await cursor.fetchall()
+            rows = await self.connections.rows(
+                statements.CHANGE, **changed_rows(entries), whole=False
+            )
         known = {task_id: (version, awaited) for task_id, version, awaited in rows}
         return [
             (versioned(record, transition, known[record.id][0]), known[record.id][1])
