@@ -22,6 +22,7 @@ from wopr.access.services import Services
 from wopr.access.stages import Stages, Wrap
 from wopr.access.standby import Standby, Works
 from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
+from wopr.access.timing import Timing
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
@@ -38,7 +39,7 @@ from wopr.running.slots import Slots
 from wopr.storage import absolute, check_name, open_storage
 
 
-class Access(Stages):
+class Access(Timing, Stages):
     """Owns the storage and the engine of one queue, or its connection to the owner's."""
 
     def __init__(

@@ -58,6 +58,7 @@ class FleetAccess(Access):
     ) -> None:
         super().__init__(settings, address, storage_factory, registry, clock, rng)
         self._address = address
+        self._time = ServerTime(clock)
         self._fleet: Fleet | None = None
         self._archived = Archived(None)
         self.retiring: SharedKeeping | None = None
@@ -80,6 +81,15 @@ class FleetAccess(Access):
                 f"database, but not a file, {database}. Build a new queue for that."
             )
         self._address, self._seen = database, False
+
+    @property
+    def time(self) -> Clock:
+        """The clock of the server, as far as this host knows it."""
+        return self._time
+
+    async def learn_time(self) -> None:
+        """Connect, unless it is: what is asked first is how far this host's clock is off."""
+        await self.backend()
 
     @property
     def slots(self) -> Mapping[str, Slots]:
@@ -193,7 +203,7 @@ class FleetAccess(Access):
         )
 
     def _new_fleet(self) -> Fleet:
-        settings, clock = self._settings, ServerTime(self._clock)
+        settings, clock = self._settings, self._time
         connections = Connections(self._address, MOST_CONNECTIONS, settings.call_seconds)
         connections.on_moved = self._gone
         store = Store(connections)

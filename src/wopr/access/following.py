@@ -14,6 +14,7 @@ from wopr.access.ownership import Ownership
 from wopr.access.standby import Works
 from wopr.access.starting import acquired
 from wopr.domain.address import PostgresAddress, database_of
+from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueMovedError, StorageError, StorageFileError
 from wopr.domain.moving import Moving
 from wopr.engine.engine import Engine
@@ -58,6 +59,18 @@ class FollowingAccess(Access):
     def storage(self) -> Any:
         """The storage, made on first access."""
         return super().storage if self._there is None else self._there.storage
+
+    @property
+    def time(self) -> Clock:
+        """The clock by which tasks become due."""
+        return super().time if self._there is None else self._there.time
+
+    async def learn_time(self) -> None:
+        """Return once it is right."""
+        if self._there is None:
+            await super().learn_time()
+        else:
+            await self._there.learn_time()
 
     @property
     def slots(self) -> Mapping[str, Slots]:

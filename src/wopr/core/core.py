@@ -158,7 +158,7 @@ class Core:
     ) -> str:
         """Enqueue one call and return its id; what the other forms are made of."""
         if options:
-            connection, options = split(options)
+            connection, options = await self._split(options)
             if connection is not None:
                 return (await self._enqueue_inside(connection, name, [(args, kwargs)], options))[0]
             if has_follow_ups(options):
@@ -178,7 +178,7 @@ class Core:
     ) -> list[str]:
         """Enqueue many calls of one task and return their ids."""
         if options:
-            connection, options = split(options)
+            connection, options = await self._split(options)
             whole = map(_call, _iterated(calls))
             if connection is not None:
                 return await self._enqueue_inside(connection, name, whole, options)
@@ -191,6 +191,12 @@ class Core:
             for call in _iterated(calls)
         ]
         return await self.change(lambda backend: backend.add_many(tasks))
+
+    async def _split(self, options: Options) -> tuple[Any, Options]:
+        """Take the connection out of options, and know the time if they count from now."""
+        if self.enabled and ("delay" in options or "expires" in options):
+            await self.access.learn_time()
+        return split(options)
 
     async def _enqueue_followed(
         self,
@@ -272,7 +278,7 @@ class Core:
             named = kwargs if type(kwargs) is dict else dict(kwargs)
         except Exception as error:
             raise InvalidCallError(f"The arguments can't be read: {safe_text(error)}") from error
-        return new_task(self.registry.get(name), values, named, self.clock, options)
+        return new_task(self.registry.get(name), values, named, self.access.time, options)
 
     # -- look and change ------------------------------------------------------
 

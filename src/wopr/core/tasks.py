@@ -244,7 +244,9 @@ class SelectedTasks:
 
         With 0 they are due at once.
         """
-        moment = _due(until, naive_now(self._core.clock))
+        if not isinstance(until, datetime) and self._core.enabled:
+            await self._core.access.learn_time()
+        moment = _due(until, naive_now(self._core.access.time))
         return await self._do(Verb.DELAY, dry_run, reason, on_progress, run_at=moment)
 
     # -- inside ---------------------------------------------------------------
@@ -320,4 +322,4 @@ def selected(core: Core, **given: Any) -> SelectedTasks:
     Raises:
         InvalidCallError: a value can't be what it has to be.
     """
-    return SelectedTasks(core, select(given, naive_now(core.clock)))
+    return SelectedTasks(core, select(given, naive_now(core.access.time)))

@@ -31,14 +31,16 @@ class ServerTime:
 
         Args:
             server: what it said, sometime while the answer was waited for.
-            seconds: so long that was; after a long wait nobody knows when it said so.
+            seconds: so long that was; after a long wait only a clock that is off by more is
+                known to be off.
         """
-        if not self._follows or seconds > LEAST.total_seconds():
+        if not self._follows:
             return None
+        least = max(LEAST, timedelta(seconds=seconds))
         off = server.astimezone(UTC) - self._clock.now() + timedelta(seconds=seconds / 2)
-        if abs(off) < LEAST:
+        if abs(off) < least:
             off = timedelta(0)
-        if abs(off - self.off) < LEAST:
+        if abs(off - self.off) < least:
             return None
         self.off = off
         return off

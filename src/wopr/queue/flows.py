@@ -44,6 +44,7 @@ class Flows(Face):
         """
         if not self._core.enabled:
             raise QueueDisabledError
+        await self._core.access.learn_time()
         flow_id = self._core.flow_ids.new(naive_now(self._core.clock))
         tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
         ids = await self._core.add_flow(tasks, present(connection))

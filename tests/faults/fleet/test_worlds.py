@@ -25,12 +25,16 @@ from wopr.domain.clock import SystemClock
 from wopr.queue.queue import inside
 
 
-class Late(SystemClock):
-    """The clock of a host that is an hour late."""
+class Off(SystemClock):
+    """The clock of a host that is wrong."""
+
+    def __init__(self, hours: float) -> None:
+        super().__init__()
+        self._off = timedelta(hours=hours)
 
     def now(self) -> datetime:
         """Return what it says."""
-        return super().now() - timedelta(hours=1)
+        return super().now() + self._off
 
 
 @pytest.fixture
@@ -167,7 +171,7 @@ async def test_a_server_that_says_nothing_costs_a_call_its_time_and_no_more(
 async def test_a_host_whose_clock_is_an_hour_late_goes_by_that_of_the_server(
     new_queue: Callable[..., TaskQueue],
 ) -> None:
-    late, right = new_queue(clock=Late()), new_queue()
+    late, right = new_queue(clock=Off(-1)), new_queue()
     await late.start_workers("default", 1)
     handle = await right.enqueue("double", (2,), delay=0.2)
     assert 4 == await handle.result(timeout=PATIENCE)
@@ -178,6 +182,25 @@ async def test_a_host_whose_clock_is_an_hour_late_goes_by_that_of_the_server(
     own = await late.enqueue("double", (3,), delay=0.2)
     assert 6 == await own.result(timeout=PATIENCE)
     assert not [one for one in await right.get_history(own.id) if one.reason == "worker lost"]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_moments_of_calls_are_by_the_clock_of_the_server_wherever_they_are_made(
+    new_queue: Callable[..., TaskQueue], hours: float
+) -> None:
+    wrong = new_queue(clock=Off(hours))
+    first = await wrong.enqueue("double", (1,), delay=600, expires=1200)  # nothing is open yet
+    [many] = await wrong.enqueue_ids("double", [(2,)], {"delay": 600})
+    at_once = await wrong.enqueue("double", (3,), delay=0.01, expires=600)
+    await wrong.tasks.where(ids=[many]).delay(300)
+    now = datetime.now(UTC)
+    minute = timedelta(minutes=1)
+    moments = [(await wrong.require_task_info(one)).run_at for one in (first.id, many)]
+    for moment, seconds in zip(moments, (600, 300), strict=True):
+        assert moment is not None
+        assert abs(now + timedelta(seconds=seconds) - moment) < minute
+    await wrong.start_workers("default", 1)
+    assert 6 == await at_once.result(timeout=PATIENCE)
 
 
 async def test_a_call_that_finds_all_connections_in_use_says_so_and_was_not_made(
