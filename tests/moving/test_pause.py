@@ -14,8 +14,9 @@ import pytest
 from support.queues import PATIENCE, until
 from wopr import TaskQueue
 from wopr.domain.address import PostgresAddress, database_of
+from wopr.moving import tofile
 from wopr.moving.move import move
-from wopr.storage.postgres.moving import reading
+from wopr.storage.postgres.moving import locking, reading
 from wopr.storage.postgres.moving.filling import connect
 
 LEAVE_SECONDS = 1
@@ -27,7 +28,7 @@ async def test_what_waits_is_not_begun_while_a_transaction_of_others_holds_the_m
     short = reading._LEAVING.replace(f"{reading.LEAVE_SECONDS} s", f"{LEAVE_SECONDS} s")
     assert short != reading._LEAVING
     monkeypatch.setattr(reading, "_LEAVING", short)
-    monkeypatch.setattr(reading, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.3)
     ran: Counter[int] = Counter()
     gate = asyncio.Event()
     queue = TaskQueue(enabled=True, database=address)
@@ -42,13 +43,15 @@ async def test_what_waits_is_not_begun_while_a_transaction_of_others_holds_the_m
         await queue.start_workers("default", 1)
         await (await count.enqueue(0)).result(timeout=PATIENCE)
         with psycopg.connect(PostgresAddress(address).conninfo) as other:
+            waited = tofile.ToFile._wait_for_runs
 
-            def tell(what: str, _done: int, _total: int) -> None:
-                if what == "Checking the file":  # the last thing before the pause
-                    other.execute("lock table wopr.tasks in row exclusive mode")
+            def wait(self: tofile.ToFile) -> None:  # the pause has begun
+                waited(self)
+                other.execute("lock table wopr.tasks in row exclusive mode")
 
+            monkeypatch.setattr(tofile.ToFile, "_wait_for_runs", wait)
             there = database_of(address), tmp_path / "q.db"
-            moving = asyncio.create_task(move(*there, queue.settings, grace=0.1, tell=tell))
+            moving = asyncio.create_task(move(*there, queue.settings, grace=0.1))
             await until(lambda: leaving(address), bool)
             handles = [await count.enqueue(number) for number in (1, 2)]
             await asyncio.sleep(3 * LEAVE_SECONDS)  # without news, hosts claim again by then

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
 from wopr.domain.errors import InvalidCallError, QueueClosedError, StorageError, StorageOwnedError
+from wopr.domain.logline import LogLine
 from wopr.engine.engine import Engine
 from wopr.engine.events import Events
 from wopr.engine.foreground import Foreground
@@ -78,6 +79,8 @@ class Access(Timing, Stages):
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
+        self.left_lines: Sequence[LogLine] = ()
+        """What tasks logged that a home did not take which the queue has left."""
         self.proof = ""
         """The move that brought the queue here, as the home that was left says."""
 

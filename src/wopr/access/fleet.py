@@ -272,6 +272,7 @@ class FleetAccess(Access):
         try:
             await self._leave(fleet, 0, OwnerLeavingError(str(moved)))
         finally:
+            self.left_lines = fleet.lines.left()
             fire()
             self.standby.go_on()
 

@@ -195,6 +195,8 @@ class FollowingAccess(Access):
                 f"{moved} This process could not follow: {error}", moving=moved.moving
             ) from error
         log.warning("The queue of %s is at %s now, and used there.", moving.source, moving.target)
+        if self.left_lines and there.keeping is not None:
+            there.keeping.save_logs(self.left_lines)
         if isinstance(there.database, PostgresAddress):  # of a file, the owner is told
             self.standby.owned()
         return backend

@@ -92,6 +92,10 @@ class Lines:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=PATIENCE)
 
+    def left(self) -> list[LogLine]:
+        """Return what was not stored, once it is closed."""
+        return list(self._waiting)
+
     async def close(self) -> None:
         """Store what is left, and no more; what the server does not take then is lost."""
         self._closed = True

@@ -17,6 +17,7 @@ from wopr.domain.errors import StorageError
 from wopr.domain.moving import MOVED, Moving
 from wopr.moving.handing import hand_back
 from wopr.moving.moved import Moved, days_of
+from wopr.storage import missing
 from wopr.storage.duckdb.moving.filling import (
     FileFilling,
     arrived,
@@ -70,32 +71,40 @@ class ToFile:
         Raises:
             StorageError: it could not be done; the queue is where it was, if nothing else is said.
         """
-        return await asyncio.to_thread(self._run)
+        try:
+            return await asyncio.to_thread(self._run)
+        finally:
+            with contextlib.suppress(OSError):  # it holds what has been copied
+                self._folder.rmdir()
 
     def _run(self) -> Moved:
         with (
             contextlib.closing(connect(self._address)) as connection,
             told(self._address),
         ):
-            self._reader = ServerReader(connection, shape(), self._folder)
+            self._reader = ServerReader(connection, shape(), self._folder, self._tell)
             before = self._before()
             if before is not None:
                 return self._finish(before, 0.0)
             taken_back(self._folder, self._database, self._moving, self._memory)
             check_place(self._database, self._moving.source, self._memory)
             self._copy()
-            paused = time.monotonic()
-            try:
-                self._leave()
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    self._reader.stay()
-                raise
+            with self._reader.kept():
+                self._settle()
+                paused = time.monotonic()
+                try:
+                    self._leave()
+                except BaseException:
+                    with contextlib.suppress(Exception):
+                        self._reader.stay()
+                    raise
             crashpoint("move.marked")
             return self._finish(self._moving, paused)
 
     def _before(self) -> Moving | None:
         """Return the move that has ended but for the opening of the file, if one has."""
+        if not self._reader.there():
+            raise missing(self._address)
         meta = self._reader.meta()
         if MOVED not in meta:
             return None
@@ -158,19 +167,41 @@ class ToFile:
             compare(self._reader.sums(table), here)
             self._compared.add_all(here)
 
-    def _take(self, filling: FileFilling, table: str, page: ServerPage) -> None:
-        here = filling.take(table, page.path, page.longest)
+    def _take(
+        self, filling: FileFilling, table: str, page: ServerPage, *, again: bool = False
+    ) -> None:
+        here = filling.take(table, page.path, page.longest, again=again)
         compare(page.sums, here)
         self._compared.add_all(here)
 
+    def _settle(self) -> None:
+        """Take what is new and find what is gone, once nothing is deleted any more.
+
+        So the pause need not look through all that there is.
+        """
+        with filled(self._folder, self._memory) as filling:
+            now = self._reader.seq()
+            with self._reader.moment():
+                self._catch_up(filling, int(filling.progress["through"]), now)
+        self._reader.wait()
+
     # -- what has changed since -----------------------------------------------------
 
-    def _catch_up(self, filling: FileFilling, through: int, now: int) -> None:
-        """Take what has changed behind a number, and what is gone; all of it or nothing."""
+    def _catch_up(
+        self, filling: FileFilling, through: int, now: int, *, settled: bool = False
+    ) -> None:
+        """Take what has changed behind a number, and what is gone; all of it or nothing.
+
+        Args:
+            filling: of the file.
+            through: the number.
+            now: that of the newest change.
+            settled: nothing was deleted since.
+        """
         self._tell("Copying what has changed", 0, 0)
         with filling.step():
             filling.delete("transitions", f"seq > {through}")
-            changed = f"(version > {through} or status = 'started')"
+            changed = self._reader.changed(through)
             for table, where in (("transitions", f"seq > {through}"), ("tasks", changed)):
                 for page in self._reader.pages(table, where):
                     self._take(filling, table, page)
@@ -178,8 +209,12 @@ class ToFile:
                 filling.empty(table)
                 for page in self._reader.pages(table):
                     self._take(filling, table, page)
-            self._forget(filling)
-            self._lines(filling)
+            if settled:
+                for page in self._reader.pages("task_logs", self._reader.late_lines()):
+                    self._take(filling, "task_logs", page, again=True)
+            else:
+                self._forget(filling)
+                self._lines(filling)
             filling.at({"through": now})
             crashpoint("move.round")
 
@@ -212,10 +247,15 @@ class ToFile:
         """Leave once nothing runs, and nobody can change anything."""
         while True:
             self._wait_for_runs()
-            with self._reader.held():
-                if not self._reader.running():  # no claim was under way
-                    self._switch()
-                    return
+            if self._reader.leave(self._left):
+                return
+
+    def _left(self) -> bool:
+        """Leave, unless a claim was under way; whether it did."""
+        if self._reader.running():
+            return False
+        self._switch()
+        return True
 
     def _wait_for_runs(self) -> None:
         """Return when nothing runs any more; what takes too long is put back in its queue."""
@@ -229,7 +269,7 @@ class ToFile:
         crashpoint("move.taken")
         with filled(self._folder, self._memory) as filling:
             now = int(self._reader.last())
-            self._catch_up(filling, int(filling.progress["through"]), now)
+            self._catch_up(filling, int(filling.progress["through"]), now, settled=True)
             filling.settle(now)
         placed(self._folder, self._database)
         crashpoint("move.ready")

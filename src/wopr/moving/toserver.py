@@ -21,7 +21,15 @@ from wopr.moving.taking import copied, taken
 from wopr.storage.duckdb.moving.leaving import Leaving, copy_in, folder_of, looked_into, moved_from
 from wopr.storage.duckdb.moving.reading import FileReader, hour_of, near
 from wopr.storage.duckdb.moving.shape import shape
-from wopr.storage.moving.tables import TABLES, WHOLE, Sums, Tell, compare, differing
+from wopr.storage.moving.tables import (
+    NUMBER_BITS,
+    TABLES,
+    WHOLE,
+    Sums,
+    Tell,
+    compare,
+    differing,
+)
 from wopr.storage.postgres import schema
 from wopr.storage.postgres.connections import CONNECT_SECONDS, Connections
 from wopr.storage.postgres.doctor import check
@@ -53,6 +61,11 @@ class ToServer:
         self._tell = tell
         self._folder = folder_of(database)
         self._compared = Sums()
+        self._counted: dict[str, dict[int, int]] = {}
+        """How many rows have arrived, by table and place, once it is as many as have left: nobody
+        else changes them. So the pause looks at what is new, and not through all that there is."""
+        self._hours: dict[Any, int] | None = None
+        """The same of log lines, by hour."""
         self._broken_off = False
         """Whether what has arrived may be of another file, as after a backup was restored."""
         self._moving = Moving(
@@ -68,6 +81,13 @@ class ToServer:
         Raises:
             StorageError: it could not be done; the queue is where it was, if nothing else is said.
         """
+        try:
+            return await self._run()
+        finally:
+            with contextlib.suppress(OSError):  # it holds what has been copied
+                self._folder.rmdir()
+
+    async def _run(self) -> Moved:
         before = await asyncio.to_thread(moved_from, self._database, self._settings.memory_limit)
         await self._prepare(before)
         with contextlib.closing(await asyncio.to_thread(connect, self._address)) as connection:
@@ -126,6 +146,7 @@ class ToServer:
             if through is None:
                 self._fill(reader)
             else:
+                self._filling.index_lines()
                 self._catch_up(reader, int(through))
                 if self._broken_off:
                     self._compare_all(reader)
@@ -193,7 +214,7 @@ class ToServer:
                 self._filling.empty(table)
                 for page in reader.pages(table):
                     self._filling.append(table, page.path)
-            self._forget(reader)
+            self._forget(reader, through)
             self._lines(reader)
             self._tell("Comparing what has changed", 0, 0)
             self._compare(reader.sums("tasks", changed), self._filling.staged())
@@ -205,29 +226,43 @@ class ToServer:
             self._filling.through(reader.seq)
             crashpoint("move.round")
 
-    def _forget(self, reader: FileReader) -> None:
+    def _forget(self, reader: FileReader, through: int) -> None:
         """Delete what was deleted from the file meanwhile."""
         for table in ("tasks", "transitions"):
-            places = differing(reader.counts(table), self._filling.counts(table))
-            for place in places:
+            there, here = reader.counts(table), self._arrived(table, through)
+            for place in differing(there, here):
                 self._filling.keep(table, near(place), reader.numbers(table, place))
-            if differing(reader.counts(table), self._filling.counts(table)):
+                here.pop(place, None)
+                here |= self._filling.counts(table, near(place))
+            if differing(there, here):
                 raise StorageError(
                     f"Rows of {table} are missing at {self._moving.target}. The queue stays "
                     "where it is. Check both disks, then move it again, to an empty database."
                 )
+            self._counted[table] = here
+
+    def _arrived(self, table: str, through: int) -> dict[int, int]:
+        """Return how many rows have arrived, by place."""
+        known = self._counted.get(table)
+        if known is None:
+            return self._filling.counts(table)
+        first = through >> NUMBER_BITS
+        new = self._filling.counts(table, f"seq >= {first << NUMBER_BITS}")
+        return {place: count for place, count in known.items() if place < first} | new
 
     def _lines(self, reader: FileReader) -> None:
         """Take the log lines of the hours in which there are others."""
-        there, here = reader.hours(), self._filling.hours()
+        there = reader.hours()
+        here = self._filling.hours() if self._hours is None else self._hours
         for hour in sorted(there.keys() | here.keys()):
             if there.get(hour) == here.get(hour):
                 continue
-            self._filling.forget_hour(hour)
             of = hour_of("task_logs", hour)
+            self._filling.forget_lines(of)
             for page in reader.pages("task_logs", of):
                 self._filling.append("task_logs", page.path)
             compare(reader.sums("task_logs", of), self._filling.sums("task_logs", of))
+        self._hours = there
 
     # -- the pause --------------------------------------------------------------------
 
@@ -237,6 +272,7 @@ class ToServer:
         reader = leaving.reader
         self._catch_up(reader, int(self._filling.progress["through"]))
         self._filling.settle(reader.seq)
+        self._filling.ready()
         crashpoint("move.ready")
         leaving.mark(self._moving)
         crashpoint("move.marked")

@@ -108,9 +108,9 @@ def _text(dialect: str, name: str, kind: str) -> str:
             return f"cast({name} as varchar)"
 
 
-def counts(table: str) -> str:
+def counts(table: str, where: str = "true") -> str:
     """Return the question how many rows have numbers near each other: their place, how many."""
-    return f"select seq >> {NUMBER_BITS}, count(*) from {table} group by 1"
+    return f"select seq >> {NUMBER_BITS}, count(*) from {table} where {where} group by 1"
 
 
 def differing(left: Mapping[int, int], right: Mapping[int, int]) -> list[int]:

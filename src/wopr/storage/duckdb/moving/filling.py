@@ -99,12 +99,20 @@ class FileFilling:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             self._ask("checkpoint")
 
-    def take(self, table: str, page: Path, longest: int) -> Sums:
-        """Add the rows of a page; return the sums of what arrived."""
+    def take(self, table: str, page: Path, longest: int, *, again: bool = False) -> Sums:
+        """Add the rows of a page; return the sums of what arrived.
+
+        Args:
+            table: of which they are.
+            page: has them.
+            longest: bytes of the longest.
+            again: log lines may be there already.
+        """
         source = _rows_of(table, page, longest)
         self._ask(f"create or replace temp table arriving as select * from {source}")
         if table != "tasks":
-            self._ask(f"insert into {table} select * from arriving")
+            lacking = "arriving anti join task_logs using (task_id, attempt, number)"
+            self._ask(f"insert into {table} select * from {lacking if again else 'arriving'}")
             return self._sums(table)
         self._ask("delete from results where task_id in (select id from arriving)")
         self._ask("delete from tasks where id in (select id from arriving)")
@@ -132,10 +140,11 @@ class FileFilling:
                 f"create or replace temp table escaped as select id, {column} as whole, "
                 f"{readable(column)} as part from {source} as given where {where}"
             )
-            self._ask(
-                "update transitions set data = replace(data, part, whole) from escaped "
-                "where task_id = id and contains(data, part)"
-            )
+            if self._ask("select 1 from escaped limit 1"):  # else it would look through all
+                self._ask(
+                    "update transitions set data = replace(data, part, whole) from escaped "
+                    "where task_id = id and contains(data, part)"
+                )
 
     def empty(self, table: str) -> None:
         """Delete all rows of one of the small tables."""

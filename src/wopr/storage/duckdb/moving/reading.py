@@ -148,7 +148,8 @@ def near(place: int) -> str:
 
 def hour_of(table: str, hour: Any) -> str:
     """Return the condition for the rows of an hour, in both dialects."""
-    return f"date_trunc('hour', {TIME[table]}) = timestamp '{hour}'"
+    at = TIME[table]
+    return f"{at} >= timestamp '{hour}' and {at} < timestamp '{hour}' + interval '1 hour'"
 
 
 def hourly(table: str) -> str:

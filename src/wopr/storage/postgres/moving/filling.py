@@ -46,11 +46,19 @@ join wopr.tasks as parent on parent.id = named.id::uuid
 where tasks.waiting and tasks.status = 'pending' and tasks.depends_on is not null
     and parent.status in ('pending', 'started', 'retry')
 """
-_AWAITED = """
-update wopr.tasks set awaited = not awaited
-where awaited is distinct from (id in (select parent_id from wopr.awaits))
-    and (awaited or id in (select parent_id from wopr.awaits))
+_WERE_AWAITED = """
+create temp table were_awaited on commit drop as select distinct parent_id from wopr.awaits
 """
+_AWAITED = """
+update wopr.tasks set awaited = now.awaited
+from (
+    select coalesce(were.parent_id, awaits.parent_id) as id, awaits.parent_id is not null as awaited
+    from were_awaited as were
+    full join (select distinct parent_id from wopr.awaits) as awaits using (parent_id)
+) as now
+where tasks.id = now.id and tasks.awaited <> now.awaited
+"""
+"""It looks at nobody but those who were awaited, or are now."""
 
 _HEARD = f"""
 set tcp_keepalives_idle = {SILENCE_SECONDS // 2};
@@ -240,11 +248,15 @@ class Filling:
         assert table in WHOLE, "the others are large"
         self._connection.execute(f"delete from wopr.{table}")
 
-    def forget_hour(self, hour: Any) -> None:
-        """Delete the lines of an hour."""
+    def index_lines(self) -> None:
+        """Have lines found by their time, so long as they arrive."""
         self._connection.execute(
-            "delete from wopr.task_logs where date_trunc('hour', logged_at) = %s", [hour]
+            "create index if not exists moving_lines on wopr.task_logs (logged_at)"
         )
+
+    def forget_lines(self, where: str) -> None:
+        """Delete the lines that meet a condition."""
+        self._connection.execute(f"delete from wopr.task_logs where {where}")
 
     def keep(self, table: str, where: str, numbers: Iterable[int]) -> int:
         """Delete the rows that meet a condition, but those with these numbers; how many."""
@@ -273,9 +285,9 @@ class Filling:
         found.add(table, self._rows(sums("postgres", table, self._shape[table], source)))
         return found
 
-    def counts(self, table: str) -> dict[int, int]:
-        """Return how many rows have numbers near each other."""
-        return dict(self._rows(counts(f"wopr.{table}")))
+    def counts(self, table: str, where: str = "true") -> dict[int, int]:
+        """Return how many rows that meet a condition have numbers near each other."""
+        return dict(self._rows(counts(f"wopr.{table}", where)))
 
     def hours(self) -> dict[Any, int]:
         """Return how many lines were logged, by hour."""
@@ -289,9 +301,11 @@ class Filling:
 
     def connect_tasks(self) -> None:
         """Let those that wait for others be let go by them."""
-        self._connection.execute("delete from wopr.awaits")
-        self._connection.execute(_AWAITS)
-        self._connection.execute(_AWAITED)
+        with self._connection.transaction():
+            self._connection.execute(_WERE_AWAITED)
+            self._connection.execute("delete from wopr.awaits")
+            self._connection.execute(_AWAITS)
+            self._connection.execute(_AWAITED)
 
     def settle(self, seq: int) -> None:
         """Go on with the numbers behind the last one."""
@@ -299,6 +313,10 @@ class Filling:
         self._connection.execute(
             "update wopr.meta set value = (value::bigint + 1)::text where key = 'rules'"
         )
+
+    def ready(self) -> None:
+        """Have all as queues expect it."""
+        self._connection.execute("drop index if exists wopr.moving_lines")
 
     def open_up(self, moving: Moving) -> None:
         """Let queues work here: this is the home now.

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from wopr.domain.errors import StorageError
 from wopr.domain.moving import MOVED, Moving
-from wopr.storage.moving.tables import Columns, Sums, counts, sums
-from wopr.storage.postgres.connections import driver
-from wopr.storage.postgres.moving.marks import GUARDED, guards
+from wopr.storage.moving.tables import Columns, Sums, Tell, counts, silent, sums
+from wopr.storage.postgres.moving.locking import Locking
+from wopr.storage.postgres.moving.marks import GUARDED, KEEP, KEEPING_LOCK, LET_GO, guards
+
+T = TypeVar("T")
 
 PAGE_BYTES = 32 * 1024 * 1024
 _FIRST = 2_000
 _MOST = 250_000
 _GROWTH = 8
 
-LOCK_SECONDS = 3
-"""So long tables are waited for that somebody uses; then these go first, and it is tried again."""
-MOST_TRIES = 20
+AGAIN_SECONDS = 0.3
+"""So long others go first, who waited behind us for a lock that we did not get."""
 LEAVE_SECONDS = 15
 """So long hosts claim nothing, unless they are told anew."""
 _LEAVING = f"""
@@ -34,6 +34,7 @@ insert into wopr.meta (key, value)
 values ('leaving', (clock_timestamp() + interval '{LEAVE_SECONDS} seconds')::text)
 on conflict (key) do update set value = excluded.value
 """
+LARGE = ("tasks", "transitions", "task_logs")
 _KEYS = {"tasks": "seq", "transitions": "seq", "task_logs": "task_id, attempt, number"}
 """By what the large tables are read."""
 
@@ -58,12 +59,21 @@ class ServerReader:
         connection: for this alone.
         shape: of the tables: their columns.
         folder: for pages, one at a time.
+        tell: is told for whom it waits.
     """
 
-    def __init__(self, connection: Any, shape: dict[str, Columns], folder: Path) -> None:
+    def __init__(
+        self, connection: Any, shape: dict[str, Columns], folder: Path, tell: Tell = silent
+    ) -> None:
         self._connection = connection
+        self._locking = Locking(connection, tell)
         self._shape = shape
         self._path = folder / "page"
+
+    def there(self) -> bool:
+        """Whether there are the tables of a queue."""
+        [(found,)] = self._rows("select to_regclass('wopr.meta') is not null")
+        return bool(found)
 
     def meta(self) -> dict[str, str]:
         """Return the facts about the database."""
@@ -71,31 +81,23 @@ class ServerReader:
 
     def seq(self) -> int:
         """Return a number that all changes have reached that were made by now."""
-        with self._connection.transaction():
-            self._lock("lock table wopr.tasks, wopr.transitions in share mode")
-            return self.last()
+        statement = "lock table wopr.tasks, wopr.transitions in share mode"
+        return self._locked(statement, self.last, nothing)
 
-    def _lock(self, statement: str) -> None:
-        """Lock tables; who uses one for long goes first, since all others would wait behind us.
+    def _locked(self, statement: str, then: Callable[[], T], meanwhile: Callable[[], object]) -> T:
+        """Do something in a transaction that has locked the large tables, once nobody uses them.
 
         Raises:
-            StorageError: it is in use again and again.
+            StorageError: somebody does for too long.
         """
-        for _ in range(MOST_TRIES):
-            if self._got(statement):
-                return
-            time.sleep(LOCK_SECONDS / 10)
-        raise _in_use()
-
-    def _got(self, statement: str) -> bool:
-        """Whether tables could be locked."""
-        self._connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
-        errors = driver().errors
-        with contextlib.suppress(errors.LockNotAvailable, errors.DeadlockDetected):
+        self._locking.begin()
+        while True:
+            self._locking.wait(LARGE, meanwhile)
             with self._connection.transaction():
-                self._connection.execute(statement)
-            return True
-        return False
+                if self._locking.got(statement):
+                    return then()
+            meanwhile()
+            time.sleep(AGAIN_SECONDS)
 
     def last(self) -> int:
         """Return the last number, while all changes wait."""
@@ -204,18 +206,51 @@ class ServerReader:
         """Let hosts claim again: the queue does not leave."""
         self._connection.execute("delete from wopr.meta where key = 'leaving'")
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Have all changes wait, for a ``with`` block; what it does is undone if it fails."""
+    def leave(self, switch: Callable[[], bool]) -> bool:
+        """Do something while all changes wait; what it does here is undone if it fails."""
         tables = ", ".join(f"wopr.{one}" for one in GUARDED if one != "owners")
-        for _ in range(MOST_TRIES):
-            self.running()  # nothing is claimed while it waits, however long that takes
-            with self._connection.transaction():
-                if self._got(f"lock table {tables} in exclusive mode"):
-                    yield
-                    return
-            time.sleep(LOCK_SECONDS / 10)
-        raise _in_use()
+        return self._locked(f"lock table {tables} in exclusive mode", switch, self.running)
+
+    def wait(self) -> None:
+        """Return once no long transaction of others is in the way."""
+        self._locking.begin()
+        self._locking.wait(LARGE, nothing)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Have nothing deleted, and new log lines noted, for a ``with`` block."""
+        self._locked(
+            "lock table wopr.tasks, wopr.transitions, wopr.task_logs in share row exclusive mode",
+            lambda: self._connection.execute(KEEP),
+            nothing,
+        )
+        self._locking.alone(KEEPING_LOCK)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # what is left does nothing without the lock
+                self._connection.execute(LET_GO)
+            raise
+        finally:
+            with contextlib.suppress(Exception):  # a connection that broke has let go of it
+                self._connection.execute("select pg_advisory_unlock(%s)", [KEEPING_LOCK])
+
+    def changed(self, through: int) -> str:
+        """Return the condition for tasks that have changed behind a number, or run.
+
+        The history says which: there is an index of it, and of the tasks' versions there is none.
+        """
+        return (
+            f"id = any(array(select task_id from wopr.transitions where seq > {through} "
+            "union select id from wopr.tasks where status = 'started'))"
+        )
+
+    def late_lines(self) -> str:
+        """Return the condition for the log lines that came since :meth:`kept` began."""
+        self._connection.execute("analyze wopr.late_lines")
+        return (
+            "(task_id, attempt, number) in (select task_id, attempt, number from wopr.late_lines)"
+        )
 
     def mark(self, moving: Moving) -> None:
         """Say that the queue is elsewhere; counts at the end of :meth:`held`."""
@@ -232,12 +267,8 @@ class ServerReader:
             return found
 
 
-def _in_use() -> StorageError:
-    """Return the error that the tables can't be locked."""
-    return StorageError(
-        "The tables of the queue are in use by long transactions, so it can't move. The queue "
-        "stays where it is. End these (see pg_stat_activity), then run the move again."
-    )
+def nothing() -> None:
+    """Do nothing."""
 
 
 def _literals(key: list[Any]) -> str:
