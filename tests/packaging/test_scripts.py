@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,3 +89,45 @@ def test_the_fast_tests_fail_when_one_half_does_and_pass_when_one_has_nothing_to
     )
     done = subprocess.run([clone / "scripts" / "test", "--fast", "-k", "x"], check=False)
     assert expected == done.returncode
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Return a clone whose checks only say that they were called, and fail where they are told."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT / ".ci", clone / ".ci")
+    for name, words in {
+        "scripts/test": "test",
+        "scripts/lint": "lint",
+        ".venv/bin/python": "",
+    }.items():
+        program = clone / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(
+            f'#!/bin/sh\necho {words} "$@"\ncase "{words} $*" in *"$BROKEN"*) exit 7;; esac\n'
+        )
+        program.chmod(0o755)
+    return clone
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a Unix shell")
+@pytest.mark.parametrize(
+    ("broken", "expected"), [("nothing", 0), ("tests/model", 7), ("lint", 7), ("tests/typing", 7)]
+)
+def test_the_gate_runs_each_part_whatever_fails_and_shows_last_what_did(
+    gate: Path, broken: str, expected: int
+) -> None:
+    env = {**os.environ, "BROKEN": broken}
+    done = subprocess.run([gate / ".ci/run"], env=env, capture_output=True, text=True, check=False)
+    assert expected == done.returncode, done.stderr
+    said = done.stdout.splitlines()
+    folders = {
+        folder.name for folder in (ROOT / "tests").iterdir() if list(folder.rglob("test_*.py"))
+    }
+    called = [word for line in said if line.startswith("test ") for word in line.split()]
+    assert folders == {word.split("/")[1] for word in called if word.startswith("tests/")}
+    parts = [line for line in said if line.startswith("== ")]
+    half = len(parts) // 2
+    assert sorted(parts[:half]) == sorted(parts[half:]), "each part says what it took, then all do"
+    assert parts[half:] == said[-half:]
+    assert expected == 0 or broken in " ".join(said[-half - 3 : -half])
