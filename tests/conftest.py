@@ -8,7 +8,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.files import ANEW, copy_file
+from support.paths import ROOT
 from support.tight import lower_thresholds
+from wopr.storage.duckdb.file import migrate
 
 # In CI the same examples every time, and no database of failures to depend on.
 settings.register_profile(
@@ -41,3 +44,10 @@ def _no_wopr_settings(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
             monkeypatch.delenv(name)
     if request.config.getoption("--tight"):
         lower_thresholds(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _new_files_are_copies(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let what is the same in each new file be made once: most tests make one, or several."""
+    if not request.path.relative_to(ROOT / "tests").as_posix().startswith(ANEW):
+        monkeypatch.setattr(migrate, "create_file", copy_file)

@@ -1,0 +1,30 @@
+"""New files of queues: the first is made as always, the others are copies of it."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+from wopr.storage.duckdb.file import migrate
+from wopr.storage.duckdb.file.files import install, workshop
+
+ANEW = ("storage/duckdb", "faults", "simulation")
+"""Folders of tests in which each file is made anew: how that is done is what they are about."""
+
+_make = migrate.create_file
+
+
+@functools.cache
+def _pattern() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pattern.duckdb")
+        _make(path)
+        return path.read_bytes()
+
+
+def copy_file(path: Path) -> None:
+    """Put a new file in place, as ``create_file`` does, which takes ten times as long."""
+    with workshop(path) as new:
+        new.write_bytes(_pattern())
+        install(new, path)
