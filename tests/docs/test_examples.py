@@ -3,10 +3,11 @@
 Every ``python``, ``console``, ``bash``, ``sh`` and ``sql`` block of README.md and docs/
 is one test, and so is every program in examples/.
 
-- A Python block is a program of its own, in an empty folder. ``python continues`` puts
-  the block before it in front; ``python file=app.py`` is also saved beside the later
-  blocks of the page. ``python needs=celery`` is a program of another project's users; it is
-  run where that project is installed, and its warnings are not ours.
+- A Python block is a program of its own, in an empty folder; it starts with wopr imported
+  (support/forked.py). ``python continues`` puts the block before it in front;
+  ``python file=app.py`` is also saved beside the later blocks of the page. ``python
+  needs=celery`` is a program of another project's users; it is run where that project is
+  installed, and its warnings are not ours.
 - In shell blocks, lines after ``$ `` are run in a folder that holds a small database
   ``wopr_tasks.duckdb`` (support/seed.py); what they print is not compared. ``wopr
   worker`` is stopped after a few seconds.
@@ -19,6 +20,7 @@ import asyncio
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -27,6 +29,7 @@ import pytest
 import yaml
 
 from support.blocks import Block, blocks_of, commands_of, program_of, statements_of
+from support.forked import Forks, forks
 from support.paths import ROOT, relative
 from support.postgres import new_database, programs
 from support.programs import clean_environment, run_ok
@@ -97,8 +100,14 @@ async def test_the_small_database_has_something_of_everything(database: Path) ->
     assert {"pending", "success", "failed", "cancelled", "retry"} == statuses
 
 
+@pytest.fixture(scope="module")
+def started() -> Iterator[Forks]:
+    with forks(clean_environment()) as process:
+        yield process
+
+
 @pytest.mark.parametrize("block", of("python"))
-def test_python_block_runs(block: Block, tmp_path: Path) -> None:
+def test_python_block_runs(block: Block, tmp_path: Path, started: Forks) -> None:
     lacking = [name for name in block.needs if find_spec(name) is None]
     if lacking:
         pytest.skip(f"{', '.join(lacking)} is not installed: pip install 'wopr[test]'")
@@ -106,8 +115,10 @@ def test_python_block_runs(block: Block, tmp_path: Path) -> None:
     program = tmp_path / (block.file or "program.py")
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(program_of(block, blocks_of(block.page)))
-    warnings = "default" if block.needs else "error"
-    run_ok([sys.executable, "-W", warnings, program], tmp_path)
+    if block.needs:
+        run_ok([sys.executable, "-W", "default", program], tmp_path)
+    else:
+        started.run_ok(program, tmp_path)
 
 
 @pytest.mark.parametrize("block", of(*SHELL))
