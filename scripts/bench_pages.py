@@ -100,6 +100,7 @@ async def owner(path: Path) -> dict[str, float]:
             taken = json.loads(await beside(looking, paced(bench, alone / 2)))
             again = elsewhere("look", server.url, json.dumps([["/", *PAGES[3:12]], 1_000, 2.0]))
             watched = await beside(full(bench, 4), again)
+            alone = (alone + await full(bench, 2)) / 2  # before and after: the file has grown
             found = {**figures(taken), **await dashboards(server.url)}
         finally:
             await server.stop()

@@ -36,8 +36,8 @@ STOPS_SECONDS = 0.25
 AGAIN_SECONDS = 0.05
 MOST_SECONDS = 5.0
 """So long, twice as long each time up to the latter, until it is interrupted again."""
-GIVES_WAY = 10
-"""So much nicer than the process its threads are: they get a tenth of a core that is wanted."""
+GIVES_WAY = 5
+"""So much nicer than the process its threads are: they get a quarter of a core that others want."""
 CLOSES_SECONDS = 1.0
 """So long the end of the queue waits for the queries that it interrupted."""
 
