@@ -142,6 +142,8 @@ async def test_the_server_learns_how_large_young_tables_have_become(
     [
         ([None, None], None),
         (["a", None], '{"a",NULL}'),
+        (["", "\\", '"b",'], '{"","\\\\","\\"b\\","}'),
+        (["a", 1], '{"a",1}'),
         ([1, 2.5, True, False], "{1,2.5,t,f}"),
         (['"\\'] * 2, '{"\\"\\\\","\\"\\\\"}'),
         ([datetime(2030, 5, 17, 12)], "{2030-05-17T12:00:00}"),

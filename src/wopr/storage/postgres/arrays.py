@@ -19,7 +19,24 @@ def array_of(values: Sequence[Any], *, alike: bool = False) -> str | None:
         if first is None:
             return None
         return "{" + ",".join([_element(first)] * (1 if alike else len(values))) + "}"
+    if type(first) is str and (texts := _texts(values)) is not None:
+        return texts
     return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _texts(values: Sequence[Any]) -> str | None:
+    """Return an array of texts, which are escaped all at once; ``None`` if there is more in it."""
+    try:
+        whole = "\0".join(values)  # which no text of PostgreSQL has in it
+    except TypeError:
+        return None
+    if whole.count("\0") != len(values) - 1:
+        return None
+    if "\\" in whole:
+        whole = whole.replace("\\", "\\\\")
+    if '"' in whole:
+        whole = whole.replace('"', '\\"')
+    return '{"' + whole.replace("\0", '","') + '"}'
 
 
 def _element(value: Any) -> str:

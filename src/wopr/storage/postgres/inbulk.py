@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wopr.domain.task import TaskRecord
-from wopr.storage.postgres.newtasks import ADD_NEW
-from wopr.storage.postgres.rows import surely_new_rows
+from wopr.storage.postgres.newtasks import ADD_ALIKE, ADD_NEW
+from wopr.storage.postgres.rows import alike_rows, surely_new_rows
 
 FIRST_PART = 100
 """So few tasks go first, so that the server begins at once."""
@@ -35,10 +35,7 @@ async def add(
     try:
         async with connection.pipeline():
             try:
-                cursors = [
-                    await connection.execute(ADD_NEW, surely_new_rows(part))
-                    for part in in_parts(records)
-                ]
+                cursors = [await connection.execute(*said(part)) for part in in_parts(records)]
             except errors as error:
                 failure = error  # what comes behind it in the pipeline fails only because of it
             except BaseException:
@@ -49,6 +46,12 @@ async def add(
     if failure is not None:
         raise failure
     return [await cursor.fetchone() for cursor in cursors]
+
+
+def said(records: Sequence[TaskRecord]) -> tuple[str, dict[str, Any]]:
+    """Return the statement that adds tasks which are new for sure, and its values."""
+    alike = alike_rows(records)
+    return (ADD_NEW, surely_new_rows(records)) if alike is None else (ADD_ALIKE, alike)
 
 
 def in_parts(records: Sequence[TaskRecord]) -> Iterator[Sequence[TaskRecord]]:

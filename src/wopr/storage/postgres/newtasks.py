@@ -66,6 +66,32 @@ select string_agg(seq::text, ',' order by at) from given
 It asks no index before it writes to it, which halves what the server does.
 """
 
+SAID_ONCE = ("name", "category", "priority", "max_retries", "options", "run_at", "created_at")
+ADD_ALIKE = f"""
+with given as materialized (
+    select nextval('wopr.numbers') as seq, id, args, coalesce(kwargs, %(kwargs_1)s::text) as kwargs
+    from unnest(%(ids)s::text::uuid[], %(args)s::text::text[], %(kwargs)s::text::text[])
+        as given (id, args, kwargs)
+),
+added as (
+    insert into wopr.tasks (seq, version, waiting, id, args, kwargs, {", ".join(SAID_ONCE)})
+    select seq, seq, false, id, args, kwargs,
+        {", ".join(f"%({one})s::{TYPES.get(one, 'text')}" for one in SAID_ONCE)}
+    from given
+),
+noted as (
+    insert into wopr.transitions (seq, task_id, attempt, to_status, occurred_at, reason, data)
+    select seq, id, 0, 'pending', %(created_at)s::timestamp, 'add',
+        %(head)s::text || '"args":' || args || ',"kwargs":' || kwargs || %(tail)s::text
+    from given
+)
+select string_agg(seq::text, ',' order by seq) from given
+"""
+"""The same for tasks that have nothing but their arguments apart: what a call in bulk makes.
+
+They are numbered in the order of the arrays, and what they share is sent once.
+"""
+
 _PLAIN = (
     *("id", "name", "category", "priority", "max_retries", "args", "kwargs", "options", "run_at"),
     "created_at",

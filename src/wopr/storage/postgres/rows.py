@@ -12,9 +12,10 @@ from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import MUTABLE_COLUMNS, TaskRecord
 from wopr.domain.transition import Transition, decode_data, encode_added, encode_data
 from wopr.storage.postgres.arrays import array_of
-from wopr.storage.postgres.newtasks import ADDED, ALIKE, SELDOM
+from wopr.storage.postgres.newtasks import ADDED, ALIKE, SAID_ONCE, SELDOM
 from wopr.storage.postgres.statements import CHANGED
 
+_apart_from_arguments = attrgetter(*SAID_ONCE, *SELDOM)
 _RESULT = {"result"}
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -45,6 +46,29 @@ def surely_new_rows(records: Sequence[TaskRecord]) -> dict[str, str | None]:
         heads.append(around[0])
         tails.append(readable(around[2]))
     return rows | {"head": array_of(heads, alike=True), "tail": array_of(tails, alike=True)}
+
+
+def alike_rows(records: Sequence[TaskRecord]) -> dict[str, Any] | None:
+    """Return the parameters of new tasks, as ``surely_new_rows`` takes them, that are alike.
+
+    ``None``: they are not, but for their arguments; or they have what few have.
+    """
+    first = records[0]
+    said = _apart_from_arguments(first)
+    if any(said[len(SAID_ONCE) :]) or any(_apart_from_arguments(one) != said for one in records):
+        return None
+    head, _, tail = encode_added(first).partition(f'"args":{first.args},"kwargs":{first.kwargs}')
+    kwargs = [record.kwargs for record in records]
+    alone = kwargs.count(first.kwargs) == len(kwargs)
+    return {
+        **dict(zip(SAID_ONCE, said, strict=False)),
+        "ids": array_of([record.id for record in records]),
+        "args": array_of([record.args for record in records]),
+        "kwargs": None if alone else array_of(kwargs),
+        "kwargs_1": first.kwargs,
+        "head": head,
+        "tail": readable(tail),
+    }
 
 
 def new_row(record: TaskRecord) -> dict[str, Any] | None:

@@ -28,7 +28,6 @@ from wopr.storage.postgres.rows import (
     new_row,
     new_rows,
     succeeded_rows,
-    surely_new_rows,
     transition_of,
 )
 
@@ -81,7 +80,8 @@ class Store:
             add = partial(inbulk.add, records=records, errors=self.connections.errors)
             rows = await self.connections.run(add)
         else:
-            rows = await self.connections.rows(newtasks.ADD_NEW, **surely_new_rows(records))
+            statement, values = inbulk.said(records)
+            rows = await self.connections.rows(statement, **values)
         return [int(number) for (numbers,) in rows for number in numbers.split(",")]
 
     async def change(
