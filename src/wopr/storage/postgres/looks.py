@@ -15,14 +15,19 @@ LOOK = f"""
 select clock_timestamp(), (select value from wopr.meta where key = 'rules'),
     (select min(next_fire_at) from wopr.schedules where paused_at is null), array({STALE}),
     asked.category,
-    exists (select from wopr.tasks where tasks.category = asked.category and {FREE}
-        and run_at is null) or exists (select from wopr.tasks
+    (select id from wopr.tasks where tasks.category = asked.category and {FREE}
+        and run_at is null order by priority desc, place limit 1) is not null
+    or exists (select from wopr.tasks
         where tasks.category = asked.category and {FREE} and run_at <= %(now)s) as due,
     (select min(run_at) from wopr.tasks where tasks.category = asked.category and {FREE}
         and run_at > %(now)s) as next_at
 from (select 1) as once left join unnest(%(categories)s::text[]) as asked (category) on true
 """
-"""What nobody may have called out: a row for each category, with all the rest in each."""
+"""What nobody may have called out: a row for each category, with all the rest in each.
+
+Where very many tasks wait, a server that is asked for any of them takes it that one comes soon, and
+reads all that have ended before it; so it is asked for the next one, which an index tells.
+"""
 
 LOOK_AROUND = f"""
 select

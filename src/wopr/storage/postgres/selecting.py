@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -160,6 +160,7 @@ class SelectStore:
     ) -> list[TaskRecord]:
         """Return a page of the selected tasks, newest first; those before a number."""
         where, values = await self._where(which, seconds)
+        where = where.replace(_CONDITIONS["status"], _status_in(which.status))
         if before is not None:
             where += " and seq < %(before)s"
         rows = await self._rows(
@@ -267,9 +268,13 @@ class SelectStore:
         return int(rows[0][0])
 
 
+def _status_in(statuses: Iterable[TaskStatus]) -> str:
+    """Return a condition that has the statuses in its text: a server sees which indexes fit."""
+    return f"status in ({', '.join(repr(status.value) for status in sorted(statuses))})"
+
+
 def _taken(takes: Takes) -> str:
-    statuses = ", ".join(f"'{status.value}'" for status in sorted(takes.statuses))
-    taken = f"status in ({statuses})"
+    taken = _status_in(takes.statuses)
     return f"({taken} or {_UNFIT})" if takes.unfit else taken
 
 

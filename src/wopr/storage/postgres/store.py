@@ -192,7 +192,6 @@ class Store:
         """Return matching tasks, newest first."""
         wanted: dict[str, Any] = {
             "category": query.category,
-            "status": query.status.value if query.status else None,
             "name": query.name,
             "flow_id": query.flow_id,
             "schedule": query.schedule,
@@ -201,6 +200,10 @@ class Store:
             return []
         given = {name: value for name, value in wanted.items() if value is not None}
         conditions = [f"{name} = %({name})s" for name in given]
+        if (
+            query.status is not None
+        ):  # said in the text, so that indexes of a status are seen to fit
+            conditions.append(f"status = '{query.status.value}'")
         if query.before_seq is not None:
             conditions.append("seq < %(before)s")
         where = " and ".join(conditions) or "true"
