@@ -29,6 +29,7 @@ MAY_SLEEP: dict[str, str] = {
     "tests/moving/test_pause.py": "so long as what hosts were told counts for: nothing may happen",
     "tests/simulation/test_loop.py": "on virtual time, which is what it is about",
     "tests/simulation/universe.py": "on virtual time",
+    "tests/simulation/fleet/universe.py": "virtual time: callers pause between their deeds",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
     "tests/support/celeryworkers.py": "polls what other processes say and leave, with a limit",
 }

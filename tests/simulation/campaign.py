@@ -7,9 +7,9 @@ import itertools
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 from simulation.universe import new_universe, run
-from wopr.testing import SimulationError
 
 SAY_SECONDS = 60.0
 
@@ -18,17 +18,18 @@ def main() -> int:
     """Run until the time is over or a seed fails; return 1 if one did."""
     options = _options()
     logging.getLogger("wopr").setLevel(logging.CRITICAL + 1)
-    universe = new_universe()
+    play = _of_a_fleet() if options.fleet else _of_a_file()
     began = said = time.monotonic()
     deaths = starts = count = 0
     for seed in itertools.count(options.seed):
         try:
-            came_to = run(universe, seed)
-        except SimulationError as error:
+            died, begun = play(seed)
+        except AssertionError as error:
             print(f"Seed {seed} fails: {error}")
-            print(f"\nAgain: scripts/simulate --seed {seed} --hours 0")
+            fleet = " --fleet" if options.fleet else ""
+            print(f"\nAgain: scripts/simulate{fleet} --seed {seed} --hours 0")
             return 1
-        count, deaths, starts = count + 1, deaths + came_to.lives - 1, starts + came_to.starts
+        count, deaths, starts = count + 1, deaths + died, starts + begun
         now = time.monotonic()
         over = now - began >= options.hours * 3_600
         if over or now - said >= SAY_SECONDS:
@@ -43,6 +44,28 @@ def main() -> int:
     return 0
 
 
+def _of_a_file() -> Callable[[int], tuple[int, int]]:
+    """Return what runs a seed of a queue in a file; that tells deaths and starts."""
+    universe = new_universe()
+
+    def play(seed: int) -> tuple[int, int]:
+        came_to = run(universe, seed)
+        return came_to.lives - 1, came_to.starts
+
+    return play
+
+
+def _of_a_fleet() -> Callable[[int], tuple[int, int]]:
+    """Return what runs a seed of hosts that share a server; that tells deaths and starts."""
+    from simulation.fleet import universe
+
+    def play(seed: int) -> tuple[int, int]:
+        world = universe.run(seed)
+        return world.happened["kill"], world.judge.starts
+
+    return play
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/simulate",
@@ -50,6 +73,7 @@ def _options() -> argparse.Namespace:
         "fails or the time is over.",
     )
     parser.add_argument("--hours", type=float, default=1.0, help="how long (1); 0: one seed")
+    parser.add_argument("--fleet", action="store_true", help="hosts that share a server")
     parser.add_argument("--seed", type=int, default=1_000_000, help="the first one (1000000)")
     return parser.parse_args()
 
