@@ -20,8 +20,10 @@ from support.postgres import programs
 
 TOGETHER = 20
 """So many cases are judged together."""
-KILLS = 25
+KILLS = 50
 """So many hosts die in one storm."""
+HOSTS = 5
+"""So many live in it at once."""
 SERVER_SECONDS = 5.0
 
 
@@ -101,7 +103,7 @@ class Run:
         seconds = self._rng.choice([None, SERVER_SECONDS])
         async with campaign(self._server, self._folder, self._next()) as hosts:
             storm = Storm(hosts, self._seed)
-            await storm.rage(KILLS, server=seconds)
+            await storm.rage(KILLS, server=seconds, hosts=HOSTS)
             self._tell(f"a storm of {dict(storm.happened)}", await hosts.finish())
         self.happened += storm.happened
 

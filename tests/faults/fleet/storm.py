@@ -7,7 +7,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faults.fleet.campaign import Campaign
 from faults.fleet.hosts import Host
@@ -15,8 +15,10 @@ from faults.fleet.life import LEASE_SECONDS
 from faults.fleet.proxy import Line, Proxy
 
 HOSTS = 3
-MOST_HEARD = 4_000
+MOST_HEARD = 2_000
 """A host is killed when all together have told fewer bytes than this since the last deed."""
+LONGEST_PAUSE = 0.3
+"""Seconds between two deeds, at most; kills go on beside the others."""
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Berth:
 
     proxy: Proxy
     host: Host
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while something happens to it."""
 
 
 class Storm:
@@ -45,35 +49,52 @@ class Storm:
             "slow": self._slow,
         }
 
-    async def rage(self, kills: int, *, server: float | None, deeds: tuple[str, ...] = ()) -> None:
+    async def rage(
+        self, kills: int, *, server: float | None, deeds: tuple[str, ...] = (), hosts: int = HOSTS
+    ) -> None:
         """Go on until so many hosts were killed.
 
         Args:
             kills: how many.
             server: so many seconds after its start, the server is killed again and again.
             deeds: these only, besides kills.
+            hosts: so many live at once.
         """
-        for _ in range(HOSTS):
+        for _ in range(hosts):
             proxy = Proxy(self._campaign.server.socket)
             await proxy.start()
             self._berths.append(Berth(proxy, await self._campaign.host(proxy, "storm")))
-        names = ["kill", "kill", "kill", *(deeds or self._deeds)]
-        killing = None if server is None else asyncio.create_task(self._kill_server(server))
+        names = [name for name in deeds or self._deeds if name != "kill"]
+        beside = [asyncio.create_task(self._go_on(names))]
+        if server is not None:
+            beside.append(asyncio.create_task(self._kill_server(server)))
         try:
             while self.happened["kill"] < kills:
-                await asyncio.sleep(self._rng.uniform(0, 0.3))
-                name = self._rng.choice(names)
-                await self._deeds[name](self._rng.choice(self._berths))
-                self.happened[name] += 1
-                assert killing is None or not killing.done(), killing
+                await self._do(["kill"])
+                assert not any(one.done() for one in beside), beside
         finally:
-            if killing is not None:
-                killing.cancel()
-                await asyncio.gather(killing, return_exceptions=True)
+            for one in beside:
+                one.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             for berth in self._berths:
                 berth.host.kill()
                 await berth.host.ended()
                 await berth.proxy.close()
+
+    async def _go_on(self, names: list[str]) -> None:
+        while True:
+            await self._do(names)
+
+    async def _do(self, names: list[str]) -> None:
+        """Let something happen to somebody to whom nothing happens just now."""
+        await asyncio.sleep(self._rng.uniform(0, LONGEST_PAUSE))
+        free = [one for one in self._berths if not one.busy.locked()]
+        if not free:
+            return
+        berth, name = self._rng.choice(free), self._rng.choice(names)
+        async with berth.busy:
+            await self._deeds[name](berth)
+        self.happened[name] += 1
 
     async def _kill(self, berth: Berth) -> None:
         if self._rng.random() < 0.9:  # else perhaps while it opens
