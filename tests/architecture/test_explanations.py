@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 
@@ -65,6 +66,7 @@ def reasons(source: Source) -> set[str]:
     return found
 
 
+@cache
 def given_reasons() -> dict[str, set[str]]:
     """Return the reasons by the file that gives them."""
     found = {source.name: reasons(source) for source in package_sources()}

@@ -102,8 +102,10 @@ def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             for one in path.parent.glob(f"{path.name}*"):
                 if one.is_file():
                     shutil.copyfile(one, folder / one.name)
-            path = folder / path.name
-            open_settled(path).close()
+            opened = open_settled(folder / path.name)
+            stack.callback(opened.close, checkpoint=False)
+            yield opened.connection
+            return
         yield stack.enter_context(duckdb.connect(str(path), read_only=True, config={"threads": 1}))
 
 
