@@ -13,6 +13,7 @@ from support.owners import client, end, start_owner
 from support.queues import PATIENCE, until
 from wopr import StorageOwnedError, TaskQueue
 from wopr.remote.connection import Connection
+from wopr.remote.lines import Lines
 from wopr.remote.server import _first
 from wopr.storage.duckdb.file import signature
 from wopr.storage.duckdb.file.lock import FileLock
@@ -146,8 +147,7 @@ def test_what_is_left_to_this_process_it_can_lock(
 
 
 def _connection(*, asked: int, greeted: bool = True, gone: bool = False) -> Connection:
-    reader = asyncio.StreamReader()
-    found = Connection(reader, None, 7, lambda _: None, asyncio.Lock())  # type: ignore[arg-type, return-value]
+    found = Connection(Lines(), None, 7, lambda _: None, asyncio.Lock())  # type: ignore[arg-type, return-value]
     found.waits_since, found.greeted, found.gone = asked, greeted, gone
     return found
 

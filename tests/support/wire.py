@@ -52,6 +52,11 @@ class Wire:
         self.writer = writer
         self._numbers = itertools.count(1)
 
+    def line(self, verb: Any, *params: Any) -> bytes:
+        """Return a request as it travels, with a number of its own."""
+        message = {"id": next(self._numbers), "verb": verb, "params": list(params)}
+        return json.dumps(message).encode() + b"\n"
+
     def send(self, verb: Any, *params: Any) -> int:
         """Ask without waiting for the answer; return the number of the request."""
         number = next(self._numbers)

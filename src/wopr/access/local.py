@@ -13,6 +13,7 @@ from wopr.insights.groups import ExplainingGroups
 from wopr.insights.insights import Insights
 from wopr.insights.status import StatusOf
 from wopr.ports.answers import Explanation
+from wopr.ports.backend import AtOnce
 
 Staff = Callable[[str, int], Awaitable[int]]
 """Adds workers of a category to those of this process; gives how many it has then."""
@@ -51,6 +52,11 @@ class LocalBackend:
         self.explain_group = ExplainingGroups(
             engine, self._insights.explain, status, self.schedules
         ).explain
+
+    @property
+    def at_once(self) -> AtOnce | None:
+        """What hands new tasks over without waiting; ``None``: they go through something else."""
+        return self.engine.adding if self.add is self.engine.add else None
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """Return a task; also one that was archived."""

@@ -23,7 +23,7 @@ from wopr.engine.pools.pool import Pool
 from wopr.engine.repeats import Repeats
 from wopr.engine.shared import Shared
 from wopr.engine.unique import UniqueKeys
-from wopr.ports.storage import Entry
+from wopr.ports.storage import Done, Entry
 from wopr.running.attempt import Worker
 
 T = TypeVar("T")
@@ -91,6 +91,13 @@ class Adding:
             known = await self._conflict(new)
             if known is not None:
                 return known
+        record, entries, worker, now = self._begun(new)
+        await shared.write(entries, lambda error: self._added(record, worker, error, now))
+        return record.id
+
+    def _begun(self, new: NewTask) -> tuple[TaskRecord, list[Entry], Worker | None, datetime]:
+        """Return a new task and what is to be written of it, its claim too if a worker is free."""
+        shared = self._shared
         now = naive_now(shared.clock)
         record = self._record(new, now)
         entries: list[Entry] = [(record, added(record))]
@@ -102,8 +109,35 @@ class Adding:
                 entries.append((record, claim[0]))
                 worker = claim[1]
         shared.live[record.id] = record  # who cancels it as soon as it is on disk finds this one
-        await shared.write(entries, lambda error: self._added(record, worker, error, now))
-        return record.id
+        return record, entries, worker, now
+
+    def waits_for_disk_only(self, new: NewTask) -> bool:
+        """Whether a task can be handed over just now, with :meth:`add_then`."""
+        return not (
+            new.again
+            or new.depends_on
+            or new.unique_key in self._keys
+            or self._backlogs
+            or self._shared.storage.full
+        )
+
+    def add_then(self, new: NewTask, told: Done, *, alone: bool) -> None:
+        """Hand over a task that :meth:`waits_for_disk_only`, with its id; tell when it is on disk.
+
+        Args:
+            new: has its id.
+            told: what came of it; it may be called before this returns.
+            alone: whether no other task comes in this turn of the loop, as far as is known.
+        """
+        record, entries, worker, now = self._begun(new)
+
+        def done(error: BaseException | None) -> None:
+            try:
+                self._added(record, worker, error, now)
+            finally:
+                told(error)
+
+        self._shared.submit(entries, done, now=alone)
 
     async def _bounded(self, tasks: Sequence[NewTask], add: Coroutine[Any, Any, T]) -> T:
         """Add tasks once there is room for them in their backlogs."""

@@ -76,7 +76,7 @@ class Engine:
         self.rules = Rules(shared)
         self.controls = Controls(shared, self.rules, self.pools, self.cancel)
         self.limits = Limits(shared, self.rules, self.pool, window, self.cancel)
-        adding = Adding(
+        adding = self.adding = Adding(
             shared, self.pool, self._keys, self.dependents, self.cancel, self.limits.backlogs
         )
         self.add, self.add_many, self.add_flow = adding.add, adding.add_many, adding.add_flow

@@ -26,7 +26,7 @@ from wopr.domain.standing import View
 from wopr.domain.task import TaskRecord
 from wopr.ports.answers import Explanation, HistoryEntry, QueryResult, WorkerInfo
 from wopr.ports.status import About, GroupExplanation, Status
-from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
+from wopr.ports.storage import Done, QueryLimits, Snapshot, TaskFilter
 
 
 class ScheduleBackend(Protocol):
@@ -163,6 +163,24 @@ class AddBackend(Protocol):
 
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other; return their ids in order."""
+        ...
+
+
+class AtOnce(Protocol):
+    """Takes new tasks for which nothing but the disk is waited, without a coroutine."""
+
+    def waits_for_disk_only(self, new: NewTask) -> bool:
+        """Whether a task can be handed over just now, with :meth:`add_then`."""
+        ...
+
+    def add_then(self, new: NewTask, told: Done, *, alone: bool) -> None:
+        """Hand over a task that has its id; tell what came of it, maybe before this returns.
+
+        Args:
+            new: the task.
+            told: given what went wrong, or ``None`` once it is on disk.
+            alone: whether no other task comes in this turn of the loop, as far as is known.
+        """
         ...
 
 

@@ -21,14 +21,20 @@ from wopr.domain.errors import (
     OwnerLeavingError,
     OwnerSilentError,
     StorageError,
+    WoprError,
 )
 from wopr.remote import protocol
+from wopr.remote.deadlines import Deadlines
+from wopr.remote.lines import Lines
 from wopr.remote.peer import is_process, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
 from wopr.remote.verbs import LOOKS, ONCE
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
+PORTION = 8 * 1024
+"""Calls of one turn of the loop are sent together, up to so many bytes: the owner works on them
+while the next ones are made."""
 _CHANGE_NOTHING = LOOKS | {"hello", "check_room", "snapshot", "backup"}
 _FOR_THIS_OWNER = frozenset({"hello", "hand_over", "wait"})
 """What no other owner is asked instead. Whoever waits for a task asks anew, with less time."""
@@ -62,6 +68,10 @@ class Caller:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._written = 0
+        self._deadlines = Deadlines()
+        self._unsent: list[bytes] = []
+        """Messages of this turn of the loop."""
+        self._unsent_bytes = 0
         self._heard = 0.0
         """When something came from the owner, by the loop's clock."""
         self._receiving: asyncio.Task[None] | None = None
@@ -97,12 +107,11 @@ class Caller:
             async with asyncio.timeout(seconds):
                 secure(self._path)
                 keep_from_children(self._path)
-                reader, self._writer = await asyncio.open_unix_connection(
-                    self._path, limit=protocol.LONGEST_LINE
-                )
+                lines = await self._connected()
                 self._check_peer(owner)
                 listens = True
-                self._receiving = asyncio.create_task(self._receive(reader))
+                lines.first = self._take_at_once
+                self._receiving = asyncio.create_task(self._receive(lines))
                 self.open = True
                 version, self.owner_pid, *more = await self._call("hello", *astuple(this_process()))
                 self._ids = IdFactory(*more)
@@ -121,6 +130,12 @@ class Caller:
                 "Install the same version in both, or stop that process."
             )
         return True
+
+    async def _connected(self) -> Lines:
+        loop, lines = asyncio.get_running_loop(), Lines()
+        transport, _ = await loop.create_unix_connection(lambda: lines, self._path)
+        self._writer = asyncio.StreamWriter(transport, lines, lines.reader, loop)
+        return lines
 
     def _check_peer(self, owner: int | None) -> None:
         """Raise unless the owner listens, and not somebody who took its place."""
@@ -146,6 +161,7 @@ class Caller:
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self.open = False
+        self._deadlines.stop()
         writer, self._writer = self._writer, None
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving is not asyncio.current_task():
@@ -156,18 +172,13 @@ class Caller:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, lines: Lines) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while line := await reader.readline():
+            while line := await lines.reader.readline():
                 self._heard = loop.time()
-                reply = await protocol.decoded(line)
-                if "leaving" in reply:
-                    self._leave(receiver=bool(reply["leaving"]))
-                    continue
-                future = self._pending.pop(reply["id"], None)
-                if future is not None and not future.done():
-                    future.set_result(reply)
+                self._hear(await protocol.decoded(line))
+                lines.done(len(line))
         except (OSError, ValueError):
             pass  # treated like the end of the connection
         finally:
@@ -178,6 +189,27 @@ class Caller:
                     future.exception()  # seen, should its caller know it already
             self._pending.clear()
             self.ended.set()
+
+    def _take_at_once(self, line: bytes, _alone: bool) -> bool:  # noqa: FBT001
+        """Hear a line in the turn in which it comes, if it is a message."""
+        try:
+            reply = protocol.decode(line)
+        except (WoprError, ValueError):
+            return False
+        if "leaving" not in reply and type(reply.get("id")) is not int:
+            return False
+        self._heard = asyncio.get_running_loop().time()
+        self._hear(reply)
+        return True
+
+    def _hear(self, reply: dict[str, Any]) -> None:
+        """Give an answer to who waits for it."""
+        if "leaving" in reply:
+            self._leave(receiver=bool(reply["leaving"]))
+            return
+        future = self._pending.pop(reply["id"], None)
+        if future is not None and not future.done():
+            future.set_result(reply)
 
     def _leave(self, *, receiver: bool) -> None:
         """Send this owner nothing more: it gives the file up, and answers what it was sent."""
@@ -246,25 +278,24 @@ class Caller:
         message = protocol.encode(
             {"id": number, "verb": verb, "params": list(params), **_by(acting.get())}
         )
-        end = self._write(message)
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        end = self._write(message, soon=bool(self._pending))
+        future: asyncio.Future[Any] = loop.create_future()
         self._pending[number] = future
+        if seconds is not None:
+            self._deadlines.set(future, seconds)
         try:
-            async with asyncio.timeout(seconds):
-                await self._writer.drain()
-                reply = await future
+            reply = await future
         except asyncio.CancelledError:
             self._give_up(number)
             raise
-        except ConnectionError as error:
-            self.open = False
-            raise self._gone() from error
         except TimeoutError:
             known = f"{self._known(verb, end)} (WOPR_TASKS_CALL_SECONDS sets the limit.)"
             self._give_up(number)
             raise self._silent(seconds, known) from None
         finally:
             self._pending.pop(number, None)
+            self._deadlines.drop(future)
         if "error" in reply:
             protocol.raise_error(reply["error"])
         return reply["ok"]
@@ -274,12 +305,26 @@ class Caller:
         if self._writer is not None and self.open:
             self._write(protocol.encode({"cancel": number}))
 
-    def _write(self, message: bytes) -> int:
-        """Send a message; return where it ends among all that was sent."""
-        assert self._writer is not None, "there is a connection"
-        self._writer.write(message)
+    def _write(self, message: bytes, *, soon: bool = False) -> int:
+        """Send a message; return where it ends among all that was sent.
+
+        Args:
+            message: a whole line.
+            soon: whether others may come in this turn of the loop, and be sent with it.
+        """
+        self._unsent.append(message)
+        self._unsent_bytes += len(message)
         self._written += len(message)
+        if not soon or self._unsent_bytes >= PORTION:
+            self._send()
+        elif len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
         return self._written
+
+    def _send(self) -> None:
+        messages, self._unsent, self._unsent_bytes = b"".join(self._unsent), [], 0
+        if messages and self._writer is not None:
+            self._writer.write(messages)
 
     def _known(self, verb: str, end: int) -> str:
         """Say what is known of a call that was not answered; ``end`` is where it ends."""

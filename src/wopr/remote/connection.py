@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from wopr.domain.act import By
@@ -23,8 +24,10 @@ from wopr.domain.errors import (
     QueueClosedError,
     StorageError,
     TaskNotFoundError,
+    WoprError,
 )
 from wopr.remote import protocol
+from wopr.remote.lines import Lines
 from wopr.remote.series import Series
 from wopr.remote.size import LARGE, check_parts
 from wopr.remote.verbs import LOOKS, ONCE, Verbs
@@ -42,13 +45,16 @@ ANSWERS = 4
 
 _BEGIN = re.compile(rb'\{"id": ?([0-9]{1,18}),')
 """So a request begins: whose it is has to be known also if the rest can't be read."""
+_ADD = re.compile(rb'\{"id": ?[0-9]{1,18}, ?"verb": ?"add",')
+"""And so one that may be begun at once."""
+_REQUEST = {"id", "verb", "params"}
 
 
 class Connection:
     """One client. Build it in the task that serves it.
 
     Args:
-        reader: what the client sends.
+        lines: what the client sends.
         writer: what it is sent.
         pid: the process at the other end; 0 if the system does not say.
         verbs: makes what carries out a request of this connection.
@@ -57,7 +63,7 @@ class Connection:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
+        lines: Lines,
         writer: asyncio.StreamWriter,
         pid: int,
         verbs: Callable[[Connection], Verbs],
@@ -74,7 +80,7 @@ class Connection:
         """The how-manieth it was to ask for the file, to start workers; 0: it never did."""
         self.series = Series()
         """The ids of its new tasks."""
-        self._reader = reader
+        self._lines = lines
         self._writer = writer
         self._make_verbs = verbs
         self._reading = reading
@@ -89,6 +95,10 @@ class Connection:
         self._bytes = 0
         self._less = asyncio.Event()
         self._turns = {kind: asyncio.Semaphore(ANSWERS) for kind in ("look", "sql", "wait")}
+        self._adding = 0
+        """New tasks that were begun in the turn in which they came, and are not on disk yet."""
+        self._added: list[bytes] = []
+        """Answers to those, until they are sent, all at once."""
 
     async def serve(self) -> None:
         """Carry out what the client asks until it is gone; what it waits for then ends.
@@ -96,14 +106,18 @@ class Connection:
         Raises:
             OSError or ValueError: the connection broke, or it sent what is no line.
         """
+        loop = asyncio.get_running_loop()
+        self._lines.first = self._take_at_once
         try:
-            while line := await self._reader.readline():
+            while line := await self._lines.reader.readline():
                 await self._take(line)
                 await self._catch_up()
                 while self._bytes > MOST_REQUEST_BYTES:
                     self._less.clear()
                     await self._less.wait()
+                loop.call_soon(self._lines.done, len(line))  # by then it was begun
         finally:
+            self._lines.first = None
             self.gone = True
             self._all_read.set()
             for task in self._under_way:
@@ -114,7 +128,7 @@ class Connection:
         """Answer the first request with an error, and hang up."""
         try:
             async with asyncio.timeout(REFUSE_SECONDS):
-                message = protocol.decode(await self._reader.readline())
+                message = protocol.decode(await self._lines.reader.readline())
                 self._write(protocol.refusal(_number(message.get("id")), error))
                 await self._writer.drain()
         finally:
@@ -135,14 +149,70 @@ class Connection:
     async def settled(self) -> None:
         """Return when all that the client has sent was answered, after :meth:`leave`."""
         await self._all_read.wait()
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._under_way or self._adding:
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+            else:
+                self._less.clear()
+                await self._less.wait()
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
     def drop(self) -> None:
         """Hang up, whatever the other side has not read."""
         self._writer.transport.abort()
+
+    def _take_at_once(self, line: bytes, alone: bool) -> bool:  # noqa: FBT001
+        """Begin what a line asks for if that is a task for which only the disk is waited."""
+        transport = self._writer.transport
+        if (
+            not _ADD.match(line)
+            or self._leaving
+            or transport.get_write_buffer_size()
+            or self._bytes > MOST_REQUEST_BYTES
+            or len(self._under_way) + self._adding >= MOST_REQUESTS
+        ):
+            return False
+        try:
+            message = protocol.decode(line)
+        except (WoprError, ValueError):
+            return False
+        params = message.get("params")
+        if message.keys() != _REQUEST or message["verb"] != "add" or type(params) is not list:
+            return False
+        number, size = message["id"], len(line)
+        if type(number) is not int:
+            return False
+        self._adding += 1
+        self._bytes += size
+        told = partial(self._tell_added, number, size)
+        if not self._make_verbs(self).add_at_once(params, told, alone=alone):
+            self._adding -= 1
+            self._bytes -= size
+            return False
+        return True
+
+    def _tell_added(
+        self, number: int, size: int, task_id: str, error: BaseException | None
+    ) -> None:
+        self._adding -= 1
+        self._bytes -= size
+        self._less.set()
+        if self.gone:
+            return
+        if error is None:
+            self._added.append(protocol.encode({"id": number, "ok": task_id}))
+        else:
+            self._added.append(protocol.refusal(number, error))
+        if not self._adding:
+            self._send_added()
+        elif len(self._added) == 1:  # of one commit, say, of which this is not the last
+            asyncio.get_running_loop().call_soon(self._send_added)
+
+    def _send_added(self) -> None:
+        if self._added:
+            answers, self._added = b"".join(self._added), []
+            self._write(answers)
 
     async def _catch_up(self) -> None:
         """Return once the client has read most of its answers; till then it is not listened to."""
@@ -178,7 +248,7 @@ class Connection:
             number = _number(message.get("id"))
             if self._leaving:
                 raise _not_done()
-            if len(self._under_way) >= MOST_REQUESTS:
+            if len(self._under_way) + self._adding >= MOST_REQUESTS:
                 raise StorageError(
                     f"This process has {MOST_REQUESTS:,} calls under way at the owner of the "
                     "queue, which is the most, so this one was not begun. Wait for some of them "

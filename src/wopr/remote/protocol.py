@@ -15,16 +15,22 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
+from types import NoneType
 from typing import Any
 from uuid import UUID
+
+from pydantic_core import from_json
 
 from wopr.domain import errors
 from wopr.domain.codec import decode_plain, encode_plain
 from wopr.domain.errors import PayloadTooLargeError, StorageError, WoprError
+from wopr.domain.jsontext import TAG, RefusedError, to_text
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.status import TaskPriority, TaskStatus
 from wopr.ports.answers import Explanation, HistoryEntry
@@ -44,6 +50,8 @@ ANSWER = "the answer would be one of more: ask for fewer rows or columns, or for
 """What to do about a message that is too long."""
 _LONGEST_SOCKET_PATH = 100  # the kernel's own limit is 104 to 108
 _DEEPEST = 200
+_TEXT = frozenset({str})
+_ATOMS = frozenset({str, int, bool, NoneType})
 
 
 def socket_path(database: Path) -> str:
@@ -62,6 +70,8 @@ def encode(message: dict[str, Any], what_then: str = REQUEST) -> bytes:
         PayloadTooLargeError: it is too long; the error says ``what_then``.
         PayloadError: a value can't travel.
     """
+    if _is_flat(message) and (line := _flat_line(message)) is not None:
+        return line
     try:
         text = encode_plain(_plain(message), "message", LONGEST_LINE, _DEEPEST)
     except PayloadTooLargeError:
@@ -70,6 +80,30 @@ def encode(message: dict[str, Any], what_then: str = REQUEST) -> bytes:
             f"{what_then}. In the process that owns the file there is no such limit."
         ) from None
     return text.encode() + b"\n"
+
+
+def _is_flat(value: Any, levels: int = 4) -> bool:
+    """Whether a dict or list travels as it is, for JSON has a form for all that is in it."""
+    if type(value) is dict:
+        if TAG in value or not _TEXT.issuperset(map(type, value)):
+            return False
+        items: Iterable[Any] = value.values()
+    elif type(value) is list:
+        items = value
+    else:
+        return False
+    if _ATOMS.issuperset(map(type, items)):
+        return True
+    return levels > 0 and all(type(one) in _ATOMS or _is_flat(one, levels - 1) for one in items)
+
+
+def _flat_line(message: dict[str, Any]) -> bytes | None:
+    """Return a flat message as one line; ``None``: it can't be, and the long way says why."""
+    try:
+        line = to_text(message) + b"\n"
+    except RefusedError:
+        return None
+    return line if len(line) <= LONGEST_LINE else None
 
 
 def refusal(number: int | None, failure: BaseException) -> bytes:
@@ -83,10 +117,18 @@ def decode(line: bytes) -> dict[str, Any]:
     Raises:
         PayloadError, StorageError or ValueError: it is none.
     """
-    message = decode_plain(line.decode())
+    tagged = b"$type" in line or b"\\u" in line  # as far as can be seen
+    message = decode_plain(line.decode()) if tagged else _read(line)
     if not isinstance(message, dict):
         raise StorageError(f"Not a message of wopr: {line[:80]!r}")
     return message
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return from_json(line)
+    except ValueError:
+        return decode_plain(line.decode())  # which says what is wrong
 
 
 async def decoded(line: bytes) -> dict[str, Any]:
@@ -130,21 +172,24 @@ def raise_error(error: dict[str, str]) -> None:
 
 
 _NEW_TASK = tuple(item.name for item in fields(NewTask) if item.name != "again")
+_NEW_TASK_VALUES = attrgetter(*_NEW_TASK)
 
 
 def new_task_to_plain(new: NewTask) -> dict[str, Any]:
     """Return a new task as it travels."""
-    return {name: getattr(new, name) for name in _NEW_TASK}
+    plain = dict(zip(_NEW_TASK, _NEW_TASK_VALUES(new), strict=True))
+    plain["on_conflict"] = new.on_conflict.value
+    plain["depends_on"] = list(new.depends_on)
+    return plain
 
 
 def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
     """Return a new task that a client sent."""
-    priority = int(TaskPriority(plain["priority"]))
-    conflict = OnConflict(plain["on_conflict"])
-    parents = tuple(plain["depends_on"])
-    return NewTask(
-        **{**plain, "priority": priority, "on_conflict": conflict, "depends_on": parents}
-    )
+    new = NewTask(**plain)
+    new.priority = int(TaskPriority(plain["priority"]))
+    new.on_conflict = OnConflict(plain["on_conflict"])
+    new.depends_on = tuple(plain["depends_on"])
+    return new
 
 
 def filter_to_plain(query: TaskFilter) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from wopr.domain.errors import OwnerBusyError
 from wopr.ports.backend import Backend
 from wopr.remote import protocol
 from wopr.remote.connection import Connection
+from wopr.remote.lines import Lines
 from wopr.remote.peer import Peer, may_talk, peer_of
 from wopr.remote.place import keep_from_children, secure
 from wopr.remote.verbs import Verbs
@@ -75,9 +76,8 @@ class Server:
         finally:
             os.umask(mask)
         listener.setblocking(False)
-        self._server = await asyncio.start_unix_server(
-            self._connected, sock=listener, limit=protocol.LONGEST_LINE
-        )
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Lines(self._connected), sock=listener)
 
     async def leave(self, receiver: Connection | None = None) -> Connection | None:
         """Stop listening, answer what the clients have sent, and let go of them.
@@ -131,14 +131,16 @@ class Server:
         for _ in range(ACCEPTING_TURNS):
             await asyncio.sleep(0)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(
+        self, lines: Lines, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server makes a task for each connection"
         peer = self._trusted(writer)
         if peer is None:
             writer.close()
             return
-        connection = Connection(reader, writer, peer.pid, self._verbs, self._reading)
+        connection = Connection(lines, writer, peer.pid, self._verbs, self._reading)
         count = len(self._connections)
         self._connections[task] = connection
         try:

@@ -10,17 +10,17 @@ from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import ValidationError, validate_call
+from pydantic import TypeAdapter, ValidationError, validate_call
 
 from wopr.domain.act import By, acting
 from wopr.domain.checks import check_query
-from wopr.domain.errors import InvalidCallError
+from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.jsontext import too_large
 from wopr.domain.newtask import NewTask
 from wopr.domain.rule import Rule, RuleKind
 from wopr.domain.task import TaskRecord
 from wopr.executors.context import on_behalf_of
-from wopr.ports.backend import Backend
+from wopr.ports.backend import AtOnce, Backend
 from wopr.ports.status import About
 from wopr.ports.storage import PAGE_BYTES, QueryLimits, Snapshot
 from wopr.remote import protocol
@@ -56,6 +56,8 @@ from wopr.remote.size import MANY
 
 MOST_PARAMS = 8
 Verb = Callable[..., Awaitable[Any]]
+Added = Callable[[str, BaseException | None], None]
+"""Told the id of a new task, and what went wrong."""
 Kind = Literal["limit", "pause", "revocation", "alert", "token"]
 
 
@@ -103,6 +105,34 @@ class Verbs(ScheduleVerbs, ActVerbs):
             return await (await self._begun(_checked(name), params))
         except ValidationError as error:
             raise misfit(name, error) from None
+
+    def add_at_once(self, params: list[Any], told: Added, *, alone: bool) -> bool:
+        """Add a task if nothing but the disk is to be waited for; return whether it is so.
+
+        Else nothing was done: :meth:`carry_out` does it, or says why not.
+
+        Args:
+            params: those of ``add``.
+            told: told what came of it, maybe before this returns.
+            alone: whether no other task comes in this turn of the loop, as far as is known.
+        """
+        at_once: AtOnce | None = getattr(self._backend, "at_once", None)
+        if at_once is None or len(params) != 1:
+            return False
+        try:
+            new = self._alone(_new_tasks().validate_python(params[0]))
+        except (ValidationError, WoprError):
+            return False
+        if new.id is None or not at_once.waits_for_disk_only(new):
+            return False
+        if not self._series.goes_on_with(new.id):
+            return False
+        tell = functools.partial(told, new.id)
+        try:
+            at_once.add_then(new, tell, alone=alone)
+        except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
+            tell(error)
+        return True
 
     async def _begun(self, verb: Verb, params: list[Any]) -> Awaitable[Any]:
         """Return the call of a verb, its values checked; those of a long list in a thread."""
@@ -245,7 +275,7 @@ class Verbs(ScheduleVerbs, ActVerbs):
 VERBS = tuple(
     name
     for name in (*vars(Verbs), *vars(ScheduleVerbs), *vars(ActVerbs))
-    if not name.startswith("_") and name != "carry_out"
+    if not name.startswith("_") and name not in {"carry_out", "add_at_once"}
 )
 LOOKS = frozenset({"get", "find", "wait", "logs", "explain", "history", "sql", "rules_all"}) | {
     *("workers", "stats", "status", "explain_group", "schedule_all", "schedule_get"),
@@ -263,6 +293,11 @@ def _checked(name: str) -> Verb:
     """Return a verb that checks what it is given by its annotations."""
     verb: Verb = validate_call(config=STRICT)(getattr(Verbs, name))
     return verb
+
+
+@functools.cache
+def _new_tasks() -> TypeAdapter[NewTaskMessage]:
+    return TypeAdapter(NewTaskMessage)
 
 
 def _never_awaited(checking: asyncio.Future[Any]) -> None:

@@ -65,7 +65,7 @@ class Turns:
             assert self._loop is not None
             self._caller = caller
             self._loop.call_soon(self._next)
-        elif caller is not self._caller:
+        elif caller is None or caller is not self._caller:  # callbacks may be of several
             self._crowded = ALONE_TURNS
             return False
         self._row += 1
