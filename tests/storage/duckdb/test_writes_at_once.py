@@ -9,7 +9,7 @@ import pytest
 
 from support.queues import PATIENCE, DuckDBHome
 from wopr import TaskQueue
-from wopr.storage.duckdb import folding
+from wopr.storage.duckdb import folding, turns
 from wopr.storage.duckdb.journal.inline import Inline
 from wopr.storage.duckdb.journal.journal import Journal
 from wopr.storage.duckdb.turns import ALONE_TURNS, ROW
@@ -69,11 +69,22 @@ async def test_one_caller_waits_for_no_turn_of_the_loop(path: Path) -> None:
         assert 1 == len(await queue.get_tasks())
 
 
-async def test_timers_come_to_their_turn_while_one_caller_never_pauses(path: Path) -> None:
+async def test_timers_come_to_their_turn_while_one_caller_never_pauses(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ROW_SECONDS", 0.0)  # any disk is slow then
     async with noting(path) as queue:
         calls = 40
         assert calls // (ROW + 1) <= await turns_during(queue, calls)
         assert calls == len(await queue.get_tasks(limit=calls))
+
+
+async def test_writes_that_take_no_time_wait_for_no_turn_however_many_there_are(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ROW_SECONDS", PATIENCE)
+    async with noting(path) as queue:
+        assert 1 == await turns_during(queue, 10 * ROW)
 
 
 async def test_callers_of_one_turn_share_one_group(path: Path, groups: list[int]) -> None:

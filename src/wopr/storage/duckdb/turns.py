@@ -8,13 +8,15 @@ the write of the next turn is made where it stands. Whoever comes second in such
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from wopr.storage.duckdb.journal.journal import LINGER_SECONDS
 
 ROW = 4
+ROW_SECONDS = 0.001
 """So many writes of one caller may follow each other without a turn of the loop in between, which
-is what looks for input and timers."""
+is what looks for input and timers; or more, while they take no longer than that together."""
 ALONE_TURNS = 8
 """So many turns have to bring one write each, after one that brought more."""
 
@@ -33,6 +35,7 @@ class Turns:
         self._crowded = 0  # turns to wait for until writes are made at once again
         self._writing = False
         self._row = 0  # writes made at once in this turn
+        self._row_ends = 0.0
         self._caller: asyncio.Task[object] | None = None  # of those
         self.ending = False
         """Whether what is handed over now is written at the end of this turn anyhow."""
@@ -58,12 +61,14 @@ class Turns:
 
     def _alone(self) -> bool:
         """Whether nobody else is expected to hand over something in this turn of the loop."""
-        if self._crowded or self._writing or self._row >= ROW:
+        if self._crowded or self._writing:
             return False
         caller = asyncio.current_task()
+        if self._row >= ROW and time.monotonic() >= self._row_ends:
+            return False
         if not self._row:
             assert self._loop is not None
-            self._caller = caller
+            self._caller, self._row_ends = caller, time.monotonic() + ROW_SECONDS
             self._loop.call_soon(self._next)
         elif caller is None or caller is not self._caller:  # callbacks may be of several
             self._crowded = ALONE_TURNS
