@@ -123,15 +123,18 @@ async def test_a_caller_that_gives_up_stops_its_query(queue: TaskQueue) -> None:
     assert await asyncio.to_thread(asker.idle.wait, PATIENCE)
 
 
-async def test_a_query_that_finds_all_threads_taken_says_so(
+async def test_a_query_that_finds_all_threads_taken_is_run_apart_and_wopr_has_its_own(
     queue: TaskQueue, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(people, "MOST", 1)
+    monkeypatch.setattr(people, "BEGINS_SECONDS", 0.0)
     begun = asyncio.Event()
     bad = asyncio.create_task(endless(queue, stuck, begun))
     await begun.wait()
-    with pytest.raises(QueryTimeoutError, match="never began"):
-        await queue.storage.query("select 1", [], QueryLimits(seconds=0.01))
+    assert 10 == (await queue.sql("select count(*) from tasks")).scalar()
+    assert 1 == len(queue.storage._people._askers)
+    found = await queue.storage.query("select 1", [], QueryLimits(own=True))
+    assert ([(1,)], 2) == (found.rows, len(queue.storage._people._askers))
     await asyncio.wait({bad})
 
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from wopr.domain.errors import QueryError, StorageError
+from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
 from wopr.ports.glance import once
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
-from wopr.storage.duckdb.asked.people import Read, T
+from wopr.storage.duckdb.asked.people import CrowdedError, Read, T
 from wopr.storage.duckdb.asked.reading import check, run
 from wopr.storage.duckdb.asked.snapshot import BACKUP, Purpose
 from wopr.storage.duckdb.base import Base
-from wopr.storage.duckdb.failures import is_fatal
+from wopr.storage.duckdb.failures import is_fatal, is_others_fault
 
 KEPT_SECONDS = 5.0
 """So old a snapshot may be that another query gets."""
@@ -30,9 +30,9 @@ MOST_KNOWN = 256
 class AskCalls(Base):
     """Where a query runs follows from its text.
 
-    In this process, beside others, if DuckDB can stop it. A text that may be costly to plan is
-    planned once in a process of its own before. One that calls what DuckDB can't stop runs there
-    altogether, on a snapshot.
+    In this process, beside others, if all that it calls is known to be harmless. A text that may
+    be costly to plan is planned once in a process of its own before. Any other runs there
+    altogether, on a snapshot; and so does one that failed here because of others.
     """
 
     async def query(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
@@ -41,7 +41,31 @@ class AskCalls(Base):
         until = time.monotonic() + limits.seconds
         limits = replace(limits, archive=self.archive)
         await once(("written", id(self)), self._all_written)
-        if not limits.own and sql not in self._known:
+        if limits.own:
+            return await self._again.ask(
+                lambda: self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
+            )
+        alone = self._asking == 0
+        self._asking += 1
+        self._asked_so_far += 1
+        number = self._asked_so_far
+        try:
+            return await self._here(sql, params, limits, until)
+        except CrowdedError:
+            pass
+        except (QueryError, StorageError) as error:
+            alone = alone and number == self._asked_so_far
+            if not is_others_fault(error) or (alone and not is_fatal(error)):
+                raise
+        finally:
+            self._asking -= 1
+        return await self._apart(sql, params, limits)
+
+    async def _here(
+        self, sql: str, params: Sequence[Any], limits: QueryLimits, until: float
+    ) -> QueryRows:
+        """Run a query of people in this process, unless its text says that this may not end."""
+        if sql not in self._known:
             checked = await self._asked(lambda cursor: check(cursor, sql), until, limits)
             if checked.endless:
                 return await self._apart(sql, params, limits)
@@ -133,7 +157,12 @@ class AskCalls(Base):
 
     async def _asked(self, read: Read[T], until: float, limits: QueryLimits) -> T:
         try:
-            return await self._people.ask(read, until - time.monotonic(), limits.seconds)
+            left = until - time.monotonic()
+            return await self._people.ask(read, left, limits.seconds, own=limits.own)
+        except CrowdedError as error:
+            if limits.own:
+                raise QueryTimeoutError(str(error)) from error
+            raise
         except (QueryError, StorageError) as error:
             if is_fatal(error):  # the writer would not notice before its next commit
                 self._folding.invalidated()

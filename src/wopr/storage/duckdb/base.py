@@ -14,14 +14,14 @@ from typing import TypeVar
 
 import duckdb
 
-from wopr.domain.errors import QueryError, StorageError, StorageForkedError
+from wopr.domain.errors import StorageError, StorageForkedError
 from wopr.domain.proportion import in_proportion
 from wopr.ports.glance import once
 from wopr.ports.storage import JournalState, Snapshot
+from wopr.storage.duckdb.again import Again
 from wopr.storage.duckdb.asked.people import People
 from wopr.storage.duckdb.asked.snapshot import Snapshots
 from wopr.storage.duckdb.checkpoints import Checkpoints
-from wopr.storage.duckdb.failures import is_fatal
 from wopr.storage.duckdb.file.exit import close_at_exit
 from wopr.storage.duckdb.file.memory import bytes_of
 from wopr.storage.duckdb.file.opening import OpenedDatabase
@@ -93,6 +93,7 @@ class Base:
         self._telling = threading.Lock()
         self._told_in = self._told_out = 0  # groups whose callers are to be told, and that were
         self._known: dict[str, None] = {}
+        self._asking = self._asked_so_far = 0  # queries of people: under way here, and in all
         """Texts of people's that may be run in this process, the oldest first."""
         self._kept: Snapshot | None = None
         self._outside = threading.Lock()  # held while files of the archive are written
@@ -126,6 +127,7 @@ class Base:
         self._snapshots = Snapshots(opened, checkpoints, bytes_of(self._snapshot_limit))
         self._copying = asyncio.Lock()
         self._folding = Folding(started, checkpoints, self._people.interrupt, memory_bytes)
+        self._again = Again(self._people, self._folding, self._fold)
         self._journal = Journal(
             started.segments,
             started.check_in_place,
@@ -348,12 +350,7 @@ class Base:
         return await self._ask(self._reader, read)
 
     async def _ask(self, reader: Reader, read: Callable[[Connection], T]) -> T:
-        try:
-            return await asyncio.wrap_future(reader.submit(read))
-        except (QueryError, StorageError) as error:
-            if is_fatal(error):  # the writer would not notice before its next commit
-                self._folding.invalidated()
-            raise
+        return await self._again.read(reader, read)
 
     # -- back to the callers ------------------------------------------------
 

@@ -46,6 +46,18 @@ def is_fatal(error: BaseException) -> bool:
     return False
 
 
+def is_others_fault(error: BaseException) -> bool:
+    """Return whether a read may succeed another time, or elsewhere.
+
+    Another one took the memory, made the database unusable, or was in the way of a commit, for
+    whose sake all were interrupted.
+    """
+    cause = error.__cause__
+    if isinstance(cause, duckdb.InterruptException):
+        return True
+    return is_fatal(error) or (isinstance(cause, Exception) and lacks_memory(cause))
+
+
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
     """Let what DuckDB or the system refuses be told as an error of the storage.

@@ -234,14 +234,24 @@ class Folding:
         if not job.future.set_running_or_notify_cancel():
             return  # the caller gave up; a future once running can't be cancelled any more
         try:
-            if self._reopen:
-                self._reconnect()
-            self._fold_all()
+            self._fold_for_a_job()
             job.future.set_result(job.run())
         except Exception as error:  # noqa: BLE001 - the caller gets it
             if is_fatal(error):
                 self._reopen = True
             job.future.set_exception(self._lagging(error))
+
+    def _fold_for_a_job(self) -> None:
+        """Bring the tables up; once more, if a query had made the database unusable."""
+        try:
+            if self._reopen:
+                self._reconnect()
+            self._fold_all()
+        except Exception as error:
+            if not is_fatal(error):
+                raise
+            self._reconnect()
+            self._fold_all()
 
     def _lagging(self, error: Exception) -> StorageError:
         if isinstance(error, StorageError):

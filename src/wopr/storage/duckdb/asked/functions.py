@@ -8,11 +8,8 @@ from typing import Any
 import duckdb
 
 from wopr.domain.errors import QueryError
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from wopr.storage.duckdb.asked.harmless import AGGREGATES, FLAT, HARMLESS, TYPES, ZONED
+from wopr.storage.duckdb.asked.harmless import words as _words
 
 ALLOWED_TABLES = _words(
     """
@@ -41,19 +38,14 @@ REFUSED = _words(
 )
 """Functions that DuckDB calls pure: they parse texts of SQL, which may be of any size, or wait."""
 
-ENDLESS = _words(
-    """
-    array_cross_product array_resize array_to_string array_to_string_comma_default bar
-    bitstring damerau_levenshtein editdist3 equi_width_bins format generate_series
-    generate_subscripts jaccard jaro_similarity jaro_winkler_similarity json_pretty levenshtein
-    list_resize lpad printf range regexp_replace repeat replace rpad
-    """
-)
-"""Functions whose answer, or whose time, is not bounded by the size of what they are given. DuckDB
-can't stop them, nor counts their memory."""
+SIZED = _words("generate_series lpad range repeat rpad")
+"""Functions whose answer is as long as a number says that they are given."""
+TREES = _words("json_each json_tree")
+"""Functions that stand as tables, of rows that together are as large as what they are given times
+its levels."""
 JOINING = _words(
     """
-    || array_append array_cat array_concat array_prepend array_push_back array_push_front
+    + || add array_append array_cat array_concat array_prepend array_push_back array_push_front
     array_value array_zip concat concat_ws json_array json_object list_append list_cat list_concat
     list_pack list_prepend list_value list_zip map map_concat row struct_concat struct_insert
     struct_pack struct_update
@@ -78,6 +70,35 @@ EXPANDING = {
 MOST_DOUBLINGS = 10
 """So often, at most, the calls of a text may double a value in this process."""
 SMALL = 10_000
+PATTERNS = _words(
+    """
+    regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_split_to_array
+    str_split_regex string_split_regex
+    """
+)
+"""Functions that take as many steps for each character as their pattern has parts."""
+SHORT = 200
+"""So long a pattern may be in this process, or a path."""
+PATHS = _words(
+    """
+    ->> json_exists json_extract json_extract_path json_extract_path_text json_extract_string
+    json_value
+    """
+)
+"""Functions that take a path, which may lead to all parts of all parts of a value."""
+ZONES = _words("timezone")
+"""Functions that look for a name that is none among all that there are, letter by letter."""
+CALLING = _words("aggregate array_aggr array_aggregate list_aggr list_aggregate")
+"""Functions that call the one that their second argument names."""
+SIGNS = {
+    **dict.fromkeys(PATTERNS, "{"),
+    **dict.fromkeys(PATHS, "*"),
+    **dict.fromkeys(ZONES, ""),
+    **dict.fromkeys(_words("strptime try_strptime"), "Z"),
+}
+"""Functions that may be called here if what they look for stands there, is short, and has no such
+sign."""
+KNOWN = HARMLESS.union(ALLOWED_SCALARS, SIZED, JOINING, EXPANDING) - set(SIGNS)
 
 _CHANGES = ("DELETE", "INSERT", "UPDATE", "MERGE")
 _FILE_SIGNS = frozenset("./\\:*")
@@ -114,32 +135,42 @@ def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:
         QueryError: it changes something, or calls a function that acts.
     """
     as_tables, as_values = refused(cursor)
-    endless: list[dict[str, Any]] = []
+    sized: list[dict[str, Any]] = []
     doublings = 0
-    repeats = False  # for each member of a list, or for what came of the one before
+    recursive = hard = False
     for node, is_table in _nodes(tree):
         kind, name = str(node.get("type", "")), str(node.get("function_name", "")).lower()
-        if kind.endswith("_QUERY_NODE") and kind.startswith(_CHANGES):
-            raise QueryError(
-                f"Only SELECT can be run here; a part of this is {kind.split('_', maxsplit=1)[0]}."
-            )
-        if kind == "BASE_TABLE" and _FILE_SIGNS.intersection(node["table_name"]):
-            raise QueryError(
-                f"The query failed: {node['table_name']!r:.200} is no table. Files can't be read "
-                "here. The tables and views of the queue are all there is to ask."
-            )
+        _check_node(node, kind)
         if name in (as_tables if is_table else as_values):
             raise QueryError(
                 f"The query failed: {name}() can't be used here, because it may do more than "
                 "compute: read files, change settings, wait, run other texts. The tables and "
                 "views of the queue are all there is to ask."
             )
-        if name in ENDLESS and not is_table:
-            endless.append(node)
+        recursive = recursive or kind == "RECURSIVE_CTE_NODE"
+        if is_table:
+            hard = hard or name in TREES
+            continue
+        if name in SIZED:
+            sized.append(node)
         doublings += _doublings(name, node)
-        repeats = repeats or kind == "LAMBDA"
-    small = len(endless) < 2 and all(map(_is_small, endless))
-    return repeats or doublings > MOST_DOUBLINGS or not small
+        hard = hard or kind == "LAMBDA" or _is_hard(name, node)
+    small = len(sized) < 2 and all(map(_is_small, sized))
+    most = 0 if recursive else MOST_DOUBLINGS  # for what came of the one before, it doubles again
+    return hard or doublings > most or not small
+
+
+def _check_node(node: dict[str, Any], kind: str) -> None:
+    """Raise if it changes something, or is a file."""
+    if kind.endswith("_QUERY_NODE") and kind.startswith(_CHANGES):
+        raise QueryError(
+            f"Only SELECT can be run here; a part of this is {kind.split('_', maxsplit=1)[0]}."
+        )
+    if kind == "BASE_TABLE" and _FILE_SIGNS.intersection(node["table_name"]):
+        raise QueryError(
+            f"The query failed: {node['table_name']!r:.200} is no table. Files can't be read "
+            "here. The tables and views of the queue are all there is to ask."
+        )
 
 
 def _nodes(tree: Any) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -155,21 +186,42 @@ def _nodes(tree: Any) -> Iterator[tuple[dict[str, Any], bool]]:
             todo += [(value, False) for value in node]
 
 
-def _doublings(name: str, call: dict[str, Any]) -> int:
-    """Return how often a call doubles the size of what it is given, at most."""
+def _doublings(name: str, node: dict[str, Any]) -> int:
+    """Return how often a call, or a cast, doubles the size of what it is given, at most."""
     if name in JOINING:
-        given = [one for one in call["arguments"] if "literal" not in one["expression"]]
+        given = [one for one in node["arguments"] if "literal" not in one["expression"]]
         return (len(given) - 1).bit_length() if given else 0
+    if node.get("class") == "CAST" and "literal" not in node["child"]:
+        return int(str(node["type_expr"].get("type_name")).lower() not in FLAT)
     return EXPANDING.get(name, 0)
+
+
+def _is_hard(name: str, node: dict[str, Any]) -> bool:
+    """Whether something may take more than what it is given is large, so far as its text tells."""
+    if node.get("class") == "TYPE":
+        return str(node.get("type_name")).lower() not in TYPES
+    if node.get("class") == "CAST" and "literal" not in node["child"]:
+        types = (str(one.get("type_name")).lower() for one, _ in _nodes(node["type_expr"]))
+        return any(one in ZONED for one in types)
+    if not name or name in KNOWN:
+        return False
+    if name not in SIGNS and name not in CALLING:
+        return True
+    given = [one["expression"].get("literal") or {} for one in node["arguments"]]
+    said = dict(enumerate(given)).get(0 if name in ZONES else 1, {})
+    text = str(said.get("text", "")) if said.get("kind") in ("STRING", "INTEGER") else None
+    if text is None:
+        return True
+    if name in CALLING:
+        return text.lower() not in AGGREGATES
+    return len(text) > SHORT or bool(SIGNS[name] and SIGNS[name] in text)
 
 
 def _is_small(call: dict[str, Any]) -> bool:
     """Whether what a call makes is as long as its numbers say, and those are here and small."""
     name, given = call["function_name"].lower(), [one["expression"] for one in call["arguments"]]
-    if name in {"lpad", "rpad", "repeat"}:
+    if name not in {"range", "generate_series"}:
         given = given[1:2]
-    elif name not in {"range", "generate_series"}:
-        return False
     literals = [one.get("literal") or {} for one in given]
     numbers = [int(one["text"]) for one in literals if one.get("kind") == "INTEGER"]
     return len(numbers) == len(given) and all(number <= SMALL for number in numbers)

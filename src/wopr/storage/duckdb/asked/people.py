@@ -30,7 +30,11 @@ T = TypeVar("T")
 Read = Callable[[duckdb.DuckDBPyConnection], T]
 
 MOST = 8
-"""So many queries run at once, those included that can't be stopped."""
+"""So many queries of people run at once, those included that can't be stopped."""
+SPARE = 4
+"""So many more, if wopr itself asks: what people can't stop keeps no page from them."""
+BEGINS_SECONDS = 0.5
+"""So long a query waits for a thread; then it is run elsewhere."""
 STOPS_SECONDS = 0.25
 """So long an interrupted query may take to end before it counts as one that can't be stopped."""
 AGAIN_SECONDS = 0.05
@@ -52,6 +56,10 @@ def give_way() -> None:
             thread = threading.get_native_id()
             nice = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, nice + GIVES_WAY)
+
+
+class CrowdedError(Exception):
+    """All threads are taken, and stay so."""
 
 
 class Asker:
@@ -136,19 +144,21 @@ class People:
         self._askers: list[Asker] = []
         self._lock = threading.Lock()
 
-    async def ask(self, read: Read[T], left: float, seconds: float) -> T:
+    async def ask(self, read: Read[T], left: float, seconds: float, *, own: bool = False) -> T:
         """Run ``read`` in a thread and return its result, or raise when the time is over.
 
         Args:
             read: what to do with a cursor.
             left: so many seconds it has.
             seconds: what the whole query had, for the error.
+            own: whether wopr itself asks.
 
         Raises:
-            QueryTimeoutError: it took too long, or others did that can't be stopped.
+            QueryTimeoutError: it took too long.
+            CrowdedError: others did that can't be stopped, so it never began.
         """
         until = time.monotonic() + left
-        asker, future = await self._begun(read, until, seconds)
+        asker, future = await self._begun(read, until, own)
         waiting = asyncio.wrap_future(future)
         waiting.add_done_callback(_heard)
         try:
@@ -162,22 +172,30 @@ class People:
             _stop(asker, future)
             raise
 
-    async def _begun(self, read: Read[T], until: float, seconds: float) -> tuple[Asker, Future[T]]:
+    async def _begun(self, read: Read[T], until: float, own: bool) -> tuple[Asker, Future[T]]:  # noqa: FBT001
+        most = MOST + SPARE if own else MOST
+        until = min(until, time.monotonic() + BEGINS_SECONDS)
         while True:
             with self._lock:
                 idle = next((one for one in self._askers if one.idle.is_set()), None)
-                if idle is None and len(self._askers) < MOST:
+                if idle is None and len(self._askers) < most:
                     idle = Asker(self._opened)
                     self._askers.append(idle)
                 if idle is not None:
                     return idle, idle.submit(read)
             if time.monotonic() > until:
-                raise QueryTimeoutError(
-                    f"{MOST} other queries were running for {seconds:g} s, so this one never "
-                    "began. Those that DuckDB can't stop end with this process at the latest; run "
-                    "such queries with wopr sql, which stops them by force."
+                raise CrowdedError(
+                    f"{most} other queries were running, so this one never began. Those that "
+                    "DuckDB can't stop end with this process at the latest; run such queries "
+                    "with wopr sql, which stops them by force."
                 )
             await asyncio.sleep(0.01)
+
+    async def clear(self) -> None:
+        """Stop all that is being read, and wait a moment for its end."""
+        self.interrupt()
+        for asker in list(self._askers):
+            await asyncio.to_thread(asker.idle.wait, STOPS_SECONDS)
 
     def interrupt(self) -> None:
         """Stop all that is being read: it ends in an error there."""

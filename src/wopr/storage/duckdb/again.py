@@ -1,0 +1,58 @@
+"""Reads that are done once more, because a query of people's made them fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import duckdb
+
+from wopr.domain.errors import QueryError, StorageError
+from wopr.storage.duckdb.asked.people import People
+from wopr.storage.duckdb.failures import is_fatal, is_others_fault
+from wopr.storage.duckdb.folding import Folding
+from wopr.storage.duckdb.reader import Reader
+
+T = TypeVar("T")
+
+
+class Again:
+    """Does what wopr itself asks once more, after the queries of people were stopped.
+
+    Args:
+        people: what they ask.
+        folding: opens the database again when it was made unusable.
+        fold: waits until the tables are up to date, in a database that can be used.
+    """
+
+    def __init__(
+        self, people: People, folding: Folding, fold: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._people = people
+        self._folding = folding
+        self._fold = fold
+
+    async def read(self, reader: Reader, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Read something in the thread of a reader."""
+
+        async def once() -> T:
+            try:
+                return await asyncio.wrap_future(reader.submit(read))
+            except (QueryError, StorageError) as error:
+                if is_fatal(error):  # the writer would not notice before its next commit
+                    self._folding.invalidated()
+                raise
+
+        return await self.ask(once)
+
+    async def ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Await something, a second time if others made it fail."""
+        try:
+            return await ask()
+        except (QueryError, StorageError) as error:
+            if not is_others_fault(error):
+                raise
+        await self._people.clear()
+        await self._fold()
+        return await ask()
