@@ -13,6 +13,7 @@ from wopr.access.fleet import FleetAccess
 from wopr.access.sharedkeeping import SharedKeeping
 from wopr.queue.queue import inside
 from wopr.storage.postgres import retirement
+from wopr.storage.postgres.connections import Connections
 
 AGED = """
 update wopr.tasks set completed_at = completed_at - interval '3 days',
@@ -125,3 +126,46 @@ async def test_the_last_run_that_a_schedule_waits_for_stays(shared: PostgresHome
             await one.result(timeout=PATIENCE)
         assert 1 == await queue.cleanup_old_tasks(days=0)
         assert [runs[-1].id] == [one.id for one in await queue.get_tasks(schedule="first")]
+
+
+async def test_a_cleanup_counts_what_it_did_not_hear_of(
+    shared: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "PORTION", 2)
+    queue = with_work(shared.queue())
+    ask = Connections.rows
+
+    async def unheard(self: Connections, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        if statement == retirement.DELETE_OLD:  # it was committed, and asked once more
+            await ask(self, statement, **values)
+        return await ask(self, statement, **values)
+
+    async with queue:
+        await queue.start_workers("default", 1)
+        await ended(queue, *[(await queue.enqueue("work")).id for _ in range(5)])
+        await rows(queue, AGED)
+        monkeypatch.setattr(Connections, "rows", unheard)
+        assert 5 == await queue.cleanup_old_tasks(days=2)
+        assert [] == await rows(queue, "select 1 from wopr.meta where key like 'retired by%%'")
+        assert [5] == [act.changed for act in await queue.acts()]
+
+
+async def test_a_start_that_a_rate_counts_stays_as_long(shared: PostgresHome) -> None:
+    queue = with_work(shared.queue())
+    async with queue:
+        await queue.set_limit("default", rate="2/hour")
+        await queue.start_workers("default", 1)
+        handles = [await queue.enqueue("work") for _ in range(3)]
+        await ended(queue, handles[0].id, handles[1].id)
+        assert 0 == await queue.cleanup_old_tasks(days=0)
+        assert "2 starts of" in (await queue.explain(handles[2].id)).text
+        await rows(queue, "update wopr.tasks set started_at = started_at - interval '61 minutes'")
+        assert 2 == await queue.cleanup_old_tasks(days=0)
+
+
+def with_work(queue: TaskQueue) -> TaskQueue:
+    @queue.task(name="work")
+    async def work() -> int:
+        return 1
+
+    return queue

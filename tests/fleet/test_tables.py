@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from support.homes import POSTGRES, POSTGRES_FILES
 from support.queues import DuckDBHome, PostgresHome
 from wopr import InvalidCallError, QueryError, QueryTimeoutError, Settings, StorageError, TaskQueue
 from wopr.insights.dialects import questions, words
+from wopr.storage.postgres import selecting
 from wopr.storage.postgres.dialect import translated
 from wopr.storage.schema import VIEWS, metadata
 
@@ -98,3 +100,33 @@ def test_each_difference_is_a_row_of_the_page() -> None:
         one.read_text(encoding="utf-8") for one in (ROOT / "tests" / "behaviour").rglob("test_*.py")
     )
     assert [] == [name for name in POSTGRES if f"def {name}(" not in tests]
+
+
+async def test_moments_that_python_does_not_have_are_its_first_and_last(
+    shared: PostgresHome, tmp_path: Path
+) -> None:
+    asked = ", ".join(
+        f"'{moment}'::{kind} as {kind}_{number}"
+        for number, moment in enumerate(("infinity", "-infinity", "2026-01-02"))
+        for kind in ("timestamp", "date")
+    )
+    async with shared.queue() as queue:
+        there = list(await queue.sql(f"select {asked}"))
+        zoned = (await queue.sql("select 'infinity'::timestamptz, '4000-01-01 BC'::timestamp")).rows
+    async with DuckDBHome(tmp_path / "tasks.duckdb").queue() as queue:
+        assert list(await queue.sql(f"select {asked}")) == there
+    assert [(9999, 1)] == [(last.year, first.year) for last, first in zoned]
+
+
+async def test_failures_are_found_without_the_history_of_what_did_not_fail(
+    shared: PostgresHome,
+) -> None:
+    asked = selecting._CONDITIONS["error"].replace("%(error)s", "'no'")
+    async with shared.queue() as queue:
+
+        async def plan(connection: Any) -> str:
+            await connection.execute("set enable_seqscan = off")
+            cursor = await connection.execute(f"explain select from wopr.tasks where {asked}")
+            return str(await cursor.fetchall())
+
+        assert "transitions_failed" in await queue.storage.connections.lone(plan)

@@ -24,7 +24,7 @@ from wopr.ports.backend import ActBackend, RuleBackend, ScheduleBackend
 from wopr.ports.status import About, GroupExplanation, Status
 from wopr.ports.storage import QueryLimits, Snapshot, TaskFilter
 from wopr.storage.postgres import statements
-from wopr.storage.postgres.retirement import FIRST, Retirement
+from wopr.storage.postgres.retirement import Retirement
 
 
 class Operators(Protocol):
@@ -156,12 +156,8 @@ class FleetBackend:
 
     async def cleanup(self, before: datetime, *, keep_history: bool) -> int:
         """Delete terminal tasks completed before a moment (naive UTC); return how many."""
-        retirement, old = Retirement(self._store.connections), Old(before=before)
-        count: int = 0
-        last: int | None = FIRST
-        while last is not None:
-            gone, last = await retirement.delete(old, last, keep_history=keep_history)
-            count += gone
+        retirement = Retirement(self._store.connections)
+        count = await retirement.delete_all(Old(before=before), keep_history=keep_history)
         if count:
             said = {"completed until": before.isoformat(), "keep_history": keep_history}
             await self._note("cleanup", said, {}, changed=count)

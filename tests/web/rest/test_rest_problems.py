@@ -42,3 +42,12 @@ async def test_a_refusal_says_what_happened_and_what_would_be_right(
     detail = answer.json()["detail"]
     assert (status, True) == (answer.status_code, detail.startswith(said)), detail
     assert cure in detail
+
+
+@pytest.mark.parametrize("body", [[], 7, "status"])
+async def test_a_verb_is_carried_out_of_an_object_only(
+    client: httpx.AsyncClient, body: Any
+) -> None:
+    answer = await client.post("/carry", json=body)
+    assert 400 == answer.status_code
+    assert "a JSON object with a verb" in answer.json()["error"]["message"]

@@ -17,6 +17,7 @@ from wopr.storage.postgres.connections import Connections, Patience
 from wopr.storage.postgres.guarding import check
 from wopr.storage.postgres.meter import Meter, metered
 from wopr.storage.postgres.reader import ROLE, USABLE
+from wopr.storage.postgres.times import times
 
 _QUOTED = re.compile(
     r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?(?:\*/|\Z)"
@@ -134,6 +135,8 @@ async def _answer(
 
     rows: list[tuple[Any, ...]] = []
     cursor = AsyncRawCursor(connection)
+    for kind, loader in times().items():
+        cursor.adapters.register_loader(kind, loader)
     try:
         coming = cursor.stream(text, list(params))  # which takes one statement only
         cut = await _read(coming, rows, limits, meter)

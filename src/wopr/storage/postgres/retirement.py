@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from wopr.domain.clock import new_identity
 from wopr.domain.errors import StorageFileError
 from wopr.domain.keeping import Old
 from wopr.domain.status import TERMINAL
@@ -25,7 +26,14 @@ FIRST = -1
 _TERMINAL = "status in ('success', 'failed', 'cancelled')"
 _KEPT_UNTIL = "wopr.kept_until(completed_at, options)"
 _NOT_NEEDED = """
-    id not in (
+    not exists (
+        select from wopr.rules
+        where kind = 'limit' and value like '%%"per":%%'
+            and value::json ->> 'category' = tasks.category
+            and tasks.started_at > (clock_timestamp() at time zone 'utc')
+                - (value::json ->> 'per')::double precision * interval '1 second'
+    )
+    and id not in (
         select parent.id::uuid from wopr.tasks
         cross join lateral json_array_elements_text(depends_on::json) as parent (id)
         where depends_on is not null and status in ('pending', 'started', 'retry')
@@ -39,8 +47,8 @@ _NOT_NEEDED = """
         order by schedule, completed_at desc
     )
 """
-"""The result of a task is kept while another one that depends on it is live, and the last one of
-a schedule while another schedule depends on that."""
+"""A task is kept while a limit counts its start, its result while another one that depends on it is
+live, and the last one of a schedule while another schedule depends on that."""
 _ALONE = """
 turn as materialized (
     select case when %(alone)s
@@ -81,12 +89,21 @@ doomed as (
     order by seq limit %(most)s for update skip locked
 ),
 {GONE},
-deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone))
+deeds as (delete from wopr.acts where ended_at < %(before)s and exists (select from gone)),
+counted as (
+    insert into wopr.meta (key, value)
+    select %(counter)s, (select count(*) from gone)::text where %(counter)s::text is not null
+    on conflict (key) do update
+    set value = (meta.value::bigint + excluded.value::bigint)::text
+    returning value::bigint
+)
 select got, (select count(*) from gone), case (select count(*) from gone)
-    when %(most)s then (select max(seq) from gone) else (select last from looked_at) end
+    when %(most)s then (select max(seq) from gone) else (select last from looked_at) end,
+    (select value from counted)
 from turn
 """
-"""Deletes the first of the old tasks behind a number; tells how many, and up to which number."""
+"""Deletes the first of the old tasks behind a number; tells how many, up to which number, and how
+many the counter has: what was deleted without the answer being heard counts there, too."""
 DELETE_OVER = f"""
 with {_ALONE},
 doomed as (
@@ -169,13 +186,29 @@ class Retirement:
             keep_history: whether their transitions stay.
             alone: delete none while another host does; then -1 is returned instead of how many.
         """
-        [(got, count, last)] = await self._connections.rows(
+        [(got, count, last, _)] = await self._connections.rows(
             DELETE_OLD,
             **values_of(which, after, PORTION),
             keep_history=keep_history,
             alone=alone,
+            counter=None,
         )
         return (count if got else -1), last
+
+    async def delete_all(self, which: Old, *, keep_history: bool) -> int:
+        """Delete old tasks; return how many."""
+        counter, count = f"retired by hand {new_identity().hex()}", 0
+        last: int | None = FIRST
+        while last is not None:
+            [(_, _, last, count)] = await self._connections.rows(
+                DELETE_OLD,
+                **values_of(which, last, PORTION),
+                keep_history=keep_history,
+                alone=False,
+                counter=counter,
+            )
+        await self._connections.rows(FORGET_NOTE, key=counter)
+        return count
 
     async def retire(self, which: Old, *, archive: bool) -> int:
         """Delete a portion of old tasks, once they are archived; return how many.

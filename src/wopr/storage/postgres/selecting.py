@@ -36,6 +36,18 @@ regexp_replace(
     '[0-9]+', '<n>', 'g'
 )
 """
+_FAILED_SO = f"""id in (
+    select task_id from (
+        select distinct on (task_id) task_id,
+            coalesce(data::json ->> 'roots', error, '') as roots
+        from wopr.transitions
+        where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
+            and true
+        order by task_id, seq desc
+    ) as newest
+    where {_FINGERPRINT} = %(error)s
+)"""
+"""An index has the failures, ordered so; with a moment, the newest rows are found by their time."""
 _CONDITIONS = {
     "name": "name = any(%(name)s::text[])",
     "category": "category = any(%(category)s::text[])",
@@ -46,16 +58,8 @@ _CONDITIONS = {
     "schedule": "schedule = %(schedule)s",
     "tag": """case when json_typeof(options::json -> 'tags') = 'array' then %(tag)s in (
         select json_array_elements_text(options::json -> 'tags')) else false end""",
-    "error": f"""id in (
-        select task_id from (
-            select distinct on (task_id) task_id,
-                coalesce(data::json ->> 'roots', error, '') as roots
-            from wopr.transitions
-            where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
-            order by task_id, seq desc
-        ) as newest
-        where {_FINGERPRINT} = %(error)s
-    )""",
+    "error": _FAILED_SO,
+    "error since": _FAILED_SO.replace("and true", "and occurred_at >= %(since)s"),
     "ids": "id = any(%(ids)s::uuid[])",
     "among": "seq = any(%(among)s::bigint[])",
     "again": """seq <= %(again)s and id::text not in (
@@ -203,7 +207,11 @@ class SelectStore:
             "among": None if which.where is None else await self._asked(which.where, seconds),
         }
         given = {name: value for name, value in values.items() if value is not None}
-        return " and ".join(["true", *(_CONDITIONS[name] for name in given)]), given
+        names = dict.fromkeys(given)
+        if "error" in names and "since" in names:  # it failed after it was enqueued
+            del names["error"]
+            names["error since"] = None
+        return " and ".join(["true", *(_CONDITIONS[name] for name in names)]), given
 
     async def _asked(self, where: str, seconds: float) -> list[int]:
         """Return the numbers of the tasks for which a condition of people's holds.

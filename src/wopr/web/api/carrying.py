@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from wopr.domain.errors import InvalidCallError, WoprError
+from wopr.domain.errors import InvalidCallError, StorageError, WoprError
 from wopr.domain.rule import RuleKind
 from wopr.insights.own import is_own
 from wopr.ports.backend import Backend
@@ -46,12 +46,16 @@ def routes() -> list[BaseRoute]:
     return [route("/carry", carry, needs=Role.OPERATE, methods=["POST"])]
 
 
+class NoMessageError(InvalidCallError):
+    """What came is JSON, and no object."""
+
+
 async def carry(request: Request) -> Response:
     """Carry one verb out. Arguments and results travel as they are, so it needs to operate."""
     try:
         body = await request.body()
         check_parts(body)
-        message = await protocol.decoded(body)
+        message = await _message(body)
         verb, params = message.get("verb"), message.get("params")
         _check(caller_of(request), verb, params)
         core = inside(queue_of(request))
@@ -63,9 +67,20 @@ async def carry(request: Request) -> Response:
         verbs = Verbs(backend, lambda grace: False, core.settings.max_args_bytes, Series())
         answer = await verbs.carry_out(verb, _of_nobody_else(verb, _with_an_end(verb, params)))
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
+    except NoMessageError as error:
+        return Response(protocol.refusal(None, error), 400, media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
         return Response(protocol.refusal(None, error), status, media_type=JSON)
+
+
+async def _message(body: bytes) -> dict[str, Any]:
+    try:
+        return await protocol.decoded(body)
+    except StorageError as error:  # between processes it says who is asked; here, who asks
+        raise NoMessageError(
+            f"/carry takes a JSON object with a verb and its params. {error}"
+        ) from error
 
 
 async def _typed(queue: TaskQueue, params: Any) -> list[Any]:
