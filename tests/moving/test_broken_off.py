@@ -90,3 +90,15 @@ async def test_to_a_file_with_another_queue_in_its_place(
     else:
         await move(server, file, settings)
         assert ['["lost"]', '["new"]'] == await words(file)
+
+
+async def test_half_a_queue_is_not_moved_on(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, server = tmp_path / "q.db", database_of(address)
+    await enqueue(file, "a")
+    with monkeypatch.context() as patch:
+        await break_off(file, server, patch.setattr)
+    with pytest.raises(StorageError, match=r"half moved: it is still at .*q\.db"):
+        await move(server, tmp_path / "other.db", TaskQueue(enabled=True).settings)
+    assert [] == list(tmp_path.glob("other*"))

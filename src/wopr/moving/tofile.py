@@ -14,7 +14,7 @@ from wopr.config.settings import Settings
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import new_identity
 from wopr.domain.errors import StorageError
-from wopr.domain.moving import MOVED, Moving
+from wopr.domain.moving import MOVED, MOVING, Moving
 from wopr.moving.handing import hand_back
 from wopr.moving.moved import Moved, days_of
 from wopr.storage import missing
@@ -107,6 +107,8 @@ class ToFile:
             raise missing(self._address)
         meta = self._reader.meta()
         if MOVED not in meta:
+            if MOVING in meta:  # a part of another home's queue
+                raise Moving.read(meta[MOVING]).half()
             return None
         found = Moving.read(meta[MOVED])
         if (found.target, found.host) != (self._moving.target, self._moving.host):

@@ -10,27 +10,74 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import count
 
-_Done = dict[Hashable, "asyncio.Future[None]"]
-_done: ContextVar[_Done | None] = ContextVar("wopr_glance", default=None)
+MOST_FOLLOWED = 16
+"""So many glances of another process are known here, the newest."""
+
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class _Glance:
+    number: int
+    """By which this process names it to the one that answers."""
+    done: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
+
+
+_glance: ContextVar[_Glance | None] = ContextVar("wopr_glance", default=None)
 
 
 @contextmanager
 def glance() -> Iterator[None]:
     """Let all that is asked here, and by what is started here, be one glance. It only looks."""
-    token = _done.set({})
+    with _within(_Glance(next(_numbers))):
+        yield
+
+
+@contextmanager
+def _within(one: _Glance) -> Iterator[None]:
+    token = _glance.set(one)
     try:
         yield
     finally:
-        _done.reset(token)
+        _glance.reset(token)
+
+
+def number() -> int | None:
+    """Return the number of the glance that goes on here; ``None``: there is none."""
+    found = _glance.get()
+    return None if found is None else found.number
+
+
+class Followed:
+    """The glances of another process, whose questions are answered here."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Glance] = {}
+
+    @contextmanager
+    def within(self, number: object) -> Iterator[None]:
+        """Let what is asked be of the glance with that number; of none, if it is no number."""
+        if type(number) is not int:
+            yield
+            return
+        one = self._known.pop(number, None) or _Glance(number)
+        self._known[number] = one  # the newest is the last
+        while len(self._known) > MOST_FOLLOWED:
+            del self._known[next(iter(self._known))]
+        with _within(one):
+            yield
 
 
 async def once(key: Hashable, do: Callable[[], Awaitable[object]]) -> None:
     """Do something, in a glance only if it was not done yet for this key."""
-    done = _done.get()
-    if done is None:
+    found = _glance.get()
+    if found is None:
         await do()
         return
+    done = found.done
     if key not in done:
         done[key] = asyncio.ensure_future(_do(do))
         done[key].add_done_callback(_heard)

@@ -23,6 +23,7 @@ from wopr.domain.errors import (
     StorageError,
     WoprError,
 )
+from wopr.ports import glance
 from wopr.remote import protocol
 from wopr.remote.deadlines import Deadlines
 from wopr.remote.lines import Lines
@@ -276,7 +277,7 @@ class Caller:
             )
         number = next(self._numbers)
         message = protocol.encode(
-            {"id": number, "verb": verb, "params": list(params), **_by(acting.get())}
+            {"id": number, "verb": verb, "params": list(params), **_by(acting.get()), **_glance()}
         )
         loop = asyncio.get_running_loop()
         end = self._write(message, soon=bool(self._pending))
@@ -375,6 +376,12 @@ class Caller:
 def _by(by: By | None) -> dict[str, list[str]]:
     """Return what says for whom this process asks, where that is not for itself."""
     return {} if by is None else {"by": [by.who, by.origin]}
+
+
+def _glance() -> dict[str, int]:
+    """Return what says of which glance a question is, where it is of one."""
+    found = glance.number()
+    return {} if found is None else {"glance": found}
 
 
 def _why_not(path: str, seconds: float, error: Exception, *, listens: bool) -> str:

@@ -26,6 +26,7 @@ from wopr.domain.errors import (
     TaskNotFoundError,
     WoprError,
 )
+from wopr.ports.glance import Followed
 from wopr.remote import protocol
 from wopr.remote.lines import Lines
 from wopr.remote.series import Series
@@ -78,6 +79,7 @@ class Connection:
         """Whether it has said hello, as every queue does first."""
         self.waits_since = 0
         """The how-manieth it was to ask for the file, to start workers; 0: it never did."""
+        self._glances = Followed()
         self.series = Series()
         """The ids of its new tasks."""
         self._lines = lines
@@ -260,7 +262,8 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - the client has to know, whatever it is
             self._write(protocol.refusal(number, error))
             return
-        task = asyncio.create_task(self._answer(number, name, params, by))
+        with self._glances.within(message.get("glance")):
+            task = asyncio.create_task(self._answer(number, name, params, by))
         self._under_way.add(task)
         self._by_number[number] = task
         if isinstance(name, str) and name in LOOKS | ONCE:
