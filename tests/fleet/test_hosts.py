@@ -100,6 +100,38 @@ async def test_a_limit_is_exact_across_hosts(shared: PostgresHome) -> None:
     assert 3 == most
 
 
+async def test_a_key_counts_on_hosts_without_the_function(shared: PostgresHome) -> None:
+    one, other = shared.queue(), shared.queue()
+    gate, begun = Gate(), []
+
+    @one.task(name="fetch")
+    async def fetch(user: int) -> None:
+        await gate.wait(user)
+
+    @other.task(name="push")
+    async def push(text: str, user: int) -> None:
+        begun.append(user)
+
+    async with hosts(one, other):
+        await one.set_limit("default", key="user", concurrency=1)
+        fetched = await fetch.enqueue(1)
+        await one.start_workers("default", 1)
+        await gate.arrivals(1)
+        held, free = await push.enqueue("a", 1), await push.enqueue("b", 2)
+        await other.start_workers("default", 2)
+        await other.wait(free.id, timeout=PATIENCE)
+        assert "user = 1" in (await other.explain(held.id)).text
+        ask = one.storage.connections.rows
+        await ask("update wopr.tasks set keys = null")  # as it was claimed before there was a limit
+        unknown = await push.enqueue("c", 3)
+        assert "user = 3" in (await other.explain(unknown.id)).text
+        assert [2] == begun
+        gate.open()
+        for task in (fetched, held, unknown):
+            await other.wait(task.id, timeout=PATIENCE)
+    assert [1, 2, 3] == sorted(begun)
+
+
 async def test_a_schedule_fires_once_per_planned_time_on_all_hosts(shared: PostgresHome) -> None:
     queues = [shared.queue() for _ in range(3)]
     for queue in queues:

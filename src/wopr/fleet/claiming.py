@@ -7,6 +7,8 @@ claim in that category: so it is exact, however many there are.
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,7 +105,8 @@ class Claiming:
             await look.at_all(connection, list(self._rules.revoked))
             done = await self._releasing.change(connection, look.entries)
             ids = [one.id for one, made in done if made.to_status is TaskStatus.STARTED]
-            await connection.execute(statements.OWN, {"owner": owner, "ids": ids})
+            keys = [look.keys.get(one) for one in ids]
+            await connection.execute(statements.OWN, {"owner": owner, "ids": ids, "keys": keys})
             return done
 
         connections = self._parts.store.connections
@@ -161,37 +164,72 @@ class _Look:
         self._now = self._parts.now()
         self._left = list(reversed(self._workers))
         self._meters: dict[tuple[str, str], Meter] = {}
+        self._anyones: dict[tuple[str, str], Meter] = {}
+        """What is of a value that this host can't know, by limit."""
+        self._measured = False
+        self.keys: dict[str, str] = {}
+        """Of what is claimed, for hosts without its function: JSON by id."""
 
     async def measure(self, connection: Any) -> None:
         """Count what runs and what has started."""
         where = {"category": self._category}
         rows = await (await connection.execute(statements.RUNS, where)).fetchall()
-        for name, args, kwargs in rows:
-            for meter in self._of(name, args, kwargs):
+        for name, args, kwargs, keys in rows:
+            for meter in self._of(name, args, kwargs, keys):
                 meter.running += 1
         periods = [one.per for one in self._limits if one.per is not None]
-        if not periods:
-            return
-        since = self._now - timedelta(seconds=max(periods))
-        cursor = await connection.execute(statements.STARTS, {**where, "since": since})
-        for name, args, kwargs, at in await cursor.fetchall():
-            for meter in self._of(name, args, kwargs):
-                meter.starts.append(at)
+        if periods:
+            since = self._now - timedelta(seconds=max(periods))
+            cursor = await connection.execute(statements.STARTS, {**where, "since": since})
+            for name, args, kwargs, keys, at in await cursor.fetchall():
+                for meter in self._of(name, args, kwargs, keys):
+                    meter.starts.append(at)
+        for (name, _), meter in self._meters.items():
+            self._add_anyones(name, meter)
+        self._measured = True
 
-    def _of(self, name: str, args: str, kwargs: str) -> list[Meter]:
-        """Return the meters that count a task."""
+    def _of(self, name: str, args: str, kwargs: str, keys: str | None = None) -> list[Meter]:
+        """Return the meters that count a task.
+
+        Args:
+            name: of the task.
+            args: JSON.
+            kwargs: JSON.
+            keys: what the keys of limits were when it was claimed, as whoever did it says.
+        """
         keyed = any(one.key is not None for one in self._limits)
         arguments = arguments_of(self._parts, name, args, kwargs) if keyed else {}
+        told = None
+        if keyed and name not in self._parts.registry.definitions:
+            told = {} if keys is None else json.loads(keys)
         found = []
         for limit in self._limits:
-            value = value_of(limit, name, arguments)
+            if told is None or limit.key is None or limit.task not in (None, name):
+                value = value_of(limit, name, arguments)
+                meters = self._meters
+            elif limit.name in told:
+                value, meters = told[limit.name], self._meters
+            else:  # nobody said: it counts for each value, so that there are never too many
+                value, meters = "", self._anyones
             if value is not None:
-                key = limit.name, value
-                meter = self._meters.get(key)
-                if meter is None:
-                    meter = self._meters[key] = Meter(limit, value)
-                found.append(meter)
+                found.append(self._meter(meters, limit, value))
         return found
+
+    def _meter(self, meters: dict[tuple[str, str], Meter], limit: Limit, value: str) -> Meter:
+        key = limit.name, value
+        meter = meters.get(key)
+        if meter is None:
+            meter = meters[key] = Meter(limit, value)
+            if self._measured:
+                self._add_anyones(limit.name, meter)
+        return meter
+
+    def _add_anyones(self, name: str, meter: Meter) -> None:
+        """Count for a value what may be of any."""
+        anyones = self._anyones.get((name, ""))
+        if anyones is not None and meter.limit.key is not None:
+            meter.running += anyones.running
+            meter.starts = deque(sorted([*meter.starts, *anyones.starts]))
 
     async def at_all(self, connection: Any, revoked: Sequence[str]) -> None:
         """Look at what is due in its order, until no worker is free."""
@@ -242,6 +280,10 @@ class _Look:
         assert claim is not None, "what waits can be claimed"
         for meter in meters:
             meter.start(self._now)
+        said = {one.limit.name: one.value for one in meters if one.limit.key is not None}
+        if any(one.key is not None for one in self._limits):
+            whole = {one.name: said.get(one.name) for one in self._limits if one.key is not None}
+            self.keys[record.id] = json.dumps(whole)
         self.entries.append((record, claim))
 
 

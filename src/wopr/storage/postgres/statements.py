@@ -299,18 +299,22 @@ HOLDS = f"""
 select from wopr.owners where id = %(owner)s and lease_until > clock_timestamp() and {_AS_KNOWN}
 for key share
 """
-OWN = "update wopr.tasks set owner = %(owner)s where id = any(%(ids)s::uuid[])"
+OWN = """
+update wopr.tasks set owner = %(owner)s, keys = given.keys
+from unnest(%(ids)s::uuid[], %(keys)s::text[]) as given (id, keys) where tasks.id = given.id
+"""
 STARTED = f"select {TASK} from wopr.tasks where status = 'started' limit %(most)s"
 ADOPT = """
 update wopr.tasks set owner = %(owner)s where status = 'started' and owner = %(before)s
 """
 MEASURED = "select pg_advisory_xact_lock(hashtextextended('wopr ' || %(what)s, 0))"
 """Has only one host at a time look at what a limit counts."""
-RUNS = (
-    "select name, args, kwargs from wopr.tasks where category = %(category)s and status = 'started'"
-)
+RUNS = """
+select name, args, kwargs, keys from wopr.tasks
+where category = %(category)s and status = 'started'
+"""
 STARTS = """
-select tasks.name, tasks.args, tasks.kwargs, transitions.occurred_at
+select tasks.name, tasks.args, tasks.kwargs, tasks.keys, transitions.occurred_at
 from wopr.transitions join wopr.tasks on tasks.id = transitions.task_id
 where transitions.to_status = 'started' and transitions.occurred_at > %(since)s
     and tasks.category = %(category)s
