@@ -13,7 +13,7 @@ from wopr.access.kinds import access_to
 from wopr.auth.config import Auth
 from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
 from wopr.calls.options import Options, split
-from wopr.calls.registry import Registry
+from wopr.calls.registry import Registry, TaskDefinition
 from wopr.calls.snapshots import info_of, infos_of, result_of
 from wopr.calls.tasks import new_task
 from wopr.calls.variables import ContextVariables
@@ -184,12 +184,7 @@ class Core:
                 return await self._enqueue_inside(connection, name, whole, options)
             if has_follow_ups(options):
                 return await self._enqueue_followed(name, whole, options)
-        tasks = [
-            self.new_task(name, call, {}, options)
-            if type(call) is tuple
-            else self.new_task(name, *_call(call), options)
-            for call in _iterated(calls)
-        ]
+        tasks = self._new_tasks(name, calls, options)
         return await self.change(lambda backend: backend.add_many(tasks))
 
     async def _split(self, options: Options) -> tuple[Any, Options]:
@@ -197,6 +192,20 @@ class Core:
         if self.enabled and ("delay" in options or "expires" in options):
             await self.access.learn_time()
         return split(options)
+
+    def _new_tasks(self, name: str, calls: Iterable[Any], options: Options) -> list[NewTask]:
+        """Return the new tasks of calls; what is the same for all is looked at once."""
+        tasks: list[NewTask] = []
+        definition: TaskDefinition | None = None
+        for call in _iterated(calls):
+            if type(call) is not tuple:
+                tasks.append(self.new_task(name, *_call(call), options))
+            elif definition is None:
+                tasks.append(self.new_task(name, call, {}, options))
+                definition = self.registry.get(name)
+            else:
+                tasks.append(new_task(definition, call, {}, self.clock, options))
+        return tasks
 
     async def _enqueue_followed(
         self,

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as the records hold times
-
+_END = (1 << 48) - 1
+"""The last twelve hexadecimal digits of an id."""
 
 _since_boot: Callable[[], float] = time.monotonic
 if hasattr(
@@ -66,7 +67,7 @@ class IdFactory:
     """
 
     def __init__(self, stem: str | None = None) -> None:
-        self._stem = stem
+        self._end = None if stem is None else int(stem, 16)
         self._now: datetime | None = None
         self._tick = 0  # milliseconds << 12 | counter
         self._millis = 0
@@ -83,8 +84,10 @@ class IdFactory:
         if tick >> 12 != self._millis:
             self._millis = tick >> 12
             self._head = f"{tick >> 28:08x}-{tick >> 12 & 0xFFFF:04x}-7"
-        tail = f"{random.getrandbits(62) | 1 << 63:x}"
-        return f"{self._head}{tick & 0xFFF:03x}-{tail[:4]}-{self._stem or tail[4:]}"
+        bits = random.getrandbits(62) | 1 << 63
+        end = bits & _END if self._end is None else self._end
+        # Twice as fast as an f-string with these formats.
+        return "%s%03x-%x-%012x" % (self._head, tick & 0xFFF, bits >> 48, end)  # noqa: UP031
 
 
 def new_stem() -> str:

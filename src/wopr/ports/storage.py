@@ -44,9 +44,12 @@ PAGE_BYTES = 16 * 1024 * 1024
 def weight(record: TaskRecord) -> int:
     """Return about how many bytes a task takes in memory: its texts, and a little for the rest."""
     size = 200 + len(record.args) + len(record.kwargs)
-    for text in (record.result, record.error, record.depends_on):
-        if text is not None:
-            size += len(text)
+    if record.result is not None:
+        size += len(record.result)
+    if record.error is not None:
+        size += len(record.error)
+    if record.depends_on is not None:
+        size += len(record.depends_on)
     return size
 
 

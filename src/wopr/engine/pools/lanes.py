@@ -90,6 +90,7 @@ class Lanes:
         """What all lanes of the queue share."""
         keys = sorted(Key(int(one), end) for one in TaskPriority for end in (False, True))
         self._lanes = {key: Lane(self.memory, key) for key in reversed(keys)}
+        self._usual = {key.priority: one for key, one in self._lanes.items() if not key.at_front}
         self._all_lanes = tuple(self._lanes.values())
         self._heaps = [lane.heap for lane in self._all_lanes]
         self.has_front = False
@@ -146,7 +147,10 @@ class Lanes:
     def push(self, record: TaskRecord, now: datetime) -> bool:
         """Take a waiting task; return whether it is kept in memory."""
         self.latest = max(self.latest, now)
-        lane, at = self._lane(record), place(record)
+        if record.options is None:  # as nearly all of them
+            lane, at = self._usual[record.priority], record.seq
+        else:
+            lane, at = self._lane(record), place(record)
         if record.run_at is not None and (due := due_at(record, now)) > now:
             return self._push_later(record, record.run_at, due)
         if lane.beyond is not None and at > lane.beyond:

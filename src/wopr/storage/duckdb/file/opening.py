@@ -60,6 +60,7 @@ class OpenedDatabase:
         in_order: Callable[[Path], bool],
     ) -> None:
         self.path = path
+        self._name = str(path)  # looked at with each write: a Path costs more than the look
         self.lock = lock
         self.connection: duckdb.DuckDBPyConnection
         self.before_reopen: Callable[[], None] | None = None
@@ -109,7 +110,7 @@ class OpenedDatabase:
         """
         self._check_process()
         try:
-            found = os.stat(self.path)
+            found = os.stat(self._name)
         except OSError as error:
             raise self._misplaced("was deleted or moved") from error
         if (found.st_dev, found.st_ino) != self._identity:

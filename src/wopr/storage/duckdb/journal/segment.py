@@ -30,6 +30,7 @@ class Segment:
 
     def __init__(self, path: Path, descriptor: int, size: int) -> None:
         self.path = path
+        self._name = str(path)  # looked at with each write: a Path costs more than the look
         self.size = size
         self.header: Header
         self.end = START
@@ -133,7 +134,7 @@ class Segment:
     def trouble(self) -> str | None:
         """Say what somebody did to the file under its name; ``None`` if it is in place."""
         try:
-            found = os.stat(self.path)
+            found = os.stat(self._name)
         except FileNotFoundError:
             return "was deleted or moved"
         except OSError as error:
