@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import resource
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from wopr import RetryPolicy, TaskQueue
 from wopr.access.starting import know_all_secrets
 from wopr.config.settings import Settings
+from wopr.service.collecting import collecting_seldom
 
 PAYLOAD = "x" * 100
 WARM_UP = 200
@@ -243,20 +243,14 @@ async def loop_pause(bench: Bench) -> float:
 async def fresh(run: Callable[[Bench], Awaitable[Any]]) -> Any:
     """Run one measurement on a queue of its own.
 
-    What was imported is taken out of the garbage collector's sight first, as
-    ``wopr worker`` does: a full collection of it pauses the loop for 10 to 20 ms. The rules
-    for secrets are loaded, too, which takes the first workers of a process 80 ms.
+    The garbage collector runs as seldom as ``wopr worker`` lets it. The rules for secrets are
+    loaded before, which takes the first workers of a process 80 ms.
     """
     know_all_secrets()
-    gc.collect()
-    gc.freeze()
-    try:
-        with tempfile.TemporaryDirectory(prefix="wopr-bench-") as folder:
-            bench = Bench(Path(folder) / "bench.duckdb")
-            async with bench.queue:
-                return await run(bench)
-    finally:
-        gc.unfreeze()
+    with collecting_seldom(), tempfile.TemporaryDirectory(prefix="wopr-bench-") as folder:
+        bench = Bench(Path(folder) / "bench.duckdb")
+        async with bench.queue:
+            return await run(bench)
 
 
 def peak_rss() -> float:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from wopr.config.settings import Settings
@@ -20,6 +18,7 @@ from wopr.domain.spoken import age, counted
 from wopr.queue.queue import TaskQueue, inside
 from wopr.running.attempt import Attempt
 from wopr.service.capture import keep_logs
+from wopr.service.collecting import collecting_seldom
 from wopr.service.holds import holds_told
 from wopr.service.http import HealthServer
 from wopr.service.leaving import busy_threads, leave_now, leave_within
@@ -101,7 +100,7 @@ class WorkerRun:
         """
         runner = asyncio.Runner()
         try:
-            with _imports_frozen():
+            with collecting_seldom():
                 return runner.run(self._until_stopped())
         finally:
             if not self._stuck and not busy_threads():  # else it would wait for them, for ever
@@ -334,18 +333,3 @@ def _say_failed(event: TaskFailed | TaskRetrying) -> None:
             "attempt": event.attempt,
         },
     )
-
-
-@contextlib.contextmanager
-def _imports_frozen() -> Iterator[None]:
-    """Take what was imported out of the garbage collector's sight.
-
-    It never becomes garbage, and each full collection of it pauses the event loop
-    for 10 to 20 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
