@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.queues import DuckDBHome, PostgresHome, ended
 from wopr import QueryTimeoutError, TaskQueue
-from wopr.insights import sharedworkings
+from wopr.access import sharedworkings
 from wopr.ports.answers import QueryResult
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.queue.queue import inside

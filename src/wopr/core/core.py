@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wopr.access.carrying import not_answered, not_begun
 from wopr.access.kinds import access_to
 from wopr.auth.config import Auth
+from wopr.calls.bulk import iterated, parts_of
 from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
 from wopr.calls.options import Options, split
 from wopr.calls.registry import Registry, TaskDefinition
@@ -179,7 +180,7 @@ class Core:
         """Enqueue many calls of one task and return their ids."""
         if options:
             connection, options = await self._split(options)
-            whole = map(_call, _iterated(calls))
+            whole = map(parts_of, iterated(calls))
             if connection is not None:
                 return await self._enqueue_inside(connection, name, whole, options)
             if has_follow_ups(options):
@@ -197,9 +198,9 @@ class Core:
         """Return the new tasks of calls; what is the same for all is looked at once."""
         tasks: list[NewTask] = []
         definition: TaskDefinition | None = None
-        for call in _iterated(calls):
+        for call in iterated(calls):
             if type(call) is not tuple:
-                tasks.append(self.new_task(name, *_call(call), options))
+                tasks.append(self.new_task(name, *parts_of(call), options))
             elif definition is None:
                 tasks.append(self.new_task(name, call, {}, options))
                 definition = self.registry.get(name)
@@ -388,24 +389,3 @@ class Core:
     def unknown(self, task_id: str) -> TaskNotFoundError:
         """Return the error that there is no such task."""
         return TaskNotFoundError(f"There is no task {task_id!r} in {self.database}.")
-
-
-def _call(call: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    if isinstance(call, Mapping):
-        return (), call
-    if not isinstance(call, tuple | list):
-        raise InvalidCallError(
-            f"enqueue_many() takes a tuple of positional or a dict of keyword arguments per call, "
-            f"not {shown(call)}. For one argument write (value,)."
-        )
-    return tuple(call), {}
-
-
-def _iterated(calls: Any) -> Iterator[Any]:
-    try:
-        return iter(calls)
-    except Exception as error:
-        raise InvalidCallError(
-            "enqueue_many() takes a list of calls, each a tuple of positional or a dict of keyword "
-            f"arguments, not {shown(calls)}."
-        ) from error

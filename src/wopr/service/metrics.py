@@ -25,7 +25,7 @@ from wopr.service.reach import workings_of
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-    from wopr.insights.sharedworkings import SharedWorkings
+    from wopr.access.sharedworkings import SharedWorkings
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue, inside
 
 if TYPE_CHECKING:
-    from wopr.insights.sharedworkings import SharedWorkings
+    from wopr.access.sharedworkings import SharedWorkings
 
 
 def keeping_of(queue: TaskQueue) -> LineKeeping | None:
@@ -28,6 +28,6 @@ def workings_of(queue: TaskQueue) -> Workings | SharedWorkings | None:
     works, backend = access.works, access.at_hand()
     if works is None or backend is None:
         return None
-    from wopr.insights.sharedworkings import shared  # needs what only a queue on PostgreSQL has
+    from wopr.access.sharedworkings import shared  # needs what only a queue on PostgreSQL has
 
     return shared(works, backend.sql)
