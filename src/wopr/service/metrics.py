@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from wopr.access.sharedworkings import SharedWorkings
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.insights import queries
 from wopr.insights.workings import Workings
@@ -24,8 +25,6 @@ from wopr.service.reach import workings_of
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
-
-    from wopr.access.sharedworkings import SharedWorkings
 
 log = logging.getLogger(__name__)
 

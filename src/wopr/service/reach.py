@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from wopr.access.linekeeping import LineKeeping
+from wopr.access.sharedworkings import SharedWorkings, shared
 from wopr.insights.workings import Workings
 from wopr.queue.queue import TaskQueue, inside
-
-if TYPE_CHECKING:
-    from wopr.access.sharedworkings import SharedWorkings
 
 
 def keeping_of(queue: TaskQueue) -> LineKeeping | None:
@@ -28,6 +24,4 @@ def workings_of(queue: TaskQueue) -> Workings | SharedWorkings | None:
     works, backend = access.works, access.at_hand()
     if works is None or backend is None:
         return None
-    from wopr.access.sharedworkings import shared  # needs what only a queue on PostgreSQL has
-
     return shared(works, backend.sql)
