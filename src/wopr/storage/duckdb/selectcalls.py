@@ -28,10 +28,11 @@ class SelectCalls(AskCalls):
         among = await self._among(which, seconds)
         await once(("folded", id(self)), self._fold)
         # Not in the engine's own reader, which it would keep for as long as that takes.
-        return await self._asked(
-            lambda cursor: selecting.tally(cursor, which, takes, among),
-            time.monotonic() + seconds,
-            QueryLimits(seconds),
+        limits, until = QueryLimits(seconds, own=True), time.monotonic() + seconds
+        return await self._again.ask(
+            lambda: self._asked(
+                lambda cursor: selecting.tally(cursor, which, takes, among), until, limits
+            )
         )
 
     async def select(

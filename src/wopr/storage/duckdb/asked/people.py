@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,22 +38,8 @@ STOPS_SECONDS = 0.25
 AGAIN_SECONDS = 0.05
 MOST_SECONDS = 5.0
 """So long, twice as long each time up to the latter, until it is interrupted again."""
-GIVES_WAY = 5
-"""So much nicer than the process its threads are: they get a quarter of a core that others want."""
 CLOSES_SECONDS = 1.0
 """So long the end of the queue waits for the queries that it interrupted."""
-
-
-def give_way() -> None:
-    """Let the other threads of the machine go first: who looks is to hold up no work.
-
-    Where each thread has a priority of its own, which is so on Linux; it can't be taken back.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # not allowed here: it is no more than a courtesy
-            thread = threading.get_native_id()
-            nice = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, nice + GIVES_WAY)
 
 
 class CrowdedError(Exception):
@@ -130,7 +114,6 @@ class Asker:
         self.idle.set()
 
     def _work(self) -> None:
-        give_way()
         while (order := self._orders.get()) is not None:
             order()
             del order  # with what its caller gave
