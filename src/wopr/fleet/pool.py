@@ -120,11 +120,13 @@ class FleetPool:
     def _start(self, record: TaskRecord, worker: Worker, transition: Transition) -> None:
         worker.last_claim_at = record.started_at
         self._parts.tell([(record, transition)])
-        if self.accepting:
+        held = self._held()  # perhaps since its claim was sent
+        if self.accepting and not held:
             self.runs.start(record, worker, ())
             return
         self._free.append(worker)
-        back = decide.move(record, Move.INTERRUPT, self._parts.now(), reason="shutdown")
+        reason = "foreground" if self.accepting else "shutdown"
+        back = decide.move(record, Move.INTERRUPT, self._parts.now(), reason=reason)
         if back is not None:
             self._settling.write(record, back)
 

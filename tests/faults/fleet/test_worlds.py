@@ -203,6 +203,32 @@ async def test_moments_of_calls_are_by_the_clock_of_the_server_wherever_they_are
     assert 6 == await at_once.result(timeout=PATIENCE)
 
 
+async def test_a_claim_that_was_under_way_when_the_foreground_was_taken_is_given_back(
+    new_queue: Callable[..., TaskQueue], proxy: Proxy
+) -> None:
+    queue, over = new_queue(), asyncio.Event()
+    queue.category("reindex", background=True)
+    handle = await queue.enqueue("double", (4,), category="reindex")
+    requests: list[asyncio.Task[None]] = []
+
+    async def request() -> None:
+        async with queue.foreground():
+            await over.wait()
+
+    def take() -> None:
+        requests.append(asyncio.create_task(request()))
+
+    proxy.steps.clear()
+    proxy.fault = Fault("claim", 1, When.AFTER, take, cuts=False)
+    await queue.start_workers("reindex", 1)
+    await until(lambda: queue.get_history(handle.id), lambda log: log[-1].reason == "foreground")
+    over.set()
+    assert 8 == await handle.result(timeout=PATIENCE)
+    await asyncio.gather(*requests)
+    reasons = [one.reason for one in await queue.get_history(handle.id)]
+    assert ["add", "claim", "foreground", "claim", "succeed"] == reasons
+
+
 async def test_a_call_that_finds_all_connections_in_use_says_so_and_was_not_made(
     new_queue: Callable[..., TaskQueue],
     server: Server,
