@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from tenacity import wait_none
 
 from support import celery_shop as shop
 from support.identities import ADA, auth_with
@@ -251,6 +252,20 @@ async def test_an_error_there_is_the_tasks_own(home: DuckDBHome, cluster: Cluste
         assert "support.celery_shop.ShopError" == (await handle.info()).error_type
 
 
+async def test_the_next_attempt_stops_what_may_be_left_of_the_last_one(
+    home: DuckDBHome, cluster: Cluster
+) -> None:
+    told = json.dumps(tell(shop.ShopError("order 9 has no price")))
+    cluster.answer = lambda message: Word(Kind.RAISED, told)
+    queue, _ = queue_on(home, cluster)
+    async with running(queue, shop=1):
+        handle = await queue.enqueue(shop.broken, (9,), max_retries=1, retry=wait_none())
+        with pytest.raises(TaskFailedError):
+            await handle.result(SECONDS)
+    assert ["1", "2"] == [sent["headers"]["wopr-attempt"] for sent in cluster.sent]
+    assert [f"{handle.id}.1"] == cluster.box.stops
+
+
 # -- word that comes, and word that does not --------------------------------------
 
 
@@ -409,7 +424,7 @@ def test_a_stopped_message_is_revoked_once_and_nothing_is_heard_of_it_any_more(
     one.sending.stop()
     one.sending.stop()
     assert [(one.sending.id, {})] == told_to_stop(cluster)
-    assert [one.sending.id] == cluster.box.stops
+    assert ["17.1", one.sending.id] == cluster.box.stops
     assert one.sending.over
 
 

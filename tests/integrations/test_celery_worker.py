@@ -54,7 +54,7 @@ from wopr.domain.errors import TaskRefusedError
 from wopr.executors.context import running_task
 from wopr.executors.told import remade
 from wopr.integrations.celery import CeleryExecutor, register
-from wopr.integrations.celery.mailbox import CallFailedError, Kind, ResultBackend
+from wopr.integrations.celery.mailbox import CallFailedError, Kind, ResultBackend, attempt_id
 
 SECONDS = 60.0
 
@@ -230,21 +230,24 @@ def test_an_exit_of_a_function_is_an_error_and_one_of_the_worker_is_none(app: Ce
         deliver(app, "leave", -241, id="b")
 
 
-@pytest.mark.parametrize("before", ["begun", "done", "stop"])
+@pytest.mark.parametrize("before", ["begun", "done", "stop", "next attempt"])
 def test_a_message_that_was_delivered_before_or_is_taken_back_is_dropped(
     app: Celery, shopping: TaskQueue, before: str
 ) -> None:
     box = ResultBackend(app)
     if before == "stop":
         box.stop("m1")
+    elif before == "next attempt":
+        box.stop(attempt_id("17", 2))  # by a process that does not know of this message
     else:
         getattr(box, before)("m1", "{}")
     with pytest.raises(Ignore):
         deliver(app, "price_async", 3)
 
 
+@pytest.mark.parametrize("what", ["m1", attempt_id("17", 2)])
 def test_a_function_gives_signs_of_life_reports_and_learns_that_it_is_to_stop(
-    app: Celery, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    app: Celery, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr("wopr.integrations.celery.pulse.LOOK_SECONDS", 0.01)
     beats: list[dict[str, Any]] = []
@@ -257,7 +260,7 @@ def test_a_function_gives_signs_of_life_reports_and_learns_that_it_is_to_stop(
         def stopped(self, id: str) -> bool:
             if len(beats) > 3 and beats[-1]["report"]:
                 stopped.set()
-            return stopped.is_set()
+            return stopped.is_set() and id == what
 
     queue = shop.stocked(TaskQueue(enabled=False, auth=auth_with()))
     register(app, queue, mailbox=Box(app))

@@ -17,7 +17,7 @@ from wopr.domain.jsontext import shown
 from wopr.executors.call import Call
 from wopr.executors.cluster import Cluster
 from wopr.executors.context import CurrentTask
-from wopr.integrations.celery.mailbox import Mailbox, ResultBackend
+from wopr.integrations.celery.mailbox import Mailbox, ResultBackend, attempt_id
 from wopr.integrations.celery.messages import LONGEST_LEASE, body_of
 from wopr.integrations.celery.sending import Sending
 from wopr.integrations.celery.watch import Post, Watch
@@ -116,6 +116,9 @@ class CeleryExecutor(Cluster):
         except Exception as error:  # noqa: BLE001 - a route is a function of the application
             sending.fail(error)
             return
+        if call.context.attempt > 1:  # the process that sent the last one may have been killed
+            last = attempt_id(call.context.id, call.context.attempt - 1)
+            self._quietly(lambda: self.mailbox.stop(last))
         limit = {} if call.timeout is None else {"time_limit": call.timeout + HARD_SECONDS}
         try:
             self.app.send_task(

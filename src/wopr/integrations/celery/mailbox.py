@@ -94,6 +94,14 @@ def stop_id(id: str) -> str:
     return f"{id}.stop"
 
 
+def attempt_id(task_id: str, attempt: int) -> str:
+    """Return where it is said that an attempt is to stop, by whoever sends the next one.
+
+    That may be another process, which knows no ids of messages that the last one sent.
+    """
+    return f"{task_id}.{attempt}"
+
+
 class ResultBackend:
     """The result backend of the Celery app.
 

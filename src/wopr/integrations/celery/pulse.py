@@ -31,12 +31,14 @@ class Pulse:
     Args:
         mailbox: where the queue's process looks for them.
         id: of the message.
+        attempt: of the attempt, whichever message it is.
         lease: seconds after which a silent worker counts as dead.
     """
 
-    def __init__(self, mailbox: Mailbox, id: str, lease: float) -> None:
+    def __init__(self, mailbox: Mailbox, id: str, attempt: str, lease: float) -> None:
         self._mailbox = mailbox
         self._id = id
+        self._attempt = attempt
         self._every = lease / BEATS
         self._beat = 0
         self._report: list[Any] | None = None
@@ -100,7 +102,7 @@ class Pulse:
         if task is None or task.cancelled:
             return
         try:
-            if self._mailbox.stopped(self._id):
+            if self._mailbox.stopped(self._id) or self._mailbox.stopped(self._attempt):
                 task.cancel()
         except Exception as error:  # noqa: BLE001 - the backend is away; it is asked again
             log.warning("Whether %s is to stop can't be asked: %s", self._id, safe_text(error))

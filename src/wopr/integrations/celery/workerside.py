@@ -21,7 +21,13 @@ from wopr.domain.jsontext import shown
 from wopr.executors.call import no_coroutine
 from wopr.executors.context import CurrentTask, set_current_task
 from wopr.executors.told import tell
-from wopr.integrations.celery.mailbox import CallFailedError, Kind, Mailbox, ResultBackend
+from wopr.integrations.celery.mailbox import (
+    CallFailedError,
+    Kind,
+    Mailbox,
+    ResultBackend,
+    attempt_id,
+)
 from wopr.integrations.celery.messages import Letter, letter_of, record_of
 from wopr.integrations.celery.pulse import Pulse
 from wopr.queue.queue import TaskQueue, inside
@@ -112,9 +118,10 @@ def _register(
             with _told(work, lambda text: None):
                 return work.run()
         id = str(self.request.id)
-        _begin(mailbox, id)
+        attempt = attempt_id(letter.id, letter.attempt)
+        _begin(mailbox, id, attempt)
         with _told(work, lambda text: mailbox.raised(id, text)):
-            with Pulse(mailbox, id, letter.lease) as pulse:
+            with Pulse(mailbox, id, attempt, letter.lease) as pulse:
                 work.report = pulse.progress
                 pulse.watch(work.task)
                 text = work.run()
@@ -122,14 +129,15 @@ def _register(
         return None
 
 
-def _begin(mailbox: Mailbox, id: str) -> None:
+def _begin(mailbox: Mailbox, id: str, attempt: str) -> None:
     """Go on, if the queue still waits for this message, and nobody has begun it.
 
     Raises:
-        Ignore: it was revoked, or a broker has delivered it again.
+        Ignore: it was revoked, its next attempt was sent, or a broker has delivered it again.
     """
     known = mailbox.look([id]).get(id)
-    if mailbox.stopped(id) or (known is not None and known.kind is not Kind.NOTHING):
+    stopped = mailbox.stopped(id) or mailbox.stopped(attempt)
+    if stopped or (known is not None and known.kind is not Kind.NOTHING):
         log.info("Message %s was taken back or has begun before: it is dropped.", id)
         raise Ignore
 
