@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from support import poolers
 from support.queues import PATIENCE, Gate, PostgresHome, until
 from wopr import InvalidCallError, OnConflict, UniqueKeyConflictError
 from wopr.domain.address import PostgresAddress
@@ -22,12 +23,18 @@ select (select count(*) from pg_prepared_statements)
 """What a session keeps after a transaction."""
 
 
-@pytest.fixture
-def pooled(shared: PostgresHome, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresHome]:
-    """Return a database behind what is like a pooler: nothing outlives a transaction.
+@pytest.fixture(params=["like one", *(["PgBouncer"] if poolers.program() else [])])
+def pooled(
+    shared: PostgresHome, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[PostgresHome]:
+    """Return a database behind PgBouncer, or what is like it: nothing outlives a transaction.
 
     Not a setting, a prepared statement, a lock, nor a wish to listen.
     """
+    if request.param == "PgBouncer":
+        with poolers.pooler(shared.address) as address:
+            yield PostgresHome(address)
+        return
     wait = psycopg.AsyncConnection.wait
     kept = []
 
