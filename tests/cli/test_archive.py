@@ -44,6 +44,26 @@ def test_questions_of_the_command_span_file_and_archive(
     assert "success" == wopr("tasks", "show", database.succeeded, "--json").json["status"]
 
 
+def test_the_archive_is_asked_by_itself_where_the_database_can_not_read_it(
+    wopr: Call, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = (
+        "sql",
+        "--archived",
+        "select status, count(*) as n from tasks group by 1 order by 1",
+    )
+    assert "WOPR_TASKS_ARCHIVE is not set" in call(*question).err
+    monkeypatch.setenv("WOPR_TASKS_ARCHIVE", str(tmp_path / "old"))
+    assert (2, True) == ((missing := call(*question)).code, "There is no archive" in missing.err)
+    assert 0 == wopr("archive", "--days", "0").code
+    elsewhere = ("--database", "postgresql://nobody@127.0.0.1:9/none")
+    found = call(*question, *elsewhere, "--json").json["rows"]
+    assert [("failed", 1), ("success", 1)] == [(one["status"], one["n"]) for one in found]
+    read = f"select * from read_text('{database.path}')"
+    assert 0 != call("sql", "--archived", read).code
+    assert 2 == call(*question, "--parquet").code
+
+
 def test_beside_an_owner_it_archives_to_where_the_owner_does(
     database: Database, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
 from pathlib import Path
@@ -15,14 +16,17 @@ from wopr.cli.output import complain, document, say, table
 from wopr.cli.past import At, past_of, print_counts, print_status
 from wopr.cli.writing import CSVRows, Form, distinct, write_all
 from wopr.config.settings import Settings
-from wopr.domain.address import Address
+from wopr.domain.address import Address, PostgresAddress
+from wopr.domain.checks import check_query
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
 from wopr.insights import queries
 from wopr.ports.answers import QueryResult
 from wopr.ports.asof import PastStatus
 from wopr.ports.cut import why_cut
+from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import TaskQueue
+from wopr.storage import ask_archive
 
 
 def stats(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
@@ -94,6 +98,10 @@ def sql(
             help="Most rows, else WOPR_TASKS_QUERY_ROWS; none: all, with --csv or --json.",
         ),
     ] = None,
+    archived: Annotated[
+        bool,
+        Option("--archived", help="Ask the archive alone, in DuckDB's SQL (WOPR_TASKS_ARCHIVE)."),
+    ] = False,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -107,12 +115,18 @@ def sql(
     Views: history, task_times, latency, backlog, dependencies, flows, schedule_runs, missed_times,
     failures.
     'describe tasks' lists the columns of one.
+
+    Of a file, and with WOPR_TASKS_ARCHIVE, it is asked of both together. PostgreSQL can't read the
+    archive: there --archived asks it by itself.
     """
     form = _form(as_csv=as_csv, as_json=as_json, as_parquet=as_parquet)
     rows = _limit(limit, form)
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
+    if archived:
+        _sql_of_archive(text, form, rows)
+        return
     if rows is None:
         moment = with_queue(database, lambda queue: write_all(queue, text, form))
         _complain_of_archive(database)
@@ -123,6 +137,30 @@ def sql(
     _print(result, form)
     if result.moment is not None:  # of a copy; a server is asked itself
         complain(f"As of {local(result.moment)}.")
+    _complain_of_cut(result)
+
+
+def _sql_of_archive(text: str, form: Form, rows: int | Literal["setting"] | None) -> None:
+    settings = Settings()
+    archive = settings.archive
+    if archive is None or not archive.is_dir():
+        raise UsageError(
+            f"There is no archive to ask: {archive or 'WOPR_TASKS_ARCHIVE is not set'}. Set it to "
+            "the directory that `wopr archive` wrote."
+        )
+    if rows is None or form is Form.PARQUET:
+        raise UsageError(
+            "--archived answers a number of rows: leave out --parquet, give --limit N."
+        )
+    most = settings.query_rows if rows == "setting" else rows
+    limits = QueryLimits(settings.query_seconds, most, archive=archive)
+    text = check_query(text, ())
+    result = QueryResult(asyncio.run(ask_archive(text, limits, settings.memory_limit)))
+    _print(result, form)
+    _complain_of_cut(result)
+
+
+def _complain_of_cut(result: QueryResult) -> None:
     if result.cut is not None:
         complain(
             f"{why_cut(result.cut, len(result))} Narrow the query, or allow more with --limit N; "
@@ -131,8 +169,12 @@ def sql(
 
 
 def _complain_of_archive(database: Path) -> None:
-    """Say so if what was to be asked together with the file is not there."""
-    archive = None if isinstance(database, Address) else Settings().archive
+    """Say so if what was to be asked together with the file is not there, or can't be."""
+    archive = Settings().archive
+    if isinstance(database, PostgresAddress) and archive is not None:
+        complain(f"Of the tables alone; of the archive at {archive}: wopr sql --archived")
+    if isinstance(database, Address):
+        return
     if archive is not None and not archive.is_dir():
         complain(f"There is no archive at {archive} (WOPR_TASKS_ARCHIVE): that is without one.")
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,21 @@ def sign_deaf(database: Path, error: int) -> None:
     from wopr.storage.duckdb.file import signature
 
     signature.sign_deaf(database, error)
+
+
+async def ask_archive(sql: str, limits: QueryLimits, memory_limit: str) -> QueryRows:
+    """Run a query of people on an archive alone, in a process of its own.
+
+    Raises:
+        QueryError: it was refused, it failed, or it needed more memory than it may have.
+        QueryTimeoutError: it took too long.
+    """
+    from wopr.storage.duckdb.file import migrate
+
+    with tempfile.TemporaryDirectory(prefix="wopr-archive-") as folder:
+        path = Path(folder) / "none.duckdb"
+        await asyncio.to_thread(migrate.create_file, path)
+        return await ask_snapshot(path, sql, [], limits, memory_limit)
 
 
 async def ask_snapshot(
