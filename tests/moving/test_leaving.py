@@ -15,10 +15,11 @@ from wopr import StorageError, TaskQueue
 from wopr.domain.address import PostgresAddress, database_of
 from wopr.domain.clock import SystemClock, naive_now
 from wopr.domain.logline import LogLine
-from wopr.moving import tofile
+from wopr.moving import tofile, toserver
 from wopr.moving.move import move
 from wopr.queue.queue import inside
 from wopr.storage.postgres.moving import locking
+from wopr.storage.postgres.moving.filling import Filling
 from wopr.storage.postgres.moving.reading import ServerReader
 
 LINE = "insert into wopr.task_logs select id, 1, {0}, now(), 'INFO', 'shop', 'late' from wopr.tasks"
@@ -203,3 +204,36 @@ async def test_nor_does_one_to_a_server(tmp_path: Path, address: str) -> None:
     with pytest.raises(StorageError, match="has a queue already"):
         await move(tmp_path / "q.db", database_of(address), TaskQueue(enabled=True).settings)
     assert [] == list(tmp_path.glob("*.moving"))
+
+
+async def test_the_pause_before_a_server_counts_what_is_new_and_finds_what_is_gone(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "q.db"
+    await fill(str(file), 5)
+    counted: list[str] = []
+    taken, counts, hours = toserver.taken, Filling.counts, Filling.hours
+
+    async def take(*given: Any) -> Any:
+        async with TaskQueue(enabled=True, database=file) as queue:
+            assert 5 == await queue.cleanup_old_tasks(days=0)
+            queue.task(name="late")(lambda: None)
+            await queue.enqueue("late")
+        counted.clear()
+        return await taken(*given)
+
+    def noted(self: Filling, table: str, where: str = "true") -> dict[int, int]:
+        counted.append(where)
+        return counts(self, table, where)
+
+    def asked(self: Filling) -> dict[Any, int]:
+        counted.append("true")
+        return hours(self)
+
+    monkeypatch.setattr(toserver, "taken", take)
+    monkeypatch.setattr(Filling, "counts", noted)
+    monkeypatch.setattr(Filling, "hours", asked)
+    moved = await move(file, database_of(address), TaskQueue(enabled=True).settings)
+    assert 2 == moved.tasks
+    assert counted
+    assert "true" not in counted
