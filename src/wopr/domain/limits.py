@@ -120,6 +120,7 @@ class Limit:
         return json.dumps({name: values[name] for name in ("category", "task", "key", *names)})
 
     @classmethod
+    @lru_cache(maxsize=256)  # all are read whenever workers are added
     def from_json(cls, text: str) -> Limit:
         """Return what was stored.
 
