@@ -53,6 +53,27 @@ def syntax() -> None:
     compile("1 +", "text", "eval")
 
 
+class OwnError(Exception):
+    """One whose text is no plain one."""
+
+    class Text(str):
+        __slots__ = ()
+
+        def __format__(self, spec: str) -> str:
+            return "never asked"
+
+    def __str__(self) -> str:
+        return self.Text(self.args[0]) if self.args else ""
+
+
+def own(*args: str) -> None:
+    raise OwnError(*args)
+
+
+def missing() -> None:
+    _ = traces.traceback_off  # type: ignore[attr-defined]
+
+
 def raised(act: Callable[[], object]) -> BaseException:
     with pytest.raises(BaseException) as found:
         act()
@@ -71,8 +92,15 @@ def raised(act: Callable[[], object]) -> BaseException:
         hidden,
         grouped,
         syntax,
+        own,
+        lambda: own("text"),
+        missing,
+        lambda: int("x"),
     ],
-    ids=["own", "other", "three", "hundred", "noted", "caused", "hidden", "grouped", "syntax"],
+    ids=[
+        *("own", "other", "three", "hundred", "noted", "caused", "hidden", "grouped", "syntax"),
+        *("empty", "class", "missing", "native"),
+    ],
 )
 def test_it_is_what_python_says_the_first_time_and_the_second(act: Callable[[], object]) -> None:
     for _ in range(2):

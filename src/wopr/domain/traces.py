@@ -17,6 +17,8 @@ MOST_STACKS = 256
 Place = tuple[str, CodeType, int]
 """The file too: the code of two files is equal if they say the same at the same line."""
 _STACKS: dict[tuple[Place, ...], str] = {}
+_SAYS_MORE = (SyntaxError, NameError, AttributeError, ImportError)
+"""Python shows a line of code for those, or guesses what was meant."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - belongs to errors, is never raised itself
@@ -62,8 +64,22 @@ def _alone(error: BaseException, frames: TracebackType | None) -> list[str] | No
         if len(_STACKS) >= MOST_STACKS:
             _STACKS.clear()
         _STACKS[key] = stack
-    said = traceback.format_exception_only(type(error), error)
-    return ["Traceback (most recent call last):\n", stack, *said]
+    return ["Traceback (most recent call last):\n", stack, *_last_lines(error)]
+
+
+def _last_lines(error: BaseException) -> list[str]:
+    """Return what Python says below the stack; for a plain error without its own way to it.
+
+    That looks for what the error may have beside its text, which costs more than all the rest.
+    """
+    kind = type(error)
+    module, name, text = kind.__module__, kind.__qualname__, str(error)
+    plain = type(module) is type(name) is type(text) is str
+    if not plain or issubclass(kind, _SAYS_MORE) or hasattr(error, "__notes__"):
+        return traceback.format_exception_only(kind, error)
+    if module not in ("__main__", "builtins"):
+        name = f"{module}.{name}"
+    return [f"{name}: {text}\n" if text else f"{name}\n"]
 
 
 def _has_too_many(error: BaseException) -> bool:
