@@ -79,8 +79,7 @@ class Access(Timing, Stages):
         """Has the queue for all threads that have no event loop."""
         self.as_service: AsService | None = None
         """Makes a declared service identity the current one, for a ``with`` block."""
-        self.left_lines: Sequence[LogLine] = ()
-        """What tasks logged that a home did not take which the queue has left."""
+        self.left_lines: Sequence[LogLine] = ()  # of tasks; the home that was left has them not
         self.proof = ""
         """The move that brought the queue here, as the home that was left says."""
 
@@ -115,11 +114,8 @@ class Access(Timing, Stages):
     def storage(self) -> Any:
         """The storage, made on first access."""
         if self._storage is None:
-            self._storage = (
-                self._factory()
-                if self._factory is not None
-                else open_storage(self.database, self._settings)
-            )
+            make = self._factory or (lambda: open_storage(self.database, self._settings))
+            self._storage = make()
         return self._storage
 
     @property
@@ -231,8 +227,7 @@ class Access(Timing, Stages):
             f"connection= is for a queue on PostgreSQL, and the tasks of this one are in "
             f"{self.database}: no transaction of {type(connection).__module__}."
             f"{type(connection).__qualname__} spans both. What is enqueued if, and only if, it is "
-            "committed goes through an outbox, wopr.integrations.outbox.sqlalchemy or "
-            "wopr.integrations.outbox.django: docs/guides/outbox.md. Nothing was enqueued."
+            "committed goes through an outbox: docs/guides/outbox.md. Nothing was enqueued."
         )
 
     async def backend(self, deadline: float | None = None) -> Backend:

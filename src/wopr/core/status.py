@@ -37,7 +37,10 @@ async def status_of(core: Core, *, brief: bool = False) -> Status:
         try:
             backend = await core.reader(until)
             if backend is None:
-                return _unusable(core, _kind_of_none(core), str(missing(core.database)))
+                text = str(missing(core.database))
+                if isinstance(core.database, PostgresAddress):
+                    return _unusable(core, "no tables", text)
+                return _unusable(core, "no file", text)
             return await backend.status(brief=brief)
         except OwnerGoneError as error:  # the next one is asked
             if asyncio.get_running_loop().time() > until:
@@ -45,10 +48,6 @@ async def status_of(core: Core, *, brief: bool = False) -> Status:
         except StorageError as error:
             kind = next((name for cls, name in _KINDS if isinstance(error, cls)), "file")
             return _unusable(core, kind, str(error))
-
-
-def _kind_of_none(core: Core) -> str:
-    return "no tables" if isinstance(core.database, PostgresAddress) else "no file"
 
 
 def _unusable(core: Core, kind: str, text: str) -> Status:

@@ -46,7 +46,7 @@ def routes() -> list[BaseRoute]:
     return [route("/carry", carry, needs=Role.OPERATE, methods=["POST"])]
 
 
-class NoMessageError(InvalidCallError):
+class _NoMessageError(InvalidCallError):
     """What came is JSON, and no object."""
 
 
@@ -67,7 +67,7 @@ async def carry(request: Request) -> Response:
         verbs = Verbs(backend, lambda grace: False, core.settings.max_args_bytes, Series())
         answer = await verbs.carry_out(verb, _of_nobody_else(verb, _with_an_end(verb, params)))
         return Response(protocol.encode({"ok": answer}, protocol.ANSWER), media_type=JSON)
-    except NoMessageError as error:
+    except _NoMessageError as error:
         return Response(protocol.refusal(None, error), 400, media_type=JSON)
     except (WoprError, TimeoutError, ValueError) as error:
         status = status_of(error) if isinstance(error, WoprError) else 422
@@ -78,7 +78,7 @@ async def _message(body: bytes) -> dict[str, Any]:
     try:
         return await protocol.decoded(body)
     except StorageError as error:  # between processes it says who is asked; here, who asks
-        raise NoMessageError(
+        raise _NoMessageError(
             f"/carry takes a JSON object with a verb and its params. {error}"
         ) from error
 
