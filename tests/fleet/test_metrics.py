@@ -25,8 +25,8 @@ async def scraped(found: Metrics) -> dict[str, float]:
     text = (await found.text()).decode()
     return {
         " ".join(
-            [sample.name, *(sample.labels.get(one, "") for one in LABELS)]
-        ).strip(): sample.value
+            [sample.name, *(sample.labels[one] for one in LABELS if one in sample.labels)]
+        ): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
