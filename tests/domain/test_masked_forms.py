@@ -16,12 +16,14 @@ NAMES = (
     *("token", "access_token", "refreshToken", "aws_session_token", "bearer", "csrf_token"),
     *("api_key", "apikey", "X-Api-Key", "AWS_SECRET_ACCESS_KEY", "account_key", "private_key"),
     *("authorization", "Proxy-Authorization", "auth", "cookie", "Set-Cookie", "sessionid"),
-    *("signature", "sig", "hmac"),
+    *("signature", "sig", "hmac", "GITHUB_PAT"),
 )
 FORMS = {
     "assigned": "{n}={s}",
     "assigned with blanks": "{n} = {s} and more",
     "colon": "{n}: {s}",
+    "a wide colon": "{n}：{s}",
+    "a wide sign": "{n}＝{s}",
     "quoted": "{n}='{s}' x",
     "a quotation in it": '{n}="it\'s {s}"',
     "a quotation mark in a bare one": "{n}=it's{s}",

@@ -23,7 +23,7 @@ _OWNERS = lazy(
 _HINT = lazy(
     r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
     r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf|senha|wachtwoord|парол|密码|密碼|パスワード"
-    r"|비밀번호|mot|psk|sas|recovery|backup"
+    r"|비밀번호|mot|psk|sas|pat|recovery|backup"
 )
 """What each name of a secret has in it, in small letters."""
 _TAIL = r"[\w.\-]{0,40}"
@@ -37,8 +37,8 @@ _ALWAYS = lazy(
 _AFTER_ANOTHER = lazy(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
 _MOSTLY = lazy(
     r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds|auth|sig|signature|hmac|otp|pin|cvv|cvc"
-    r"|jwt|psk|sas|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
-    r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|SessionId)"
+    r"|jwt|psk|sas|pat|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
+    r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|Pat|SessionId)"
     r"|(?:(?<=PHP)|(?<=J)|(?<=ASP)|(?<=php))(?i:sess(?:ion)?_?id)|(?<=[tT])(?i:otp)"
     r")(?![\w\-])"
 )
@@ -57,8 +57,9 @@ _BRACKET = lazy(rf"(?:\[(?:{QUOTE})?\w{{0,40}}(?:{QUOTE})?\]){{1,3}}|[ ]?[\])]")
 _ANNOTATED = lazy(rf"\s{{0,4}}:\s{{0,4}}{_TYPE}\s{{0,4}}=(?!=)\s{{0,4}}")
 _DECLARED = lazy(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
 _SIGN = lazy(
-    r"(?:[ ](?:provided|given|supplied|entered|used))?"
-    r"\s{0,8}(?:[→⇒⟶➜]|=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8}"
+    r"(?:[ ](?:for|of)[ ][^\s:=]{1,60}:\s{1,4}(?=\S{0,60}[0-9])"
+    r"|(?:[ ](?:provided|given|supplied|entered|used))?"
+    r"\s{0,8}(?:[→⇒⟶➜＝：]|=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8})"
 )
 _COMMA = lazy(r"\s{0,8},\s{0,8}")
 _VALUE = lazy(rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE)

@@ -15,7 +15,7 @@ import pytest
 
 from support.databases import child_ok, crashed_file
 from wopr.domain.clock import boot_id
-from wopr.domain.errors import StorageFileError, StorageOwnedError
+from wopr.domain.errors import StorageError, StorageFileError, StorageOwnedError
 from wopr.storage.duckdb import private
 from wopr.storage.duckdb.accept import accept
 from wopr.storage.duckdb.doctor import check
@@ -57,6 +57,32 @@ def pipe(path: Path) -> None:
 
 def dangling(path: Path) -> None:
     path.symlink_to(path.with_name("new"))
+
+
+@pytest.mark.parametrize("suffix", [".lock", ".blocks", ".wal", ".wal.checkpoint"])
+@pytest.mark.parametrize("state", ["new", "used"])
+def test_a_second_name_of_another_file_is_not_written_to(
+    path: Path, suffix: str, state: str
+) -> None:
+    precious = path.with_name("precious")
+    precious.write_text("precious")
+    if state == "used":
+        start(path).abandon()
+    planted = path.with_name(path.name + suffix)
+    planted.unlink(missing_ok=True)
+    os.link(precious, planted)
+    with contextlib.suppress(StorageError):
+        start(path).abandon()
+    assert "precious" == precious.read_text()
+
+
+def test_a_lock_that_is_a_second_name_of_another_file_is_refused(path: Path) -> None:
+    precious = path.with_name("precious")
+    precious.write_text("precious")
+    os.link(precious, path.with_name(f"{path.name}.lock"))
+    with pytest.raises(StorageFileError, match="one of 2 names of the same file"):
+        FileLock(path).acquire()
+    assert "precious" == precious.read_text()
 
 
 @pytest.mark.parametrize("suffix", NAMES)

@@ -95,16 +95,19 @@ def read_own(path: Path) -> BinaryIO:
 def open_own(path: Path, flags: int) -> int:
     """Open a file of ours, or make one that only we can use; from then on others can't write it.
 
-    Neither follow links nor wait.
+    Neither follow links nor wait. What has a second name would be written there, too.
 
     Raises:
-        StorageFileError: It is of another kind, or of another user.
+        StorageFileError: It is of another kind, or of another user, or has other names.
         OSError: It can't be opened.
 
     """
     descriptor = open_as_is(path, flags)
     try:
-        if os.fstat(descriptor).st_mode & _OTHERS and flags & (os.O_WRONLY | os.O_RDWR):
+        found = os.fstat(descriptor)
+        if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+            raise _refused(path, f"is one of {found.st_nlink} names of the same file (hard links)")
+        if found.st_mode & _OTHERS and flags & (os.O_WRONLY | os.O_RDWR):
             with contextlib.suppress(OSError):  # root's, or of a file system without modes
                 os.fchmod(descriptor, 0o600)
     except BaseException:
