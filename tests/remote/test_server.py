@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from wopr.ports.backend import Backend
+from wopr.remote import server as served
 from wopr.remote.protocol import socket_path
 from wopr.remote.server import Server
 
@@ -41,3 +42,19 @@ def is_let_go(client: socket.socket) -> bool:
         return client.recv(1) == b""
     except ConnectionError:
         return True
+
+
+@pytest.mark.parametrize("said", [b"", b'{"id": 1, "verb": "hel'])
+async def test_who_never_says_hello_is_let_go_and_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(served, "GREETS_SECONDS", 0.05)
+    database = tmp_path / "queue.duckdb"
+    server = Server(cast("Backend", Any), database, lambda: False)
+    await server.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(socket_path(database))
+        client.settimeout(10)
+        client.sendall(said)
+        assert await asyncio.to_thread(is_let_go, client)
+    await server.leave()

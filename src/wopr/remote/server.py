@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 200
 """A process may have 1,024 files open, unless it is told otherwise."""
+GREETS_SECONDS = 10.0
+"""Who has not said hello by then goes: every queue does so first, and takes a place meanwhile."""
 LEAVE_SECONDS = 1.0
 """So long a client may take to read its last answers, when the file is given up."""
 ACCEPTING_TURNS = 4
@@ -143,6 +145,7 @@ class Server:
         connection = Connection(lines, writer, peer.pid, self._verbs, self._reading)
         count = len(self._connections)
         self._connections[task] = connection
+        greets = asyncio.get_running_loop().call_later(GREETS_SECONDS, _drop_silent, connection)
         try:
             if count < MOST_CONNECTIONS:
                 await connection.serve()
@@ -155,6 +158,7 @@ class Server:
         except asyncio.CancelledError:
             pass  # the queue is closing
         finally:
+            greets.cancel()
             del self._connections[task]
 
     def _trusted(self, writer: asyncio.StreamWriter) -> Peer | None:
@@ -179,6 +183,11 @@ class Server:
             "application use the queue, or close queues that are not used (`await "
             "queue.shutdown()`)."
         )
+
+
+def _drop_silent(connection: Connection) -> None:
+    if not connection.greeted:
+        connection.drop()
 
 
 def _first(connections: Iterable[Connection]) -> Connection | None:

@@ -10,6 +10,7 @@ import pytest
 
 from wopr import QueryError
 from wopr.ports.storage import QueryLimits
+from wopr.storage import schema
 from wopr.storage.duckdb.asked.functions import (
     ALLOWED_SCALARS,
     ALLOWED_TABLES,
@@ -17,6 +18,7 @@ from wopr.storage.duckdb.asked.functions import (
     KNOWN,
     SIGNS,
     TREES,
+    VIEWS,
     refused,
 )
 from wopr.storage.duckdb.asked.reading import check, run
@@ -230,3 +232,11 @@ def test_a_query_is_run_after_one_whose_rollback_found_no_memory() -> None:
         with pytest.raises(duckdb.Error):
             cursor.execute("select error('no room')").fetchall()
         assert [(1,)] == run(cursor, "select 1", [], QueryLimits()).rows
+
+
+def test_a_view_that_somebody_made_hides_what_it_calls(cursor: duckdb.DuckDBPyConnection) -> None:
+    cursor.execute("create or replace view theirs as select json_contains(name, name) from tasks")
+    cursor.execute("create or replace table theirs_too as select 1 as a")
+    assert check(cursor, "select * from Theirs").endless
+    assert not check(cursor, "with a as (select 1) select * from a, theirs_too, latency").endless
+    assert set(schema.VIEWS) == VIEWS

@@ -10,6 +10,7 @@ import duckdb
 from wopr.domain.errors import QueryError
 from wopr.storage.duckdb.asked.harmless import AGGREGATES, FLAT, HARMLESS, TYPES, ZONED
 from wopr.storage.duckdb.asked.harmless import words as _words
+from wopr.storage.duckdb.file.catalogue import TABLES
 
 ALLOWED_TABLES = _words(
     """
@@ -108,7 +109,15 @@ select function_name, bool_or(function_type in ('table', 'table_macro')),
     bool_or(stability = 'VOLATILE' or has_side_effects)
 from duckdb_functions() where internal group by all
 """
-
+_HIDING = """
+select 1 from duckdb_views() where not internal and lower(view_name) = any($1) limit 1
+"""
+VIEWS = _words(
+    """
+    backlog dependencies failures flows history latency missed_times schedule_runs task_times
+    """
+)
+_OURS = VIEWS.union(TABLES)
 
 _names: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 """What is refused as a table and as a value, by the version of DuckDB that was asked."""
@@ -136,6 +145,7 @@ def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:
     """
     as_tables, as_values = refused(cursor)
     sized: list[dict[str, Any]] = []
+    tables: set[str] = set()
     doublings = 0
     recursive = hard = False
     for node, is_table in _nodes(tree):
@@ -148,6 +158,8 @@ def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:
                 "views of the queue are all there is to ask."
             )
         recursive = recursive or kind == "RECURSIVE_CTE_NODE"
+        if kind == "BASE_TABLE":
+            tables.add(str(node["table_name"]).lower())
         if is_table:
             hard = hard or name in TREES
             continue
@@ -157,7 +169,14 @@ def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:
         hard = hard or kind == "LAMBDA" or _is_hard(name, node)
     small = len(sized) < 2 and all(map(_is_small, sized))
     most = 0 if recursive else MOST_DOUBLINGS  # for what came of the one before, it doubles again
-    return hard or doublings > most or not small
+    return hard or doublings > most or not small or _hides(cursor, tables - _OURS)
+
+
+def _hides(cursor: duckdb.DuckDBPyConnection, tables: set[str]) -> bool:
+    """Whether one is a view that somebody made: what it calls does not stand in the text."""
+    if not tables:
+        return False
+    return bool(cursor.execute(_HIDING, [sorted(tables)]).fetchall())
 
 
 def _check_node(node: dict[str, Any], kind: str) -> None:
