@@ -49,5 +49,6 @@ def _no_wopr_settings(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
 @pytest.fixture(autouse=True)
 def _new_files_are_copies(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Let what is the same in each new file be made once: most tests make one, or several."""
-    if not request.path.relative_to(ROOT / "tests").as_posix().startswith(ANEW):
+    name = request.path.relative_to(ROOT / "tests").as_posix()
+    if not ANEW.match(name):
         monkeypatch.setattr(migrate, "create_file", copy_file)

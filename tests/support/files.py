@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import re
 import tempfile
 from pathlib import Path
 
 from wopr.storage.duckdb.file import migrate
 from wopr.storage.duckdb.file.files import install, workshop
 
-ANEW = ("storage/duckdb", "faults", "simulation")
-"""Folders of tests in which each file is made anew: how that is done is what they are about."""
+ANEW = re.compile(r"faults|simulation|storage/duckdb/test_(?!sql_)")
+"""Tests in which each file is made anew: how that is done is what they are about."""
 
 _make = migrate.create_file
 
@@ -24,7 +25,7 @@ def _pattern() -> bytes:
 
 
 def copy_file(path: Path) -> None:
-    """Put a new file in place, as ``create_file`` does, which takes ten times as long."""
+    """Put a new file in place, as ``create_file`` does, which builds the whole schema."""
     with workshop(path) as new:
         new.write_bytes(_pattern())
         install(new, path)
