@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from types import CellType, CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 from wopr.domain.callables import innermost
@@ -174,7 +174,18 @@ def _parts(function: Any, inner: Any) -> list[object]:
         defaults = [*(inner.__defaults__ or ()), *_flat(inner.__kwdefaults__ or {})]
         return [*closed_over, *defaults, *bound]
     own = getattr(function, "__dict__", None)
-    return [getattr(function, "__self__", None), *(_flat(own) if type(own) is dict else ())]
+    kept = _flat(own) if type(own) is dict else []
+    return [getattr(function, "__self__", None), *kept, *_slots(function)]
+
+
+def _slots(thing: object) -> list[object]:
+    """Return what an object keeps outside of a dictionary: the members of its classes."""
+    return [
+        getattr(thing, name, None)
+        for kind in type(thing).__mro__
+        for name, member in vars(kind).items()
+        if isinstance(member, MemberDescriptorType) and "__slots__" in vars(kind)
+    ]
 
 
 def _flat(items: Mapping[str, object]) -> list[object]:

@@ -312,3 +312,25 @@ def test_a_program_that_its_own_modules_import_replaces(tmp_path: Path, how: lis
     said = run_ok([sys.executable, *how], tmp_path)
     assert "['send']" in said
     assert "Task 'send' is app.send" in said
+
+
+class Slim:
+    """What it keeps is in no dictionary."""
+
+    __slots__ = ("__amount", "name")
+
+    def __init__(self, name: str, amount: int = 0) -> None:
+        self.name = name
+        self.__amount = amount
+
+    def __call__(self) -> tuple[str, int]:
+        return self.name, self.__amount
+
+
+@pytest.mark.parametrize("other", [Slim("charge_card"), Slim("send_mail", 1)])
+def test_an_object_with_slots_that_keeps_other_things_is_another_function(other: Slim) -> None:
+    queue = off()
+    queue.register_task("send")(Slim("send_mail"))
+    queue.register_task("send")(Slim("send_mail"))
+    with pytest.raises(DuplicateTaskError, match="'send' is taken"):
+        queue.register_task("send")(other)
