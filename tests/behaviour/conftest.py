@@ -27,10 +27,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(params=["duckdb", "four-calls", "four-coroutines", "postgres"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Return a place that queues can be opened on, one after the other."""
     if request.param == "postgres":
-        return on_postgres()
+        return on_postgres(monkeypatch)
     if request.param == "duckdb":
         return DuckDBHome(tmp_path / "tasks.duckdb")
     return SeedHome(MemoryStorage() if request.param == "four-calls" else AsyncMemoryStorage())

@@ -51,7 +51,7 @@ def server() -> str:
     log = folder / "log"
     begin = [found / "initdb", "-D", data, "-U", "wopr", "-A", "trust", "-E", "UTF8", "--no-sync"]
     subprocess.run([*map(str, begin)], check=True, **around)
-    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c jit=off"
     ctl = [str(found / "pg_ctl"), "-D", str(data), "-w", "-l", str(log)]
     subprocess.run([*ctl, "-o", settings, "start"], check=True, **around)
     atexit.register(subprocess.run, [*ctl, "-m", "immediate", "stop"], check=True, **around)
@@ -148,11 +148,11 @@ def empty_database() -> str:
             "where datname = current_database() and pid <> pg_backend_pid()"
         )
         found = connection.execute(
-            "select string_agg(format('wopr.%I', tablename), ', ') from pg_tables "
+            "select string_agg(format('delete from wopr.%I', tablename), '; ') from pg_tables "
             "where schemaname = 'wopr' and tablename <> 'meta'"
         ).fetchone()
         if found is not None and found[0] is not None:
-            connection.execute(f"truncate {found[0]}")
+            connection.execute(found[0])  # few rows: a truncate, with its files, takes 11 ms
             connection.execute("alter sequence wopr.numbers restart")
             connection.execute("delete from wopr.meta where key like 'retir%'")
     return address

@@ -11,10 +11,10 @@ from support.queues import DuckDBHome, Home, MemoryStorage, SeedHome
 
 
 @pytest.fixture(params=["duckdb", "four-calls", "postgres"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Return a place that queues can be opened on, one after the other."""
     if request.param == "postgres":
-        return on_postgres()
+        return on_postgres(monkeypatch)
     if request.param == "duckdb":
         return DuckDBHome(tmp_path / "tasks.duckdb")
     return SeedHome(MemoryStorage())
