@@ -23,12 +23,19 @@ from wopr.domain.status import Move
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.ports.storage import Entry
 from wopr.storage.postgres import looks, newtasks, schema, statements
-from wopr.storage.postgres.rows import changed_rows, new_row, new_rows, surely_new_rows
+from wopr.storage.postgres.rows import (
+    alike_rows,
+    changed_rows,
+    new_row,
+    new_rows,
+    succeeded_rows,
+    surely_new_rows,
+)
 
 STEPS = 350
 NOON = datetime(2030, 5, 17, 12, 0)
 CATEGORIES = ["one", "two"]
-WHOLE = f"select {statements.TASK}, owner, awaited, place from wopr.tasks order by seq"
+WHOLE = f"select {statements.TASK}, owner, awaited, place, keys from wopr.tasks order by seq"
 LOG = """
 select seq, task_id::text, attempt, from_status, to_status, occurred_at, worker, reason, error, data
 from wopr.transitions order by seq
@@ -69,7 +76,7 @@ class Both:
     def look_at_all(self) -> None:
         """Compare all tasks, and all that happened to them."""
         tasks = sorted(self.tables.committed["tasks"].values(), key=lambda row: row["seq"])
-        columns = (*COLUMNS, "owner", "awaited", "place")
+        columns = (*COLUMNS, "owner", "awaited", "place", "keys")
         here = [tuple(row[one] for one in columns) for row in tasks]
         assert plain(self.real.execute(WHOLE).fetchall()) == plain(here)
         log = [tuple(row.values()) for row in self.tables.committed["transitions"].values()]
@@ -141,12 +148,18 @@ class Walk:
         if self.rng.random() < 0.3 and (known := self._some(1)):
             new.append(known[0])  # it is there already
         elif self.rng.random() < 0.5:
+            alike = self.rng.random() < 0.5
             for one in new:
                 one.unique_key = None
+                if alike:
+                    one.name, one.category, one.priority = "f", "one", 1
+                    one.options = one.run_at = None
             if len(new) == 1 and (row := new_row(new[0])) is not None:
                 self.both.say(newtasks.ADD_ONE, **row)
-            elif (rows := surely_new_rows(new)) is not None:
-                self.both.say(newtasks.ADD_NEW, **rows)
+            elif (rows := alike_rows(new)) is not None:
+                self.both.say(newtasks.ADD_ALIKE, **rows)
+            else:
+                self.both.say(newtasks.ADD_NEW, **surely_new_rows(new))
             return
         self.both.say(newtasks.ADD, ordered=False, **new_rows(new))
 
@@ -175,7 +188,9 @@ class Walk:
             if made is not None:
                 record.version -= bool(entries)  # one at a time: a server takes them as it likes
                 entries.append((record, made))
-        if entries:
+        if (rows := succeeded_rows(entries[:1]) if entries else None) is not None:
+            self.both.say(statements.SUCCEED, **rows)
+        elif entries:
             whole = self.rng.random() < 0.5
             self.both.say(statements.CHANGE, ordered=False, **changed_rows(entries), whole=whole)
 
@@ -216,7 +231,8 @@ class Walk:
         """Find what the dead have left."""
         gone = self._owner(-1)
         ids = [one.id for one in self._some(2)]
-        self.both.say(statements.OWN, owner=self.rng.choice([gone, self.owners[0]]), ids=ids)
+        owner = self.rng.choice([gone, self.owners[0]])
+        self.both.say(statements.OWN, owner=owner, ids=ids, keys=['{"mail": "a"}'] * len(ids))
         self.both.say(statements.ORPHANS, ordered=False, category=None, most=500)
         self.both.say(statements.ADOPT, owner=self.owners[0], before=gone)
         self.both.say(statements.FORGET_EXPIRED)
@@ -264,4 +280,6 @@ def test_the_simulated_server_does_what_a_real_one_does(both: Both) -> None:
         walk.step()
     both.look_at_all()
     assert len(both.tables.committed["tasks"]) > 50
+    new = {newtasks.ADD, newtasks.ADD_NEW, newtasks.ADD_ALIKE, newtasks.ADD_ONE}
+    assert new | {statements.CHANGE, statements.SUCCEED, statements.CLAIM} <= both.asked
     assert len(both.asked) > 25

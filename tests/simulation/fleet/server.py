@@ -27,7 +27,7 @@ from wopr.storage.postgres import connections, schema
 STATEMENT_SECONDS = float(connections.LONGEST_STATEMENT)
 PAUSE_SECONDS = float(connections.LONGEST_PAUSE)
 SILENCE_SECONDS = float(connections.SILENCE_SECONDS)
-_NOTIFY = "select pg_notify"
+_NOTIFY = "pg_notify("
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class Server:
             session.transaction, session.failed = None, False
         elif text.startswith("listen "):
             session.listens = True
-        elif text.startswith(_NOTIFY):
+        elif _NOTIFY in text:
             self._call_out(asked.values["notices"])
         elif text.startswith("set "):
             pass

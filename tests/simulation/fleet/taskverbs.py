@@ -14,6 +14,7 @@ from simulation.fleet.asked import (
     LIVE,
     Now,
     Rows,
+    array,
     expires,
     given,
     holds,
@@ -33,6 +34,7 @@ def _new(row: Row, seq: int) -> Row:
     whole: Row = dict.fromkeys(COLUMNS)
     whole |= {"status": "pending", "attempt": 0, "retry_count": 0, "crashes": 0, "progress": 0.0}
     whole |= {"progress_message": "", "waiting": False, "owner": None, "awaited": False}
+    whole |= {"keys": None}
     known = {one: value for one, value in row.items() if one in COLUMNS}
     return whole | known | {"seq": seq, "version": seq, "place": -seq if front else seq}
 
@@ -77,6 +79,20 @@ def add_new(now: Now) -> Rows:
     return [(",".join(str(row["seq"]) for row in made),)]
 
 
+def add_alike(now: Now) -> Rows:
+    """See ``newtasks.ADD_ALIKE``."""
+    v = now.v
+    ids = array(v["ids"], "text", 0)
+    args, kwargs = (array(v[one], "text", len(ids)) for one in ("args", "kwargs"))
+    rows = []
+    for task_id, given_args, some in zip(ids, args, kwargs, strict=True):
+        own = {"id": task_id, "args": given_args, "kwargs": v["kwargs_1"] if some is None else some}
+        body = f'"args":{own["args"]},"kwargs":{own["kwargs"]}'
+        shared = {one: v[one] for one in newtasks.SAID_ONCE}
+        rows.append({**shared, **own, "data": v["head"] + body + v["tail"]})
+    return [(",".join(str(row["seq"]) for row in _insert(now, rows, skip=False)),)]
+
+
 def add_one(now: Now) -> Rows:
     """See ``newtasks.ADD_ONE``."""
     return [(str(_insert(now, [now.v], skip=False)[0]["seq"]),)]
@@ -113,6 +129,32 @@ def change(now: Now) -> Rows:
         told |= {"worker": new["by"], "error": new["told"]}
         now.note(seq, changed, new["from_status"], new["status"], told)
         found.append((row["id"], seq, row["awaited"]))
+    return found
+
+
+def succeed(now: Now) -> Rows:
+    """See ``statements.SUCCEED``."""
+    ids = array(now.v["ids"], "text", 0)
+    kinds = {"expected": "bigint", "times": "timestamp", "results": "text"}
+    rest = [array(now.v[one], kind, len(ids)) for one, kind in kinds.items()]
+    todo = []
+    for task_id, expected, at, result in zip(ids, *rest, strict=True):
+        row = now.task(task_id)
+        if row is not None and row["version"] == expected and not row["awaited"]:
+            todo.append((row, at, result))
+    _locked(now, [row for row, *_ in todo], NO_KEY)
+    keys = [row["unique_key"] for row, *_ in todo if row["unique_key"] is not None]
+    now.tx.lock(UPDATE, *(("key", key) for key in keys))
+    found: Rows = []
+    for row, at, result in todo:
+        seq = now.tx.tables.next("numbers")
+        done: Row = {"status": "success", "completed_at": at, "result": result, "version": seq}
+        done |= {"elapsed_seconds": (at - row["started_at"]).total_seconds(), "error": None}
+        done |= {"error_type": None, "progress": 100.0, "progress_message": ""}
+        new = now.write(row, **done, progress_data=None)
+        told = {"occurred_at": at, "worker": row["worker"], "reason": "succeed"}
+        now.note(seq, new, "started", "success", {**told, "data": f'{{"result":{result}}}'})
+        found.append((row["id"], seq, False))
     return found
 
 
@@ -192,8 +234,9 @@ def candidates(now: Now) -> Rows:
 
 def own(now: Now) -> Rows:
     """See ``statements.OWN``."""
-    for row in _locked(now, now.those(now.v["ids"]), NO_KEY):
-        now.write(row, owner=now.v["owner"])
+    keys = dict(zip(now.v["ids"], now.v["keys"], strict=True))
+    for row in _locked(now, now.those(keys), NO_KEY):
+        now.write(row, owner=now.v["owner"], keys=keys[row["id"]])
     return []
 
 

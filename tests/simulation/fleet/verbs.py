@@ -147,7 +147,7 @@ def history(now: Now) -> Rows:
 def starts(now: Now) -> Rows:
     """See ``statements.STARTS``."""
     return [
-        (row["name"], row["args"], row["kwargs"], one["occurred_at"])
+        (row["name"], row["args"], row["kwargs"], row["keys"], one["occurred_at"])
         for one in sorted(now.tx.all("transitions"), key=lambda one: one["seq"])
         if one["to_status"] == "started"
         and one["occurred_at"] > now.v["since"]
@@ -306,8 +306,10 @@ def begin_act(now: Now) -> Rows:
 VERBS: dict[str, Verb] = {
     newtasks.ADD: taskverbs.add,
     newtasks.ADD_NEW: taskverbs.add_new,
+    newtasks.ADD_ALIKE: taskverbs.add_alike,
     newtasks.ADD_ONE: taskverbs.add_one,
     statements.CHANGE: taskverbs.change,
+    statements.SUCCEED: taskverbs.succeed,
     statements.MADE: taskverbs.made,
     statements.CLAIM: taskverbs.claim,
     statements.CANDIDATES: taskverbs.candidates,
@@ -357,7 +359,7 @@ VERBS: dict[str, Verb] = {
     ),
     statements.RUNS: selected(
         lambda now, row: row["category"] == now.v["category"] and row["status"] == "started",
-        lambda row: (row["name"], row["args"], row["kwargs"]),
+        lambda row: (row["name"], row["args"], row["kwargs"], row["keys"]),
     ),
     selecting.BEGIN_ACT: begin_act,
     f"{selecting._ACTS} where number < %(before)s order by number desc limit %(limit)s": acts,
