@@ -32,6 +32,7 @@ MAY_SLEEP: dict[str, str] = {
     "tests/simulation/fleet/universe.py": "virtual time: callers pause between their deeds",
     "tests/remote/test_rolling_restarts.py": "callers' rhythm, and random moments for owners to go",
     "tests/support/celeryworkers.py": "polls what other processes say and leave, with a limit",
+    "tests/support/poolers.py": "polls for the socket of PgBouncer, with a limit",
 }
 """Files whose tests sleep, and why nothing better exists: a signal, a clock that the test
 sets, or a wait with a timeout is better. ``sleep(0)`` yields to the loop and is free."""
