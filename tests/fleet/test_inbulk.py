@@ -47,7 +47,7 @@ def cancelled() -> None:
 async def test_parts_grow_and_lose_nothing() -> None:
     records: list[Any] = list(range(COUNT))
     parts = list(inbulk.in_parts(records))
-    assert [100, 300, 600] == [len(part) for part in parts]
+    assert [300, 700] == [len(part) for part in parts]
     assert records == [one for part in parts for one in part]
 
 

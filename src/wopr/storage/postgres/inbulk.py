@@ -14,7 +14,7 @@ from wopr.domain.task import TaskRecord
 from wopr.storage.postgres.newtasks import ADD_ALIKE, ADD_NEW
 from wopr.storage.postgres.rows import alike_rows, surely_new_rows
 
-FIRST_PART = 100
+FIRST_PART = 300
 """So few tasks go first, so that the server begins at once."""
 GROWTH = 3
 """Each part is so many times the last: the server is slower than who writes the next one out."""
