@@ -30,3 +30,10 @@ def test_a_long_wait_says_nothing_of_what_is_less_than_it() -> None:
     assert timedelta(seconds=30) == time.look(NOON + timedelta(seconds=30), 0.0)
     assert time.look(NOON + timedelta(seconds=25), 8.0) is None
     assert NOON + timedelta(seconds=30) == time.now()
+
+
+def test_a_longer_wait_takes_back_nothing_that_it_does_not_know_better() -> None:
+    time = ServerTime(Standing())
+    assert timedelta(seconds=40) == time.look(NOON + timedelta(seconds=40), 0.0)
+    assert time.look(NOON + timedelta(seconds=10), 30.0) is None
+    assert NOON + timedelta(seconds=40) == time.now()

@@ -38,7 +38,7 @@ class ServerTime:
             return None
         least = max(LEAST, timedelta(seconds=seconds))
         off = server.astimezone(UTC) - self._clock.now() + timedelta(seconds=seconds / 2)
-        if abs(off) < least:
+        if abs(off) < LEAST:
             off = timedelta(0)
         if abs(off - self.off) < least:
             return None
