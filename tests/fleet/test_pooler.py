@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.generators import fetch_many
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from support import poolers
@@ -41,8 +42,11 @@ def pooled(
     async def fresh(self: Any, *args: Any, **options: Any) -> Any:
         free = TransactionStatus.IDLE == self.pgconn.transaction_status
         if free and PipelineStatus.OFF == self.pgconn.pipeline_status:
-            kept.append(self.pgconn.exec_(KEPT).get_value(0, 0))
-            self.pgconn.exec_(b"discard all")
+            self.pgconn.send_query(KEPT)  # by the loop, through which some connections go
+            [found] = await wait(self, fetch_many(self.pgconn))
+            kept.append(found.get_value(0, 0))
+            self.pgconn.send_query(b"discard all")
+            await wait(self, fetch_many(self.pgconn))
         return await wait(self, *args, **options)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "wait", fresh)
