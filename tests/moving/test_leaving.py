@@ -18,11 +18,17 @@ from wopr.domain.logline import LogLine
 from wopr.moving import tofile, toserver
 from wopr.moving.move import move
 from wopr.queue.queue import inside
+from wopr.storage.moving.tables import silent
 from wopr.storage.postgres.moving import locking
 from wopr.storage.postgres.moving.filling import Filling
 from wopr.storage.postgres.moving.reading import ServerReader
 
 LINE = "insert into wopr.task_logs select id, 1, {0}, now(), 'INFO', 'shop', 'late' from wopr.tasks"
+VACUUMED = """
+select pid from pg_stat_activity join pg_locks using (pid)
+where backend_type = 'autovacuum worker' and relation = 'wopr.transitions'::regclass
+    and mode = 'ShareUpdateExclusiveLock' and granted
+"""
 READ = """
 select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_user_tables where schemaname = 'wopr'
 """
@@ -180,6 +186,66 @@ async def test_who_waits_for_a_long_transaction_holds_nobody_up_and_says_for_who
     assert said
     assert all(f"shop (pid {pid}" in one for one in said)
     assert [] == waiting
+
+
+async def test_who_only_tries_to_share_a_lock_does_not_keep_it_from_who_wants_it_alone(
+    address: str,
+) -> None:
+    await fill(address, 0)
+    conninfo = PostgresAddress(address).conninfo
+    tried = "select pg_try_advisory_xact_lock_shared(77)"
+    waits = "select 1 from pg_locks where locktype = 'advisory' and objid = 77 and not granted"
+
+    def alone() -> None:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            wanted = locking.Locking(connection, silent)
+            wanted.begin()
+            wanted.alone(77)
+            found = connection.execute("select pg_advisory_unlock(77)").fetchone()
+            assert (True,) == found
+
+    with psycopg.connect(conninfo) as first, psycopg.connect(conninfo) as second:
+        assert (True,) == first.execute(tried).fetchone()
+        comes = asyncio.create_task(asyncio.to_thread(alone))
+
+        async def waiting() -> list[Any]:
+            return await asyncio.to_thread(rows, address, waits)
+
+        await until(waiting, bool)
+        assert (False,) == second.execute(tried).fetchone()
+        first.commit()
+        await comes
+
+
+async def test_an_autovacuum_is_not_waited_for(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(address, 20)
+    monkeypatch.setattr(locking, "LONG_SECONDS", 0)
+    slow = "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0"
+    slow += ", autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+    rows(address, "alter system set autovacuum_naptime = '1s'")
+    try:
+        rows(address, "select pg_reload_conf()")
+        rows(address, f"alter table wopr.transitions set ({slow})")
+        rows(address, "update wopr.transitions set reason = reason")
+
+        async def vacuumed() -> list[Any]:
+            return await asyncio.to_thread(rows, address, VACUUMED)
+
+        await until(vacuumed, bool)
+        [(pid,)] = await vacuumed()
+        said: list[str] = []
+        await move(
+            database_of(address),
+            tmp_path / "q.db",
+            TaskQueue(enabled=True).settings,
+            tell=lambda what, _done, _total: said.append(what),
+        )
+        assert not [one for one in said if f"pid {pid}" in one]
+    finally:
+        rows(address, "alter system reset autovacuum_naptime")
+        rows(address, "select pg_reload_conf()")
 
 
 @pytest.mark.parametrize("what", ["a name that is taken", "no queue"])

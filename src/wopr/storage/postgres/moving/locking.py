@@ -32,9 +32,22 @@ from (
 ) as holders
 join pg_stat_activity as activity on activity.pid = holders.pid
 where holders.pid <> pg_backend_pid()
+    and (activity.backend_type <> 'autovacuum worker'
+        or activity.query like '%%(to prevent wraparound)')
     and activity.xact_start < clock_timestamp() - %s * interval '1 second'
 order by 3 desc
 """
+"""An autovacuum is none: the server ends it for who waits for a lock, but one that has to be."""
+_PATIENCE = """
+select set_config('lock_timeout', (%s + case when exists (
+    select from pg_locks join pg_class on pg_class.oid = relation
+    where locktype = 'relation' and granted and mode = 'ShareUpdateExclusiveLock'
+        and database = (select oid from pg_database where datname = current_database())
+        and relnamespace = 'wopr'::regnamespace and pid <> pg_backend_pid()
+) then setting::integer else 0 end)::text, true)
+from pg_settings where name = 'deadlock_timeout'
+"""
+"""The server ends an autovacuum for who has waited until it looks for deadlocks, not before."""
 
 
 class Locking:
@@ -77,32 +90,38 @@ class Locking:
         ).fetchall()
         return found
 
-    def got(self, statement: str) -> bool:
-        """Whether tables could be locked, in the transaction that goes on.
+    def got(self, statement: str, who: str = "which, this user may not see") -> bool:
+        """Whether something could be locked, in the transaction that goes on.
+
+        Args:
+            statement: that locks it.
+            who: may have it, for the error.
 
         Raises:
             StorageError: it was tried for too long.
         """
-        self._connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+        self._connection.execute(_PATIENCE, [int(LOCK_SECONDS * 1000)])
         errors = driver().errors
         with contextlib.suppress(errors.LockNotAvailable, errors.DeadlockDetected):
             with self._connection.transaction():
                 self._connection.execute(statement)
             return True
-        self._refuse_after("which, this user may not see")
+        self._refuse_after(who)
         return False
 
     def alone(self, number: int) -> None:
         """Take an advisory lock, which others share for as long as a transaction takes.
 
+        Those who only try to share it don't get it while somebody waits for it alone: so it comes,
+        however many they are.
+
         Raises:
             StorageError: it was tried for too long.
         """
         while True:
-            found = self._connection.execute("select pg_try_advisory_lock(%s)", [number])
-            if found.fetchone()[0]:
-                return
-            self._refuse_after("it deletes tasks")
+            with self._connection.transaction():
+                if self.got(f"select pg_advisory_lock({number})", "it deletes tasks"):
+                    return
             time.sleep(LOOK_SECONDS)
 
     def _refuse_after(self, who: str) -> None:
