@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.queues import DuckDBHome, PostgresHome, ended
+from support.queues import DuckDBHome, Gate, PostgresHome, ended
 from wopr import QueryTimeoutError, TaskQueue
 from wopr.access import sharedworkings
 from wopr.ports.answers import QueryResult
@@ -114,3 +115,21 @@ async def test_who_scrapes_all_the_time_asks_the_server_seldom(
             with pytest.raises((QueryTimeoutError, TimeoutError)):
                 await workings.query("slow", [moment], LIMITS)
     assert ["how many", "slow"] == asked
+
+
+async def test_two_who_scrape_at_once_get_one_answer(shared: PostgresHome) -> None:
+    gate, asked = Gate(), list[str]()
+
+    async def ask(query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
+        asked.append(query)
+        await gate.wait(query)
+        return QueryResult(QueryRows(("moment",), [tuple(params)]))
+
+    async with shared.queue() as queue:
+        workings = sharedworkings.shared(inside(queue).access.works, ask)
+        assert workings is not None
+        first, second = (asyncio.create_task(workings.query("one", [7], LIMITS)) for _ in range(2))
+        await gate.arrivals()
+        gate.open()
+        assert [[(7,)], [(7,)]] == [await first, await second]
+    assert ["one"] == asked

@@ -27,6 +27,8 @@ class _Answer:
     rows: list[tuple[Any, ...]] | None
     """``None``: it took too long, or failed."""
     until: float
+    found: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the question is over."""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +66,7 @@ class SharedWorkings:
     async def query(
         self, query: str, params: Sequence[Any], limits: QueryLimits
     ) -> list[tuple[Any, ...]]:
-        """Ask the tables; what was asked just now is not asked again.
+        """Ask the tables; what was asked just now, or is being asked, is not asked again.
 
         Raises:
             TimeoutError: it took too long, or failed, just now.
@@ -74,8 +76,12 @@ class SharedWorkings:
         if kept is None or time() > kept.until:
             began = time()
             kept = self._answers[query] = _Answer(None, began + SHARE * limits.seconds)
-            kept.rows = (await self._ask(query, params, limits)).rows
-            kept.until = time() + SHARE * (time() - began)
+            try:
+                kept.rows = (await self._ask(query, params, limits)).rows
+                kept.until = time() + SHARE * (time() - began)
+            finally:
+                kept.found.set()
+        await kept.found.wait()
         if kept.rows is None:
             raise TimeoutError
         return kept.rows
