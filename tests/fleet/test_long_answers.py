@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,24 @@ async def test_the_server_has_nothing_left_of_it(shared: PostgresHome) -> None:
         async with asyncio.timeout(60):
             while (await queue.sql(asked)).scalar():
                 pass
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_who_gives_up_while_it_begins_leaves_no_socket(
+    shared: PostgresHome, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    connect, ends = asyncio.open_connection, list[socket.socket]()
+
+    async def given_up(*, sock: socket.socket) -> Any:
+        ends.append(sock)
+        if len(ends) > turn:
+            raise asyncio.CancelledError
+        return await connect(sock=sock)
+
+    connections = Connections(PostgresAddress(shared.address), 1, 30.0)
+    monkeypatch.setattr(asyncio, "open_connection", given_up)
+    with pytest.raises(asyncio.CancelledError):
+        await asking.ask(connections, "select 1", [], QueryLimits())
+    monkeypatch.undo()
+    assert [-1] * (turn + 1) == [one.fileno() for one in ends]
+    assert [(1,)] == (await asking.ask(connections, "select 1", [], QueryLimits())).rows

@@ -62,28 +62,34 @@ async def metered(connection: Any, most: int) -> AsyncIterator[Meter]:
     if sys.platform == "win32":
         yield meter
         return
-    outer, inner = _between(connection.pgconn.socket)
-    streams = [await asyncio.open_connection(sock=one) for one in (outer, inner)]
-    (from_server, to_server), (from_library, to_library) = streams
-    pumps = [
-        asyncio.ensure_future(_pump(from_server, to_library, meter)),
-        asyncio.ensure_future(_pump(from_library, to_server, None)),
-    ]
-    try:
-        yield meter
-    finally:
-        await connection.close()
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.wait(pumps)
-        for writer in (to_server, to_library):
-            writer.transport.abort()
+    with contextlib.ExitStack() as ends:
+        streams = []
+        for one in _between(connection.pgconn.socket, ends):
+            streams.append(await asyncio.open_connection(sock=one))
+            ends.callback(streams[-1][1].transport.abort)
+        (from_server, to_server), (from_library, to_library) = streams
+        pumps = [
+            asyncio.ensure_future(_pump(from_server, to_library, meter)),
+            asyncio.ensure_future(_pump(from_library, to_server, None)),
+        ]
+        try:
+            yield meter
+        finally:
+            await connection.close()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.wait(pumps)
 
 
-def _between(descriptor: int) -> tuple[socket.socket, socket.socket]:
-    """Return the socket to the server, and one to the library, which now has its other end."""
+def _between(descriptor: int, ends: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Return the socket to the server, and one to the library, which now has its other end.
+
+    Both are closed when ``ends`` are.
+    """
     inner, theirs = socket.socketpair()
     outer = socket.socket(fileno=os.dup(descriptor))
+    for one in (outer, inner):
+        ends.callback(one.close)
     theirs.setblocking(False)
     os.dup2(theirs.fileno(), descriptor, inheritable=False)
     theirs.close()
