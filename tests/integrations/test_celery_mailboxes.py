@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -127,6 +128,28 @@ def test_what_nobody_fetched_for_a_day_is_dropped(postgres: Callable[[], str]) -
     box.stop("new")
     assert {} == box.look(["old"])
     assert box.stopped("new")
+    box.close()
+
+
+def test_each_of_many_that_are_to_stop_costs_the_same(
+    postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, callbacks, said = PostgresMailbox(postgres()), Callbacks(TOKEN), list[str]()
+    rows = box._words.rows
+
+    def noted(statement: str, *values: object) -> list[tuple[Any, ...]]:
+        said.append(statement.split(maxsplit=1)[0])
+        return rows(statement, *values)
+
+    monkeypatch.setattr(box._words, "rows", noted)
+    callbacks.stop("t0")
+    kept = callbacks._stops
+    for number in range(5):
+        box.stop(f"t{number}")
+        callbacks.stop(f"t{number}")
+    assert (5, 1) == (said.count("insert"), said.count("delete"))
+    assert callbacks._stops is kept
+    assert callbacks.stopped("t4")
     box.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ EACH = 500
 """So many characters more counts each of it, for what is around it."""
 KEPT_SECONDS = 86_400.0
 """So long word is kept that nobody fetched."""
+DROP_SECONDS = 60.0
+"""All of it is looked through so seldom, unless room is needed."""
 SECONDS = 10.0
 
 Message = MutableMapping[str, Any]
@@ -53,6 +56,8 @@ class Callbacks:
         self._lock = threading.Lock()
         self._words: dict[str, tuple[Word, float]] = {}
         self._stops: dict[str, float] = {}
+        self._dropped = -math.inf
+        """When it was looked through last."""
 
     def look(self, ids: Sequence[str]) -> Mapping[str, Word]:
         """Return what is known of calls."""
@@ -77,8 +82,10 @@ class Callbacks:
     def stop(self, id: str) -> None:
         """Note that it is to stop, and drop what nobody fetched for a day."""
         with self._lock:
-            self._stops[id] = self._clock.monotonic()
-            self._drop_old()
+            now = self._stops[id] = self._clock.monotonic()
+            if now - self._dropped >= DROP_SECONDS:
+                self._drop_old()
+                self._dropped = now
 
     def stopped(self, id: str) -> bool:
         """Whether that was noted."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from wopr.storage.postgres.connections import driver, parameters
 
 CONNECT_SECONDS = 5
 STATEMENT_MILLISECONDS = 5_000
+DROP_SECONDS = 60.0
+"""A process looks through the table for what is old so seldom."""
 _TABLE = """
 select pg_advisory_xact_lock(2026042);
 create table if not exists wopr_celery (
@@ -50,6 +54,8 @@ class Words:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._process = 0
+        self._dropped = -math.inf
+        """When this process looked for what is old."""
 
     def look(self, ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
         """Return id, kind and word of those that there are."""
@@ -62,7 +68,9 @@ class Words:
     def stop(self, id: str) -> None:
         """Write that it is to stop, and drop what is older than a day."""
         self.rows(_STOP, id)
-        self.rows(_OLD)
+        if time.monotonic() - self._dropped >= DROP_SECONDS:
+            self.rows(_OLD)
+            self._dropped = time.monotonic()
 
     def stopped(self, id: str) -> bool:
         """Whether that was written."""
