@@ -18,6 +18,8 @@ from typing import Any
 
 from wopr.domain.errors import QueryError
 
+GOODBYE_SECONDS = 1.0
+"""So long the last that the library says is on its way to the server, at most."""
 _CHUNK = 64 * 1024
 
 
@@ -66,7 +68,7 @@ async def metered(connection: Any, most: int) -> AsyncIterator[Meter]:
         streams = []
         for one in _between(connection.pgconn.socket, ends):
             streams.append(await asyncio.open_connection(sock=one))
-            ends.callback(streams[-1][1].transport.abort)
+            ends.callback(_end, streams[-1][1])
         (from_server, to_server), (from_library, to_library) = streams
         pumps = [
             asyncio.ensure_future(_pump(from_server, to_library, meter)),
@@ -76,9 +78,17 @@ async def metered(connection: Any, most: int) -> AsyncIterator[Meter]:
             yield meter
         finally:
             await connection.close()
+            # It says goodbye: a server logs whoever leaves a transaction without a word.
+            await asyncio.wait(pumps[1:], timeout=GOODBYE_SECONDS)
             for pump in pumps:
                 pump.cancel()
             await asyncio.wait(pumps)
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    """Drop what was not sent. One that sent its last while it was closing has no loop any more."""
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
 
 
 def _between(descriptor: int, ends: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
