@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from wopr.config.settings import Settings
 from wopr.domain.errors import StorageError
 from wopr.ports.storage import QueryLimits
 from wopr.storage.duckdb import asking
+from wopr.storage.duckdb.asked import people
 from wopr.storage.duckdb.asked.reading import run
 
 DEEP = "||".join(f"(select string_agg('{sign}', '') from range(100000))" for sign in "[]")
@@ -123,3 +125,70 @@ async def test_what_wopr_asks_itself_is_asked_again_when_it_was_interrupted(
     limits = QueryLimits(own=True)
     assert [(3,)] == (await queue.storage.query("select count(*) from tasks", [], limits)).rows
     assert 2 == runs
+
+
+async def test_what_wopr_asks_is_not_stopped_by_what_else_it_asks_again(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each would stop the others, and they it, until one was told of that."""
+    interrupted: list[str] = []
+    begun, go = threading.Barrier(3), threading.Event()
+
+    class Cursor:
+        who = ""
+
+        def interrupt(self) -> None:
+            interrupted.append(self.who)
+            go.set()
+
+        def close(self) -> None: ...
+
+    def reading(who: str) -> Callable[[Any], None]:
+        def read(cursor: Any) -> None:
+            cursor.who = who
+            begun.wait(PATIENCE)
+            go.wait(PATIENCE)
+
+        return read
+
+    monkeypatch.setattr(people, "_cursor", lambda _: Cursor())
+    asked = people.People(queue.storage._people._opened)
+    reads = [
+        asyncio.ensure_future(asked.ask(reading("ours"), PATIENCE, PATIENCE, own=True)),
+        asyncio.ensure_future(asked.ask(reading("theirs"), PATIENCE, PATIENCE)),
+    ]
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    await asked.clear()
+    await asyncio.gather(*reads)
+    assert ["theirs"] == interrupted
+    asked.let_go()
+
+
+async def test_a_query_that_was_interrupted_for_a_commit_is_run_apart(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any) -> Any:
+        try:
+            raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+        except duckdb.Error as error:
+            raise QueryError("interrupted") from error
+
+    monkeypatch.setattr(asking, "run", interrupted)
+    assert 3 == (await queue.sql("select count(*) from tasks")).scalar()
+
+
+async def test_a_condition_is_asked_although_all_threads_are_taken(queue: TaskQueue) -> None:
+    begun, go = threading.Barrier(people.MOST + 1), threading.Event()
+
+    def held(_: Any) -> None:
+        begun.wait(PATIENCE)
+        go.wait(PATIENCE)
+
+    ask = queue.storage._people.ask
+    taken = [asyncio.ensure_future(ask(held, PATIENCE, PATIENCE)) for _ in range(people.MOST)]
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    try:
+        assert 3 == await queue.tasks.where("priority = 2").count()
+    finally:
+        go.set()
+        await asyncio.gather(*taken)

@@ -16,7 +16,7 @@ from wopr.storage.duckdb.asked.people import CrowdedError, Read, T
 from wopr.storage.duckdb.asked.reading import check, run
 from wopr.storage.duckdb.asked.snapshot import BACKUP, Purpose
 from wopr.storage.duckdb.base import Base
-from wopr.storage.duckdb.failures import is_fatal, is_others_fault
+from wopr.storage.duckdb.failures import is_fatal, is_others_fault, was_interrupted
 
 KEPT_SECONDS = 5.0
 """So old a snapshot may be that another query gets."""
@@ -55,7 +55,8 @@ class AskCalls(Base):
             pass
         except (QueryError, StorageError) as error:
             alone = alone and number == self._asked_so_far
-            if not is_others_fault(error) or (alone and not is_fatal(error)):
+            own_fault = alone and not (is_fatal(error) or was_interrupted(error))
+            if own_fault or not is_others_fault(error):
                 raise
         finally:
             self._asking -= 1

@@ -53,9 +53,14 @@ def is_others_fault(error: BaseException) -> bool:
     whose sake all were interrupted.
     """
     cause = error.__cause__
-    if isinstance(cause, duckdb.InterruptException):
+    if was_interrupted(error):
         return True
     return is_fatal(error) or (isinstance(cause, Exception) and lacks_memory(cause))
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Return whether a read was stopped, as all are for the sake of a commit."""
+    return isinstance(error.__cause__, duckdb.InterruptException)
 
 
 @contextlib.contextmanager

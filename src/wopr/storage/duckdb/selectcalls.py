@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wopr.domain.act import Tally
 from wopr.domain.change import Takes
@@ -68,8 +69,8 @@ class SelectCalls(AskCalls):
         if where is None:
             return None
         limits = QueryLimits(seconds, MOST_MATCHES, 64 * 1024 * 1024)
-        until = time.monotonic() + seconds
-        await self._asked(lambda cursor: selecting.check_condition(cursor, where), until, limits)
+        until, own = time.monotonic() + seconds, replace(limits, own=True)  # it is only read
+        await self._asked(lambda cursor: selecting.check_condition(cursor, where), until, own)
         found = await self.query(selecting.people_ask(where), [], limits)
         if found.cut is not None:
             raise QueryError(

@@ -55,12 +55,15 @@ class Asker:
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._running: Future[Any] | None = None
         self._lock = threading.Lock()  # who is interrupted is the one that was meant
+        self.own = False
+        """Whether it is wopr itself that asks."""
         self.idle = threading.Event()
         threading.Thread(target=self._work, name="wopr-sql", daemon=True).start()
 
-    def submit(self, read: Read[T]) -> Future[T]:
+    def submit(self, read: Read[T], *, own: bool) -> Future[T]:
         """Run something with the cursor; the thread must be idle."""
         future: Future[T] = Future()
+        self.own = own
         self.idle.clear()
         self._running = future
 
@@ -77,11 +80,16 @@ class Asker:
         self._orders.put(order)
         return future
 
-    def interrupt(self, future: Future[Any] | None = None) -> None:
-        """Stop what is being read, if DuckDB can; with ``future`` only if it is that."""
+    def interrupt(self, future: Future[Any] | None = None, *, own: bool = True) -> None:
+        """Stop what is being read, if DuckDB can; with ``future`` only if it is that.
+
+        Args:
+            future: of what is to be stopped.
+            own: whether it is stopped also if wopr itself asks.
+        """
         with self._lock:
             running = self._running is not None and future in (None, self._running)
-            if running and self._cursor is not None:
+            if running and (own or not self.own) and self._cursor is not None:
                 with contextlib.suppress(duckdb.ConnectionException):  # closed with its connection
                     self._cursor.interrupt()
 
@@ -165,7 +173,7 @@ class People:
                     idle = Asker(self._opened)
                     self._askers.append(idle)
                 if idle is not None:
-                    return idle, idle.submit(read)
+                    return idle, idle.submit(read, own=own)
             if time.monotonic() > until:
                 raise CrowdedError(
                     f"{most} other queries were running, so this one never began. Those that "
@@ -175,10 +183,16 @@ class People:
             await asyncio.sleep(0.01)
 
     async def clear(self) -> None:
-        """Stop all that is being read, and wait a moment for its end."""
-        self.interrupt()
-        for asker in list(self._askers):
-            await asyncio.to_thread(asker.idle.wait, STOPS_SECONDS)
+        """Stop what people read, and wait a moment for its end.
+
+        What wopr itself reads goes on: it would stop the others in its turn, and they it.
+        """
+        stopped = [one for one in list(self._askers) if not (one.own or one.idle.is_set())]
+        for asker in stopped:
+            asker.interrupt(own=False)
+        until = time.monotonic() + STOPS_SECONDS
+        for asker in stopped:
+            await asyncio.to_thread(asker.idle.wait, max(0.0, until - time.monotonic()))
 
     def interrupt(self) -> None:
         """Stop all that is being read: it ends in an error there."""
