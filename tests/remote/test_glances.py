@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,51 @@ async def test_they_wait_for_the_tables_once(
             assert 3 == len(waited)
         finally:
             await remote.close()
+
+
+async def test_what_is_opened_in_a_glance_outlives_it(tmp_path: Path) -> None:
+    """A page may be the first to ask: who asks over the socket later sees what is newer."""
+    database = tmp_path / "q.duckdb"
+    async with TaskQueue(enabled=True, database=database) as queue:
+        queue.register_task("work")(lambda: None)
+        await queue.enqueue("work")
+    queue = TaskQueue(enabled=True, database=database)
+    queue.register_task("work")(lambda: None)
+    remote = RemoteBackend(database)
+    try:
+        with glance():
+            assert 1 == (await queue.get_task_stats())["total"]
+            assert await remote.connect()
+            await queue.enqueue("work")
+            with_others = asyncio.create_task(asked(remote), context=contextvars.Context())
+            assert 2 == await with_others
+        await queue.enqueue("work")
+        assert 3 == await asked(remote)
+    finally:
+        await remote.close()
+        await queue.shutdown()
+
+
+async def test_a_glance_ends_for_what_goes_on_after_it() -> None:
+    done: list[int] = []
+
+    async def do() -> None:
+        done.append(1)
+
+    async def going_on(ended: asyncio.Event) -> int | None:
+        await glances.once("key", do)
+        await ended.wait()
+        await glances.once("key", do)
+        return glances.number()
+
+    ended = asyncio.Event()
+    with glance():
+        task = asyncio.ensure_future(going_on(ended))
+        await glances.once("key", do)
+        assert 1 == len(done)
+    ended.set()
+    assert await task is None
+    assert 2 == len(done)
 
 
 async def test_no_more_glances_are_known_than_a_few() -> None:

@@ -24,6 +24,8 @@ class _Glance:
     number: int
     """By which this process names it to the one that answers."""
     done: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
+    over: bool = False
+    """What was begun in it and goes on, such as an engine that it opened, is of none then."""
 
 
 _glance: ContextVar[_Glance | None] = ContextVar("wopr_glance", default=None)
@@ -32,12 +34,16 @@ _glance: ContextVar[_Glance | None] = ContextVar("wopr_glance", default=None)
 @contextmanager
 def glance() -> Iterator[None]:
     """Let all that is asked here, and by what is started here, be one glance. It only looks."""
-    with _within(_Glance(next(_numbers))):
-        yield
+    one = _Glance(next(_numbers))
+    try:
+        with _within(one):
+            yield
+    finally:
+        one.over = True
 
 
 @contextmanager
-def _within(one: _Glance) -> Iterator[None]:
+def _within(one: _Glance | None) -> Iterator[None]:
     token = _glance.set(one)
     try:
         yield
@@ -48,7 +54,7 @@ def _within(one: _Glance) -> Iterator[None]:
 def number() -> int | None:
     """Return the number of the glance that goes on here; ``None``: there is none."""
     found = _glance.get()
-    return None if found is None else found.number
+    return None if found is None or found.over else found.number
 
 
 class Followed:
@@ -61,7 +67,8 @@ class Followed:
     def within(self, number: object) -> Iterator[None]:
         """Let what is asked be of the glance with that number; of none, if it is no number."""
         if type(number) is not int:
-            yield
+            with _within(None):  # nor of one in which this process began to listen
+                yield
             return
         one = self._known.pop(number, None) or _Glance(number)
         self._known[number] = one  # the newest is the last
@@ -74,7 +81,7 @@ class Followed:
 async def once(key: Hashable, do: Callable[[], Awaitable[object]]) -> None:
     """Do something, in a glance only if it was not done yet for this key."""
     found = _glance.get()
-    if found is None:
+    if found is None or found.over:
         await do()
         return
     done = found.done

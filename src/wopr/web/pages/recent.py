@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 from starlette.requests import Request
 
 from wopr.domain.clock import Clock, SystemClock
+from wopr.ports.glance import glance
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ class Recent:
         answer = self._kept.get(key)
         if answer is None or answer.until < now:
             if hurried and answer is not None and answer.slow and now <= answer.until + late:
-                self._asking(key, seconds, ask, hurried=False)
+                self._asking(key, seconds, partial(_by_itself, ask), hurried=False)
             else:
                 asking = self._asking(key, seconds, ask, hurried=hurried)
                 answer = await asyncio.shield(asking)
@@ -170,6 +171,12 @@ class Recent:
         self._kept[key] = done.result()
         while len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]
+
+
+async def _by_itself(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask what the page that wants to know does not wait for."""
+    with glance():
+        return await ask()
 
 
 def recent_of(request: Request) -> Recent:
