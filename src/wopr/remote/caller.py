@@ -349,14 +349,21 @@ class Caller:
             f"is stopped (kill -CONT {pid} lets it go on), or its event loop is held up. {known}"
         )
 
-    async def _watched(self, verb: str, *params: Any) -> Any:
-        """Ask, and wait for the answer for as long as the owner answers at all."""
+    async def _watched(self, verb: str, *params: Any, most: float | None = None) -> Any:
+        """Ask, and wait for the answer for as long as the owner answers at all.
+
+        Args:
+            verb: what is asked.
+            params: of it.
+            most: wait so many seconds at most.
+        """
         patience = self._call_seconds / 2
         loop = asyncio.get_running_loop()
-        asked = asyncio.ensure_future(self._within(None, verb, *params))
+        asked = asyncio.ensure_future(self._within(most, verb, *params))
         try:
             while not (await asyncio.wait([asked], timeout=patience))[0]:
-                if loop.time() - self._heard >= patience:
+                carried = most is not None and not self.open  # to the next one, with an end
+                if not carried and loop.time() - self._heard >= patience:
                     await self._within(patience, "hello")
             return asked.result()
         finally:

@@ -31,7 +31,9 @@ from wopr.remote.schedules import RemoteSchedules
 
 ANSWER_SECONDS = 0.25
 """So much longer than the owner waits for a task its answer is waited for."""
-QUERY_ANSWER_SECONDS = 1.0
+QUERY_TIMES = 20
+"""So many times as long as a query may run its answer is waited for at most, while the owner
+answers at all: there it may wait for others of this client, be copied for, and be asked again."""
 BULK = 5_000
 BULK_BYTES = 8 * 1024 * 1024
 """A message ends with the task that brings it to so many tasks, or bytes of payload."""
@@ -47,8 +49,8 @@ class RemoteBackend(Caller, RemoteQuestions):
         database: the file.
         call_seconds: longest wait for an answer of the owner; its waits for tasks are no such
             wait, for as long as it answers at all.
-        query_seconds: how long the owner lets a query of people run; a little longer, its
-            answer is waited for.
+        query_seconds: how long the owner lets a query of people run; for its turn and its answer
+            it is waited longer, for as long as the owner answers at all.
         elsewhere: asks the next owner; ``None``: it is an error that this one is gone.
         clock: source of time for the ids of new tasks.
     """
@@ -62,11 +64,10 @@ class RemoteBackend(Caller, RemoteQuestions):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(database, call_seconds, elsewhere)
-        self._query_seconds = max(call_seconds, query_seconds + QUERY_ANSWER_SECONDS)
         self._clock = clock or SystemClock()
         self.schedules = RemoteSchedules(self._call, self._new_id)
         self.rules = RemoteRules(self._call)
-        query = partial(self._within, self._query_seconds)
+        query = partial(self._watched, most=self._longest(query_seconds))
         self.acts = RemoteActs(self._call, query, self._watched)
 
     async def add(self, new: NewTask) -> str:
@@ -203,12 +204,14 @@ class RemoteBackend(Caller, RemoteQuestions):
 
     async def sql(self, query: str, params: Sequence[Any], limits: QueryLimits) -> QueryResult:
         """Run one read-only query, within limits that the owner is told."""
-        columns, rows, cut = await self._within(
-            max(self._call_seconds, limits.seconds + QUERY_ANSWER_SECONDS),
-            *("sql", query, list(params), limits.rows, limits.seconds),
-        )
+        asked = "sql", query, list(params), limits.rows, limits.seconds
+        columns, rows, cut = await self._watched(*asked, most=self._longest(limits.seconds))
         rows = [tuple(row) for row in rows]
         return QueryResult(QueryRows(tuple(columns), rows, None if cut is None else Cut(cut)))
+
+    def _longest(self, seconds: float) -> float:
+        """Return how long the answer of a query that may run so long is waited for."""
+        return self._call_seconds + QUERY_TIMES * seconds
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a copy of the database to ask in another process, some seconds old at most."""
