@@ -13,12 +13,12 @@ import duckdb
 import pytest
 
 from support.queues import PATIENCE
-from wopr import QueryError, TaskQueue
+from wopr import QueryError, QueryTimeoutError, TaskQueue
 from wopr.config.settings import Settings
 from wopr.domain.errors import StorageError
-from wopr.ports.storage import QueryLimits
+from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb import asking
-from wopr.storage.duckdb.asked import people
+from wopr.storage.duckdb.asked import apart, people
 from wopr.storage.duckdb.asked.reading import run
 
 DEEP = "||".join(f"(select string_agg('{sign}', '') from range(100000))" for sign in "[]")
@@ -192,3 +192,42 @@ async def test_a_condition_is_asked_although_all_threads_are_taken(queue: TaskQu
     finally:
         go.set()
         await asyncio.gather(*taken)
+
+
+APART = "select count(*) from tasks where format('{}', name) = 'noop' and "
+
+
+async def test_no_more_run_apart_at_once_than_a_few(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take as much memory as the queue, and has a copy of the database."""
+    running, at_once, go = 0, 0, asyncio.Event()
+    places = queue.storage._places_apart
+
+    async def counted(*given: Any) -> QueryRows:
+        nonlocal running, at_once
+        running += 1
+        at_once = max(at_once, running)
+        await go.wait()
+        running -= 1
+        return QueryRows(("count",), [(3,)], None)
+
+    monkeypatch.setattr(apart, "ask", counted)
+    texts = [APART + f"{number} = {number}" for number in range(2 * apart.MOST)]
+    asked = [asyncio.ensure_future(queue.sql(text)) for text in texts]
+    async with asyncio.timeout(PATIENCE):
+        while running + len(places._waiters or ()) < len(asked):
+            await asyncio.sleep(0)
+    go.set()
+    assert {3} == {answer.scalar() for answer in await asyncio.gather(*asked)}
+    assert apart.MOST == at_once
+
+
+async def test_who_gets_no_place_apart_in_time_is_told(queue: TaskQueue) -> None:
+    storage = queue.storage
+    for _ in range(apart.MOST):
+        await storage._places_apart.acquire()
+    with pytest.raises(QueryTimeoutError, match="never began"):
+        await storage.query(APART + "1 = 1", [], QueryLimits(seconds=0.2))
+    storage._places_apart.release()
+    assert [(3,)] == (await storage.query(APART + "1 = 1", [], QueryLimits())).rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +72,8 @@ class AskCalls(Base):
             if checked.endless:
                 return await self._apart(sql, params, limits)
             if not checked.simple:
-                await apart.plan(sql, params, limits.seconds)
+                async with self._place_apart(limits.seconds):
+                    await apart.plan(sql, params, limits.seconds)
                 until = time.monotonic() + limits.seconds
             while len(self._known) >= MOST_KNOWN:
                 self._known.pop(next(iter(self._known)))
@@ -149,12 +151,30 @@ class AskCalls(Base):
             self._snapshots.remove(copying.result())
 
     async def _apart(self, sql: str, params: Sequence[Any], limits: QueryLimits) -> QueryRows:
-        async with self._copying:
-            snapshot = await self._taken(self._snapshots.for_query())
+        async with self._place_apart(limits.seconds):
+            async with self._copying:
+                snapshot = await self._taken(self._snapshots.for_query())
+            try:
+                return await apart.ask(snapshot.path, sql, params, limits, self.memory_limit)
+            finally:
+                await asyncio.to_thread(self._snapshots.remove, snapshot)
+
+    @contextlib.asynccontextmanager
+    async def _place_apart(self, seconds: float) -> AsyncIterator[None]:
+        """Have one of the few places for processes apart; wait no longer than a query may run."""
+        places = self._places_apart
         try:
-            return await apart.ask(snapshot.path, sql, params, limits, self.memory_limit)
+            async with asyncio.timeout(seconds):
+                await places.acquire()
+        except TimeoutError:
+            raise QueryTimeoutError(
+                f"{apart.MOST} other queries ran in processes apart for {seconds:g} s, which is "
+                "the most, so this one never began. Ask again, or fewer at once."
+            ) from None
+        try:
+            yield
         finally:
-            await asyncio.to_thread(self._snapshots.remove, snapshot)
+            places.release()
 
     async def _asked(self, read: Read[T], until: float, limits: QueryLimits) -> T:
         try:

@@ -19,6 +19,7 @@ from wopr.domain.proportion import in_proportion
 from wopr.ports.glance import once
 from wopr.ports.storage import JournalState, Snapshot
 from wopr.storage.duckdb.again import Again
+from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import People
 from wopr.storage.duckdb.asked.snapshot import Snapshots
 from wopr.storage.duckdb.checkpoints import Checkpoints
@@ -126,6 +127,7 @@ class Base:
         checkpoints = Checkpoints(started, memory_bytes)
         self._snapshots = Snapshots(opened, checkpoints, bytes_of(self._snapshot_limit))
         self._copying = asyncio.Lock()
+        self._places_apart = asyncio.Semaphore(apart.MOST)
         self._folding = Folding(started, checkpoints, self._people.interrupt, memory_bytes)
         self._again = Again(self._people, self._folding, self._fold)
         self._journal = Journal(

@@ -20,6 +20,9 @@ from wopr.storage.duckdb.asked.child import MOST_LEVELS, READY
 from wopr.storage.duckdb.asked.people import late
 from wopr.storage.duckdb.parquet.layout import check_name
 
+MOST = 4
+"""So many run at once for those who use a queue: each may take the memory that a queue may, and has
+a copy of the database. Others wait, for no longer than a query may run."""
 BEGINS_SECONDS = 30.0
 """So long the process may take to start and to open its database."""
 PLAN_SECONDS = 2.0
