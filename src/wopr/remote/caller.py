@@ -350,13 +350,7 @@ class Caller:
         )
 
     async def _watched(self, verb: str, *params: Any, most: float | None = None) -> Any:
-        """Ask, and wait for the answer for as long as the owner answers at all.
-
-        Args:
-            verb: what is asked.
-            params: of it.
-            most: wait so many seconds at most.
-        """
+        """Ask, and wait while the owner answers at all; ``most`` seconds at most."""
         patience = self._call_seconds / 2
         loop = asyncio.get_running_loop()
         asked = asyncio.ensure_future(self._within(most, verb, *params))
