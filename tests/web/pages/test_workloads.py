@@ -112,3 +112,14 @@ async def test_what_ended_is_counted_whole_where_waits_are_of_a_part(
     assert about.wait_p95 is not None
     assert exact.wait_p95 is not None
     assert abs(about.wait_p95 - exact.wait_p95) < 0.15 * exact.wait_p95
+
+
+async def test_how_long_a_category_of_few_waited_is_of_all_of_them_beside_one_of_many(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = naive_now(inside(queue).clock) + timedelta(seconds=1)
+    exact, _ = await flowing.compared(queue, "few", now)
+    assert FEW == exact.ended
+    monkeypatch.setattr(flowing, "MOST_TIMED", FEW)
+    about, _ = await flowing.compared(queue, "few", now)
+    assert exact == about

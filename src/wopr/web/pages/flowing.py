@@ -13,6 +13,7 @@ from wopr.queue.queue import TaskQueue
 
 WEEK = timedelta(days=7)
 MICROSECONDS = 1_000_000
+HOUR = 3_600 * MICROSECONDS
 MOST_TIMED = 100_000
 """Of about so many tasks it is told how long they waited."""
 FEWEST = 20
@@ -155,7 +156,11 @@ async def compared(
 async def _ended(queue: TaskQueue, category: str | None, until: datetime) -> Ended:
     """Return what ended within the hour before a moment."""
     since = until - timedelta(hours=1)
-    count = (await queue.sql(seriesqueries.ENDED, since, until, 1)).scalar()
+    if category is None:
+        count = (await queue.sql(seriesqueries.ENDED, since, until, 1)).scalar()
+    else:  # of few tasks beside very many all are looked at
+        steps = await queue.sql(seriesqueries.ENDED_IN_STEPS, since, until, HOUR, category)
+        count = sum(ended for _, ended in steps.rows)
     each = max(1, count // MOST_TIMED)
     found = await queue.sql(flowqueries.ENDED_WITHIN, since, until, category, each)
     return Ended(60.0, *found.rows[0])
