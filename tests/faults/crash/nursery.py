@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from faults.crash.scenario import Orders, outcome
+from faults.crash.scenario import BEAT_MILLISECONDS, Orders, outcome
 from support.audit import Audit, audit, clean, doctor
 from support.paths import ROOT
 from wopr.domain.status import TERMINAL, TaskStatus
@@ -189,7 +189,9 @@ class Series:
         assert len(planned) == len(set(planned)), "an occurrence was enqueued twice"
         ordered = sorted(planned)
         steps = {after - before for before, after in itertools.pairwise(ordered)}
-        assert steps <= {timedelta(milliseconds=30)}, f"occurrences are missing: {steps}"
+        assert steps <= {timedelta(milliseconds=BEAT_MILLISECONDS)}, (
+            f"occurrences are missing: {steps}"
+        )
         self.totals.occurrences = len(planned)
 
     def said(self) -> list[list[str]]:

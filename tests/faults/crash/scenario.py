@@ -15,6 +15,7 @@ import logging
 import os
 import random
 import signal
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ from wopr.storage.duckdb.journal import segments
 CATEGORIES = ("fast", "slow")
 PADDING = (*(0,) * 36, 100, 5_000, 60_000, 250_000)
 """How long payloads are: from nothing to nearly the largest that is allowed."""
+MOST_BULKS = 5
+"""So many bulks wait at a time: on a slow disk they come faster than they are worked off."""
+BEAT_MILLISECONDS = 100
+"""So often the schedule is due, and what a slow machine missed is made up for."""
 LIFE_SECONDS = 300
 """After that a child ends that nobody kills: the test that had to is gone."""
 
@@ -98,7 +103,7 @@ def _define(queue: TaskQueue, journal: Journal) -> dict[str, Any]:
         return finish(number, *me)
 
     @queue.schedule(
-        every={"milliseconds": 30},
+        every={"milliseconds": BEAT_MILLISECONDS},
         overlap=Overlap.ALLOW,
         misfire=Misfire.RUN_ALL,
         misfire_limit=10_000,
@@ -167,11 +172,15 @@ class Scenario:
             self.journal.say("got", handle.id)
 
     async def _bulk(self) -> None:
+        waiting: deque[Any] = deque()
         while True:
             numbers = [self.rng.randrange(1_000_000) for _ in range(30)]
             handles = await self.tasks["fast"].enqueue_many([(number,) for number in numbers])
             for handle, number in zip(handles, numbers, strict=True):
                 self.journal.say("ack", handle.id, "fast", number)
+            waiting.append(handles[-1])
+            if len(waiting) > MOST_BULKS:  # what is left to the last child has an end
+                await self.queue.wait(waiting.popleft().id)
             await asyncio.sleep(0.04)
 
     async def _reader(self) -> None:
