@@ -15,6 +15,7 @@ from wopr.domain.selection import Selection
 from wopr.ports.storage import TaskFilter
 from wopr.storage.postgres import looks, statements
 from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.promotion import EVERYTHING
 from wopr.storage.postgres.selecting import SelectStore
 from wopr.storage.postgres.store import Store
 
@@ -36,7 +37,8 @@ OFTEN: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (
         statements.CLAIM,
         {"category": "default", "names": ["noop"], "workers": ["one"], "owner": 1, "rules": "0"}
-        | {"now": NOW, "most": 1},
+        | {"now": NOW, "most": 1}
+        | EVERYTHING.values(),
     ),
 }
 

@@ -17,7 +17,7 @@ from wopr.storage.postgres.dialect import translated
 from wopr.storage.schema import VIEWS, metadata
 
 ROOT = Path(__file__).parents[2]
-OF_HOSTS = {"owner", "awaited", "place", "keys"}
+OF_HOSTS = {"owner", "awaited", "place", "keys", "ready_at"}
 """Columns of ``tasks`` that only a queue on PostgreSQL has."""
 
 COLUMNS = """

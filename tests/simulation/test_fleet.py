@@ -18,7 +18,8 @@ from simulation.fleet.world import Host, Storm, World
 from wopr.fleet.owner import Owner
 from wopr.storage.postgres import statements
 
-SEEDS = range(8)
+SEEDS = (0, 1, 2, 3, 5, 6, 7, 8)
+"""Of worlds in which there is something to be lost: in that of 4 five tasks start, and end."""
 ENOUGH = 12
 """Within so many seeds each planted fault is found."""
 

@@ -23,6 +23,7 @@ from wopr.domain.status import Move
 from wopr.domain.task import COLUMNS, TaskRecord
 from wopr.ports.storage import Entry
 from wopr.storage.postgres import looks, newtasks, schema, statements
+from wopr.storage.postgres.promotion import EVERYTHING, MOST, Known, known_by
 from wopr.storage.postgres.rows import (
     alike_rows,
     changed_rows,
@@ -35,7 +36,9 @@ from wopr.storage.postgres.rows import (
 STEPS = 350
 NOON = datetime(2030, 5, 17, 12, 0)
 CATEGORIES = ["one", "two"]
-WHOLE = f"select {statements.TASK}, owner, awaited, place, keys from wopr.tasks order by seq"
+WHOLE = (
+    f"select {statements.TASK}, owner, awaited, place, keys, ready_at from wopr.tasks order by seq"
+)
 LOG = """
 select seq, task_id::text, attempt, from_status, to_status, occurred_at, worker, reason, error, data
 from wopr.transitions order by seq
@@ -76,7 +79,7 @@ class Both:
     def look_at_all(self) -> None:
         """Compare all tasks, and all that happened to them."""
         tasks = sorted(self.tables.committed["tasks"].values(), key=lambda row: row["seq"])
-        columns = (*COLUMNS, "owner", "awaited", "place", "keys")
+        columns = (*COLUMNS, "owner", "awaited", "place", "keys", "ready_at")
         here = [tuple(row[one] for one in columns) for row in tasks]
         assert plain(self.real.execute(WHOLE).fetchall()) == plain(here)
         log = [tuple(row.values()) for row in self.tables.committed["transitions"].values()]
@@ -124,7 +127,7 @@ class Walk:
 
     def _new(self) -> TaskRecord:
         rng = self.rng
-        soon = rng.choice([None, None, self.now + timedelta(seconds=5)])
+        soon = rng.choice([None, None, self.now + timedelta(seconds=rng.choice([5, 5, -1]))])
         late = f'{{"expires":"{(self.now + timedelta(seconds=3)).isoformat()}"}}'
         options = rng.choice([None, None, None, '{"at_front":true}', late])
         args = rng.choice(["[]", '["a \\"b\\", {c}"]', "[null]"])
@@ -163,18 +166,27 @@ class Walk:
             return
         self.both.say(newtasks.ADD, ordered=False, **new_rows(new))
 
+    def promote(self, category: str) -> Known:
+        """Let some of what has become due stand in its order."""
+        most = self.rng.choice([2, MOST])
+        rows = self.both.say(statements.PROMOTE, category=category, now=self.now, most=most)
+        return known_by(rows[0], most, self.now) or EVERYTHING
+
     def claim(self) -> None:
         """Claim for some workers, also without a lease, and by old rules."""
+        category = self.rng.choice(CATEGORIES)
+        known = self.promote(category) if self.rng.random() < 0.5 else EVERYTHING
         workers = [f"worker {n}" for n in range(self.rng.randint(1, 3))]
         self.both.say(
             statements.CLAIM,
-            category=self.rng.choice(CATEGORIES),
+            category=category,
             names=self.rng.choice([["f", "g"], ["f"]]),
             workers=workers,
             owner=self.rng.choice([self.owners[0], self.owners[0], self.owners[1]]),
             rules=self.rng.choice(["0", "0", "0", "7"]),
             now=self.now,
             most=len(workers),
+            **known.values(),
         )
 
     def change(self) -> None:
@@ -212,6 +224,7 @@ class Walk:
         category = self.rng.choice(CATEGORIES)
         known = {"owner": self.owners[0], "rules": "0"}
         self.both.say(statements.HOLDS, **known)
+        self.promote(category)
         self.both.say(
             statements.CANDIDATES,
             category=category,
@@ -282,4 +295,5 @@ def test_the_simulated_server_does_what_a_real_one_does(both: Both) -> None:
     assert len(both.tables.committed["tasks"]) > 50
     new = {newtasks.ADD, newtasks.ADD_NEW, newtasks.ADD_ALIKE, newtasks.ADD_ONE}
     assert new | {statements.CHANGE, statements.SUCCEED, statements.CLAIM} <= both.asked
+    assert any(row["ready_at"] for row in both.tables.committed["tasks"].values())
     assert len(both.asked) > 25

@@ -22,10 +22,12 @@ from wopr.domain.status import Move, TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.fleet.changing import Changing
 from wopr.fleet.parts import Parts
+from wopr.fleet.promoting import Promoting
 from wopr.fleet.releasing import Releasing
 from wopr.fleet.rules import FleetRules
 from wopr.ports.storage import Entry
 from wopr.storage.postgres import statements
+from wopr.storage.postgres.promotion import EVERYTHING, MOST, Known, known_by
 from wopr.storage.postgres.store import records
 
 PAGE = 500
@@ -50,6 +52,7 @@ class Claiming:
         self._changing = changing
         self._releasing = releasing
         self._owner = owner
+        self._promoting = Promoting(parts, owner, lambda: rules.version)
 
     async def claim(self, category: str, workers: Sequence[str]) -> list[Entry]:
         """Give the next due tasks of a category to workers, at most one to each."""
@@ -58,9 +61,7 @@ class Claiming:
             return await self._looked_at(category, workers, limits)
         revoked = self._rules.revoked
         names = [name for name in self._parts.registry.definitions if name not in revoked]
-        claimed = await self._parts.store.claim(
-            category, names, workers, self._owner(), self._rules.version, self._parts.now()
-        )
+        claimed = await self._promoting.claim(category, names, workers)
         if len(claimed) < len(workers) and revoked:
             claimed += await self._looked_at(category, workers[len(claimed) :], [])
         return claimed
@@ -233,6 +234,7 @@ class _Look:
 
     async def at_all(self, connection: Any, revoked: Sequence[str]) -> None:
         """Look at what is due in its order, until no worker is free."""
+        known = await self._promote(connection)
         values: dict[str, Any] = {
             "category": self._category,
             "now": self._now,
@@ -246,11 +248,20 @@ class _Look:
         for _ in range(MOST_PAGES):
             cursor = await connection.execute(statements.CANDIDATES, values)
             page = records(await cursor.fetchall())
-            for record in page:
+            in_order = [one for one in page if known.has(one.priority, place(one))]
+            for record in in_order:
                 self._look(record)
-            if len(page) < PAGE or not self._left:
-                return
+            if len(in_order) < PAGE or not self._left:
+                break
             values |= {"priority": page[-1].priority, "place": place(page[-1])}
+        if known.is_some and self._left:
+            self.next_at = self._now  # there are others behind
+
+    async def _promote(self, connection: Any) -> Known:
+        """Have those whose time has come stand in the order; return how far it is known then."""
+        values = {"category": self._category, "now": self._now, "most": MOST}
+        row = await (await connection.execute(statements.PROMOTE, values)).fetchone()
+        return known_by(row, MOST, self._now) or EVERYTHING
 
     def why(self, record: TaskRecord) -> str | None:
         """Say what holds a task back, by what was counted."""

@@ -132,6 +132,16 @@ def is_due(row: Row, now: datetime) -> bool:
     return is_free(row) and (row["run_at"] is None or row["run_at"] <= now)
 
 
+def is_later(row: Row) -> bool:
+    """Whether a free task is not found among those that are due, also when its time has come."""
+    return is_free(row) and row["run_at"] is not None and row["run_at"] != row["ready_at"]
+
+
+def is_prompt(row: Row, now: datetime) -> bool:
+    """Whether a task is due, and found among those that are."""
+    return is_due(row, now) and not is_later(row)
+
+
 def expires(row: Row) -> datetime | None:
     """Return when a task is too late."""
     if '"expires"' not in (row["options"] or ""):

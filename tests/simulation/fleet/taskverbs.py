@@ -19,7 +19,8 @@ from simulation.fleet.asked import (
     given,
     holds,
     in_turn,
-    is_due,
+    is_later,
+    is_prompt,
     task_row,
 )
 from simulation.fleet.tables import NO_KEY, UPDATE, Row
@@ -36,6 +37,8 @@ def _new(row: Row, seq: int) -> Row:
     whole |= {"progress_message": "", "waiting": False, "owner": None, "awaited": False}
     whole |= {"keys": None}
     known = {one: value for one, value in row.items() if one in COLUMNS}
+    run_at = row.get("run_at")
+    whole["ready_at"] = run_at if run_at is not None and run_at <= row["created_at"] else None
     return whole | known | {"seq": seq, "version": seq, "place": -seq if front else seq}
 
 
@@ -124,7 +127,10 @@ def change(now: Now) -> Rows:
         columns = (*MUTABLE_COLUMNS, "priority", "category")
         seq = now.tx.tables.next("numbers")
         changes = {one: new[one] for one in columns if one not in {"id", "version"}}
-        changed = now.write(row, **changes, version=seq)
+        is_ready = new["run_at"] is not None and new["run_at"] <= new["occurred_at"]
+        changed = now.write(
+            row, **changes, version=seq, ready_at=new["run_at"] if is_ready else None
+        )
         told = {one: new[one] for one in ("occurred_at", "reason", "data")}
         told |= {"worker": new["by"], "error": new["told"]}
         now.note(seq, changed, new["from_status"], new["status"], told)
@@ -172,16 +178,38 @@ def made(now: Now) -> Rows:
     ]
 
 
+def _late(now: Now) -> list[Row]:
+    """Return the tasks whose time has come and that do not stand in the order, in that order."""
+    late = [
+        row
+        for row in now.tasks
+        if row["category"] == now.v["category"] and is_later(row) and row["run_at"] <= now.v["now"]
+    ]
+    return sorted(late, key=in_turn)
+
+
+def promote(now: Now) -> Rows:
+    """See ``statements.PROMOTE``."""
+    late = [row for row in _late(now) if now.tx.holder(("tasks", row["id"]), UPDATE) is None]
+    late = _locked(now, late[: now.v["most"]], UPDATE)
+    for row in late:
+        now.write(row, ready_at=row["run_at"])
+    return [(len(late), *((late[-1]["priority"], late[-1]["place"]) if late else (None, None)))]
+
+
 def claim(now: Now) -> Rows:
     """See ``statements.CLAIM``."""
     v, pauses = now.v, now.pauses()
+    nothing = [(*[None] * (len(COLUMNS) + 1), False)]
+    if any(row["run_at"] > v["since"] for row in _late(now)):
+        return [(*nothing[0][:-1], True)]
     if v["owner"] not in now.leases() or not now.is_known():
-        return []
+        return nothing
     due = [
         row
         for row in now.tasks
         if row["category"] == v["category"]
-        and is_due(row, v["now"])
+        and is_prompt(row, v["now"])
         and row["name"] in v["names"]
         and ((end := expires(row)) is None or end >= v["now"])
         and not pauses & {f"category {row['category']}", f"task {row['name']}"}
@@ -190,6 +218,8 @@ def claim(now: Now) -> Rows:
     found: Rows = []
     for worker, row in zip(v["workers"], sorted(due, key=in_turn), strict=False):
         now.tx.lock(UPDATE, ("tasks", row["id"]))
+        if in_turn(row) > (-v["priority"], v["place"]):
+            continue
         seq = now.tx.tables.next("numbers")
         new = now.write(
             row,
@@ -207,8 +237,8 @@ def claim(now: Now) -> Rows:
         )
         more = {"occurred_at": new["started_at"], "worker": worker, "reason": "claim"}
         now.note(seq, new, row["status"], "started", more)
-        found.append((*task_row(new), row["status"]))
-    return found
+        found.append((*task_row(new), row["status"], False))
+    return found or nothing
 
 
 def candidates(now: Now) -> Rows:
@@ -220,7 +250,7 @@ def candidates(now: Now) -> Rows:
         wanted = revoked or ends or (row["name"] in v["names"] and not v["looked_after"])
         if (
             row["category"] == v["category"]
-            and is_due(row, v["now"])
+            and is_prompt(row, v["now"])
             and wanted
             and in_turn(row) > (-v["priority"], v["place"])
             and not pauses & {f"category {row['category']}", f"task {row['name']}"}

@@ -7,7 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 from simulation.fleet import taskverbs
-from simulation.fleet.asked import LIVE, Now, Rows, Verb, expires, is_due, is_free, task_row
+from simulation.fleet.asked import (
+    LIVE,
+    Now,
+    Rows,
+    Verb,
+    expires,
+    is_due,
+    is_free,
+    is_later,
+    task_row,
+)
 from simulation.fleet.tables import KEY_SHARE, NO_KEY, UPDATE, Row
 from wopr.domain.schedule import COLUMNS as SCHEDULE
 from wopr.storage.postgres import (
@@ -96,7 +106,7 @@ def look(now: Now) -> Rows:
     found = []
     for category in now.v["categories"] or [None]:
         free = [row for row in now.tasks if row["category"] == category and is_free(row)]
-        later = [row["run_at"] for row in free if not is_due(row, now.v["now"])]
+        later = [row["run_at"] for row in free if is_later(row) and not is_due(row, now.v["now"])]
         due = any(is_due(row, now.v["now"]) for row in free)
         found.append((*first, category, due, min(later, default=None)))
     return found
@@ -311,6 +321,7 @@ VERBS: dict[str, Verb] = {
     statements.CHANGE: taskverbs.change,
     statements.SUCCEED: taskverbs.succeed,
     statements.MADE: taskverbs.made,
+    statements.PROMOTE: taskverbs.promote,
     statements.CLAIM: taskverbs.claim,
     statements.CANDIDATES: taskverbs.candidates,
     statements.OWN: taskverbs.own,

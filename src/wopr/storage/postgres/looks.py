@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wopr.storage.postgres.statements import FREE
+from wopr.storage.postgres.statements import FREE, LATER, PROMPT
 
 STALE = """
 select given.id from unnest(%(ids)s::text[], %(versions)s::bigint[]) as given (id, version)
@@ -15,11 +15,12 @@ LOOK = f"""
 select clock_timestamp(), (select value from wopr.meta where key = 'rules'),
     (select min(next_fire_at) from wopr.schedules where paused_at is null), array({STALE}),
     asked.category,
-    (select id from wopr.tasks where tasks.category = asked.category and {FREE}
-        and run_at is null order by priority desc, place limit 1) is not null
-    or exists (select from wopr.tasks
-        where tasks.category = asked.category and {FREE} and run_at <= %(now)s) as due,
-    (select min(run_at) from wopr.tasks where tasks.category = asked.category and {FREE}
+    (select id from wopr.tasks where tasks.category = asked.category and {PROMPT}
+        and (run_at is null or run_at <= %(now)s)
+        order by priority desc, place limit 1) is not null
+    or coalesce((select run_at from wopr.tasks where tasks.category = asked.category and {LATER}
+        order by run_at limit 1) <= %(now)s, false) as due,
+    (select min(run_at) from wopr.tasks where tasks.category = asked.category and {LATER}
         and run_at > %(now)s) as next_at
 from (select 1) as once left join unnest(%(categories)s::text[]) as asked (category) on true
 """

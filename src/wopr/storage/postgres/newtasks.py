@@ -11,6 +11,7 @@ ADDED = (
 )
 """What comes with a new task; the last is the data of its first transition."""
 
+_READY = "case when run_at <= created_at then run_at end"
 _NEW = ", ".join(column for column in ADDED if column != "data")
 
 ADD = f"""
@@ -19,8 +20,8 @@ with numbered as (
     from (select * from {given(ADDED)} order by at) as given
 ),
 added as (
-    insert into wopr.tasks (seq, version, {_NEW})
-    select seq, seq, {_NEW} from numbered
+    insert into wopr.tasks (seq, version, ready_at, {_NEW})
+    select seq, seq, {_READY}, {_NEW} from numbered
     on conflict do nothing
     returning id, seq
 ),
@@ -51,7 +52,8 @@ given as materialized (
     from (select * from {given(NEW)} order by at) as given, first
 ),
 added as (
-    insert into wopr.tasks (seq, version, {_NEW}) select seq, seq, {_NEW} from given
+    insert into wopr.tasks (seq, version, ready_at, {_NEW})
+    select seq, seq, {_READY}, {_NEW} from given
 ),
 noted as (
     insert into wopr.transitions (seq, task_id, attempt, to_status, occurred_at, reason, data)
@@ -66,6 +68,8 @@ select string_agg(seq::text, ',' order by at) from given
 It asks no index before it writes to it, which halves what the server does.
 """
 
+_READY_ONCE = """case when %(run_at)s::timestamp <= %(created_at)s::timestamp
+        then %(run_at)s::timestamp end"""
 SAID_ONCE = ("name", "category", "priority", "max_retries", "options", "run_at", "created_at")
 ADD_ALIKE = f"""
 with given as materialized (
@@ -74,8 +78,9 @@ with given as materialized (
         as given (id, args, kwargs)
 ),
 added as (
-    insert into wopr.tasks (seq, version, waiting, id, args, kwargs, {", ".join(SAID_ONCE)})
-    select seq, seq, false, id, args, kwargs,
+    insert into wopr.tasks
+        (seq, version, waiting, ready_at, id, args, kwargs, {", ".join(SAID_ONCE)})
+    select seq, seq, false, {_READY_ONCE}, id, args, kwargs,
         {", ".join(f"%({one})s::{TYPES.get(one, 'text')}" for one in SAID_ONCE)}
     from given
 ),
@@ -101,8 +106,9 @@ SELDOM = ("unique_key", "waiting", "depends_on", "flow_id", "schedule", "schedul
 ADD_ONE = f"""
 with given as (select nextval('wopr.numbers') as seq),
 added as (
-    insert into wopr.tasks (seq, version, waiting, {", ".join(_PLAIN)})
-    select seq, seq, false, {", ".join(f"%({one})s::{TYPES.get(one, 'text')}" for one in _PLAIN)}
+    insert into wopr.tasks (seq, version, waiting, ready_at, {", ".join(_PLAIN)})
+    select seq, seq, false, {_READY_ONCE},
+        {", ".join(f"%({one})s::{TYPES.get(one, 'text')}" for one in _PLAIN)}
     from given
 ),
 noted as (

@@ -6,6 +6,10 @@ from wopr.domain.task import COLUMNS, MUTABLE_COLUMNS
 
 _CLAIMABLE = "status in ('pending', 'retry')"
 FREE = _FREE = f"{_CLAIMABLE} and waiting is not true"
+PROMPT = f"{FREE} and (run_at is null or run_at = ready_at)"
+"""What stands in the order in which tasks start, as the index of them says it."""
+LATER = f"{FREE} and run_at is not null and run_at is distinct from ready_at"
+"""What is not found among those yet, also when its time has come."""
 _LIVE = "status in ('pending', 'started', 'retry')"
 TYPES = {
     "id": "uuid",
@@ -54,6 +58,7 @@ _SET = ", ".join(
     for column in (*MUTABLE_COLUMNS, "priority", "category")
     if column not in {"id", "version"}
 )
+_SET += ", ready_at = case when given.run_at <= given.occurred_at then given.run_at end"
 
 CHANGE = f"""
 with given as (select * from {given(CHANGED)}),
@@ -115,13 +120,32 @@ join wopr.transitions on task_id = given.id and seq > given.version and to_statu
 """
 """Which changes were made: their moment, to the microsecond, tells them from those of others."""
 
-CLAIM = f"""
+PROMOTE = f"""
 with due as (
+    select id from wopr.tasks
+    where category = %(category)s and {LATER} and run_at <= %(now)s and {_STAYS}
+    order by priority desc, place limit %(most)s for update skip locked
+),
+changed as (
+    update wopr.tasks set ready_at = run_at from due where tasks.id = due.id
+    returning priority, place
+),
+last as (select priority, place from changed order by priority, place desc limit 1)
+select (select count(*) from changed), (select priority from last), (select place from last)
+"""
+"""Has tasks whose time has come stand in the order, the first of them; how many, up to which."""
+
+CLAIM = f"""
+with late as materialized (
+    select coalesce((select run_at from wopr.tasks where category = %(category)s and {LATER}
+        and run_at > %(since)s order by run_at limit 1) <= %(now)s, false) as any
+),
+due as (
     select id, status as from_status, row_number() over () as at
     from (
-        select id, status from wopr.tasks
-        where category = %(category)s and {_FREE}
-            and (run_at is null or run_at <= %(now)s)
+        select id, status, priority, place from wopr.tasks
+        where category = %(category)s and {PROMPT}
+            and (run_at is null or run_at <= %(now)s) and not (select late.any from late)
             and name = any(%(names)s::text[])
             and (options is null or options not like '%%"expires"%%'
                 or (options::json ->> 'expires')::timestamp >= %(now)s)
@@ -135,6 +159,7 @@ with due as (
         limit %(most)s
         for update skip locked
     ) as free
+    where priority > %(priority)s or (priority = %(priority)s and place <= %(place)s)
 ),
 started as (
     update wopr.tasks set status = 'started', attempt = attempt + 1,
@@ -150,9 +175,14 @@ noted as (
         (seq, task_id, attempt, from_status, to_status, occurred_at, worker, reason)
     select version, id, attempt, from_status, 'started', started_at, worker, 'claim' from started
 )
-select {", ".join(COLUMNS)}, from_status from started order by at
+select {", ".join(COLUMNS)}, from_status, late.any
+from late left join started on true order by at
 """
-"""Gives the next due tasks of a category to free workers, a row of the history each."""
+"""Gives the next due tasks of a category to free workers, a row of the history each.
+
+It gives none, and says so in the last column of its one row, while there are some that became due
+after ``since`` and do not stand in the order; and none behind the one up to which it is known.
+"""
 
 TOUCH = """
 update wopr.tasks set progress = given.progress, progress_message = given.message,
@@ -282,7 +312,7 @@ NOW = "select clock_timestamp()"
 
 CANDIDATES = f"""
 select {TASK} from wopr.tasks
-where category = %(category)s and {_FREE} and (run_at is null or run_at <= %(now)s)
+where category = %(category)s and {PROMPT} and (run_at is null or run_at <= %(now)s)
     and (name = any(%(names)s::text[]) or name = any(%(revoked)s::text[])
         or options like '%%"expires"%%')
     and (not %(looked_after)s or name = any(%(revoked)s::text[])

@@ -21,6 +21,7 @@ from wopr.domain.transition import Transition
 from wopr.ports.storage import Counts, Entry, TaskFilter
 from wopr.storage.postgres import inbulk, looks, newtasks, statements
 from wopr.storage.postgres.connections import Connections
+from wopr.storage.postgres.promotion import MOST, Known, known_by
 from wopr.storage.postgres.rows import (
     after,
     changed_rows,
@@ -128,10 +129,21 @@ class Store:
         owner: int,
         rules: str,
         now: datetime,
-    ) -> list[tuple[TaskRecord, Transition]]:
+        known: Known,
+    ) -> list[tuple[TaskRecord, Transition]] | None:
         """Give the next due tasks of a category to workers, at most one to each.
 
-        None, if the owner has no lease any more, or other rules count than it knows of.
+        An empty list, if the owner has no lease any more, or other rules count than it knows of.
+        ``None``, if there are tasks that have become due, and are to be promoted first.
+
+        Args:
+            category: of the tasks.
+            names: of those that this host has functions for.
+            workers: that are free.
+            owner: whose lease it is.
+            rules: which of them it knows.
+            now: the time.
+            known: how far the order is.
         """
         rows = await self.connections.rows(
             statements.CLAIM,
@@ -142,8 +154,20 @@ class Store:
             rules=rules,
             now=now,
             most=len(workers),
+            **known.values(),
         )
-        return [_claimed(row) for row in rows]
+        if rows[0][-1]:
+            return None
+        return [_claimed(row[:-1]) for row in rows if row[0] is not None]
+
+    async def promote(self, category: str, now: datetime) -> Known | None:
+        """Let tasks whose time has come stand in the order; how far it is known then.
+
+        ``None``, if there were none, or others have them in hand.
+        """
+        values = {"category": category, "now": now, "most": MOST}
+        rows = await self.connections.rows(statements.PROMOTE, **values)
+        return known_by(rows[0], MOST, now)
 
     async def touch(self, records: Sequence[TaskRecord]) -> None:
         """Store the progress of running tasks; it is no transition."""
