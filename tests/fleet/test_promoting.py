@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from support.queues import PATIENCE, PostgresHome, ended
 from wopr import TaskQueue
 from wopr.domain.address import PostgresAddress
+from wopr.fleet.parts import Parts
+from wopr.fleet.promoting import Promoting
 from wopr.storage.postgres import looks, statements, store
 from wopr.storage.postgres.connections import Connections
 from wopr.storage.postgres.promotion import EVERYTHING, Known, all_known
@@ -138,6 +141,18 @@ async def test_of_a_crowd_only_what_stands_in_the_order_is_claimed(
     assert await tables.claim(10, Known(PAST, 1, 0)) == []
     tables.fill(1, NOW)
     assert await tables.claim(10, Known(PAST, 1, 0)) is None
+
+
+async def test_what_becomes_due_meanwhile_holds_no_claim_up(tables: Shared) -> None:
+    tables.fill(50, NOW)
+    seconds = "(seq - (select min(seq) from wopr.tasks)) * interval '1 second'"
+    tables.sql.execute(f"update wopr.tasks set run_at = run_at + {seconds}")
+    moments = (NOW + timedelta(seconds=9 + n) for n in range(50))  # one more is due at each look
+    parts = SimpleNamespace(store=tables.store, now=lambda: next(moments), wake=pytest.fail)
+    promoting = Promoting(cast(Parts, parts), lambda: tables.owner, lambda: "0")
+    claimed = [await promoting.claim("default", ["noop"], ["w"]) for _ in range(3)]
+    numbers = [record.seq for entries in claimed for record, _ in entries]
+    assert [0, 1, 2] == [number - numbers[0] for number in numbers]
 
 
 async def test_a_task_that_another_host_delays_again_leaves_the_order(tables: Shared) -> None:

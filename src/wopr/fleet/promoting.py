@@ -10,7 +10,7 @@ for a task that comes behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from wopr.fleet.parts import Parts
 from wopr.ports.storage import Entry
@@ -34,10 +34,10 @@ class Promoting:
         self, category: str, names: Sequence[str], workers: Sequence[str]
     ) -> list[Entry]:
         """Give the next due tasks of a category to workers; fewer only if there are no more."""
-        now = self._parts.now()
+        now = self._parts.now()  # for all: what becomes due meanwhile must not hold it up
         while True:
             known = self._known.get(category, EVERYTHING)
-            claimed = await self._claim(category, names, workers, known)
+            claimed = await self._claim(category, names, workers, now, known)
             if claimed is not None and (known is EVERYTHING or len(claimed) == len(workers)):
                 return claimed
             self._known.pop(category, None)
@@ -49,13 +49,18 @@ class Promoting:
             promoted = await self._parts.store.promote(category, now)
             if promoted is None:  # others have them in hand
                 self._parts.wake(category, now + HELD)
-                return await self._claim(category, names, workers, all_known(now)) or []
+                return await self._claim(category, names, workers, now, all_known(now)) or []
             if promoted.is_some:
                 self._known[category] = promoted
 
     async def _claim(
-        self, category: str, names: Sequence[str], workers: Sequence[str], known: Known
+        self,
+        category: str,
+        names: Sequence[str],
+        workers: Sequence[str],
+        now: datetime,
+        known: Known,
     ) -> list[Entry] | None:
         return await self._parts.store.claim(
-            category, names, workers, self._owner(), self._rules(), self._parts.now(), known
+            category, names, workers, self._owner(), self._rules(), now, known
         )
