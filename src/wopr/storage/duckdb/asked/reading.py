@@ -17,6 +17,7 @@ from wopr.domain.jsontext import safe_text, shown
 from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.functions import check_functions
+from wopr.storage.duckdb.asked.nested import bounded, is_nested
 from wopr.storage.duckdb.asked.pivot import with_values
 from wopr.storage.duckdb.asked.shape import shape_of
 from wopr.storage.duckdb.asked.whole import has_large_results, show_whole
@@ -144,7 +145,11 @@ def _run(
         if limits.whole or not limits.own:
             show_whole(cursor, limits.archive, portioned=portioned)
         cursor.execute(sql, list(params))
-        return _fetch(cursor, limits)
+        columns = tuple(column[0] for column in cursor.description or ())
+        nested = is_nested(cursor.description) and not limits.own
+        if nested:
+            cursor.execute(bounded(cursor, sql), list(params))
+        return _fetch(cursor, columns, limits, 1 if nested else _BATCH)
 
 
 @contextlib.contextmanager
@@ -200,11 +205,12 @@ def _begin(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.execute("begin transaction read only")
 
 
-def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
+def _fetch(
+    cursor: duckdb.DuckDBPyConnection, columns: tuple[str, ...], limits: QueryLimits, most: int
+) -> QueryRows:
     """Return the rows up to the limits, and one of any size: fetched by as many as will fit."""
     if cursor.description is None:
         return QueryRows((), [])
-    columns = tuple(column[0] for column in cursor.description)
     rows: list[tuple[Any, ...]] = []
     size, batch = 0, 1
     while len(rows) <= limits.rows:
@@ -216,7 +222,7 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, limits: QueryLimits) -> QueryRows:
             if size > limits.bytes and rows:
                 return QueryRows(columns, rows, Cut.BYTES)
             rows.append(row)
-        batch = min(max(1, (limits.bytes - size) * len(rows) // (size + 1)), 2 * batch, _BATCH)
+        batch = min(max(1, (limits.bytes - size) * len(rows) // (size + 1)), 2 * batch, most)
     return QueryRows(columns, rows[: limits.rows], Cut.ROWS)
 
 
