@@ -21,6 +21,7 @@ NOW = datetime(2025, 11, 30, 12, 0, tzinfo=UTC)
 SOMETHING = {
     "statuses": "select count(distinct status) from tasks",
     "waiting": "select count(*) from tasks where status = 'pending' and category = 'imports'",
+    "cancelled": "select count(*) from tasks where status = 'cancelled' and name = 'imports.feed'",
     "categories": "select count(distinct category) from tasks",
     "flows": "select count(*) from flows",
     "failures": "select count(*) from failures",

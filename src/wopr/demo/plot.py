@@ -223,10 +223,22 @@ class Plot:
         at(day(4, 15.4), lambda: self._retry("payments.charge", "mara"))
         at(day(2, 10.02), lambda: self._cancel_letters("jonas"))
         at(self._ago(0.7), lambda: self._pause("imports", "jonas", "globex sends another schema"))
+        at(self._ago(0.5), self._import)
+        at(self._ago(0.45), lambda: self._cancel_imports("jonas"))
         at(self._ago(0.4), self._import)  # which so waits
 
     def _import(self) -> None:
         self._week.add("imports.feed", FEEDS[0])
+
+    def _cancel_imports(self, who: str) -> None:
+        change = Change(verb=Verb.CANCEL, reason="the old schema")
+        which, chosen = self._waiting("imports.feed")
+        self._act(change, which, chosen, who)
+
+    def _waiting(self, name: str) -> tuple[Selection, list[TaskRecord]]:
+        which = Selection(name=(name,), status=(TaskStatus.PENDING,))
+        live = self._week.live.values()
+        return which, [one for one in live if one.name == name and one.status is TaskStatus.PENDING]
 
     def _pause(self, category: str, who: str, reason: str) -> None:
         since = self._week.now.replace(tzinfo=UTC)
@@ -264,12 +276,7 @@ class Plot:
 
     def _cancel_letters(self, who: str) -> None:
         """Cancel a campaign, and take that back two minutes later."""
-        which = Selection(name=("mail.newsletter",), status=(TaskStatus.PENDING,))
-        chosen = [
-            one
-            for one in self._week.live.values()
-            if one.name == "mail.newsletter" and one.status is TaskStatus.PENDING
-        ]
+        which, chosen = self._waiting("mail.newsletter")
         change = Change(verb=Verb.CANCEL, reason="wrong picture in it")
         if made := self._act(change, which, chosen, who):
             later = self._week.now + timedelta(minutes=2)
