@@ -21,7 +21,7 @@ async def main() -> None:
         await send.enqueue("receipt 1")
         await send.enqueue("receipt 2")
         await send.options(priority=TaskPriority.CRITICAL).enqueue("password reset")
-        await send.options(delay=0.2, priority=TaskPriority.CRITICAL).enqueue("not due yet")
+        await send.options(delay=3600, priority=TaskPriority.CRITICAL).enqueue("not due yet")
 
         await queue.start_workers("mail", 1)
         await low.result(timeout=10)
