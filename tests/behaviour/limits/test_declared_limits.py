@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.queues import DuckDBHome, Home, ended, running
+from support.queues import DuckDBHome, Gate, Home, ended, running
 from wopr import InvalidCallError, StorageError, TaskQueue
 from wopr.domain.declaredlimits import followed
 from wopr.domain.limits import Declared, Limit
@@ -189,17 +189,18 @@ async def test_a_task_declared_late_starts_once_its_limit_is_stored_whatever_was
 
 async def test_explain_names_the_task_and_what_the_code_declares(home: Home) -> None:
     queue = home.queue()
-    held = asyncio.Event()
+    gate = Gate()
 
     @queue.task(name="send", category="mail", limit=3)
     async def send() -> None:
-        await held.wait()
+        await gate.wait(1)
 
     async with running(queue, mail=2):
         await queue.set_limit("mail", task="send", concurrency=1)
         first, second = await send.enqueue(), await send.enqueue()
+        await gate.arrivals(1)
         why = await queue.explain(second.id)
-        held.set()
+        gate.open()
         await ended(queue, first.id, second.id)
     assert "1 of at most 1 task of 'mail' named send" in str(why)
     assert "the code declares 3 at the same time" in str(why)
