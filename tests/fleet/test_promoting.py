@@ -51,6 +51,7 @@ class Shared:
         address = PostgresAddress(home.address).conninfo
         self.store = Store(connections)
         self.sql = psycopg.connect(address, autocommit=True)
+        self.sql.execute("update wopr.meta set value = '0' where key = 'rules'")
         values = {"host": "h", "pid": 1, "lease": 3_600}
         row = self.sql.execute(statements.REGISTER, values).fetchone()
         assert row is not None
@@ -149,8 +150,8 @@ async def test_what_becomes_due_meanwhile_holds_no_claim_up(tables: Shared) -> N
     tables.sql.execute(f"update wopr.tasks set run_at = run_at + {seconds}")
     moments = (NOW + timedelta(seconds=9 + n) for n in range(50))  # one more is due at each look
     parts = SimpleNamespace(store=tables.store, now=lambda: next(moments), wake=pytest.fail)
-    promoting = Promoting(cast(Parts, parts), lambda: tables.owner, lambda: "0")
-    claimed = [await promoting.claim("default", ["noop"], ["w"]) for _ in range(3)]
+    promoting = Promoting(cast(Parts, parts), lambda: tables.owner)
+    claimed = [await promoting.claim("default", ["noop"], ["w"], "0") for _ in range(3)]
     numbers = [record.seq for entries in claimed for record, _ in entries]
     assert [0, 1, 2] == [number - numbers[0] for number in numbers]
 

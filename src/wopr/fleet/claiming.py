@@ -52,18 +52,18 @@ class Claiming:
         self._changing = changing
         self._releasing = releasing
         self._owner = owner
-        self._promoting = Promoting(parts, owner, lambda: rules.version)
+        self._promoting = Promoting(parts, owner)
 
     async def claim(self, category: str, workers: Sequence[str]) -> list[Entry]:
         """Give the next due tasks of a category to workers, at most one to each."""
-        limits = self._limits(category)
+        limits, version = self._limits(category), self._rules.version
         if limits:
-            return await self._looked_at(category, workers, limits)
+            return await self._looked_at(category, workers, limits, version)
         revoked = self._rules.revoked
         names = [name for name in self._parts.registry.definitions if name not in revoked]
-        claimed = await self._promoting.claim(category, names, workers)
+        claimed = await self._promoting.claim(category, names, workers, version)
         if len(claimed) < len(workers) and revoked:
-            claimed += await self._looked_at(category, workers[len(claimed) :], [])
+            claimed += await self._looked_at(category, workers[len(claimed) :], [], version)
         return claimed
 
     async def why(self, record: TaskRecord) -> str | None:
@@ -82,15 +82,16 @@ class Claiming:
 
     async def refuse(self, category: str) -> None:
         """Cancel what is due and may not start any more, though no worker is free."""
-        await self._looked_at(category, [], self._limits(category))
+        await self._looked_at(category, [], self._limits(category), self._rules.version)
 
     def _limits(self, category: str) -> list[Limit]:
         limits = self._rules.limits.get(category, [])
         return [one for one in limits if one.concurrency is not None or one.rate is not None]
 
     async def _looked_at(
-        self, category: str, workers: Sequence[str], limits: Sequence[Limit]
+        self, category: str, workers: Sequence[str], limits: Sequence[Limit], version: str
     ) -> list[Entry]:
+        """Look at what is due; ``version`` of the rules has these limits, and no newer counts."""
         look = _Look(self._parts, category, workers, limits, self._refusal)
 
         async def work(connection: Any) -> list[Entry]:
@@ -99,7 +100,7 @@ class Claiming:
                 await connection.execute(statements.MEASURED, {"what": category})
                 await look.measure(connection)
             owner = self._owner()
-            known = {"owner": owner, "rules": self._rules.version}
+            known = {"owner": owner, "rules": version}
             held = await (await connection.execute(statements.HOLDS, known)).fetchall()
             if not held:
                 return []

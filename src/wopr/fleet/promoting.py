@@ -23,21 +23,23 @@ HELD = timedelta(seconds=0.1)
 class Promoting:
     """Claims in order, whatever has become due."""
 
-    def __init__(self, parts: Parts, owner: Callable[[], int], rules: Callable[[], str]) -> None:
+    def __init__(self, parts: Parts, owner: Callable[[], int]) -> None:
         self._parts = parts
         self._owner = owner
-        self._rules = rules
         self._known: dict[str, Known] = {}
         """Of categories with a crowd, how far the order is right."""
 
     async def claim(
-        self, category: str, names: Sequence[str], workers: Sequence[str]
+        self, category: str, names: Sequence[str], workers: Sequence[str], rules: str
     ) -> list[Entry]:
-        """Give the next due tasks of a category to workers; fewer only if there are no more."""
+        """Give the next due tasks of a category to workers; fewer only if there are no more.
+
+        None if the rules have a newer version than that by which this is right.
+        """
         now = self._parts.now()  # for all: what becomes due meanwhile must not hold it up
         while True:
             known = self._known.get(category, EVERYTHING)
-            claimed = await self._claim(category, names, workers, now, known)
+            claimed = await self._claim(category, names, workers, rules, now, known)
             if claimed is not None and (known is EVERYTHING or len(claimed) == len(workers)):
                 return claimed
             self._known.pop(category, None)
@@ -49,7 +51,8 @@ class Promoting:
             promoted = await self._parts.store.promote(category, now)
             if promoted is None:  # others have them in hand
                 self._parts.wake(category, now + HELD)
-                return await self._claim(category, names, workers, now, all_known(now)) or []
+                known = all_known(now)
+                return await self._claim(category, names, workers, rules, now, known) or []
             if promoted.is_some:
                 self._known[category] = promoted
 
@@ -58,9 +61,10 @@ class Promoting:
         category: str,
         names: Sequence[str],
         workers: Sequence[str],
+        rules: str,
         now: datetime,
         known: Known,
     ) -> list[Entry] | None:
         return await self._parts.store.claim(
-            category, names, workers, self._owner(), self._rules(), now, known
+            category, names, workers, self._owner(), rules, now, known
         )
