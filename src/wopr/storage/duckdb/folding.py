@@ -250,6 +250,7 @@ class Folding:
         except Exception as error:
             if not is_fatal(error):
                 raise
+            self._reopen = True  # until it is: the disk may be out of reach just now
             self._reconnect()
             self._fold_all()
 
