@@ -165,7 +165,8 @@ class People:
 
     async def _begun(self, read: Read[T], until: float, own: bool) -> tuple[Asker, Future[T]]:  # noqa: FBT001
         most = MOST + SPARE if own else MOST
-        until = min(until, time.monotonic() + BEGINS_SECONDS)
+        if not own:  # what wopr itself asks ends, and can't be run elsewhere
+            until = min(until, time.monotonic() + BEGINS_SECONDS)
         while True:
             with self._lock:
                 idle = next((one for one in self._askers if one.idle.is_set()), None)
