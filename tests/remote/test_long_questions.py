@@ -23,21 +23,22 @@ async def test_its_answer_is_waited_for_while_the_owner_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_for = asyncio.Event()
-    greeted, hello = 0, Verbs.hello
+    carry_out = Verbs.carry_out
 
-    async def counted(verbs: Verbs, *given: Any) -> Any:
-        nonlocal greeted
-        greeted += 1
-        if greeted > 1:  # the first time is when it connects
+    async def counted(verbs: Verbs, verb: str, *given: Any) -> Any:
+        if verb == "hello" and asked.is_set():  # else it is that with which it connects
             looked_for.set()
-        return await hello(verbs, *given)
+        return await carry_out(verbs, verb, *given)
+
+    asked = asyncio.Event()
 
     async def queued(*given: Any) -> QueryResult:
+        asked.set()
         await looked_for.wait()
         return QueryResult(QueryRows(("one",), [(1,)], None))
 
     monkeypatch.setattr(Insights, "sql", queued)
-    monkeypatch.setattr(Verbs, "hello", counted)
+    monkeypatch.setattr(Verbs, "carry_out", counted)
     async with TaskQueue(enabled=True, database=tmp_path / "q.duckdb") as queue:
         await queue.get_task_stats()
         remote = RemoteBackend(queue.database, call_seconds=SOON)
