@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -223,12 +223,13 @@ class Plot:
         at(day(4, 15.4), lambda: self._retry("payments.charge", "mara"))
         at(day(2, 10.02), lambda: self._cancel_letters("jonas"))
         at(self._ago(0.7), lambda: self._pause("imports", "jonas", "globex sends another schema"))
-        at(self._ago(0.5), self._import)
+        at(self._ago(0.5), lambda: self._import(FEEDS[:1]))
         at(self._ago(0.45), lambda: self._cancel_imports("jonas"))
-        at(self._ago(0.4), self._import)  # which so waits
+        at(self._ago(0.4), lambda: self._import(FEEDS[:2]))  # which so wait
 
-    def _import(self) -> None:
-        self._week.add("imports.feed", FEEDS[0])
+    def _import(self, feeds: Sequence[str]) -> None:
+        for feed in feeds:
+            self._week.add("imports.feed", feed)
 
     def _cancel_imports(self, who: str) -> None:
         change = Change(verb=Verb.CANCEL, reason="the old schema")
