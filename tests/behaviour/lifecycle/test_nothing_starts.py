@@ -315,3 +315,24 @@ async def test_a_scheduler_that_is_starting_fires_nothing_after_a_shutdown(
         assert not scheduler.running
         work.open()
         await closing
+
+
+async def test_a_page_that_is_being_read_is_given_up_without_a_word(
+    durable_home: DuckDBHome, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its storage closes, which is no trouble that somebody has to hear of."""
+    queue, pages = durable_home.queue(settings=Settings(window=10)), Gate()
+
+    @queue.task(name="wait")
+    async def wait(n: int) -> int:
+        return n
+
+    async with queue:
+        await wait.enqueue_many([(n,) for n in range(100)])
+        queue.storage.ready = _held_back(queue.storage, "ready", pages)
+        await queue.start_workers("default", 1)
+        await pages.arrivals()
+    pages.open()
+    for _ in range(5):  # a read that was left goes on by now
+        await asyncio.sleep(0)
+    assert [] == [one for one in caplog.records if one.levelname == "ERROR"]

@@ -55,6 +55,11 @@ class Pager:
             else:
                 self._shared.live.pop(record.id, None)
 
+    def close(self) -> None:
+        """Give up what is being read: nothing starts any more, and the storage closes."""
+        for task in self._tasks:
+            task.cancel()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._shared.loop.create_task(work)
         self._tasks.add(task)

@@ -378,5 +378,6 @@ class Pool:
         self.accepting = False
         if self._timer is not None:
             self._timer.cancel()
+        self.pager.close()
         await self.runs.drain(grace, self._shared.hurry)
         self.settling.close()
