@@ -22,7 +22,7 @@ from wopr.access.services import Services
 from wopr.access.stages import Stages, Wrap
 from wopr.access.standby import Standby, Works
 from wopr.access.starting import acquired, new_engine, open_elsewhere, whole_start
-from wopr.access.timing import Timing
+from wopr.access.timing import Time, Timing
 from wopr.calls.registry import Registry
 from wopr.config.settings import Settings
 from wopr.domain.clock import Clock
@@ -68,7 +68,7 @@ class Access(Timing, Stages):
         self._ownership = self._owning(absolute(database))
         self._closings = 0
         self.open_in = OpenIn()
-        self.clockwork = Clockwork(self.backend)
+        self.clockwork = Clockwork(self.backend, Time(self))
         self.events = Events()
         self.services = Services()
         self.standby = self._standing_by()

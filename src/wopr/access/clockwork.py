@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from wopr.access.local import LocalBackend
+from wopr.access.timing import Time
 from wopr.domain.errors import DuplicateScheduleError, StorageError, WoprError
 from wopr.domain.origin import Kinship, Origin, kinship
-from wopr.domain.schedule import Schedule, same_plan
+from wopr.domain.schedule import Schedule, fired_at_once, same_plan
 from wopr.engine.schedules.scheduler import INTERVAL, Scheduler
 from wopr.ports.backend import Backend
 
@@ -23,9 +25,12 @@ class Clockwork:
     to look at the clock, again and again, and has it itself once it owns the file.
     """
 
-    def __init__(self, backend: Callable[[], Awaitable[Backend]]) -> None:
+    def __init__(self, backend: Callable[[], Awaitable[Backend]], time: Time) -> None:
         self._backend = backend
+        self._time = time
         self._declared: dict[str, Schedule] = {}
+        self._at_once: dict[str, datetime] = {}
+        """When it was by the clock of this machine that those were declared which fire then."""
         self._by: dict[str, Origin] = {}
         """Where the functions come from, by the names of their schedules."""
         self._interval = INTERVAL
@@ -45,7 +50,9 @@ class Clockwork:
         """What the code declares, in this order."""
         return list(self._declared.values())
 
-    def declare(self, schedule: Schedule, origin: Origin | None = None) -> None:
+    def declare(
+        self, schedule: Schedule, origin: Origin | None = None, at_once: datetime | None = None
+    ) -> None:
         """Take a schedule of the code; if the scheduler runs, it learns of it at once.
 
         Code that is executed anew, as a notebook's cell is, declares it anew.
@@ -53,6 +60,7 @@ class Clockwork:
         Args:
             schedule: as it is declared.
             origin: where its task's function comes from, if that is known here.
+            at_once: the moment, if a new one fires now for the first time.
 
         Raises:
             DuplicateScheduleError: another one is declared under this name.
@@ -65,6 +73,9 @@ class Clockwork:
                 f"{schedule.trigger.describe()}. Give one of them another name=."
             )
         self._declared[schedule.name] = schedule
+        self._at_once.pop(schedule.name, None)
+        if at_once is not None:
+            self._at_once[schedule.name] = at_once
         if origin is not None:
             self._by[schedule.name] = origin
         if self._loop is not None and not self._loop.is_closed():
@@ -82,6 +93,7 @@ class Clockwork:
         """Forget what was declared; its row is changed by nobody."""
         self._declared.pop(name, None)
         self._by.pop(name, None)
+        self._at_once.pop(name, None)
 
     async def sync(self) -> None:
         """Bring the rows up to what is declared, without firing anything.
@@ -92,7 +104,7 @@ class Clockwork:
         """
         backend = await self._backend()
         own = isinstance(backend, LocalBackend)
-        await backend.schedules.sync(list(self._declared.values()), complete=own)
+        await backend.schedules.sync(self._planned(), complete=own)
         self._loop = asyncio.get_running_loop()
 
     async def start(self, interval: float | None = None) -> None:
@@ -108,7 +120,7 @@ class Clockwork:
         if isinstance(backend, LocalBackend):
             await self._have(backend, complete=True)
         elif self._asking is None:
-            await backend.schedules.sync(list(self._declared.values()), complete=False)
+            await backend.schedules.sync(self._planned(), complete=False)
             self._asking = asyncio.create_task(self._ask(complete=False))
         self._loop = asyncio.get_running_loop()
         if self._ended is None:
@@ -162,14 +174,22 @@ class Clockwork:
 
     def anew(self, backend: Callable[[], Awaitable[Backend]]) -> Clockwork:
         """Return the one of another process: it knows what is declared, and nothing runs."""
-        new = Clockwork(backend)
+        new = Clockwork(backend, self._time)
         new._declared, new._by, new._interval = self._declared, self._by, self._interval
+        new._at_once = self._at_once
         return new
 
     async def _have(self, backend: LocalBackend, *, complete: bool) -> None:
         self._scheduler = backend.schedules
-        declared = list(self._declared.values())
-        await self._scheduler.start(declared, self._interval, complete=complete)
+        await self._scheduler.start(self._planned(), self._interval, complete=complete)
+
+    def _planned(self) -> list[Schedule]:
+        """Return what is declared; what fires at once has its first time, which is known by now."""
+        return [self._with_first(one) for one in self._declared.values()]
+
+    def _with_first(self, schedule: Schedule) -> Schedule:
+        moment = self._at_once.get(schedule.name)
+        return schedule if moment is None else fired_at_once(schedule, self._time.of(moment))
 
     async def _ask(self, *, complete: bool) -> None:
         """Ask the owner to look at the clock, until this process is the owner.
@@ -197,6 +217,6 @@ class Clockwork:
     async def _sync(self, schedule: Schedule) -> None:
         try:
             backend = await self._backend()
-            await backend.schedules.sync([schedule], complete=False)
+            await backend.schedules.sync([self._with_first(schedule)], complete=False)
         except WoprError as error:
             log.error("Schedule %r could not be stored: %s", schedule.name, error)

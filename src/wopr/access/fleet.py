@@ -83,8 +83,8 @@ class FleetAccess(Access):
         self._address, self._seen = database, False
 
     @property
-    def time(self) -> Clock:
-        """The clock of the server, as far as this host knows it."""
+    def server_time(self) -> ServerTime | None:
+        """The time of the server, as far as this host knows it."""
         return self._time
 
     async def learn_time(self) -> None:

@@ -14,10 +14,10 @@ from wopr.access.ownership import Ownership
 from wopr.access.standby import Works
 from wopr.access.starting import acquired
 from wopr.domain.address import PostgresAddress, database_of
-from wopr.domain.clock import Clock
 from wopr.domain.errors import QueueMovedError, StorageError, StorageFileError
 from wopr.domain.moving import Moving
 from wopr.engine.engine import Engine
+from wopr.fleet.servertime import ServerTime
 from wopr.ports.backend import Backend
 from wopr.running.slots import Slots
 from wopr.storage import arrived
@@ -61,9 +61,9 @@ class FollowingAccess(Access):
         return super().storage if self._there is None else self._there.storage
 
     @property
-    def time(self) -> Clock:
-        """The clock by which tasks become due."""
-        return super().time if self._there is None else self._there.time
+    def server_time(self) -> ServerTime | None:
+        """The time of the server that has the tasks, if one has."""
+        return super().server_time if self._there is None else self._there.server_time
 
     async def learn_time(self) -> None:
         """Return once it is right."""

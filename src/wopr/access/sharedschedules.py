@@ -1,7 +1,8 @@
 """The schedules of a queue that many hosts share: whoever looks first fires what is due.
 
 The scheduler is that of a queue in a file. Here it reads everything anew each time, holding a
-lock of the database, so each decision stands on the one before, whichever host made that.
+lock of the database, so each decision stands on the one before, whichever host made that; and
+asks the server for the time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class SharedScheduler(NotedScheduler):
         with deciding("the schedules", "wopr schedules list"):
             async with self._rows.alone():
                 self._sure = False
-                try:
+                try:  # what one host writes must not be of another's future
+                    await self._fleet.looking.look_at_time()
                     async with super()._locked():
                         yield
                 finally:

@@ -62,7 +62,7 @@ class Looking:
 
     async def stats(self) -> Any:
         """Count the tasks by status and by category; what waits since when; what is paused."""
-        queue, now = self._queue, naive_now(inside(self._queue).clock)
+        queue, now = self._queue, naive_now(inside(self._queue).time)
         live = await queue.sql(queries.LIVE_BY_CATEGORY, now)
         names = ("category", "waiting", "due", "running", "oldest_due_seconds")
         return {
@@ -131,7 +131,7 @@ class Looking:
 
         The fingerprint of a group selects its tasks in preview_act.
         """
-        since = naive_now(inside(self._queue).clock) - timedelta(hours=hours)
+        since = naive_now(inside(self._queue).time) - timedelta(hours=hours)
         found = await self._queue.sql(failurequeries.FAILING, since, since, limit)
         return {"failures": [_failure(row) for row in found.rows]}
 

@@ -12,10 +12,10 @@ from wopr.cli.declared import Argument, Group, Option
 from wopr.cli.errors import NothingFoundError, UsageError
 from wopr.cli.output import document, say, table
 from wopr.domain.alertrule import AlertCondition, AlertRule
-from wopr.domain.clock import SystemClock
 from wopr.domain.level import NotificationLevel
 from wopr.domain.spoken import age
 from wopr.notifications.alertbook import AlertBook, AlertOptions
+from wopr.queue.face import inside
 from wopr.queue.queue import TaskQueue
 
 app = Group("alerts", help="Look at alerts and change them.")
@@ -133,7 +133,7 @@ def remove(name: Name, database: Database = DEFAULT_DATABASE, as_json: AsJson = 
 
 
 def _book(queue: TaskQueue) -> AlertBook:
-    return AlertBook(queue, SystemClock())
+    return AlertBook(queue, inside(queue).time)
 
 
 def _document(rule: AlertRule) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from wopr.cli.common import DEFAULT_DATABASE, Database, with_queue
 from wopr.cli.declared import Option
 from wopr.cli.errors import UsageError
-from wopr.domain.clock import SystemClock
+from wopr.queue.face import inside
 from wopr.queue.queue import TaskQueue
 
 
@@ -38,7 +38,7 @@ def top(
     from wopr.tui.reading import Reader
 
     async def watch(queue: TaskQueue) -> None:
-        clock = SystemClock()
+        clock = inside(queue).time
         await Top(queue, Reader(queue, clock), clock, read_only=read_only).run_async()
 
     with_queue(database, watch)

@@ -28,7 +28,7 @@ async def create_token(
         QueueDisabledError: the queue is switched off.
         StorageError: nothing has changed.
     """
-    text, token = new_token(name, role, os.urandom(RANDOM_BYTES), core.clock.now(), life)
+    text, token = new_token(name, role, os.urandom(RANDOM_BYTES), core.time.now(), life)
     known = await access_tokens(core)
     if any(one.name == token.name for one in known):
         raise InvalidCallError(

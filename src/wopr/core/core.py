@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from wopr.access.carrying import not_answered, not_begun
 from wopr.access.kinds import access_to
+from wopr.access.timing import Time
 from wopr.auth.config import Auth
 from wopr.calls.bulk import iterated, parts_of
 from wopr.calls.followups import has_follow_ups, in_commits, with_follow_ups
@@ -76,6 +77,7 @@ class Core:
         self.enabled = enabled
         self.settings = settings
         self.clock = clock
+        """That of this machine."""
         self.auth = auth
         self.registry = Registry(limits)
         self.variables = ContextVariables(limits)
@@ -85,6 +87,8 @@ class Core:
         self.provider: Callable[[type[Any]], Any] | None = None
         """Makes the instances of handlers without a factory, given the class; ``None``: nobody."""
         self.access = access_to(settings, database, storage_factory, self.registry, clock, rng)
+        self.time = Time(self.access)
+        """The clock of where the tasks are, as far as that is known."""
         self.access.as_service = None if auth is None else auth.as_service
 
     @property
@@ -205,7 +209,7 @@ class Core:
                 tasks.append(self.new_task(name, call, {}, options))
                 definition = self.registry.get(name)
             else:
-                tasks.append(new_task(definition, call, {}, self.clock, options))
+                tasks.append(new_task(definition, call, {}, self.access.time, options))
         return tasks
 
     async def _enqueue_followed(

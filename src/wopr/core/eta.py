@@ -9,8 +9,8 @@ from typing import Any
 
 from wopr.core.core import Core
 from wopr.core.past import Past, selection_of
+from wopr.core.present import present
 from wopr.core.series import Asked, series_of
-from wopr.domain.clock import naive_now
 from wopr.domain.controls import Pause
 from wopr.domain.eta import Eta, Work, altogether, estimate, usual
 from wopr.domain.limits import Limit
@@ -33,7 +33,7 @@ async def eta_of(core: Core, given: Mapping[str, Any]) -> Eta:
     Raises:
         InvalidCallError: a value can't be what it has to be.
     """
-    now = naive_now(core.clock)
+    now = await present(core)
     which = selection_of(given, now)
     left = await Past(core, now).selected(which, _LEFT, None, MOST_CATEGORIES)
     if not left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -54,9 +54,13 @@ class Past:
         StorageError: it can't be read.
     """
 
-    def __init__(self, core: Core, moment: datetime) -> None:
+    def __init__(
+        self, core: Core, moment: datetime, settled: Callable[[datetime], datetime] | None = None
+    ) -> None:
         self._core = core
         self._at = moment
+        self._settled = settled
+        """Makes of it what is meant, where it was said before the time there was known."""
 
     def __repr__(self) -> str:
         return f"<the queue as of {local(self._at)}>"
@@ -165,7 +169,9 @@ class Past:
 
     async def get_history(self, task_id: str) -> list[HistoryEntry]:
         """Return the transitions of a task until the moment, in order."""
-        wanted, until = check_id(task_id), self.moment
+        wanted = check_id(task_id)
+        await self._settle()
+        until = self.moment
         nothing: list[HistoryEntry] = []
         found = await self._core.ask(lambda backend: backend.history(wanted), nothing)
         return [one for one in found if one.occurred_at <= until]
@@ -220,6 +226,7 @@ class Past:
             "ids": ids,
             "where": condition,
         }
+        await self._settle()
         which = selection_of(given, self._at)
         most = check_count(limit, "limit", least=1, most=MOST_TASKS)
         before = None if cursor is None else await self._seq_of(check_id(cursor))
@@ -268,6 +275,7 @@ class Past:
         if not ids:
             return []
         ends = min(ids), max(ids)
+        await self._settle()
         rows, cut = await self._rows(pastqueries.HISTORIES, self._at, ids, *ends)
         if cut is not None and len(ids) > 1:  # larger than one answer: fewer of them
             half = len(ids) // 2
@@ -284,7 +292,14 @@ class Past:
 
     # -- asking ---------------------------------------------------------------
 
+    async def _settle(self) -> None:
+        if self._settled is not None:
+            await self._core.reader()
+        if self._settled is not None:  # by nobody meanwhile
+            self._at, self._settled = self._settled(self._at), None
+
     async def _ask(self, question: str, *params: Any) -> list[Row]:
+        await self._settle()
         rows, cut = await self._rows(question, self._at, *params)
         if cut is not None:
             raise QueryError(
@@ -327,14 +342,20 @@ def past_of(core: Core, moment: object) -> Past:
     Raises:
         InvalidCallError: it is neither, or the moment has not come.
     """
-    now = naive_now(core.clock)
+    said = isinstance(moment, datetime)  # else it is so long before what the clock here shows
     if isinstance(moment, datetime):
         found = check_moment(moment, "moment")
     else:
-        found = now - timedelta(seconds=check_seconds(moment, "moment", zero="allow"))
-    if found > now:
-        raise InvalidCallError(
-            f"moment is {local(found)}, which has not come: it is {local(now)}. What is to come: "
-            "queue.eta(), queue.schedules.preview()."
-        )
-    return Past(core, found)
+        ago = timedelta(seconds=check_seconds(moment, "moment", zero="allow"))
+        found = naive_now(core.clock) - ago
+
+    def settled(at: datetime) -> datetime:
+        there = at if said else core.time.of(aware(at)).replace(tzinfo=None)
+        if there > (now := naive_now(core.time)):
+            raise InvalidCallError(
+                f"moment is {local(there)}, which has not come: it is {local(now)}. What is to "
+                "come: queue.eta(), queue.schedules.preview()."
+            )
+        return there
+
+    return Past(core, settled(found)) if core.time.known else Past(core, found, settled)

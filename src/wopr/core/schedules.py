@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Unpack
 
 from wopr.calls.options import ScheduleOptions
@@ -19,7 +19,6 @@ from wopr.domain.schedule import Schedule, preview
 from wopr.domain.snapshot import decode_options
 from wopr.domain.standing import Standing, unknown
 from wopr.domain.status import TaskPriority
-from wopr.domain.triggers import At, Interval
 from wopr.ports.backend import ScheduleBackend
 
 MOST_PREVIEWED = 10_000
@@ -83,10 +82,12 @@ class Schedules:
             InvalidCallError: a value or an argument is wrong.
         """
         new = self._maker.new(name, _name_of(task), options, origin="code")
-        if at_once:
-            _fire_at_once(new, self._core.clock.now())
         known = self._core.registry.definitions.get(new.task)
-        self._core.access.clockwork.declare(new, None if known is None else known.origin)
+        self._core.access.clockwork.declare(
+            new,
+            None if known is None else known.origin,
+            at_once=self._core.clock.now() if at_once else None,
+        )
 
     def withdraw(self, name: str) -> None:
         """Declare a schedule no more; its row stays as it is. Unknown names are ignored."""
@@ -178,7 +179,7 @@ class Schedules:
         """
         count = check_count(n, "n", most=MOST_PREVIEWED)
         row, _ = await (await self._reading(name)).get(check_name(name))
-        return preview(row, count, self._core.clock.now())
+        return preview(row, count, self._core.time.now())
 
     async def tick(self) -> Ids:
         """Look at the clock now and fire what is due; return the ids of the tasks.
@@ -234,16 +235,6 @@ class Schedules:
         args: Any = decode_plain(row.args)
         kwargs: Any = decode_plain(row.kwargs)
         return tuple(args), {key: kwargs[key] for key in kwargs if key not in results}
-
-
-def _fire_at_once(new: Schedule, now: datetime) -> None:
-    """Give a new plan its first occurrence, if that is now."""
-    if isinstance(new.trigger, Interval):
-        new.trigger, new.next_fire_at = new.trigger.anchored(now), now
-    elif isinstance(new.trigger, At):
-        minute = now.replace(second=0, microsecond=0)
-        found = new.trigger.next_after(minute - timedelta(microseconds=1))
-        new.next_fire_at = found if found is not None and found <= now else None
 
 
 def _name_of(task: str | Task[..., Any]) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from wopr.core.core import Core
 from wopr.core.past import Past
 from wopr.domain.checks import check_label, check_moment, check_seconds
-from wopr.domain.clock import naive_now
 from wopr.domain.errors import InvalidCallError, QueryError
 from wopr.domain.guarded import shown
 from wopr.domain.spoken import counted, local
@@ -273,7 +272,7 @@ async def _ask(core: Core, question: str, *params: Any) -> list[Row]:
 
 
 def asked_of(
-    core: Core,
+    now: datetime,
     by: object,
     since: object,
     until: object,
@@ -289,7 +288,6 @@ def asked_of(
     step = _step(by)
     if split not in (None, "category", "name"):
         raise InvalidCallError(f"split must be None, 'category' or 'name', not {shown(split)}.")
-    now = naive_now(core.clock)
     end = now + _TICK if until is None else _moment(until, "until", now)  # with what is now
     begin = end - timedelta(seconds=SPANS[step])
     if since is not None:

@@ -53,4 +53,4 @@ async def status_of(core: Core, *, brief: bool = False) -> Status:
 def _unusable(core: Core, kind: str, text: str) -> Status:
     command = "wopr doctor" if kind == "file" else None
     reason = Reason(kind=kind, severity=Severity.STOPPED, text=text, command=command)
-    return unusable(str(core.database), core.clock.now(), reason)
+    return unusable(str(core.database), core.time.now(), reason)

@@ -20,7 +20,7 @@ from wopr.domain.misfire import Due, Misfire, Overlap, due_occurrences
 from wopr.domain.missed import LISTED, NOTHING_MISSED, Missed, missed_between
 from wopr.domain.snapshot import aware, naive
 from wopr.domain.triggerjson import anchored, continued, trigger_from_json
-from wopr.domain.triggers import Interval, Once, Trigger, TriggerJson
+from wopr.domain.triggers import At, Interval, Once, Trigger, TriggerJson
 
 _TICK = timedelta(microseconds=1)
 
@@ -333,6 +333,18 @@ def behind_of(schedule: Schedule, now: datetime) -> timedelta:
     """Return how far the wall clock must have been set back since the row was written."""
     written = (schedule.last_fire_at, schedule.updated_at, schedule.created_at)
     return max(now, *(moment for moment in written if moment is not None)) - now
+
+
+def fired_at_once(schedule: Schedule, now: datetime) -> Schedule:
+    """Return a new plan with its first occurrence, if that is now."""
+    new, trigger = replace(schedule), schedule.trigger
+    if isinstance(trigger, Interval):
+        new.trigger, new.next_fire_at = trigger.anchored(now), now
+    elif isinstance(trigger, At):
+        minute = now.replace(second=0, microsecond=0)
+        found = trigger.next_after(minute - timedelta(microseconds=1))
+        new.next_fire_at = found if found is not None and found <= now else None
+    return new
 
 
 def follow_clock(schedule: Schedule, back: timedelta, now: datetime) -> bool:

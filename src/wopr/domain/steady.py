@@ -55,6 +55,11 @@ class Steady:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin: nothing was measured so far, perhaps because the clock was not known."""
+        clock = self._clock
         self._wall = self._opened = naive_now(clock)
         self._seen = self._began = clock.monotonic()
         self._base = self._opened, self._opened  # where the oldest stretch that is known begins

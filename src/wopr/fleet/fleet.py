@@ -115,6 +115,7 @@ class Fleet:
             _, self.identity = await schema.prepare(self._connections)
             await marks.settle(self._connections, proof)
             await self.looking.look()
+            self.parts.around.steady.begin()  # now that the time is known
             await self.looking.look_around()
         except BaseException:
             await self._connections.close()

@@ -15,7 +15,7 @@ from wopr.fleet.owner import LEASE_SECONDS, Owner
 from wopr.fleet.parts import Parts
 from wopr.fleet.pool import FleetPool
 from wopr.fleet.rules import FleetRules
-from wopr.storage.postgres import looks
+from wopr.storage.postgres import looks, statements
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Looking:
         pools = {} if self._parts.stopping else self._host.pools
         running = self.running(None)
         sent, now = self._parts.around.loop.time(), self._parts.now()
+        asked = self._parts.clock.monotonic()
         rows = await self._parts.store.connections.rows_within(
             PATIENCE,
             looks.LOOK,
@@ -64,7 +65,7 @@ class Looking:
             versions=list(running.values()),
         )
         at, rules, next_fire, stale = rows[0][:4]
-        self._look_at_time(at, self._parts.around.loop.time() - sent)
+        self._look_at_time(at, asked)
         self._next_fire, self._looked_at = next_fire, sent
         self._stop(stale, running)
         if rules != self._host.rules.version:
@@ -78,8 +79,15 @@ class Looking:
             if next_at is not None:
                 pool.wake(next_at)
 
-    def _look_at_time(self, server: datetime, seconds: float) -> None:
-        off = self._parts.clock.look(server.astimezone(UTC), seconds)
+    async def look_at_time(self) -> None:
+        """See what time it is at the server, as exactly as that can be known."""
+        asked = self._parts.clock.monotonic()
+        [(at,)] = await self._parts.store.connections.rows(statements.NOW)
+        self._look_at_time(at, asked)
+
+    def _look_at_time(self, server: datetime, asked: float) -> None:
+        clock = self._parts.clock  # whose seconds go on while a machine is suspended
+        off = clock.look(server.astimezone(UTC), clock.monotonic() - asked)
         if off is not None:
             log.warning(
                 "The clock of this host is off by %.1f s; the server's counts.", off.total_seconds()

@@ -34,6 +34,7 @@ from wopr.notifications.routing import (
     categories_of,
 )
 from wopr.notifications.watch import Watch
+from wopr.queue.face import inside
 from wopr.queue.queue import TaskQueue
 
 WORKERS = 2
@@ -71,7 +72,8 @@ class NotificationService:
                 f"NotificationService() takes a TaskQueue or nothing, not {shown(queue)}. A clock "
                 "is given by clock=."
             )
-        self._clock = clock or SystemClock()
+        own = SystemClock() if queue is None else inside(queue).time
+        self._clock: Clock = clock or own
         self._workers = check_count(workers, "workers", least=1, most=10_000)
         self._ids = IdFactory()
         self._memory = Memory()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,11 @@ class Controls(Face):
         Nothing given deletes nothing. Tasks that say how long they are kept (``retain=``) stay
         until that is over.
         """
-        before = self._before(days, months, years)
-        backend = None if before is None else await self._core.reader()
-        if before is None or backend is None:
+        age = _age(days, months, years)
+        backend = None if age is None else await self._core.reader()
+        if age is None or backend is None:
             return 0
+        before = naive_now(self._core.time) - age
         return await backend.cleanup(before, keep_history=keep_history)
 
     async def archive_old_tasks(
@@ -93,31 +95,16 @@ class Controls(Face):
             StorageFileError: there is no archive, or another one, or it can't be written.
         """
         place = None if directory is None else absolute(directory)
-        before = self._before(days, months, years)
-        backend = None if before is None else await self._core.reader()
-        if before is None or backend is None:
+        age = _age(days, months, years)
+        backend = None if age is None else await self._core.reader()
+        if age is None or backend is None:
             return 0
+        before = naive_now(self._core.time) - age
         total, complete = 0, False
         while not complete:
             count, complete = await backend.archive(before, place)
             total += count
         return total
-
-    def _before(self, days: int | None, months: int | None, years: int | None) -> datetime | None:
-        """Return the moment that is so long ago, naive UTC; ``None`` if nothing is given."""
-        given = [
-            (check_count(value, name, most=100_000), factor)
-            for value, name, factor in (
-                (days, "days", 1),
-                (months, "months", 30),
-                (years, "years", 365),
-            )
-            if value is not None
-        ]
-        if not given:
-            return None
-        age = timedelta(days=min(sum(value * factor for value, factor in given), 700_000))
-        return naive_now(self._core.clock) - age
 
     async def recover_tasks(self, category: str | None = None) -> int:
         """Put tasks that a dead process left STARTED back in the queue; return how many.
@@ -186,7 +173,7 @@ class Controls(Face):
         wanted = changed(_limit(category, task, key), changes)
         backend = await self._core.writer()
         rule = Rule(
-            RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._core.clock.now()
+            RuleKind.LIMIT, wanted.name, wanted.changes_to_json(changes), self._core.time.now()
         )
         limit = Limit.from_json((await backend.rules.merge(rule)).value)
         if limit.empty:
@@ -230,13 +217,14 @@ class Controls(Face):
         pause = Pause(
             **_one(category, task),
             reason=check_label(reason, "reason", longest=1_000),
-            since=self._core.clock.now(),
+            since=self._core.time.now(),
         )
-        await (await self._core.writer()).rules.save([pause.to_rule()])
+        backend = await self._core.writer()
+        await backend.rules.save([replace(pause, since=self._core.time.now()).to_rule()])
 
     async def resume(self, category: str | None = None, *, task: str | None = None) -> bool:
         """Start tasks of a category, or of a name, again; whether it was paused."""
-        pause = Pause(**_one(category, task), since=self._core.clock.now())
+        pause = Pause(**_one(category, task), since=self._core.time.now())
         backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.PAUSE, [pause.name]))
 
@@ -286,7 +274,7 @@ class Controls(Face):
             task=check_label(task, "task"),
             where=check_where(where or {}),
             reason=reason,
-            since=self._core.clock.now(),
+            since=self._core.time.now(),
         )
         rule = revocation.to_rule()
         if not standing:
@@ -303,7 +291,7 @@ class Controls(Face):
         found = Revocation(
             task=check_label(task, "task"),
             where=check_where(where or {}),
-            since=self._core.clock.now(),
+            since=self._core.time.now(),
         )
         backend = await self._core.writer()
         return bool(await backend.rules.delete(RuleKind.REVOCATION, [found.name]))
@@ -346,3 +334,19 @@ def _one(category: str | None, task: str | None) -> dict[str, str]:
     if category is not None:
         return {"category": check_label(category, "category")}
     return {"task": check_label(task, "task")}
+
+
+def _age(days: int | None, months: int | None, years: int | None) -> timedelta | None:
+    """Return how long that is; ``None`` if nothing is given."""
+    given = [
+        (check_count(value, name, most=100_000), factor)
+        for value, name, factor in (
+            (days, "days", 1),
+            (months, "months", 30),
+            (years, "years", 365),
+        )
+        if value is not None
+    ]
+    if not given:
+        return None
+    return timedelta(days=min(sum(value * factor for value, factor in given), 700_000))

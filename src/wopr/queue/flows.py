@@ -45,7 +45,7 @@ class Flows(Face):
         if not self._core.enabled:
             raise QueueDisabledError
         await self._core.access.learn_time()
-        flow_id = self._core.flow_ids.new(naive_now(self._core.clock))
+        flow_id = self._core.flow_ids.new(naive_now(self._core.time))
         tasks = compile_flow(flow_of(flow), self._core.new_task, flow_id)
         ids = await self._core.add_flow(tasks, present(connection))
         return FlowHandle(self._core, flow_id, members_of(tasks, ids))

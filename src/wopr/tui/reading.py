@@ -68,8 +68,9 @@ class Reader:
         return await _bounded(self._slow())
 
     async def _quick(self, wanted: str) -> Quick:
-        queue, now = self._queue, naive_now(self._clock)
+        queue = self._queue
         status = _usable(await status_of(inside(queue), brief=True))
+        now = naive_now(self._clock)
         workers = await queue.worker_info()
         pauses = await queue.pauses()
         live = await queue.sql(queries.LIVE_BY_CATEGORY, now)

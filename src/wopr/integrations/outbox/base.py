@@ -70,7 +70,7 @@ class OutboxBase:
         name = task.name if isinstance(task, Task) else task
         named = {} if kwargs is None else kwargs
         new = self._core.new_task(cast("str", name), args, named, cast("Options", options))
-        now = naive_now(self._core.clock)
+        now = naive_now(self._core.time)
         new.id = self._ids.new(now)
         return {"id": new.id, "name": new.name, "call": text_of(new), "created_at": now}
 

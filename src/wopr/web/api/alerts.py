@@ -8,9 +8,9 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from wopr.domain.alertrule import AlertCondition, AlertRule
-from wopr.domain.clock import SystemClock
 from wopr.domain.level import NotificationLevel
 from wopr.notifications.alertbook import AlertBook, AlertOptions
+from wopr.queue.face import inside
 from wopr.web.api.categories import Removed
 from wopr.web.api.endpoints import Asked, Endpoint, Model
 from wopr.web.api.fields import Label
@@ -82,7 +82,7 @@ async def remove_alert(asked: Asked) -> Removed:
 
 
 def _book(asked: Asked) -> AlertBook:
-    return AlertBook(asked.queue, SystemClock())
+    return AlertBook(asked.queue, inside(asked.queue).time)
 
 
 def _document(rule: AlertRule) -> AlertDocument:

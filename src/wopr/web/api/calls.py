@@ -134,7 +134,7 @@ async def _enqueue_unchecked(asked: Asked, body: Call, options: Options) -> Answ
     core = inside(asked.queue)
     definition = core.registry.elsewhere(check_label(body["name"], "name"))
     args, kwargs = tuple(body.get("args", ())), body.get("kwargs", {})
-    new = new_task(definition, args, kwargs, core.clock, options)
+    new = new_task(definition, args, kwargs, core.time, options)
     with refers():
         task_id = await core.change(lambda backend: backend.add(new))
     return Answer(b'{"id":"%s"}' % task_id.encode(), 201)

@@ -176,7 +176,7 @@ async def _live(queue: TaskQueue) -> dict[str, tuple[int, int, int, float]]:
     if await core.reader() is None:
         return {}
     try:
-        rows = (await queue.sql(queries.LIVE_BY_CATEGORY, naive_now(core.clock))).rows
+        rows = (await queue.sql(queries.LIVE_BY_CATEGORY, naive_now(core.time))).rows
     except QueryError:  # of a storage that answers no SQL
         return {}
     return {name: (waiting, due, running, age) for name, waiting, due, running, age in rows}

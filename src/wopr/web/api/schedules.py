@@ -240,7 +240,7 @@ async def preview_plan(asked: Asked) -> Times:
     given = {**asked.body, **_when(asked.body)}
     trigger = parse_schedule_options(**{name: given[name] for name in WHEN & given.keys()})
     span = {name: as_utc(given[name], name) for name in ("start_at", "end_at") if name in given}
-    now = inside(asked.queue).clock.now()
+    now = inside(asked.queue).time.now()
     there = zone(given.get("tz") or "UTC")
     found = planned(trigger, asked.query.n, now, **span)
     return {"times": [_in(there, one) for one in found]}

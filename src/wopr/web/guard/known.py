@@ -22,7 +22,7 @@ class KnownTokens:
 
     def now(self) -> datetime:
         """Return the time, aware."""
-        return self._core.clock.now()
+        return self._core.time.now()
 
     async def all(self) -> list[AccessToken]:
         """Return them.
@@ -30,7 +30,7 @@ class KnownTokens:
         Raises:
             StorageError: they can't be read.
         """
-        now = self._core.clock.monotonic()
+        now = self._core.time.monotonic()
         if now >= self._until:
             self._tokens = await access_tokens(self._core)
             self._until = now + FRESH_SECONDS

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from wopr.domain.alertrule import AlertCondition, AlertRule
-from wopr.domain.clock import SystemClock, new_identity
+from wopr.domain.clock import new_identity
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.level import NotificationLevel
 from wopr.domain.spoken import counted
@@ -18,6 +18,7 @@ from wopr.domain.task import TaskInfo
 from wopr.notifications.alertbook import AlertBook
 from wopr.notifications.delivery import TASK
 from wopr.notifications.event import CATEGORY, NotificationEvent
+from wopr.queue.face import inside
 from wopr.queue.queue import TaskQueue
 from wopr.web.guard.roles import Role
 from wopr.web.pages.asking import Ask, ask_of
@@ -35,7 +36,7 @@ SECONDS = 2.0
 
 
 def _book(queue: TaskQueue) -> AlertBook:
-    return AlertBook(queue, SystemClock())
+    return AlertBook(queue, inside(queue).time)
 
 
 async def _values(ask: Ask) -> dict[str, Any]:

@@ -29,4 +29,4 @@ def naive(moment: datetime) -> datetime:
 
 def now_of(queue: TaskQueue) -> datetime:
     """Return the time of the queue's clock, aware, in UTC."""
-    return inside(queue).clock.now()
+    return inside(queue).time.now()

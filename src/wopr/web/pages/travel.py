@@ -89,7 +89,7 @@ async def strip(request: Request) -> Response:
 
 
 async def _week(ask: Ask) -> tuple[list[float], list[float]]:
-    now = naive_now(inside(ask.queue).clock)
+    now = naive_now(inside(ask.queue).time)
     width = WEEK.total_seconds() / HOURS
     found: dict[bool, Any] = {}
     for failed, buckets in (await ask.queue.sql(pagequeries.WEEK, now - WEEK, width)).rows:
