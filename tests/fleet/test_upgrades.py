@@ -132,7 +132,6 @@ async def test_an_upgrade_goes_behind_those_who_use_a_table(
     connections = Connections(PostgresAddress(own.address), 1, 5)
     known = schema.steps()
     monkeypatch.setattr(schema, "steps", lambda: {**known, "9999": LATER})
-    monkeypatch.setattr(schema, "LOCK_SECONDS", 1)
     other = await connections.reserved("select from wopr.tasks")
     tried = asyncio.create_task(schema.prepare(connections))
     waiting = "select count(*) from pg_locks where not granted"
@@ -143,6 +142,65 @@ async def test_an_upgrade_goes_behind_those_who_use_a_table(
             assert not tried.done()
     await other.close()
     assert schema.FIRST == (await tried)[0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into wopr.transitions (seq, task_id, attempt, to_status, occurred_at, reason) "
+        "values (1, gen_random_uuid(), 0, 'pending', now(), 'add')",
+        "select count(*) from wopr.history",
+    ],
+    ids=["a host", "a question"],
+)
+async def test_an_upgrade_and_who_has_begun_to_use_tables_do_not_wait_for_each_other(
+    own: PostgresHome, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    connections = Connections(PostgresAddress(own.address), 1, 5)
+    newest = schema.steps()
+    with monkeypatch.context() as before:
+        before.setattr(schema, "steps", lambda: {one: newest[one] for one in list(newest)[:3]})
+        await schema.prepare(connections)
+    other = await connections.reserved("lock table wopr.tasks in row exclusive mode")
+    tried = asyncio.create_task(schema.prepare(connections))
+    waiting = "select count(*) from pg_locks where not granted"
+    async with await connections.connect() as looking:
+        while not (await (await looking.execute(waiting)).fetchone())[0]:
+            assert not tried.done()
+    await other.execute(statement)
+    await other.execute("commit")
+    await other.close()
+    assert "0011" == (await tried)[0]
+
+
+async def test_an_upgrade_and_a_question_do_not_wait_for_each_other(
+    own: PostgresHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(PostgresAddress(own.address), 1, 5)
+    await schema.prepare(connections)
+    held = LATER + "select pg_advisory_xact_lock(1);"
+    known, bring_up, tries = schema.steps(), schema._bring_up, []
+
+    async def counted(*given: Any) -> str | None:
+        tries.append(1)
+        return await bring_up(*given)
+
+    monkeypatch.setattr(schema, "steps", lambda: {**known, "9999": held})
+    monkeypatch.setattr(schema, "_bring_up", counted)
+    monkeypatch.setattr(schema, "LOCK_SECONDS", PATIENCE)
+    waiting = "select count(distinct pid) from pg_locks where not granted"
+    async with await connections.connect() as looking, await connections.connect() as asking:
+        await looking.execute("select pg_advisory_lock(1)")
+        tried = asyncio.create_task(schema.prepare(connections))
+        while not (await (await looking.execute(waiting)).fetchone())[0]:
+            assert not tried.done()
+        asked = asyncio.create_task(asking.execute("select count(*) from wopr.history"))
+        while (await (await looking.execute(waiting)).fetchone())[0] < 2:
+            assert not asked.done()
+        await looking.execute("select pg_advisory_unlock(1)")
+        assert (0,) == await (await asked).fetchone()
+        await tried
+    assert [1] == tries
 
 
 def test_the_commands_tell_and_do(own: PostgresHome) -> None:

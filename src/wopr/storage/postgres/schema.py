@@ -25,15 +25,26 @@ FIRST = "0009"
 _LOCK = 0x776F7072
 """Of PostgreSQL's advisory locks: so long as somebody changes the tables."""
 LEAST_SERVER = 140_000
+TAKE_SECONDS = 0.9
+"""So long a change waits for those that use a table; then these go first, and it tries again.
+
+It is less than the second after which a server looks whether two wait for each other, so no
+statement of anybody fails.
+"""
 LOCK_SECONDS = 3
-"""So long a change waits for those that use a table; then these go first, and it tries again."""
-MOST_TRIES = 20
+"""So long it waits for another lock, once it has begun."""
+MOST_TRIES = 50
 
 
 _ARE_THERE = """
 select exists (select from pg_catalog.pg_tables where schemaname = 'wopr' and tablename = 'meta')
 """
 """``to_regclass`` would not do: after waiting for a lock it may answer from before the wait."""
+
+_VIEWS = """
+select format('%I.%I', schemaname, viewname) from pg_catalog.pg_views
+where schemaname = 'wopr' order by viewname
+"""
 
 
 @cache
@@ -83,7 +94,7 @@ async def prepare(connections: Connections) -> tuple[str | None, str]:
                     found = await _bring_up(connections, connection)
                     break
                 except psycopg.errors.LockNotAvailable:
-                    await asyncio.sleep(LOCK_SECONDS / 10)
+                    await asyncio.sleep(TAKE_SECONDS / 3)
             else:
                 raise StorageError(
                     f"The tables of the queue in {connections.address} are in use by long "
@@ -139,6 +150,19 @@ def _check_server(connections: Connections, connection: Any) -> None:
         )
 
 
+async def _take(connection: Any) -> None:
+    """Lock what hosts and people use, in the order in which their statements do.
+
+    Else one that has begun with the first, and is kept from the next, waits for an upgrade that
+    waits for it: the server ends one of them, which may be the upgrade after minutes of work.
+    """
+    await connection.execute(f"set local lock_timeout = '{TAKE_SECONDS}s'")
+    for (view,) in await (await connection.execute(_VIEWS)).fetchall():
+        await connection.execute(f"alter view {view} reset (security_barrier)")  # it has none
+    await connection.execute("lock table wopr.tasks, wopr.transitions in access exclusive mode")
+    await connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+
+
 async def _bring_up(connections: Connections, connection: Any) -> str | None:
     """Make what lacks, in one transaction; return the revision before."""
     async with connection.transaction():
@@ -150,6 +174,8 @@ async def _bring_up(connections: Connections, connection: Any) -> str | None:
         refuse_unknown(connections, found)
         lacking = missing(found)
         if lacking:
+            if found is not None:
+                await _take(connection)
             for one in lacking:
                 await connection.execute(steps()[one])
             await connection.execute(views())
