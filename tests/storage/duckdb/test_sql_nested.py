@@ -75,6 +75,9 @@ async def test_a_pivot_may_have_lists(queue: TaskQueue) -> None:
         "pivot (select range % 2 as odd, range from range(4)) on odd in (0, 1) using list(range)"
     )
     assert [([0, 2], [1, 3])] == (await queue.sql(query)).rows
+    found = "pivot (select range % 2 as odd, range from range(4)) on odd using list(range)"
+    for end in ("", ";", " ; -- 'é;' that is all", ";; /* ; */"):
+        assert [([0, 2], [1, 3])] == (await queue.sql(found + end)).rows
 
 
 async def test_the_loop_goes_on_while_a_giant_one_is_measured(queue: TaskQueue) -> None:

@@ -15,7 +15,6 @@ from wopr.storage.duckdb.file.connecting import quoted
 MOST_BYTES = 4 * 1024 * 1024
 """So long a nested value may be as text: 100,000 ids of tasks, which Python makes in 50 ms."""
 _NESTED = frozenset({"list", "array", "struct", "map", "union"})
-_PLAIN = "select json_deserialize_sql(json_serialize_sql($1))"
 _BOUNDED = "case when strlen({name}::varchar) > {most} then error({text}) else {name} end"
 
 
@@ -37,16 +36,16 @@ def bounded(cursor: duckdb.DuckDBPyConnection, sql: str) -> str:
         else name
         for name, column in zip(names, columns, strict=True)
     )
-    return f"select {values} from ({_without_end(cursor, sql)}\n) as answer({', '.join(names)})"
+    return f"select {values} from ({_without_end(sql)}\n) as answer({', '.join(names)})"
 
 
-def _without_end(cursor: duckdb.DuckDBPyConnection, sql: str) -> str:
+def _without_end(sql: str) -> str:
     """Return a query without a semicolon, and what is behind it."""
-    try:
-        [(text,)] = cursor.execute(_PLAIN, [sql]).fetchall()
-    except duckdb.Error:  # a PIVOT whose values are not named
-        return sql.rstrip().rstrip(";")
-    return str(text)
+    text = sql.encode()
+    parts = [at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    while parts and text.startswith(b";", parts[-1]):
+        text = text[: parts.pop()]
+    return text.decode()
 
 
 def _text(name: str) -> str:
