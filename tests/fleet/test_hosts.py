@@ -159,7 +159,7 @@ async def test_a_schedule_fires_once_per_planned_time_on_all_hosts(shared: Postg
 
 
 async def test_a_host_that_slept_through_its_lease_can_settle_nothing(
-    shared: PostgresHome,
+    shared: PostgresHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
     asleep, awake = shared.queue(), shared.queue()
@@ -178,6 +178,9 @@ async def test_a_host_that_slept_through_its_lease_can_settle_nothing(
         await gate.arrivals()
         await awake.sql("select 1 as one")
         # As the others see it, whose clock is the server's: the lease of this host has ended.
+        fleet = inside(asleep).access.works
+        assert isinstance(fleet, Fleet)
+        monkeypatch.setattr(fleet.owner, "renew", asyncio.Event().wait)  # which it sleeps through
         await _end_lease(asleep)
         await awake.recover_tasks()
         await awake.start_workers("default", 1)
