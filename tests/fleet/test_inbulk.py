@@ -20,6 +20,7 @@ from wopr.queue.queue import inside
 from wopr.storage.postgres import inbulk
 
 COUNT = 1_000
+IDS = IdFactory()
 
 
 class Interrupted:
@@ -82,11 +83,7 @@ async def test_nothing_stays_of_what_is_interrupted_between_two_parts(
     address = PostgresAddress(shared.address).conninfo
     async with shared.queue() as queue:
         await noop(queue).enqueue(0)
-        now, ids = datetime(2026, 1, 1), IdFactory()
-        records = [
-            TaskRecord(ids.new(now), "noop", "default", 5, 0, "[0]", "{}", now)
-            for _ in range(COUNT)
-        ]
+        records = new_records()
         connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
 
         def cut() -> None:
@@ -100,6 +97,48 @@ async def test_nothing_stays_of_what_is_interrupted_between_two_parts(
         assert broken.sent >= 1, "the first part was sent"
         assert connection.closed
         assert 1 == (await queue.sql("select count(*) from tasks")).scalar()
+
+
+async def test_a_statement_that_was_to_be_prepared_and_was_not_harms_no_later_call(
+    shared: PostgresHome,
+) -> None:
+    async with shared.queue() as queue:
+        for mixed in (False, False, True):  # the next one is prepared, behind another one
+            assert COUNT == len(await queue.storage.add(new_records(mixed=mixed)))
+        there = new_records(mixed=True)
+        await queue.storage.add(there[:1])
+        assert COUNT - 1 == len(await queue.storage.add(there))
+        assert COUNT == len(await queue.storage.add(new_records()))
+
+
+async def test_a_call_that_is_cancelled_when_all_was_sent_harms_no_later_one(
+    shared: PostgresHome,
+) -> None:
+    address = PostgresAddress(shared.address).conninfo
+    async with shared.queue():
+        locked = await psycopg.AsyncConnection.connect(address)
+        await locked.execute("lock table wopr.tasks in share mode")
+        connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
+        adding = asyncio.create_task(inbulk.add(connection, new_records(), psycopg.Error))
+        waiting = "select count(*) from pg_locks where not granted"
+        while (await (await locked.execute(waiting)).fetchone()) == (0,):
+            assert not adding.done()
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        await locked.close()
+        assert connection.closed
+
+
+def new_records(*, mixed: bool = False) -> list[TaskRecord]:
+    """Return tasks that are sent as what is alike; or not the first part, if they are mixed."""
+    now = datetime(2026, 1, 1)
+    records = [
+        TaskRecord(IDS.new(now), "noop", "default", 5, 0, "[0]", "{}", now) for _ in range(COUNT)
+    ]
+    if mixed:
+        records[0].depends_on = "[]"
+    return records
 
 
 def noop(queue: TaskQueue) -> Any:

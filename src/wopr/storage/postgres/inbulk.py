@@ -26,10 +26,21 @@ async def add(
     """Add tasks that are new for sure, all or none; return a row of the numbers of each part.
 
     Args:
-        connection: in no transaction.
+        connection: in no transaction; it is closed if that fails.
         records: of at least one task.
         errors: that the driver raises.
     """
+    try:
+        return await _sent(connection, records, errors)
+    except BaseException:
+        # The driver takes for prepared what the server did not come to any more.
+        await connection.close()
+        raise
+
+
+async def _sent(
+    connection: Any, records: Sequence[TaskRecord], errors: type[Exception]
+) -> list[tuple[Any, ...]]:
     failure: Exception | None = None
     cursors: list[Any] = []
     try:
