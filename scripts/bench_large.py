@@ -17,7 +17,7 @@ async def measure(result: dict[str, float], tasks: int) -> None:
         bench = Bench(path)
         async with bench.queue:
             await bench.queue.sql("select 1")
-        fill(path, tasks)
+        fill(path, tasks, tasks)
         bench = Bench(path)
         bench.expect(1)
         began = time.perf_counter()
@@ -41,17 +41,15 @@ async def measure(result: dict[str, float], tasks: int) -> None:
         result["peak RSS with 2,000,000 tasks (MB)"] = peak_rss()
 
 
-def fill(path: Path, tasks: int) -> None:
-    """Write ``tasks`` finished and ``tasks`` waiting tasks, as a queue would have left them."""
+def fill(path: Path, done: int, waiting: int) -> None:
+    """Write so many finished and so many waiting tasks, as a queue would have left them."""
     connection = duckdb.connect(str(path), config={"threads": 1, "memory_limit": "200MB"})
     step = 100_000
-    for first in range(1, 2 * tasks + 1, step):
-        connection.execute(
-            FILL_TASKS, {"first": first, "last": first + step - 1, "tasks": tasks}
-        ).fetchall()
-        connection.execute(
-            FILL_LOG, {"first": first, "last": first + step - 1, "tasks": tasks}
-        ).fetchall()
+    tasks = done + waiting
+    for first in range(1, tasks + 1, step):
+        values = {"first": first, "last": min(first + step - 1, tasks), "tasks": done}
+        connection.execute(FILL_TASKS, values).fetchall()
+        connection.execute(FILL_LOG, values).fetchall()
     connection.execute(
         "update meta set value = (select max(seq)::varchar from transitions) where key = 'folded'"
     ).fetchall()
@@ -70,7 +68,8 @@ select {_ID} as id, n * 3 as seq, 'noop' as name, 'default' as category, 2 as pr
        case when n <= $tasks then created_at end as started_at,
        case when n <= $tasks then created_at end as completed_at,
        case when n <= $tasks then n::varchar end as result,
-       0.0 as progress, '' as progress_message,
+       case when n <= $tasks then 0.0 end as elapsed_seconds,
+       case when n <= $tasks then 100.0 else 0.0 end as progress, '' as progress_message,
        case when n <= $tasks then n * 3 + 2 else n * 3 end as version
 from range($first, $last + 1) numbers(n)
 """

@@ -20,8 +20,14 @@ CLOSE_SECONDS = 60.0
 """So long its owner may take to close a file, once what ran has ended."""
 
 
-async def copied(database: Path, target: Path, settings: Settings) -> None:
-    """Make a copy of a file, which goes on being used, and see that all is well with it.
+async def copied(database: Path, target: Path, settings: Settings, *, verify: bool) -> None:
+    """Make a copy of a file, which goes on being used.
+
+    Args:
+        database: the file.
+        target: where its copy is to be.
+        settings: of this process.
+        verify: have a doctor see that all is well with it.
 
     Raises:
         StorageError: it could not be made, or a doctor found something.
@@ -31,7 +37,7 @@ async def copied(database: Path, target: Path, settings: Settings) -> None:
         async with _owner(database, settings) as remote:
             return await remote.backup()
 
-    await back_up(database, target, settings, copy, verify=True, overwrite=True)
+    await back_up(database, target, settings, copy, verify=verify, overwrite=True)
 
 
 async def taken(database: Path, settings: Settings, grace: float) -> Leaving:

@@ -132,7 +132,8 @@ class ToServer:
             progress = self._filling.progress
             if "copy" not in progress or not copy.exists():
                 self._tell("Copying the file", 0, 0)
-                await copied(self._database, copy, self._settings)
+                first = "through" not in progress  # of those after it only what is new is read
+                await copied(self._database, copy, self._settings, verify=first)
                 crashpoint("move.copied")
             through = progress.get("through")
             left: int = await self._told(self._take_over, copy)
