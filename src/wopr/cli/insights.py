@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,15 @@ from wopr.cli.declared import Argument, Option
 from wopr.cli.errors import UsageError
 from wopr.cli.output import complain, document, say, table
 from wopr.cli.past import At, past_of, print_counts, print_status
+from wopr.cli.selections import when
 from wopr.cli.writing import CSVRows, Form, distinct, write_all
 from wopr.config.settings import Settings
 from wopr.domain.address import Address, PostgresAddress
 from wopr.domain.checks import check_query
+from wopr.domain.clock import SystemClock
 from wopr.domain.spoken import age, counted, local
 from wopr.domain.status import TaskPriority
+from wopr.domain.typed import WHEN
 from wopr.insights import queries
 from wopr.ports.answers import QueryResult
 from wopr.ports.asof import PastStatus
@@ -27,6 +31,19 @@ from wopr.ports.cut import why_cut
 from wopr.ports.storage import QueryLimits
 from wopr.queue.queue import TaskQueue
 from wopr.storage import ask_archive
+from wopr.storage.together import ask_together
+
+ArchivedAlone = Annotated[
+    bool, Option("--archived", help="Ask the archive alone, in DuckDB's SQL (WOPR_TASKS_ARCHIVE).")
+]
+Together = Annotated[
+    bool,
+    Option("--together", help="Ask a database of PostgreSQL and the archive, in DuckDB's SQL."),
+]
+Since = Annotated[
+    str | None,
+    Option(metavar="WHEN", help=f"With --together: what is of that day or later: {WHEN}."),
+]
 
 
 def stats(at: At = None, database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
@@ -98,10 +115,9 @@ def sql(
             help="Most rows, else WOPR_TASKS_QUERY_ROWS; none: all, with --csv or --json.",
         ),
     ] = None,
-    archived: Annotated[
-        bool,
-        Option("--archived", help="Ask the archive alone, in DuckDB's SQL (WOPR_TASKS_ARCHIVE)."),
-    ] = False,
+    archived: ArchivedAlone = False,
+    together: Together = False,
+    since: Since = None,
     database: Database = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
@@ -117,15 +133,16 @@ def sql(
     'describe tasks' lists the columns of one.
 
     Of a file, and with WOPR_TASKS_ARCHIVE, it is asked of both together. PostgreSQL can't read the
-    archive: there --archived asks it by itself.
+    archive: there --archived asks it by itself, and --together copies what the tables have first.
     """
     form = _form(as_csv=as_csv, as_json=as_json, as_parquet=as_parquet)
     rows = _limit(limit, form)
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("The query is empty. For example: wopr sql 'select * from backlog'")
-    if archived:
-        _sql_of_archive(text, form, rows)
+    if archived or together or since is not None:
+        home = _asked_together(database, archived=archived, together=together)
+        _sql_of_archive(text, form, rows, home, since)
         return
     if rows is None:
         moment = with_queue(database, lambda queue: write_all(queue, text, form))
@@ -140,7 +157,32 @@ def sql(
     _complain_of_cut(result)
 
 
-def _sql_of_archive(text: str, form: Form, rows: int | Literal["setting"] | None) -> None:
+def _asked_together(database: Path, *, archived: bool, together: bool) -> PostgresAddress | None:
+    """Return with which database the archive is asked; ``None``: alone."""
+    if together == archived:
+        raise UsageError(
+            "--archived and --together exclude each other."
+            if archived
+            else "--since says how much --together copies. Else write it into the query."
+        )
+    if archived:
+        return None
+    if not isinstance(database, PostgresAddress):
+        raise UsageError(
+            f"--together is for a database of PostgreSQL, not {database}: a file is asked together "
+            "with its archive in any case. Leave it out."
+        )
+    return database
+
+
+def _sql_of_archive(
+    text: str,
+    form: Form,
+    rows: int | Literal["setting"] | None,
+    database: PostgresAddress | None,
+    since: str | None,
+) -> None:
+    """Ask the archive: alone, or together with a database."""
     settings = Settings()
     archive = settings.archive
     if archive is None or not archive.is_dir():
@@ -150,14 +192,28 @@ def _sql_of_archive(text: str, form: Form, rows: int | Literal["setting"] | None
         )
     if rows is None or form is Form.PARQUET:
         raise UsageError(
-            "--archived answers a number of rows: leave out --parquet, give --limit N."
+            "--archived and --together answer a number of rows: give --limit N, not --parquet."
         )
     most = settings.query_rows if rows == "setting" else rows
-    limits = QueryLimits(settings.query_seconds, most, archive=archive)
+    first = None if since is None else _day(since)
+    limits = QueryLimits(settings.query_seconds, most, archive=archive, since=first)
     text = check_query(text, ())
-    result = QueryResult(asyncio.run(ask_archive(text, limits, settings.memory_limit)))
+    if database is None:
+        answer = ask_archive(text, limits, settings.memory_limit)
+    else:
+        answer = ask_together(database, text, limits, settings.memory_limit)
+    result = QueryResult(asyncio.run(answer))
     _print(result, form)
     _complain_of_cut(result)
+    if first is not None:
+        complain(f"Of what was enqueued, happened or was logged on {first} (UTC) or later.")
+
+
+def _day(since: str) -> date:
+    moment = when(since, "--since")
+    if isinstance(moment, timedelta):
+        moment = SystemClock().now() - moment
+    return moment.astimezone(UTC).date()
 
 
 def _complain_of_cut(result: QueryResult) -> None:
@@ -172,7 +228,7 @@ def _complain_of_archive(database: Path) -> None:
     """Say so if what was to be asked together with the file is not there, or can't be."""
     archive = Settings().archive
     if isinstance(database, PostgresAddress) and archive is not None:
-        complain(f"Of the tables alone; of the archive at {archive}: wopr sql --archived")
+        complain(f"Of the tables alone; with the archive at {archive}: wopr sql --together")
     if isinstance(database, Address):
         return
     if archive is not None and not archive.is_dir():

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,6 +94,8 @@ class QueryLimits:
     whole: bool = False
     """Whether what wopr asks is about the archive too, as all that people ask is."""
     archive: Path | None = None  # that it spans
+    since: date | None = None
+    """From which day on (UTC) the archive's rows count; all if ``None``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def order(
     told = {
         "path": path,
         "archive": None if limits.archive is None else str(check_name(limits.archive)),
+        "since": None if limits.since is None else limits.since.isoformat(),
         "sql": sql,
         "params": list(params),
         "rows": limits.rows,

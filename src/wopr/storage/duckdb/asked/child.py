@@ -85,7 +85,12 @@ def _answer(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> list
         check(cursor, sql)
     elif sql.lstrip()[:7].lower() != "explain":  # who has it planned has looked at it
         sql = f"explain {sql}"
-    limits = QueryLimits(rows=order["rows"], bytes=order["bytes"], archive=_archive(order))
+    limits = QueryLimits(
+        rows=order["rows"],
+        bytes=order["bytes"],
+        archive=_archive(order),
+        since=order["since"] and date.fromisoformat(order["since"]),
+    )
     found: QueryRows = run(cursor, sql, order["params"], limits)
     if order["path"] is None:
         return []

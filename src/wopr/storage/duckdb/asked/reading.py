@@ -143,7 +143,7 @@ def _run(
 ) -> QueryRows:
     with _reading(cursor):
         if limits.whole or not limits.own:
-            show_whole(cursor, limits.archive, portioned=portioned)
+            show_whole(cursor, limits.archive, limits.since, portioned=portioned)
         cursor.execute(sql, list(params))
         columns = tuple(column[0] for column in cursor.description or ())
         nested = is_nested(cursor.description) and not limits.own

@@ -6,6 +6,7 @@ made of them too.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -13,7 +14,7 @@ import duckdb
 from wopr.storage.duckdb.asked.portioned import in_portions
 from wopr.storage.duckdb.parquet import again
 from wopr.storage.duckdb.parquet.archived import source
-from wopr.storage.duckdb.parquet.layout import KINDS, Kind
+from wopr.storage.duckdb.parquet.layout import KINDS, Kind, days
 
 _WITH_RESULTS = """
 select one.* replace (coalesce(one.result, apart.result) as result)
@@ -39,10 +40,17 @@ anti join {database}.main.tasks as new on new.id = old.{task}
 _LAST = "qualify row_number() over (partition by id order by version desc) = 1"
 
 
-def show_whole(cursor: duckdb.DuckDBPyConnection, archive: Path | None, *, portioned: bool) -> None:
+def show_whole(
+    cursor: duckdb.DuckDBPyConnection,
+    archive: Path | None,
+    since: date | None = None,
+    *,
+    portioned: bool,
+) -> None:
     """Let the tables have all that belongs to them until the transaction ends.
 
-    Only if there is more: DuckDB reads a table with fewer columns, and rows, than a join.
+    Only if there is more: DuckDB reads a table with fewer columns, and rows, than a join. Of the
+    archive all rows count, or those from a day on.
     """
     apart = has_large_results(cursor)
     [(name,)] = cursor.execute("select current_database()").fetchall()
@@ -55,7 +63,7 @@ def show_whole(cursor: duckdb.DuckDBPyConnection, archive: Path | None, *, porti
             rows = in_portions(cursor, database)
         elif joined:
             rows = _WITH_RESULTS.format(database=database)
-        archived = None if archive is None else _archived(cursor, archive, kind, database)
+        archived = None if archive is None else _archived(cursor, archive, since, kind, database)
         if archived is not None or joined:
             views.append(_VIEW.format(table=kind.table, rows=rows + (archived or "")))
     for view in views:
@@ -68,10 +76,11 @@ def has_large_results(cursor: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _archived(
-    cursor: duckdb.DuckDBPyConnection, archive: Path, kind: Kind, database: str
+    cursor: duckdb.DuckDBPyConnection, archive: Path, since: date | None, kind: Kind, database: str
 ) -> str | None:
     table = f"{database}.main.{kind.table}"
-    found = source(archive, kind, table=table)
+    only = None if since is None else [one for one in days(archive, kind) if one >= str(since)]
+    found = source(archive, kind, only, table)
     if found is None:
         return None
     cursor.execute(f"from {table} limit 0")

@@ -108,7 +108,7 @@ class FileFilling:
             longest: bytes of the longest.
             again: log lines may be there already.
         """
-        source = _rows_of(table, page, longest)
+        source = rows_of(table, page, longest)
         self._ask(f"create or replace temp table arriving as select * from {source}")
         if table != "tasks":
             lacking = "arriving anti join task_logs using (task_id, attempt, number)"
@@ -176,7 +176,7 @@ class FileFilling:
         return self._connection.execute(sql).fetchall()
 
 
-def _rows_of(table: str, page: Path, longest: int) -> str:
+def rows_of(table: str, page: Path, longest: int) -> str:
     """Return the rows of a page, as a table of SQL."""
     columns = ", ".join(f"'{name}': '{kind}'" for name, kind in shape()[table].items())
     line = max(_LEAST_LINE, longest + 1)
