@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import duckdb
+
 from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
 from wopr.ports.glance import once
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
-from wopr.storage.duckdb.asked.people import CrowdedError, Read, T
+from wopr.storage.duckdb.asked.people import CrowdedError, Read, T, late
 from wopr.storage.duckdb.asked.reading import check, run
 from wopr.storage.duckdb.asked.snapshot import BACKUP, Purpose
 from wopr.storage.duckdb.base import Base
@@ -31,7 +33,8 @@ MOST_KNOWN = 256
 class AskCalls(Base):
     """Where a query runs follows from its text.
 
-    In this process, beside others, if all that it calls is known to be harmless. A text that may
+    In this process, beside others, if all that it calls is known to be harmless, and what it makes
+    of the values that are there is not too much. A text that may
     be costly to plan is planned once in a process of its own before. Any other runs there
     altogether, on a snapshot; and so does one that failed here because of others.
     """
@@ -41,17 +44,18 @@ class AskCalls(Base):
         self._check()
         until = time.monotonic() + limits.seconds
         limits = replace(limits, archive=self.archive)
-        await once(("written", id(self)), self._all_written)
         if limits.own:
+            await once(("written", id(self)), self._all_written)
             return await self._again.ask(
                 lambda: self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
             )
+        written = await self._all_written()
         alone = self._asking == 0
         self._asking += 1
         self._asked_so_far += 1
         number = self._asked_so_far
         try:
-            return await self._here(sql, params, limits, until)
+            return await self._here(sql, params, limits, until, written)
         except CrowdedError:
             pass
         except (QueryError, StorageError) as error:
@@ -61,13 +65,17 @@ class AskCalls(Base):
                 raise
         finally:
             self._asking -= 1
-        return await self._apart(sql, params, limits)
+        left = until - time.monotonic()  # for both together
+        if left <= 0:
+            raise late(limits.seconds)
+        return await self._apart(sql, params, replace(limits, seconds=left))
 
     async def _here(
-        self, sql: str, params: Sequence[Any], limits: QueryLimits, until: float
+        self, sql: str, params: Sequence[Any], limits: QueryLimits, until: float, written: int
     ) -> QueryRows:
         """Run a query of people in this process, unless its text says that this may not end."""
-        if sql not in self._known:
+        weights = self._sizes.weights
+        if sql not in weights:
             checked = await self._asked(lambda cursor: check(cursor, sql), until, limits)
             if checked.endless:
                 return await self._apart(sql, params, limits)
@@ -75,13 +83,24 @@ class AskCalls(Base):
                 async with self._place_apart(limits.seconds):
                     await apart.plan(sql, params, limits.seconds)
                 until = time.monotonic() + limits.seconds
-            while len(self._known) >= MOST_KNOWN:
-                self._known.pop(next(iter(self._known)))
-            self._known[sql] = None
-        return await self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
+            while len(weights) >= MOST_KNOWN:
+                weights.pop(next(iter(weights)))
+            weights[sql] = checked.weight
+        weight, archived = weights[sql], limits.archive is not None
 
-    async def _all_written(self) -> None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> QueryRows | None:
+            if self._sizes.is_heavy(cursor, weight, params, archived=archived, written=written):
+                return None
+            return run(cursor, sql, params, limits)
+
+        found = await self._asked(read, until, limits)
+        return await self._apart(sql, params, limits) if found is None else found
+
+    async def _all_written(self) -> int:
+        """Bring the tables up to everything submitted so far; return how many writes that is."""
+        written = self._journal.writes_in
         await self._in_writer(self._folding.lines.write_all)
+        return written
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a snapshot; it is kept for some seconds, and others get it too.

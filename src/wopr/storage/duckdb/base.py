@@ -21,6 +21,7 @@ from wopr.ports.storage import JournalState, Snapshot
 from wopr.storage.duckdb.again import Again
 from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import People
+from wopr.storage.duckdb.asked.sizes import Sizes
 from wopr.storage.duckdb.asked.snapshot import Snapshots
 from wopr.storage.duckdb.checkpoints import Checkpoints
 from wopr.storage.duckdb.file.exit import close_at_exit
@@ -93,9 +94,8 @@ class Base:
         self._threads_wait = 0
         self._telling = threading.Lock()
         self._told_in = self._told_out = 0  # groups whose callers are to be told, and that were
-        self._known: dict[str, None] = {}
+        self._sizes = Sizes()
         self._asking = self._asked_so_far = 0  # queries of people: under way here, and in all
-        """Texts of people's that may be run in this process, the oldest first."""
         self._kept: Snapshot | None = None
         self._outside = threading.Lock()  # held while files of the archive are written
         self._portion = Portion()

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import duckdb
 
-from wopr.domain.errors import QueryError
+from wopr.domain.errors import PayloadError, QueryError
 from wopr.domain.jsontext import decode_plain, encode_plain
 from wopr.ports.storage import QueryLimits, QueryRows
 from wopr.storage.duckdb.asked.frames import BATCH, END, ERROR, SCHEMA, frame, packed, portions
@@ -33,6 +33,8 @@ READY = b"ready\n"
 ROOM_BYTES = 256 * 1024 * 1024
 """So much address space it gets beside what it has and DuckDB's memory limit."""
 MOST_LEVELS = 200
+ANSWER_BYTES = 1024 * 1024
+"""An answer of one row may have so much, whatever the limit."""
 Say = Callable[..., None]
 _CARRIED = (bool, int, str, bytes, UUID, Decimal, datetime, date, time, timedelta)
 
@@ -61,7 +63,12 @@ def _answered(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any]) -> by
         answer = {"error": str(error)}
     except MemoryError:
         answer = {"error": f"The query needed more memory than {order['memory_limit']}."}
-    return encode_plain(answer, "the answer", 8 * order["bytes"], MOST_LEVELS).encode() + b"\n"
+    most = 8 * order["bytes"] + ANSWER_BYTES
+    try:
+        text = encode_plain(answer, "the answer", most, MOST_LEVELS)
+    except PayloadError as error:
+        text = encode_plain({"error": f"The answer can't be used: {error}"}, "the error", most, 9)
+    return text.encode() + b"\n"
 
 
 def _stream(cursor: duckdb.DuckDBPyConnection, order: Mapping[str, Any], say: Say) -> None:

@@ -10,6 +10,7 @@ import duckdb
 from wopr.domain.errors import QueryError
 from wopr.storage.duckdb.asked.harmless import AGGREGATES, FLAT, HARMLESS, TYPES, ZONED
 from wopr.storage.duckdb.asked.harmless import words as _words
+from wopr.storage.duckdb.asked.weight import Scales
 from wopr.storage.duckdb.file.catalogue import TABLES
 
 ALLOWED_TABLES = _words(
@@ -109,6 +110,14 @@ select function_name, bool_or(function_type in ('table', 'table_macro')),
     bool_or(stability = 'VOLATILE' or has_side_effects)
 from duckdb_functions() where internal group by all
 """
+_FIXED = """
+select function_name from duckdb_functions() where internal group by all
+having bool_and(regexp_full_match(coalesce(return_type, ''), $1))
+"""
+_SHORT_TYPES = (
+    r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN|FLOAT|DOUBLE|DATE|TIME[A-Z_ ]*|UUID|INTERVAL"
+    r"|DECIMAL"
+)
 _HIDING = """
 select 1 from duckdb_views() where not internal and lower(view_name) = any($1) limit 1
 """
@@ -121,6 +130,8 @@ _OURS = VIEWS.union(TABLES)
 
 _names: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 """What is refused as a table and as a value, by the version of DuckDB that was asked."""
+_fixed: dict[str, frozenset[str]] = {}
+"""Functions whose answers are numbers, times or truths."""
 
 
 def refused(cursor: duckdb.DuckDBPyConnection) -> tuple[frozenset[str], frozenset[str]]:
@@ -131,6 +142,14 @@ def refused(cursor: duckdb.DuckDBPyConnection) -> tuple[frozenset[str], frozense
         acting = REFUSED.union(name for name, _, acts in rows if acts)
         _names[duckdb.__version__] = tables - ALLOWED_TABLES, acting - ALLOWED_SCALARS
     return _names[duckdb.__version__]
+
+
+def scales(cursor: duckdb.DuckDBPyConnection) -> Scales:
+    """Return what weighs a text."""
+    if duckdb.__version__ not in _fixed:
+        rows = cursor.execute(_FIXED, [_SHORT_TYPES]).fetchall()
+        _fixed[duckdb.__version__] = frozenset(name for (name,) in rows)
+    return Scales(_fixed[duckdb.__version__], FLAT - {"bit", "blob"}, EXPANDING)
 
 
 def check_functions(cursor: duckdb.DuckDBPyConnection, tree: Any) -> bool:

@@ -16,10 +16,11 @@ from wopr.domain.errors import QueryError
 from wopr.domain.jsontext import safe_text, shown
 from wopr.ports.cut import Cut
 from wopr.ports.storage import QueryLimits, QueryRows
-from wopr.storage.duckdb.asked.functions import check_functions
+from wopr.storage.duckdb.asked.functions import check_functions, scales
 from wopr.storage.duckdb.asked.nested import bounded, is_nested
 from wopr.storage.duckdb.asked.pivot import with_values
 from wopr.storage.duckdb.asked.shape import shape_of
+from wopr.storage.duckdb.asked.weight import NOTHING, Weight
 from wopr.storage.duckdb.asked.whole import has_large_results, show_whole
 
 _OPTION = r"\s*(?:analyze(?:\s+(?:true|false))?|format\s+'?\w+'?)\s*"
@@ -44,6 +45,8 @@ class Checked:
     endless: bool
     """Whether it has to run where it can be killed: it calls what DuckDB can't stop, or its tree
     is not that of all it does."""
+    weight: Weight
+    """What it makes of the values that are there: with long ones it has to run there, too."""
 
 
 def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
@@ -56,7 +59,12 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> Checked:
         raise QueryError(f"A query is a text without NUL characters, not {shown(sql)}.")
     shape = shape_of(sql)
     tree, whole = parse(cursor, sql)
-    return Checked(shape.simple, check_functions(cursor, tree) or not whole)
+    endless = check_functions(cursor, tree) or not whole
+    try:
+        weight = scales(cursor).weigh(tree["statements"][0]["node"])
+    except RecursionError:
+        return Checked(shape.simple, endless=True, weight=NOTHING)
+    return Checked(shape.simple, endless, weight)
 
 
 def parse(cursor: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, bool]:
