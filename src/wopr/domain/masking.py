@@ -17,7 +17,7 @@ from wopr.domain.clients import Command, mask_clients
 from wopr.domain.extent import bracketed_end, value_at
 from wopr.domain.guarded import guarded, plain_text, type_name
 from wopr.domain.lazypattern import lazy
-from wopr.domain.secretnames import Spot, is_harmless, is_secret, spots
+from wopr.domain.secretnames import Spot, is_harmless, is_secret, plain_letters, spots
 from wopr.domain.tokens import LONGEST_WORD, mask_tokens
 
 __all__ = ["LONGEST", "MASK", "is_secret", "mask", "masked", "shortened"]
@@ -34,8 +34,10 @@ LONGEST = 262_144
 
 _FRAME = lazy(r"\n(?=[ |+\-]{0,60}File \"[^\"\n]{1,500}\", line [0-9])")
 """Where a traceback goes on: a bracket that its line leaves open closes nowhere behind that."""
-_PEM = lazy(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_END = lazy(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_GAP = r"(?: |\+|%20)"
+_KEY = rf"{_GAP}[A-Z0-9 +%]{{0,40}}PRIVATE{_GAP}KEY(?:{_GAP}BLOCK)?-----"
+_PEM = lazy(rf"-----BEGIN{_KEY}", re.IGNORECASE)
+_PEM_END = lazy(rf"-----END{_KEY}", re.IGNORECASE)
 _PEM_REST = lazy(r"[A-Za-z0-9+/=\r\n\\]*")
 SHORTEST_REST = 16
 _MARK = re.compile(r"\S{1,60}(?: \S{1,60})?").fullmatch
@@ -69,6 +71,17 @@ _FIELD = lazy(
 )
 """How pydantic tells which value of which field did not fit."""
 _BEARER = lazy(r"\b(bearer)\s{1,8}([^\s,;)\]}\"'\\]+)", re.IGNORECASE)
+_SCHEME = lazy(
+    r"\b(token|negotiate|ntlm|api-?key)\s{1,8}(?=[^\s]{0,80}[0-9])(?=[^\s]{0,80}[A-Za-z])"
+    r"([A-Za-z0-9._~+/\-]{16,}={0,2})",
+    re.IGNORECASE,
+)
+"""Other words for the same, which also stand in sentences."""
+_CODE = lazy(
+    r"((?:\A|(?<=[\s\"'(,]))code=)(?=[^\s]{0,80}[0-9])(?=[^\s]{0,80}[a-z])(?=[^\s]{0,80}[A-Z])"
+    r"[A-Za-z0-9._~+/\-]{12,}"
+)
+"""The code of OAuth, where it is not in a URL: one of errors has not all three kinds of signs."""
 _BASIC = lazy(r"\b(basic)\s{1,8}([A-Za-z0-9+/]{4,}={0,2})", re.IGNORECASE)
 
 
@@ -85,12 +98,18 @@ def mask(text: str) -> str:
 
 
 def _mask(text: str) -> str:
-    if "PRIVATE KEY" in text or "Private-Lines" in text:
+    plain = plain_letters(text)
+    found = _masked_text(plain)
+    return text if found == plain else found
+
+
+def _masked_text(text: str) -> str:
+    if "-----" in text or "Private-Lines" in text:
         text = _without_keys(text)
     if "://" in text:
         text = _without_users(text)
     if "=" in text:
-        text = _QUERY.sub(_masked_query, text)
+        text = _CODE.sub(rf"\1{MASK}", _QUERY.sub(_masked_query, text))
     if ", input_value=" in text:
         text = _FIELD.sub(_masked_field, text)
     small = text.lower()
@@ -98,6 +117,8 @@ def _mask(text: str) -> str:
     text = "\n".join(map(_without_named, _FRAME.split(text)))
     if "bearer" in small:
         text = _BEARER.sub(_masked_bearer, text)
+    if "token" in small or "ntlm" in small or "negotiate" in small or "key" in small:
+        text = _SCHEME.sub(rf"\1 {MASK}", text)
     if "basic" in small:
         text = _BASIC.sub(_masked_basic, text)
     return mask_tokens(text, MASK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from typing import NamedTuple
+from unicodedata import normalize
 
 from wopr.domain.extent import QUOTE
 from wopr.domain.lazypattern import lazy
@@ -23,22 +24,29 @@ _OWNERS = lazy(
 _HINT = lazy(
     r"pass|pwd?|pin|secret|sess|sig|seed|token|auth|key|kennwort|cookie|cred|cv[vc]|csrf|contrase"
     r"|connect\.sid|bearer|mnemonic|otp|hmac|jwt|xsrf|senha|wachtwoord|парол|密码|密碼|パスワード"
-    r"|비밀번호|mot|psk|sas|pat|recovery|backup"
+    r"|비밀번호|암호|暗証番号|mot|psk|sas|pat|recovery|backup|salt|pepper|has[lł]o|l[oö]senord|[sş]ifre"
+    r"|parola|salasana|adgangskode|heslo|jelsz[oó]|mật|סיסמ|كلمة"
 )
 """What each name of a secret has in it, in small letters."""
 _TAIL = r"[\w.\-]{0,40}"
+_ABROAD = (
+    r"(?<![^\W\d_])(?:passord|has[lł]o|l[oö]senord|[sş]ifre|parola|salasana|adgangskode|heslo"
+    r"|jelsz[oó]|mật[ _]khẩu|סיסמ[הא]|كلمة[ _](?:المرور|السر))(?![^\W\d_])"
+)
+_COUNTED = r"[_\-]?(?:count|limit|length|budget|usage|type|ttl|size|total)(?![a-z])"
+"""What may be told of tokens."""
 _ALWAYS = lazy(
-    r"(?:passw(?:or[dt]|d)|passcode|passphrase|pass[_\- ]phrase|kennwort|passwort|contrase.a|pwd"
-    r"|senha|wachtwoord|парол|密码|密碼|パスワード|비밀번호|mot[ _]de[ _]passe"
-    r"|secret(?!ar)|token(?!s|iz)|authori[sz]ation|cookie|credential|bearer|mnemonic"
-    rf"|seed[_\- ]?phrase|(?:recovery|backup)[_\- ]?codes?){_TAIL}",
+    r"(?:pass[_\-]?wor[dt]|passwd|passcode|passphrase|pass[_\- ]phrase|kennwort|contrase.a|pwd"
+    r"|senha|wachtwoord|парол|密码|密碼|パスワード|비밀번호|암호|暗証番号|mot[ _]de[ _]passe"
+    rf"|secret(?!ar)|token(?!s|iz|{_COUNTED})|authori[sz]ation|cookie|credential|bearer|mnemonic"
+    rf"|seed[_\- ]?phrase|(?:recovery|backup)[_\- ]?codes?|{_ABROAD}){_TAIL}",
     re.IGNORECASE,
 )
 _AFTER_ANOTHER = lazy(rf"(?:tokens|key|pass){_TAIL}", re.IGNORECASE)
 _MOSTLY = lazy(
-    r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds|auth|sig|signature|hmac|otp|pin|cvv|cvc"
+    r"(?:(?:(?<![A-Za-z])|(?<=\\[nrt]))(?i:pass|pw|creds?|salt|pepper|auth|sig|signature|hmac|otp|pin|cvv|cvc"
     r"|jwt|psk|sas|pat|connect\.sid|sess(?:ion)?[_\-]?id|(?:csrf|xsrf)(?:[_\-]?[a-z]{1,10})?)"
-    r"|(?<=[a-z0-9])(?:Pass|Pw|Creds|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|Pat|SessionId)"
+    r"|(?<=[a-z0-9])(?:Pass|Pw|Creds?|Salt|Auth|Sig|Signature|Hmac|Otp|Pin|Cvv|Cvc|Jwt|Pat|SessionId)"
     r"|(?:(?<=PHP)|(?<=J)|(?<=ASP)|(?<=php))(?i:sess(?:ion)?_?id)|(?<=[tT])(?i:otp)"
     r")(?![\w\-])"
 )
@@ -59,16 +67,19 @@ _DECLARED = lazy(rf"{_TYPE}(?=\s{{0,4}}(?:[,)\]|]|->|\Z|\n))")
 _SIGN = lazy(
     r"(?:[ ](?:for|of)[ ][^\s:=]{1,60}:\s{1,4}(?=\S{0,60}[0-9])"
     r"|(?:[ ](?:provided|given|supplied|entered|used))?"
-    r"\s{0,8}(?:[→⇒⟶➜＝：]|=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd])\s{0,8})"
+    r"\s{0,8}(?:[→⇒⟶➜＝：]|=>|:=|->|!=|={1,3}|:(?!//)|%3[AaDd]"
+    r"|&(?:colon|equals|#0{0,4}(?:58|61)|#[xX]0{0,4}3[aAdD]);)\s{0,8})"
 )
 _COMMA = lazy(r"\s{0,8},\s{0,8}")
 _VALUE = lazy(rf"[,;\s]{{1,8}}(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{0,8}}", re.IGNORECASE)
+_NAMED = lazy(rf"(?:{QUOTE})?value(?:{QUOTE})?\s{{0,8}}[:=]\s{{1,8}}(?=\S)", re.IGNORECASE)
+"""The name of the value itself: ``password:``, and in the next line ``value: …``."""
 _SPACE = lazy(r"[ \t]{1,8}(?=[^\s\-,;.)])")
 _TAG = lazy(r"[^<>]{0,200}>(?=[^<])")
 _IS = (
     r"(?:[ ](?:of|for)[ ]\S{1,60})?[ ]{1,4}"
     r"(?:is|was|equals|(?:is[ ]|was[ ]|has[ ]been[ ])?(?:now|set[ ]to|changed[ ]to|reset[ ]to))"
-    r"[ ]{1,4}(?:now[ ])?"
+    r":?[ ]{1,4}(?:now[ ])?"
 )
 _SAID = lazy(rf"{_IS}(?=\S)|\s{{1,4}}(?=['\"]|[A-Za-z][^\s:=]{{0,60}}[0-9])")
 _SAID_TO_BE = lazy(rf"{_IS}(?=['\"]\S|(?=\S{{0,60}}[A-Za-z])\S{{0,60}}[0-9])")
@@ -120,8 +131,17 @@ def is_prose(text: str) -> bool:
     return _PROSE.match(text) is not None
 
 
+def plain_letters(text: str) -> str:
+    """Return a text with the letters that it is read as: full-width ones are a keyboard's."""
+    if text.isascii():
+        return text
+    found = normalize("NFKC", text.translate(_UNSEEN))
+    return found if len(found) <= 2 * len(text) else text
+
+
 def is_secret(name: str) -> bool:
     """Tell whether a thing with this name should not be shown."""
+    name = plain_letters(name)
     return _next_name(name, _small(name), 0) is not None
 
 
@@ -131,6 +151,8 @@ def _small(text: str) -> str:
     return small if len(small) == len(text) else text.translate(_SMALL)
 
 
+_UNSEEN = dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
+"""Letters that nobody sees, and that part a word."""
 _SMALL = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
@@ -203,6 +225,9 @@ def _led(text: str, begin: int, end: int, word: str, quote: str) -> tuple[str, i
         return "sign", annotated.end()
     sign = _SIGN.match(text, after)
     if sign is not None:
+        named = _NAMED.match(text, sign.end())
+        if named is not None:
+            return "sign", named.end()
         colon = ":" in sign[0] and not quote and bracket is None
         header, phrase = colon and _HEADER.match(word), colon and _PHRASE.match(word)
         return "header" if header else "phrase" if phrase else "sign", sign.end()
@@ -219,6 +244,8 @@ def _behind(text: str, begin: int, end: int, word: str) -> tuple[str, int] | Non
         return "call", end
     if _is_option(text, begin) and (space := _SPACE.match(text, end)) is not None:
         return "argument", space.end()
+    if (value := _VALUE.match(text, end)) is not None:  # <password value="…">
+        return "sign", value.end()
     if text[begin - 1 : begin] == "<" and (tag := _TAG.match(text, end)) is not None:
         return "tag", tag.end()
     spoken = _SPOKEN.fullmatch(word) is not None

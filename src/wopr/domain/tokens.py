@@ -70,7 +70,7 @@ _FORMS = (
     r"dt0[a-z][0-9]{2}\.[A-Z0-9]{24}\.[A-Z0-9]{64}|sgp_\w{40,80}|rdme_\w{40,80}|ops_eyJ[\w\-]{40,2000}",
     # of everybody: JSON web tokens, password hashes, age
     r"eyJ[\w\-]{6,}\.[\w\-]{4,}(?:\.[\w\-]*){0,3}",
-    r"\$(?:2[abxy]?|5|6|7|y|gy|scrypt|pbkdf2[\w\-]{0,10})\$[\w./+=$\-]{20,300}",
+    r"\$(?:2[abxy]?|1|5|6|7|apr1|y|gy|scrypt|pbkdf2[\w\-]{0,10})\$[\w./+=$\-]{20,300}",
     r"pbkdf2_sha(?:1|256)\$[0-9]+\$[\w+/=$]{20,200}|AGE-SECRET-KEY-1[0-9A-Z]{40,60}",
 )
 _KNOWN = lazy(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMS)})")
