@@ -2,7 +2,7 @@
 
 A name of a task means one function. A module that is reloaded and a notebook cell that is run
 again define that function anew. A second function of the same name, and a second closure of the
-same code, are another one.
+same code, are another one; so are two that a program has made of texts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +20,8 @@ from typing import Any
 from wopr.domain.callables import innermost
 from wopr.domain.jsontext import type_name
 
+_TEXT = "<string>"
+"""The file of what ``exec`` is given as a text."""
 MOST_PARTS = 100
 """So many functions are looked at that one closes over."""
 
@@ -70,6 +73,11 @@ class Origin:
         module = self.namespace.get("__file__")
         return not isinstance(module, str) or _absolute(module) != self.file
 
+    @property
+    def made(self) -> bool:
+        """Whether a program has put it together as a text, and executed that."""
+        return self.file == _TEXT
+
 
 def origin_of(function: Callable[..., Any], seen: set[int] | None = None) -> Origin:
     """Return where a function comes from, and what it is made of.
@@ -105,14 +113,22 @@ def kinship(first: Origin, second: Origin) -> Kinship:
         return Kinship.OTHER
     if first.code is None and first.name != second.name:
         return Kinship.OTHER
+    same_names = first.namespace is second.namespace
+    if first.made and second.made and first.loaded is second.loaded and not _at_a_prompt():
+        alike = same_names and first.code == second.code
+        return _by_parts(first.parts, second.parts) if alike else Kinship.OTHER
     if first.code is second.code:
         return _by_parts(first.parts, second.parts)
-    same_names = first.namespace is second.namespace
     if first.file != second.file and not (same_names and first.typed_in and second.typed_in):
         return Kinship.OTHER
     if not same_names or first.loaded is not second.loaded:
         return Kinship.ANEW
     return Kinship.ANEW if _one_place(first, second) else Kinship.OTHER
+
+
+def _at_a_prompt() -> bool:
+    """Whether somebody types what is executed, at Python's prompt or in a notebook."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def executed_anew(first: Callable[..., Any], second: Callable[..., Any]) -> bool:

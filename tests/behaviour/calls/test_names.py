@@ -288,6 +288,61 @@ def test_a_cell_that_is_run_again_replaces(kind: str, caplog: pytest.LogCaptureF
     assert "the code was executed anew" in caplog.text
 
 
+def executed(text: str, **names: Any) -> Any:
+    """Return the function of a text, in a namespace of its own."""
+    namespace: dict[str, Any] = {"__name__": "made", **names}
+    exec(text, namespace)
+    return namespace["send"]
+
+
+SEND = "def send(): return 'mail'"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("def send(): return 'charge'", {}), ("\n\ndef send(): return 'mail'", {}), (SEND, {"a": 1})],
+)
+def test_functions_that_a_program_makes_of_texts_do_not_replace_each_other(
+    text: str, names: dict[str, Any]
+) -> None:
+    """A worker ran ``charge`` for tasks that had been enqueued to send mail."""
+    queue = off()
+    queue.task(executed(SEND))
+    with pytest.raises(DuplicateTaskError, match="'send' is taken"):
+        queue.task(executed(text, **names))
+
+
+def test_one_compiled_text_in_two_namespaces_makes_two_functions() -> None:
+    queue, code = off(), compile("def send(): return who", "<string>", "exec")
+    made: list[dict[str, Any]] = [{"who": "a"}, {"who": "b"}]
+    for namespace in made:
+        exec(code, namespace)
+    queue.task(made[0]["send"])
+    with pytest.raises(DuplicateTaskError):
+        queue.task(made[1]["send"])
+
+
+def test_the_same_text_in_the_same_place_is_the_same_function() -> None:
+    queue, namespace = off(), dict[str, Any](__name__="made")
+    for _ in range(2):
+        exec(SEND, namespace)
+        queue.task(namespace["send"])
+    assert namespace["send"] is queue.task_functions["send"]
+
+
+@pytest.mark.parametrize("where", ["prompt", "notebook"])
+def test_what_somebody_types_replaces(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if where == "prompt":
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    queue = off()
+    queue.task(executed(SEND))
+    second = executed("def send(): return 'charge'")
+    queue.task(second)
+    assert second is queue.task_functions["send"]
+
+
 PROGRAM = """
 import logging, sys
 logging.basicConfig(level="INFO", stream=sys.stdout)

@@ -38,8 +38,16 @@ _CONSTANT = re.compile(
     r"""NULL|true|false|-?[0-9.]+|'([^']|'')*'|CAST\('([^']|'')*' AS "?\w+"?\)""", re.IGNORECASE
 )
 
+_TELLING = {
+    *("current_connection_id", "current_query", "current_query_id", "current_transaction_id"),
+    *("currval", "error", "gen_random_uuid", "random", "stats", "uuid", "uuidv4", "uuidv7"),
+    "vector_type",
+}
+"""Functions whose answer differs from call to call, and that change nothing by it."""
+
 _acting: set[str] = set()
-"""Functions of DuckDB that only give tables: they read, write or set something."""
+"""Functions of DuckDB that read, write or set something: they only give tables, or are called
+volatile."""
 
 Column = tuple[str, str, str | None]
 """Its name, its type and its default, or how it is generated."""
@@ -80,15 +88,18 @@ def _functions(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """
     known = "WHERE NOT internal" if _acting else ""
     rows = connection.execute(
-        f"SELECT function_name, function_type, internal FROM system.main.duckdb_functions() {known}"
+        "SELECT function_name, function_type, internal, stability = 'VOLATILE' OR has_side_effects "
+        f"FROM system.main.duckdb_functions() {known}"
     ).fetchall()
     if not _acting:  # they are the same for every file
         kinds: dict[str, set[str]] = defaultdict(set)
-        for name, kind, internal in rows:
+        for name, kind, internal, _ in rows:
             if internal:
                 kinds[name].add(kind)
         _acting.update(name for name, found in kinds.items() if found == {"table"})
-    return [name for name, _, internal in rows if not internal]
+        acting = {name for name, kind, internal, acts in rows if internal and acts}
+        _acting.update(acting - _TELLING)
+    return [name for name, _, internal, _ in rows if not internal]
 
 
 def _code_of_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
