@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,33 @@ async def test_nothing_is_added_at_once_where_verbs_go_through_something_else(
 
     local.add = noting  # type: ignore[method-assign]
     assert seen == [await remote.add(new())]
+
+
+NO_NUMBERS = [-1, True, False, 2**63, 2**200, 1.0, 1.5, "1", None, [1], {}]
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS, ids=repr)
+async def test_an_id_that_is_no_number_is_refused_on_the_short_way_too(
+    owner: TaskQueue, number: object
+) -> None:
+    """The first one is what leads there; that of the message is the last."""
+    async with wire(owner.database) as client:
+        asked = json.dumps({"id": number, "verb": "add", "params": [call(await ids_of(client))]})
+        for line in (asked, f'{{"id": 7, "verb": "add", {asked[1:]}'):
+            client.writer.write(line.encode() + b"\n")
+            answer = await client.answer()
+            assert "InvalidCallError" in str(answer["error"])
+            assert answer["id"] is None
+    assert 0 == (await owner.get_task_stats())["total"]
+
+
+async def test_a_call_is_cancelled_by_its_number_only(owner: TaskQueue) -> None:
+    task = await owner.enqueue("double", (1,))
+    async with wire(owner.database) as client:
+        client.writer.write(
+            json.dumps({"id": 1, "verb": "wait", "params": [str(task.id), None]}).encode() + b"\n"
+        )
+        client.writer.write(b'{"cancel": true}\n')
+        await owner.start_workers("default", 1)
+        answer = await client.answer()
+        assert (1, True) == (answer["id"], "ok" in answer)

@@ -11,6 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from wopr.config.hangup import hang_up
 from wopr.config.whoami import this_process
 from wopr.domain.act import By, acting
 from wopr.domain.address import Address
@@ -169,7 +170,7 @@ class Caller:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
         if writer is not None:
-            writer.transport.abort()  # what an owner that is stopped does not take would last
+            hang_up(writer.transport)  # what an owner that is stopped does not take would last
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
@@ -226,7 +227,7 @@ class Caller:
         if self._receiving is not None and self._writer is not None:
             _, late = await asyncio.wait([self._receiving], timeout=seconds)
             if late:
-                self._writer.transport.abort()
+                hang_up(self._writer.transport)
                 await asyncio.wait(late)
         await self.close()
 
@@ -335,7 +336,7 @@ class Caller:
         behind = self._written - end
         if transport and transport.get_write_buffer_size() - behind > 1:  # not the newline only
             self.open = False
-            transport.abort()  # the part of it that was sent is no message
+            hang_up(transport)  # the part of it that was sent is no message
             return "The call was not sent to its end, so nothing comes of it: repeat it."
         return (
             "The call was sent and not acknowledged: it is not known whether it was carried out, "

@@ -13,8 +13,9 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
+from wopr.config.hangup import hang_up
 from wopr.domain.act import By
 from wopr.domain.checks import check_label
 from wopr.domain.errors import (
@@ -162,7 +163,7 @@ class Connection:
 
     def drop(self) -> None:
         """Hang up, whatever the other side has not read."""
-        self._writer.transport.abort()
+        hang_up(self._writer.transport)
 
     def _take_at_once(self, line: bytes, alone: bool) -> bool:  # noqa: FBT001
         """Begin what a line asks for if that is a task for which only the disk is waited."""
@@ -183,7 +184,7 @@ class Connection:
         if message.keys() != _REQUEST or message["verb"] != "add" or type(params) is not list:
             return False
         number, size = message["id"], len(line)
-        if type(number) is not int:
+        if not _is_number(number):
             return False
         self._adding += 1
         self._bytes += size
@@ -247,6 +248,7 @@ class Connection:
             if "left" in message:
                 self._all_read.set()
                 return
+            number = None  # what the line begins with may be another one
             number = _number(message.get("id"))
             if self._leaving:
                 raise _not_done()
@@ -281,7 +283,7 @@ class Connection:
 
     def _give_up(self, number: object) -> None:
         """End a request that the client does not wait for any more."""
-        task = self._by_number.get(number) if isinstance(number, int) else None
+        task = self._by_number.get(number) if _is_number(number) else None
         if task is not None:
             task.cancel()
 
@@ -361,7 +363,11 @@ def _not_done() -> OwnerLeavingError:
     )
 
 
+def _is_number(number: object) -> TypeGuard[int]:
+    return type(number) is int and 0 <= number < 2**63
+
+
 def _number(number: object) -> int:
-    if type(number) is int and 0 <= number < 2**63:
+    if _is_number(number):
         return number
     raise InvalidCallError(f"The id of a message must be a whole number, not {number!r:.80}.")

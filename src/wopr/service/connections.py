@@ -8,6 +8,7 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from wopr.config.hangup import hang_up
 from wopr.domain.hosts import is_loopback
 from wopr.remote.loopback import STATE, is_connected_by_another_user
 
@@ -43,7 +44,7 @@ class Bounded(H11Protocol):
         all_of_them = cast("set[Bounded]", self.connections)
         if len(all_of_them) > MOST_CONNECTIONS:
             quiet = [one for one in all_of_them if one.idle and one is not self]
-            (quiet[0] if quiet else self).transport.abort()
+            hang_up((quiet[0] if quiet else self).transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that has begun has to end in time."""
@@ -69,4 +70,4 @@ class Bounded(H11Protocol):
     def _hang_up(self) -> None:
         self.head = None
         if self.idle:
-            self.transport.abort()
+            hang_up(self.transport)

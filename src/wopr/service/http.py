@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from wopr.config.forks import close_in_children, take_away_sockets
+from wopr.config.hangup import hang_up
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.hosts import REFUSAL, is_meant
 from wopr.domain.jsontext import shown
@@ -264,7 +265,7 @@ async def _serve(app: Starlette, listener: socket.socket) -> uvicorn.Server:
             self.end = self.loop.call_later(CONNECTION_SECONDS, self.shutdown)
             all_of_them = cast("set[Quiet]", self.connections)
             if len(all_of_them) > MOST_CONNECTIONS:
-                min(all_of_them, key=lambda one: one.end.when()).transport.abort()
+                hang_up(min(all_of_them, key=lambda one: one.end.when()).transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.end.cancel()
@@ -302,4 +303,4 @@ async def close_server(server: uvicorn.Server) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*late, return_exceptions=True)
     for connection in list(state.connections):
-        connection.transport.abort()
+        hang_up(connection.transport)

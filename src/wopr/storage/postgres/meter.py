@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+from wopr.config.hangup import hang_up
 from wopr.domain.errors import QueryError
 
 GOODBYE_SECONDS = 1.0
@@ -68,7 +69,7 @@ async def metered(connection: Any, most: int) -> AsyncIterator[Meter]:
         streams = []
         for one in _between(connection.pgconn.socket, ends):
             streams.append(await asyncio.open_connection(sock=one))
-            ends.callback(_end, streams[-1][1])
+            ends.callback(hang_up, streams[-1][1].transport)
         (from_server, to_server), (from_library, to_library) = streams
         pumps = [
             asyncio.ensure_future(_pump(from_server, to_library, meter)),
@@ -83,12 +84,6 @@ async def metered(connection: Any, most: int) -> AsyncIterator[Meter]:
             for pump in pumps:
                 pump.cancel()
             await asyncio.wait(pumps)
-
-
-def _end(writer: asyncio.StreamWriter) -> None:
-    """Drop what was not sent. One that sent its last while it was closing has no loop any more."""
-    with contextlib.suppress(AttributeError):
-        writer.transport.abort()
 
 
 def _between(descriptor: int, ends: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
