@@ -77,7 +77,7 @@ def show(
     async def ask(
         queue: TaskQueue, flow: FlowHandle[Any]
     ) -> tuple[FlowProgress, dict[str, Any], list[TaskInfo], int]:
-        times = (await queue.sql(queries.FLOW_TIMES, flow.id))[0]
+        times = (await queue.sql(queries.FLOW_TIMES, flow.id, 0))[0]
         tasks = await queue.get_tasks(flow_id=flow.id, limit=limit)
         prefix = await enough(queue, [info.id for info in tasks])
         return await flow.progress(), {"id": flow.id, **times}, tasks, prefix

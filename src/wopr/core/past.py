@@ -98,9 +98,20 @@ class Past:
             for category, waiting, due, running, since in await self._ask(pastqueries.BACKLOG)
         ]
 
-    async def status(self) -> PastStatus:
-        """Return how much waited and ran, on how many workers, and what was paused."""
-        backlog = await self.backlog()
+    async def status(
+        self,
+        *,
+        backlog: Sequence[CategoryBacklog] | None = None,
+        workers: Sequence[WorkerInfo] | None = None,
+    ) -> PastStatus:
+        """Return how much waited and ran, on how many workers, and what was paused.
+
+        Args:
+            backlog: the answer of :meth:`backlog`, where that is known already.
+            workers: the answer of :meth:`worker_info`, where that is known already.
+        """
+        backlog = await self.backlog() if backlog is None else backlog
+        workers = await self.worker_info() if workers is None else workers
         gone, _ = await self._rows(queries.GONE_UNTIL)
         until = gone[0][0] if gone else None
         return PastStatus(
@@ -108,7 +119,7 @@ class Past:
             waiting=sum(one.waiting for one in backlog),
             due=sum(one.due for one in backlog),
             running=sum(one.running for one in backlog),
-            workers=len(await self.worker_info()),
+            workers=len(workers),
             backlog=tuple(backlog),
             pauses=tuple(await self.pauses()),
             gone_until=None if until is None else aware(until),

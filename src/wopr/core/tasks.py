@@ -84,6 +84,10 @@ class SelectedTasks:
         """Return how many tasks are selected."""
         return (await self._preview(None)).selected
 
+    async def tally(self) -> Preview:
+        """Return how many tasks are selected, by name and status."""
+        return await self._preview(None)
+
     async def ids(self) -> list[str]:
         """Return the ids of the selected tasks, in enqueue order.
 

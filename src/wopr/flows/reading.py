@@ -18,8 +18,14 @@ from wopr.ports.storage import TaskFilter
 PAGE = 500
 
 
-async def read_members(core: Core, flow_id: str) -> list[Member]:
+async def read_members(core: Core, flow_id: str, after: int = 0) -> list[Member]:
     """Return the tasks of a flow, each after those that it depends on.
+
+    Args:
+        core: of the queue.
+        flow_id: of the flow.
+        after: all its tasks have larger numbers, as far as is known: where they are few, fewer
+            are looked at.
 
     Raises:
         TaskNotFoundError: the queue does not know the flow (any more).
@@ -27,7 +33,7 @@ async def read_members(core: Core, flow_id: str) -> list[Member]:
     found: list[Member] = []
     if is_task_id(flow_id):
         try:
-            found = await _by_query(core, flow_id)
+            found = await _by_query(core, flow_id, after)
         except QueryError:  # this storage has no SQL, or the query took too long
             found = await _by_pages(core, flow_id)
     if not found:
@@ -38,9 +44,8 @@ async def read_members(core: Core, flow_id: str) -> list[Member]:
     return found
 
 
-async def _by_query(core: Core, flow_id: str) -> list[Member]:
+async def _by_query(core: Core, flow_id: str, last: int) -> list[Member]:
     found: list[Member] = []
-    last = 0
     while True:
         rows = await asking.sql(core, queries.FLOW_MEMBERS, flow_id, last)
         found += filter(None, map(_member, rows))

@@ -139,10 +139,12 @@ class ExplainingGroups:
 
     async def _of_tasks(self, ids: Sequence[str]) -> list[Reason]:
         """Return why tasks stand where they stand: each kind once, with one that shows it."""
-        storage = self._engine.shared.storage
+        live = self._engine.shared.live
+        asked = [one for one in ids if one not in live]
+        stored = await self._engine.shared.storage.get_many(asked) if asked else {}
         explained: dict[str, list[tuple[TaskRecord, Explanation]]] = {}
         for task_id in ids:
-            record = self._engine.shared.live.get(task_id) or await storage.get(task_id)
+            record = live.get(task_id) or stored.get(task_id)
             if record is not None and record.status not in TERMINAL:
                 why = await self._explain(record)
                 if why.reason in ("no workers", "unregistered") and self._nobody_works():

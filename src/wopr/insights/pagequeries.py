@@ -27,14 +27,9 @@ with failed as materialized (
             case when contains(data, '"roots":') then data ->> '$.roots' end, error, ''
         ) as roots,
         data ->> '$.error_type' as error_type
-    from (  -- each for itself: DuckDB then reads the texts of these alone
-        select * from transitions
-        where to_status = 'failed' and occurred_at >= $1 and occurred_at <= $4
-        union all
-        select * from transitions
-        where to_status = 'retry' and occurred_at >= $1 and occurred_at <= $4
-    ) as moves
-    where from_status is distinct from 'retry'
+    from transitions
+    where to_status in ('failed', 'retry') and from_status is distinct from 'retry'
+        and occurred_at >= $1 and occurred_at <= $4
     order by seq desc
     limit {MOST_FAILURES}
 ),
@@ -144,14 +139,15 @@ those that were enqueued at another moment or later."""
 
 FLOW_BY_NAME = """
 select name, case when waiting and status = 'pending' then 'waiting' else status end as state,
-    count(*) as tasks, min(id::varchar) as task_id
+    count(*) as tasks, min(id::varchar) as task_id, min(seq) as seq
 from tasks
 where flow_id = $1::uuid
 group by name, state
 order by min(seq), state
 limit $2
 """
-"""How many tasks of each name and state has this flow? So many of these at most."""
+"""How many tasks of each name and state has this flow, and from which number on? Those that were
+first, so many."""
 
 SCHEDULE_CELLS = """
 select

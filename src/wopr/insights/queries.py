@@ -41,8 +41,17 @@ TASKS_ALIKE = _ALIKE.format(column="id")
 FLOWS_ALIKE = _ALIKE.format(column="flow_id")
 """How many flows have one?"""
 
-FLOW_TIMES = "select created_at, first_started_at, completed_at from flows where flow_id = ?::uuid"
-"""When was this flow enqueued, when did its first task start, when did its last one end?"""
+FLOW_TIMES = """
+select
+    min(created_at) as created_at,
+    min(started_at) as first_started_at,
+    case when count(*) = count(completed_at) then max(completed_at) end as completed_at
+from tasks
+where flow_id = ?::uuid and seq >= ?
+having count(*) > 0
+"""
+"""When was this flow enqueued, when did its first task start, when did its last one end? Of its
+tasks from a number on."""
 
 FLOW_MEMBERS = """
 select seq, id::varchar as id, name, status, attempt, waiting, completed_at, depends_on, options

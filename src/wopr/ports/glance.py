@@ -1,7 +1,8 @@
 """A glance: questions that belong together, such as those of one page.
 
 Each question sees what was handed over before it, so while a queue works each one waits until that
-is in the tables. In a glance the first one does, and the others see at least what it saw.
+is in the tables. In a glance the first one does, and the others see at least what it saw. It does
+not wait either where what there is is enough: who looks again in a moment need not see the last.
 """
 
 from __future__ import annotations
@@ -78,17 +79,32 @@ class Followed:
             yield
 
 
-async def once(key: Hashable, do: Callable[[], Awaitable[object]]) -> None:
-    """Do something, in a glance only if it was not done yet for this key."""
+async def once(
+    key: Hashable,
+    do: Callable[[], Awaitable[object]],
+    *,
+    unless: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do something, in a glance only if it was not done yet for this key.
+
+    Args:
+        key: of what is done.
+        do: does it.
+        unless: says that in a glance it need not be done now.
+    """
     found = _glance.get()
     if found is None or found.over:
         await do()
         return
     done = found.done
     if key not in done:
-        done[key] = asyncio.ensure_future(_do(do))
+        done[key] = asyncio.ensure_future(_nothing() if unless() else _do(do))
         done[key].add_done_callback(_heard)
     await asyncio.shield(done[key])
+
+
+async def _nothing() -> None:
+    """Be done."""
 
 
 async def _do(do: Callable[[], Awaitable[object]]) -> None:

@@ -277,7 +277,11 @@ class Base:
 
     async def _fold(self) -> None:
         """Bring ``tasks`` up to everything submitted so far."""
-        await self._in_writer(_nothing)
+        await self._in_writer(lambda: None)
+
+    async def _up_to_date(self) -> None:
+        """Have ``tasks`` so, or in a glance nearly so."""
+        await once(("folded", id(self)), self._fold, unless=self._folding.keeps_up)
 
     # -- how far behind ---------------------------------------------------------
 
@@ -348,7 +352,7 @@ class Base:
     # -- in a reader's ------------------------------------------------------
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
-        await once(("folded", id(self)), self._fold)
+        await self._up_to_date()
         return await self._ask(self._reader, read)
 
     async def _ask(self, reader: Reader, read: Callable[[Connection], T]) -> T:
@@ -393,7 +397,3 @@ class Base:
                 f"{self.path} open; what it wrote here would be lost. Build a new TaskQueue "
                 "in the child, or open the queue after the fork."
             )
-
-
-def _nothing() -> None:
-    """Wait for what comes before it, that is all."""

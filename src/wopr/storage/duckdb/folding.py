@@ -47,6 +47,9 @@ AT_ONCE_BYTES = 8 * 1024 * 1024
 MEMORY_TRIES = 5
 MEMORY_SECONDS = 0.05
 BACK_OFF_SECONDS = 1.0
+GLANCE_ROWS = 200
+GLANCE_SECONDS = 5.0
+"""More changes than that are not waited for by who only glances, unless they come so late."""
 NO_QUIET = -1.0
 """So long it has been quiet while one question follows the other: only size counts then."""
 
@@ -122,6 +125,15 @@ class Folding:
     def lacking(self) -> Sequence[Group]:
         """Return what was taken and the tables don't have yet."""
         return self.pending.groups()
+
+    def keeps_up(self) -> bool:
+        """Whether the tables lack only what workers did a moment ago, and get it soon.
+
+        To bring them up takes as long as a page may take, and costs least in bulk.
+        """
+        pending = self.pending
+        soon = time.monotonic() - pending.since < GLANCE_SECONDS and self.trouble is None
+        return soon and pending.rows > GLANCE_ROWS and pending.position >= pending.told
 
     def call(self, run: Callable[[], Any], after: int) -> Future[Any]:
         """Run something in the thread once the tables show the first ``after`` writes."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 
 from wopr.domain.logline import LogLine
+from wopr.ports.glance import once
 from wopr.storage.duckdb.base import Base
 from wopr.storage.duckdb.reads import is_id
 
@@ -44,5 +45,11 @@ class LineCalls(Base):
 
     async def logs(self, task_id: str, limit: int) -> list[LogLine]:
         """Return the first lines of a task, in order of attempt and number."""
-        await self._in_writer(self._folding.lines.write_all)
+        lines = self._folding.lines
+        if lines:
+            await once(
+                ("written", id(self)),
+                lambda: self._in_writer(lines.write_all),
+                unless=self._folding.keeps_up,
+            )
         return await self._ask(self._reader, lambda cursor: load(cursor, task_id, limit))

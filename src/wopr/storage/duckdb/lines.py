@@ -139,8 +139,9 @@ class Lines:
     def _fill(self) -> None:
         size = 0
         while self._pending and len(self._batch) < CHUNK and size < PORTION_BYTES:
-            row = self._pending.popleft()
-            self._batch.append(row)
+            row = self._pending[0]
+            self._batch.append(row)  # first: whoever asks how many there are never misses one
+            self._pending.popleft()
             size += _weight(row)
 
     def _append(self) -> None:

@@ -33,6 +33,8 @@ class Pending:
         """Of the last record that the tables hold."""
         self.since = 0.0
         """When the oldest of it came, or later."""
+        self.told = position
+        """Of the last record that is no transition: such as that of an act."""
         self.touched: dict[str, Row] = {}
         """Tasks whose progress is to be stored, when nothing else is left."""
         self._lock = threading.Lock()
@@ -82,6 +84,8 @@ class Pending:
                 return
             if not self.rows:
                 self.since = time.monotonic()
+            if group.operations:
+                self.told = group.last
             self._incoming.append((group, rows))
             self._rows_in += group.count
             self._bytes_in += len(group.content) + 1

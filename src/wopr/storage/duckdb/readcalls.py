@@ -126,4 +126,6 @@ class ReadCalls(Base):
 
     async def history(self, task_id: str) -> list[Transition]:
         """Return the transitions of a task in order."""
+        if self._folding.pending.row(task_id) is not None:  # nor is a glance to lack the newest
+            await self._fold()
         return await self._read(lambda cursor: reads.history(cursor, task_id))

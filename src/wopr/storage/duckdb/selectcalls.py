@@ -11,7 +11,6 @@ from wopr.domain.change import Takes
 from wopr.domain.errors import QueryError
 from wopr.domain.selection import Selection
 from wopr.domain.task import TaskRecord
-from wopr.ports.glance import once
 from wopr.ports.selecting import Found
 from wopr.ports.storage import QueryLimits
 from wopr.storage.duckdb import reads, selecting
@@ -27,7 +26,7 @@ class SelectCalls(AskCalls):
     async def tally(self, which: Selection, takes: Takes, seconds: float) -> list[Tally]:
         """Count what is selected, by name and status."""
         among = await self._among(which, seconds)
-        await once(("folded", id(self)), self._fold)
+        await self._up_to_date()
         # Not in the engine's own reader, which it would keep for as long as that takes.
         limits, until = QueryLimits(seconds, own=True), time.monotonic() + seconds
         return await self._again.ask(

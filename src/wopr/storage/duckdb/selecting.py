@@ -105,15 +105,17 @@ def tally(
 ) -> list[Tally]:
     """Count what is selected, by name and status."""
     condition, params = _condition(which, among)
+    # Of each row it is looked at no more than has to be: that is half of it for all that there are.
+    unfit = f"count(*) filter ({_UNFIT})" if takes.unfit else "0"
     rows = cursor.execute(
-        f"select name, status, count(*), count(*) filter ({_taken(takes)}) from tasks "
+        f"select name, status, count(*), {unfit} from tasks "
         f"where {condition} group by all order by name, status",
         params,
     ).fetchall()
     return [
-        Tally(name, _KNOWN[status], count, changes)
-        for name, status, count, changes in rows
-        if status in _KNOWN
+        Tally(name, status, count, count if status in takes.statuses else unfitting)
+        for name, text, count, unfitting in rows
+        if (status := _KNOWN.get(text)) is not None
     ]
 
 

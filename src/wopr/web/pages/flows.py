@@ -67,16 +67,17 @@ async def _one(ask: Ask) -> dict[str, Any]:
     explained = None if past else await ask.queue.explain(flow=flow_id)
     kinds = [] if past else await _kinds(ask, flow_id)
     total = sum(row["tasks"] for row in kinds)
+    first = kinds[0]["seq"] if kinds else 0  # those before need not be looked through
     members: list[Member] = []
     if past is not None:
         members = await _members_then(past, flow_id)
         kinds, total = _kinds_of(members), len(members)
     elif total <= MOST_DRAWN:
-        members = await read_members(inside(ask.queue), flow_id)
+        members = await read_members(inside(ask.queue), flow_id, first - 1)
     standing = standing_of(members)
     if past is None:
         standing |= await _explained(ask, members)
-    times = [] if past else list(await ask.queue.sql(queries.FLOW_TIMES, flow_id))
+    times = [] if past else list(await ask.queue.sql(queries.FLOW_TIMES, flow_id, first))
     counts: dict[str, int] = {}
     for row in kinds:
         counts[row["state"]] = counts.get(row["state"], 0) + row["tasks"]

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 from wopr.core.past import Past
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.jsontext import shown
+from wopr.ports.asof import PastStatus
 from wopr.web.pages.acts import CAN_BE_UNDONE, acts_of
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.cures import cure, mark, sentence, telling
@@ -17,7 +18,7 @@ from wopr.web.pages.failures import causes_of
 from wopr.web.pages.flowing import SPANS, Ended, compared, series
 from wopr.web.pages.showing import Page
 from wopr.web.pages.travel import moment_of, past_of, until
-from wopr.web.pages.workloads import Workload, workloads
+from wopr.web.pages.workloads import Workload, backlog_then, workers_of, workloads
 
 STATUS_SECONDS = 5.0
 """So old a status may be that is shown,"""
@@ -60,12 +61,21 @@ async def _values(ask: Ask) -> dict[str, Any]:
     }
     if status.owner is None:  # the file can't be asked, which is the first reason
         return {**told, "flows": False}
-    return {**told, "flows": True, **await _flowing(ask, span, category, status.waiting)}
+    flowing = await _flowing(ask, span, category)
+    return {**told, "flows": True, **_told(flowing, category, status.waiting)}
 
 
 async def _then(ask: Ask, past: Past, span: str, category: str | None) -> dict[str, Any]:
     """Return the page as of a moment: why something did not run then, nobody can tell now."""
-    status = await ask.recent.get(("status", past.moment), SLOW_SECONDS, past.status)
+
+    async def found() -> PastStatus:
+        backlog, workers = await asyncio.gather(backlog_then(ask, past), workers_of(ask))
+        return await past.status(backlog=backlog, workers=workers)
+
+    status, flowing = await asyncio.gather(
+        ask.recent.get(("status", past.moment), SLOW_SECONDS, found),
+        _flowing(ask, span, category),
+    )
     return {
         "title": "Overview",
         "status": status,
@@ -75,13 +85,13 @@ async def _then(ask: Ask, past: Past, span: str, category: str | None) -> dict[s
         "spans": SPANS,
         "category": category,
         "flows": True,
-        **await _flowing(ask, span, category, status.waiting),
+        **_told(flowing, category, status.waiting),
     }
 
 
-async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dict[str, Any]:
+async def _flowing(ask: Ask, span: str, category: str | None) -> dict[str, Any]:
     moment, now = moment_of(ask), until(ask)
-    loads, causes, acts, (recent, usual) = await asyncio.gather(
+    loads, causes, acts, (recent, usual), charts = await asyncio.gather(
         workloads(ask),
         causes_of(ask, "24h"),
         acts_of(ask, None),
@@ -90,14 +100,14 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
             SLOW_SECONDS,
             lambda: compared(ask.queue, category, until(ask)),
         ),
-    )
-    waiting = total if category is None else sum(one.waiting for one in _of(loads, category))
-    charts = await ask.recent.get(
-        ("series", span, category, moment),
-        CHART_SECONDS[span],
-        lambda: series(ask.queue, span, category, now),
+        ask.recent.get(
+            ("series", span, category, moment),
+            CHART_SECONDS[span],
+            lambda: series(ask.queue, span, category, now),
+        ),
     )
     return {
+        "every": loads,
         "loads": sorted(loads, key=lambda one: (-one.due, -one.ended, one.name))[:MOST_CATEGORIES],
         "all_loads": len(loads),
         "causes": causes.causes[:MOST_CAUSES],
@@ -108,9 +118,18 @@ async def _flowing(ask: Ask, span: str, category: str | None, total: int) -> dic
         "usual": usual,
         "points": charts.steps,
         "notes": charts.notes,
+    }
+
+
+def _told(flowing: dict[str, Any], category: str | None, total: int) -> dict[str, Any]:
+    """Return it with how much waits, for how long, and for how long there is work."""
+    loads = _of(flowing["every"], category)
+    waiting = total if category is None else sum(one.waiting for one in loads)
+    return {
+        **flowing,
         "waiting": waiting,
-        "oldest": max((one.oldest for one in _of(loads, category)), default=0.0),
-        "minutes_left": minutes_left(waiting, recent),
+        "oldest": max((one.oldest for one in loads), default=0.0),
+        "minutes_left": minutes_left(waiting, flowing["recent"]),
     }
 
 

@@ -86,9 +86,7 @@ async def note(ask: Ask, given: words.Given) -> None:
 async def counts(ask: Ask, given: words.Given) -> Preview:
     """Return how many tasks are selected, by name and status."""
     selected = tasks_of(ask, given)
-    return await ask.recent.get(
-        ("counts", words.text_of(given)), COUNT_SECONDS, lambda: selected.retry(dry_run=True)
-    )
+    return await ask.recent.get(("counts", words.text_of(given)), COUNT_SECONDS, selected.tally)
 
 
 async def _values(ask: Ask) -> dict[str, Any]:

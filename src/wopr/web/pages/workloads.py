@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from wopr.core.past import Past
 from wopr.core.series import EXACT_UP_TO, SAMPLED
 from wopr.domain.controls import Pause
 from wopr.domain.limits import Limit
 from wopr.insights import pagequeries, queries
+from wopr.ports.answers import WorkerInfo
+from wopr.ports.asof import CategoryBacklog
 from wopr.web.pages.asking import Ask
 from wopr.web.pages.buckets import series_of
 from wopr.web.pages.slots import Slot, SlotState, slots_of
@@ -82,11 +85,24 @@ class Workload:
         return sum(slot.state is SlotState(state) for slot in self.slots)
 
 
+async def workers_of(ask: Ask) -> list[WorkerInfo]:
+    """Return the workers as they are now, or were at the moment that is asked about."""
+    past = past_of(ask)
+    if past is None:
+        return await ask.queue.worker_info()
+    return await ask.recent.get(("workers", past.moment), SLOW_SECONDS, past.worker_info)
+
+
+async def backlog_then(ask: Ask, past: Past) -> list[CategoryBacklog]:
+    """Return what waited, was due and ran at a moment, by category."""
+    return await ask.recent.get(("backlog", past.moment), SLOW_SECONDS, past.backlog)
+
+
 async def slots_now(ask: Ask) -> dict[str, tuple[Slot, ...]]:
     """Return what the slots of each category do now, or did at the moment that is asked about."""
 
     async def found() -> dict[str, tuple[Slot, ...]]:
-        workers = await (past_of(ask) or ask.queue).worker_info()
+        workers = await workers_of(ask)
         names = sorted({one.task_name for one in workers if one.task_name})
         return slots_of(workers, await usual_runs(ask, names), time_of(ask))
 
@@ -142,7 +158,7 @@ async def _live(ask: Ask) -> list[tuple[Any, ...]]:
         return (await ask.queue.sql(queries.LIVE_BY_CATEGORY, until(ask))).rows
     return [
         (one.category, one.waiting, one.due, one.running, one.oldest_seconds)
-        for one in await past.backlog()
+        for one in await backlog_then(ask, past)
     ]
 
 
