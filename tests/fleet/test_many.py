@@ -70,7 +70,7 @@ async def test_what_hosts_ask_again_and_again_goes_by_indexes(
     assert "Seq Scan on tasks" not in plan
 
 
-async def test_pages_of_a_status_that_few_have_do_not_read_all_others(full: PostgresHome) -> None:
+async def test_pages_of_a_status_do_not_read_all_others(full: PostgresHome) -> None:
     asked: list[tuple[str, dict[str, Any]]] = []
 
     class Listened(Connections):
@@ -86,10 +86,16 @@ async def test_pages_of_a_status_that_few_have_do_not_read_all_others(full: Post
             assert [] == await store.find(TaskFilter(status=status))
             which = Selection(status=(status,))
             assert [] == await SelectStore(store).selected(which, 50, None, 5.0)
+        done = await store.find(TaskFilter(status=TaskStatus.SUCCESS, limit=2))
+        which = Selection(status=(TaskStatus.SUCCESS,))
+        for page in (done, await SelectStore(store).selected(which, 2, None, 5.0)):
+            assert [6000, 5999] == [one.seq for one in page]
         waiting = await store.find(TaskFilter(status=TaskStatus.PENDING, limit=2))
         assert [9000, 8999] == [one.seq for one in waiting]
     finally:
         await connections.close()
-    assert 7 == len(asked)
+    assert 9 == len(asked)
     for text, values in asked[:6]:
         assert "tasks_seldom" in plan_of(full, text, values)
+    for text, values in asked[6:8]:
+        assert "tasks_succeeded" in plan_of(full, text, values)
