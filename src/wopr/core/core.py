@@ -202,6 +202,7 @@ class Core:
         """Return the new tasks of calls; what is the same for all is looked at once."""
         tasks: list[NewTask] = []
         definition: TaskDefinition | None = None
+        clock = self._clock_of(options)
         for call in iterated(calls):
             if type(call) is not tuple:
                 tasks.append(self.new_task(name, *parts_of(call), options))
@@ -209,7 +210,7 @@ class Core:
                 tasks.append(self.new_task(name, call, {}, options))
                 definition = self.registry.get(name)
             else:
-                tasks.append(new_task(definition, call, {}, self.access.time, options))
+                tasks.append(new_task(definition, call, {}, clock, options))
         return tasks
 
     async def _enqueue_followed(
@@ -292,7 +293,11 @@ class Core:
             named = kwargs if type(kwargs) is dict else dict(kwargs)
         except Exception as error:
             raise InvalidCallError(f"The arguments can't be read: {safe_text(error)}") from error
-        return new_task(self.registry.get(name), values, named, self.access.time, options)
+        return new_task(self.registry.get(name), values, named, self._clock_of(options), options)
+
+    def _clock_of(self, options: Options) -> Clock:
+        """Return by which clock options count; without any it does not matter."""
+        return self.access.time if options else self.clock
 
     # -- look and change ------------------------------------------------------
 

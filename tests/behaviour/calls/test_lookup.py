@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from support.queues import PATIENCE, DuckDBHome, Home, SteppableClock, ended, running
+from support.queues import NOON, PATIENCE, DuckDBHome, Home, SteppableClock, ended, running
 from wopr import (
     InvalidCallError,
     TaskFailedError,
@@ -170,6 +170,19 @@ async def test_bulk_enqueueing_keeps_the_order(home: Home) -> None:
         results = [await handle.result(timeout=PATIENCE) for handle in handles]
         assert [] == await note.enqueue_many([])
     assert list(range(50)) == results == started
+
+
+async def test_delays_of_calls_in_bulk_count_from_one_clock(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = home.queue()
+    later = queue.task(name="later")(lambda n: n).options(delay=60)
+    ahead = SteppableClock(NOON + timedelta(hours=1))  # as where the tasks are, and not here
+    monkeypatch.setattr(type(inside(queue).access), "time", property(lambda _: ahead))
+    async with running(queue):
+        await later.enqueue_many([(0,), (1,), {"n": 2}])
+        due = {info.run_at for info in await queue.get_tasks()}
+    assert {NOON + timedelta(hours=1, seconds=60)} == due
 
 
 # -- cleanup ---------------------------------------------------------------------
