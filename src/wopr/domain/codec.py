@@ -211,9 +211,9 @@ class CallCodec:
 
     def arguments(self, args: str, kwargs: str) -> dict[str, object]:
         """Return the stored arguments of a call by name, as JSON values, with plain defaults."""
-        label = self.parameters.label
-        given = {label(index): value for index, value in enumerate(from_json(args))}
-        return {**self.parameters.defaults, **given, **from_json(kwargs)}
+        parameters = self.parameters
+        named = {} if kwargs == "{}" else from_json(kwargs)
+        return {**parameters.defaults, **parameters.named(from_json(args)), **named}
 
     def accepts(self, keyword: str, given: int, *, exactly: bool = False) -> bool:
         """Whether a call with ``given`` positional arguments can have this keyword as well."""

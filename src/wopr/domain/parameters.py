@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack, get_origin, get_type_hints
 
 from wopr.domain.callables import annotation_text, resolved_hints
@@ -48,6 +48,7 @@ class Parameters:
         by_position_alone = len(self._required) + self._only_by_position == self.fewest
         self.most = len(self._ordered) if by_position_alone else -1
         self.kinds = tuple(slot.kinds for slot in self._ordered)
+        self._labels = [slot.name for slot in self._ordered]
         self.result = _slot("return", signature.return_annotation, hints["return"], depth)
 
     def _add(self, parameter: inspect.Parameter, slot: Slot) -> None:
@@ -145,6 +146,13 @@ class Parameters:
         slot = self._named.get(key, self._other)
         assert slot is not None
         return slot
+
+    def named(self, values: Sequence[object]) -> dict[str, object]:
+        """Return the positional arguments of a call that fits, by their labels."""
+        names = self._labels
+        if len(values) > len(names):
+            names = [*names, *map(self.label, range(len(names), len(values)))]
+        return dict(zip(names, values, strict=False))
 
     def label(self, index: int) -> str:
         """Name the positional argument ``index`` for an error."""

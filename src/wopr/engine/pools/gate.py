@@ -97,8 +97,10 @@ class Gate:
             meter = heapq.heappop(self._alarms)[2]
             self._alarmed.discard(id(meter))
             self._unpark(meter)
-        while not self._full() and (record := self._lanes.pop()) is not None:
-            self.put(record)
+        while self._lanes.has_due() and not self._full():
+            if (taken := self._lanes.pop()) is None:
+                break
+            self.put(taken)
         record = self._choose(now)
         if record is None and self._alarms:
             self.next_at = self._alarms[0][0]
@@ -112,7 +114,7 @@ class Gate:
         self._sweep()
         meters = [*self._whole, *self._meters_of(self._values(record))] if self._sorts else None
         meters = self._whole if meters is None else meters
-        if any(_refuses(meter, now) for meter in meters):
+        if _first_refusing(meters, now) is not None:
             return False
         self._count(record, meters, now)
         return True
@@ -184,14 +186,14 @@ class Gate:
             if self._may_page(record):
                 return None
             heapq.heappop(self._lined_up)
-            refusing = next((meter for meter in group.meters if _refuses(meter, now)), None)
-            if refusing is not None:
+            if (refusing := _first_refusing(group.meters, now)) is not None:
                 self._park(group, refusing, now)
                 continue
             self._turn = max(self._turn, group.turn)
             group.turn = self._turn + 1
             self._take_first(group)
-            self._count(record, [*self._whole, *group.meters], now)
+            whole = self._whole
+            self._count(record, [*whole, *group.meters] if whole else group.meters, now)
             return record
         return None
 
@@ -338,6 +340,13 @@ class Gate:
             if meter.parked and _refuses(meter, now)
         ]
         return whole + keyed
+
+
+def _first_refusing(meters: list[Meter], now: datetime) -> Meter | None:
+    for meter in meters:
+        if _refuses(meter, now):
+            return meter
+    return None
 
 
 def _refuses(meter: Meter, now: datetime) -> bool:
