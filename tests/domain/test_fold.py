@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import timedelta
 
@@ -44,6 +45,12 @@ def test_folding_the_stored_log_gives_the_same_row(seed: int) -> None:
     assert dict(zip(COLUMNS, live.row(), strict=True)) == dict(
         zip(COLUMNS, again.row(), strict=True)
     )
+
+
+@pytest.mark.parametrize("value", ['ä\u2028"\\\ud800', "", 0, -7, True, None, 1.5, ["a", {"b": 1}]])
+def test_what_a_transition_changes_is_written_as_json_writes_it(value: object) -> None:
+    data = {"error_type": value, "crashes": 2}
+    assert json.dumps(data, separators=(",", ":")) == encode_data(data)
 
 
 def test_a_row_loads_into_the_same_record() -> None:

@@ -11,6 +11,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Looked up once: each error that is told asks for most of these, several times.
+_NAME, _WHOLE_NAME = type.__dict__["__name__"].__get__, type.__dict__["__qualname__"].__get__
+_MODULE = type.__dict__["__module__"].__get__
+_CAUSE = vars(BaseException)["__cause__"].__get__
+_CONTEXT = vars(BaseException)["__context__"].__get__
+_MEMBERS = vars(BaseExceptionGroup)["exceptions"].__get__
+
 
 def guarded(ask: Callable[[], T], otherwise: T) -> T:
     """Return what ``ask`` returns, or ``otherwise`` should it raise anything at all."""
@@ -53,13 +60,15 @@ def name_of(kind: type, *, whole: bool = False) -> str:
 
     With ``whole`` the classes around it are named too.
     """
-    attribute = "__qualname__" if whole else "__name__"
-    return guarded(lambda: str.__str__(type.__dict__[attribute].__get__(kind)), "object")
+    ask = _WHOLE_NAME if whole else _NAME
+    return guarded(lambda: str.__str__(ask(kind)), "object")
 
 
 def module_of(kind: type) -> str:
     """Return the module of a class; empty if it doesn't tell."""
-    module = guarded(lambda: type.__dict__["__module__"].__get__(kind), None)
+    module = guarded(lambda: _MODULE(kind), None)
+    if type(module) is str:
+        return module
     return guarded(lambda: str.__str__(module), "") if isinstance(module, str) else ""
 
 
@@ -71,19 +80,19 @@ def full_name(kind: type) -> str:
 
 def cause_of(error: BaseException) -> BaseException | None:
     """Return what an error was raised from, whatever its class says."""
-    return _error(vars(BaseException)["__cause__"].__get__(error))
+    return _error(_CAUSE(error))
 
 
 def context_of(error: BaseException) -> BaseException | None:
     """Return what was being handled when an error was raised, whatever its class says."""
-    return _error(vars(BaseException)["__context__"].__get__(error))
+    return _error(_CONTEXT(error))
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:
     """Return the members of a group; none of any other error."""
     if not issubclass(type(error), BaseExceptionGroup):
         return ()
-    members: tuple[BaseException, ...] = vars(BaseExceptionGroup)["exceptions"].__get__(error)
+    members: tuple[BaseException, ...] = _MEMBERS(error)
     return members
 
 

@@ -103,6 +103,9 @@ class Steady:
         Where the wall showed a time twice, the later one is meant: spans are rather too long.
         """
         now = self.now()
+        if not self._steps:  # as usual: then there is one stretch, up to now
+            at, shown = self._base
+            return min(at + (wall - shown), now)
         for at, shown, end in self._stretches():
             begun = shown <= wall or (at, shown) == self._base  # which began before the opening
             if begun and wall - shown <= end - at + _INEXACT:

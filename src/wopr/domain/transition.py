@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from wopr.domain.status import Move, TaskStatus
@@ -67,6 +68,7 @@ def added(record: TaskRecord) -> Transition:
 
 
 _ADDED: dict[str, Any] = {}
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @lru_cache(maxsize=4096)
@@ -103,6 +105,15 @@ def encode_added(record: TaskRecord) -> str:
     return text + "}"
 
 
+def _json(value: Any) -> str:
+    """Return a changed value as JSON text; what it usually is needs no encoder to be made."""
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    if type(value) is int:
+        return str(value)
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else _encoded(value)
+
+
 def encode_data(data: dict[str, Any] | None) -> str | None:
     """Return the changed columns as JSON text."""
     if data is None:
@@ -110,12 +121,8 @@ def encode_data(data: dict[str, Any] | None) -> str | None:
     result: str | None = data.get("result")
     if result is not None and len(data) == 1:
         return '{"result":' + result + "}"
-    plain = {
-        column: value.isoformat() if column in _TIMES and value is not None else value
-        for column, value in data.items()
-        if column not in _RAW
-    }
-    text = json.dumps(plain, separators=(",", ":"))
+    parts = [f'"{column}":{_json(value)}' for column, value in data.items() if column not in _RAW]
+    text = "{" + ",".join(parts) + "}"
     for column in _RAW:
         if data.get(column) is not None:
             text = text[:-1] + ("," if len(text) > 2 else "") + f'"{column}":{data[column]}}}'
