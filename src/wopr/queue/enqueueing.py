@@ -55,7 +55,7 @@ class Enqueueing(Face):
             InvalidCallError: a value or an argument is wrong; nothing was written.
             StorageError: the storage refused it.
         """
-        options: Options = {"category": category, "priority": priority, "max_retries": max_retries}
+        options = _given(category, priority, max_retries)
         if not NAMES.isdisjoint(kwargs) and self._core.enabled:
             kwargs = taken(self._core.registry.get(name), kwargs, options)
         try:
@@ -97,6 +97,13 @@ class Enqueueing(Face):
     def handle(self, task_id: str) -> TaskHandle[Any]:
         """Return a handle for an id that was kept elsewhere."""
         return TaskHandle(self._core, task_id)
+
+
+def _given(category: str | None, priority: TaskPriority | None, most: int | None) -> Options:
+    """Return the options that a call gives; without any it goes the shorter way."""
+    if category is None and priority is None and most is None:
+        return {}
+    return {"category": category, "priority": priority, "max_retries": most}
 
 
 def _misplaced(category: object, priority: object, max_retries: object) -> bool:
