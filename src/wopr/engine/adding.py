@@ -315,11 +315,12 @@ class Adding:
     ) -> None:
         """Note what a new task depends on, and let it wait if need be."""
         parents: dict[str, TaskStatus] = {}
+        pending = TaskStatus.PENDING
         for one in depends_on:
             if isinstance(one, str):
                 parents[one] = statuses[one]
             else:
-                parents[records[one].id] = TaskStatus.PENDING
+                parents[records[one].id] = pending
         record.depends_on = '["' + '","'.join(parents) + '"]'  # ids need no escapes
         for status in parents.values():
             if status is not TaskStatus.SUCCESS:

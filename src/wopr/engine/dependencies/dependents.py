@@ -114,13 +114,18 @@ class Dependents:
             wait.size = weight(record)
             self._keep(1, wait.size)
             wait.record = self._shared.live[record.id] = record
+        ended: list[str] = []
+        children = self._children
         for parent, status in parents.items():
-            if status is TaskStatus.PENDING or status not in TERMINAL:
-                wait.open += 1
-                self._children.setdefault(parent, []).append(wait)
-        for parent, status in parents.items():
-            if status in TERMINAL:
-                wait.end(parent, status)
+            if status is not TaskStatus.PENDING and status in TERMINAL:
+                ended.append(parent)
+            elif parent in children:
+                children[parent].append(wait)
+            else:
+                children[parent] = [wait]
+        wait.open = len(parents) - len(ended)  # known before any of them is told
+        for parent in ended:
+            wait.end(parent, parents[parent])
         self._waits[record.id] = wait
 
     def stored(self, record: TaskRecord) -> None:
