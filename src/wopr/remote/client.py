@@ -72,8 +72,10 @@ class RemoteBackend(Caller, RemoteQuestions):
 
     async def add(self, new: NewTask) -> str:
         """Add one task; return its id once it is on disk."""
-        self._name([new])
-        return str(await self._call("add", protocol.new_task_to_plain(new)))
+        if new.id is None:
+            new.id = self._new_id()
+        plain = protocol.new_task_to_plain(new)
+        return str((await self._carried(self._call_seconds, "add", plain))[0])
 
     def _bulk(self) -> tuple[int, int]:
         return BULK, BULK_BYTES

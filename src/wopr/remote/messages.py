@@ -6,6 +6,7 @@ arrives at the engine that a call in the owner's own process could not have give
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from wopr.remote.rules import rule_from_plain
 STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 LONGEST_REASON = 1_000
 LONGEST_ID = 200
+KNOWN = 1_000
+"""So many texts are remembered as good: the same few names come with nearly every task."""
 MOST_CATEGORIES = 1_000
 """So many are asked about at a time."""
 _OWNERS = (
@@ -59,13 +62,21 @@ def _absolute(text: str) -> str:
 
 
 def label(longest: int) -> Callable[[str], str]:
-    """Return what checks a text that is no longer than that."""
-    return lambda text: check_label(text, "it", longest=longest)
+    """Return what checks a text that is no longer than that; it knows those it saw last."""
+
+    @functools.lru_cache(KNOWN)
+    def check(text: str) -> str:
+        return check_label(text, "it", longest=longest)
+
+    return check
 
 
 def _json(kind: type) -> Callable[[str], str]:
+    nothing = "{}" if kind is dict else "[]"
+
     def check(text: str) -> str:
-        json_of(text, kind, "it")
+        if text != nothing:  # as most named arguments are
+            json_of(text, kind, "it")
         return text
 
     return check

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import asdict, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -52,6 +52,7 @@ _LONGEST_SOCKET_PATH = 100  # the kernel's own limit is 104 to 108
 _DEEPEST = 200
 _TEXT = frozenset({str})
 _ATOMS = frozenset({str, int, bool, NoneType})
+_FEW = 20
 
 
 def socket_path(database: Path) -> str:
@@ -87,14 +88,17 @@ def _is_flat(value: Any, levels: int = 4) -> bool:
     if type(value) is dict:
         if TAG in value or not _TEXT.issuperset(map(type, value)):
             return False
-        items: Iterable[Any] = value.values()
+        items: Collection[Any] = value.values()
     elif type(value) is list:
         items = value
     else:
         return False
-    if _ATOMS.issuperset(map(type, items)):
+    if len(items) > _FEW and _ATOMS.issuperset(map(type, items)):
         return True
-    return levels > 0 and all(type(one) in _ATOMS or _is_flat(one, levels - 1) for one in items)
+    for one in items:  # a generator would cost more than all the rest
+        if type(one) not in _ATOMS and not (levels > 0 and _is_flat(one, levels - 1)):
+            return False
+    return True
 
 
 def _flat_line(message: dict[str, Any]) -> bytes | None:
@@ -173,6 +177,9 @@ def raise_error(error: dict[str, str]) -> None:
 
 _NEW_TASK = tuple(item.name for item in fields(NewTask) if item.name != "again")
 _NEW_TASK_VALUES = attrgetter(*_NEW_TASK)
+_PRIORITIES = {int(one): int(one) for one in TaskPriority}
+_CONFLICTS = {one.value: one for one in OnConflict}
+"""To look a member up by its value takes an enumeration much longer."""
 
 
 def new_task_to_plain(new: NewTask) -> dict[str, Any]:
@@ -186,9 +193,10 @@ def new_task_to_plain(new: NewTask) -> dict[str, Any]:
 def new_task_from_plain(plain: dict[str, Any]) -> NewTask:
     """Return a new task that a client sent."""
     new = NewTask(**plain)
-    new.priority = int(TaskPriority(plain["priority"]))
-    new.on_conflict = OnConflict(plain["on_conflict"])
-    new.depends_on = tuple(plain["depends_on"])
+    new.priority = _PRIORITIES.get(new.priority) or int(TaskPriority(new.priority))
+    conflict: Any = new.on_conflict
+    new.on_conflict = _CONFLICTS.get(conflict) or OnConflict(conflict)
+    new.depends_on = tuple(new.depends_on)
     return new
 
 

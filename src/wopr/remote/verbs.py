@@ -120,7 +120,7 @@ class Verbs(ScheduleVerbs, ActVerbs):
         if at_once is None or len(params) != 1:
             return False
         try:
-            new = self._alone(_new_tasks().validate_python(params[0]))
+            new = self._alone(_checks_new_tasks()(params[0]))
         except (ValidationError, WoprError):
             return False
         if new.id is None or not at_once.waits_for_disk_only(new):
@@ -296,8 +296,9 @@ def _checked(name: str) -> Verb:
 
 
 @functools.cache
-def _new_tasks() -> TypeAdapter[NewTaskMessage]:
-    return TypeAdapter(NewTaskMessage)
+def _checks_new_tasks() -> Callable[[Any], NewTaskMessage]:
+    check: Callable[[Any], NewTaskMessage] = TypeAdapter(NewTaskMessage).validator.validate_python
+    return check
 
 
 def _never_awaited(checking: asyncio.Future[Any]) -> None:
