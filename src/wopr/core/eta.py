@@ -9,7 +9,7 @@ from typing import Any
 
 from wopr.core.core import Core
 from wopr.core.past import Past, selection_of
-from wopr.core.present import present
+from wopr.core.timethere import time_there
 from wopr.core.series import Asked, series_of
 from wopr.domain.controls import Pause
 from wopr.domain.eta import Eta, Work, altogether, estimate, usual
@@ -33,7 +33,7 @@ async def eta_of(core: Core, given: Mapping[str, Any]) -> Eta:
     Raises:
         InvalidCallError: a value can't be what it has to be.
     """
-    now = await present(core)
+    now = await time_there(core)
     which = selection_of(given, now)
     left = await Past(core, now).selected(which, _LEFT, None, MOST_CATEGORIES)
     if not left:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from wopr.core import asking
 from wopr.core.core import Core
-from wopr.core.present import present
+from wopr.core.timethere import time_there
 from wopr.domain.checks import check_count, check_label, check_moment, check_seconds
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.limits import Limit, parse_rate
@@ -61,7 +61,7 @@ async def whatif(core: Core, what: Setting, since: When, until: When | None) -> 
         QueryTimeoutError: it takes too long.
         QueueDisabledError: the queue is switched off.
     """
-    now = await present(core)
+    now = await time_there(core)
     begin = _moment(since, now, "since")
     end = now if until is None else min(now, _moment(until, now, "until"))
     if begin >= end:

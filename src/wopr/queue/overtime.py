@@ -8,7 +8,7 @@ from typing import Literal
 
 from wopr.core.eta import eta_of
 from wopr.core.past import Past, past_of
-from wopr.core.present import present
+from wopr.core.timethere import time_there
 from wopr.core.series import asked_of, series_of
 from wopr.domain.eta import Eta
 from wopr.domain.status import TaskStatus
@@ -59,7 +59,7 @@ class OverTime(Face):
             InvalidCallError: a value can't be what it has to be; or there are too many steps.
             QueryError: the storage has no SQL, or it takes too long.
         """
-        now = await present(self._core)
+        now = await time_there(self._core)
         asked = asked_of(now, by, since, until, category, name, split)
         return await series_of(self._core, asked, compare=bool(compare))
 

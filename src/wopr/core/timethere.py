@@ -8,7 +8,7 @@ from wopr.core.core import Core
 from wopr.domain.clock import naive_now
 
 
-async def present(core: Core) -> datetime:
+async def time_there(core: Core) -> datetime:
     """Return the time as records hold it; it is known once there is who answers."""
     await core.reader()
     return naive_now(core.time)
