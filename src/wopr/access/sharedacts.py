@@ -41,7 +41,7 @@ class SharedActs:
         self.rules = RuleActs(cast("Rules", fleet.rules), self.book)
         changing, again = cast("Changing", _Changing(fleet)), cast("Again", _Again(fleet))
         self.acts = Acts(shared, changing, again, self.book, self.rules)
-        self.revoke = Acted(cast("Controls", Revoking(fleet)), self.acts).revoke_live
+        self.revoke = Acted(cast("Controls", Revoking(fleet.parts)), self.acts).revoke_live
         self.note = self.book.note
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from wopr.calls.whole import check_whole
+from wopr.domain.adding import check_parents, record_of
 from wopr.domain.clock import IdFactory, naive_now
-from wopr.domain.errors import StorageError, TaskNotFoundError
+from wopr.domain.errors import StorageError
 from wopr.domain.newtask import NewTask
-from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.domain.transition import added
@@ -332,32 +332,11 @@ class Adding:
         """Return where the parents stand that are not of the flow."""
         outside = {one for new in tasks for one in new.depends_on if isinstance(one, str)}
         statuses = await self._dependents.statuses(outside)
-        if missing := sorted(outside - statuses.keys()):
-            raise TaskNotFoundError(
-                f"It is to depend on {counted(len(missing), 'task')} unknown to this queue, so "
-                f"nothing was enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are "
-                "they of another database?"
-            )
+        check_parents(outside, statuses)
         return statuses
 
     def _record(self, new: NewTask, now: datetime) -> TaskRecord:
-        record = TaskRecord(
-            new.id or self._ids.new(now),
-            new.name,
-            new.category,
-            new.priority,
-            new.max_retries,
-            new.args,
-            new.kwargs,
-            now,
-            new.run_at,
-            new.unique_key,
-            new.options,
-        )
-        if new.flow_id is not None:
-            record.flow_id = new.flow_id
-        if new.schedule is not None:
-            record.schedule, record.scheduled_for = new.schedule, new.scheduled_for
+        record = record_of(new, new.id or self._ids.new(now), now)
         self._keys.take(record)
         return record
 

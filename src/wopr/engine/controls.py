@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from wopr.domain.callables import signature_of
-from wopr.domain.controls import Pause, Revocation, matches
+from wopr.calls.revoking import check_parameters, is_about
+from wopr.domain.controls import Pause, Revocation
 from wopr.domain.due import is_expired
 from wopr.domain.errors import InvalidCallError, WoprError
 from wopr.domain.rule import RuleKind
@@ -130,7 +130,7 @@ class Controls:
         """
         registered = revocation.task in self._shared.registry.definitions
         if registered:
-            self._check_parameters(revocation)
+            check_parameters(self._shared.registry, revocation)
         if not revocation.where or registered:
             return
         for status in LIVE:
@@ -143,34 +143,9 @@ class Controls:
                     "then reaches, or revoke all tasks of this name."
                 )
 
-    def _check_parameters(self, revocation: Revocation) -> None:
-        """Refuse to compare a parameter that the function does not have: none would ever fit."""
-        function = self._shared.registry.definitions[revocation.task].function
-        parameters = signature_of(function).parameters
-        if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-            return
-        unknown = sorted(
-            one for one in revocation.where if one.isidentifier() and one not in parameters
-        )
-        if unknown:
-            raise InvalidCallError(
-                f"Task {revocation.task!r} has no parameter {', '.join(map(repr, unknown))}, so "
-                f"where= would match no task and nothing was cancelled. It has "
-                f"{', '.join(map(repr, parameters)) or 'none'}."
-            )
-
     def is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
         """Whether a revocation is about a task."""
-        if not revocation.where:
-            return True
-        definition = self._shared.registry.definitions.get(record.name)
-        if definition is None:  # nobody knows the names of its arguments
-            return False
-        try:
-            arguments = definition.codec.arguments(record.args, record.kwargs)
-        except Exception:  # noqa: BLE001 - they do not fit the function any more
-            return False
-        return matches(revocation.where, arguments)
+        return is_about(self._shared.registry, revocation, record)
 
     async def close(self) -> None:
         """Finish what is being cancelled."""

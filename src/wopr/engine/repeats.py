@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from wopr.domain.adding import check_ids
 from wopr.domain.errors import InvalidCallError
 from wopr.domain.newtask import NewTask
 from wopr.domain.task import TaskRecord
@@ -47,9 +48,7 @@ class Repeats:
         Raises:
             InvalidCallError: an id is that of another call, or stands there twice.
         """
-        ids = [new.id for new in tasks if new.id is not None]
-        if len(set(ids)) < len(ids):
-            raise InvalidCallError("Two new tasks have the same id, so nothing was enqueued.")
+        ids = check_ids(tasks)
         over = await self._turn(ids, tasks)
         try:
             known = await self._known(tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from wopr.domain.adding import key_is_taken
 from wopr.domain.errors import UniqueKeyConflictError
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.task import TaskRecord
@@ -69,10 +70,7 @@ class UniqueKeys:
                 if self._owners.get(key) == known:
                     return known
             elif new.on_conflict is OnConflict.RAISE:
-                raise UniqueKeyConflictError(
-                    f"Task {known} is live and has the unique key {key!r}. Wait for it, cancel "
-                    "it, or use on_conflict=OnConflict.SKIP or REPLACE."
-                )
+                raise key_is_taken(known, key)
             elif not await replace(known):
                 await flush()
         return None

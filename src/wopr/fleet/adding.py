@@ -10,19 +10,16 @@ from datetime import datetime
 from typing import Any
 
 from wopr.calls.whole import check_whole
+from wopr.domain.adding import check_ids, check_parents, key_is_taken, record_of
 from wopr.domain.change import Change, Verb, decision
 from wopr.domain.checks import is_task_id
 from wopr.domain.clock import IdFactory
 from wopr.domain.errors import (
-    InvalidCallError,
     StorageError,
-    TaskNotFoundError,
-    UniqueKeyConflictError,
 )
 from wopr.domain.limits import Limit, OnFull
 from wopr.domain.newtask import NewTask, OnConflict
 from wopr.domain.snapshot import parents_of
-from wopr.domain.spoken import counted
 from wopr.domain.status import TaskStatus
 from wopr.domain.task import TaskRecord
 from wopr.fleet.changing import Changing
@@ -84,9 +81,7 @@ class Adding:
     async def add_many(self, tasks: Iterable[NewTask]) -> list[str]:
         """Add any number of tasks, some thousands to a commit; return their ids in order."""
         tasks = list(tasks)
-        given = [new.id for new in tasks if new.id is not None]
-        if len(set(given)) < len(given):
-            raise InvalidCallError("Two new tasks have the same id, so nothing was enqueued.")
+        check_ids(tasks)
         await self.check_room(Counter(new.category for new in tasks))
         ids: list[str] = []
         chunk: list[NewTask] = []
@@ -123,9 +118,7 @@ class Adding:
     async def add_flow(self, tasks: Sequence[NewTask]) -> list[str]:
         """Add tasks that depend on each other, in one commit; return their ids in order."""
         check_whole(tasks)
-        given = [new.id for new in tasks if new.id is not None]
-        if len(set(given)) < len(given):
-            raise InvalidCallError("Two new tasks have the same id, so nothing was enqueued.")
+        check_ids(tasks)
         while True:
             new = tasks[0]
             whole = [self._record(one) for one in tasks]
@@ -171,12 +164,7 @@ class Adding:
         await connection.execute(statements.PARENTS, {"ids": ids})
         cursor = await connection.execute(statements.STANDING, {"ids": ids})
         known: dict[str, str] = dict(await cursor.fetchall())
-        if missing := sorted(outside - known.keys()):
-            raise TaskNotFoundError(
-                f"It is to depend on {counted(len(missing), 'task')} unknown to this queue, so "
-                f"nothing was enqueued: {', '.join(missing[:5])}. Were they cleaned up, or are "
-                "they of another database?"
-            )
+        check_parents(outside, known)
         success = TaskStatus.SUCCESS.value
         for record in whole:
             record.waiting = any(known.get(one) != success for one in parents_of(record))
@@ -314,10 +302,7 @@ class Adding:
         if new.on_conflict is OnConflict.SKIP:
             return holder
         if new.on_conflict is OnConflict.RAISE:
-            raise UniqueKeyConflictError(
-                f"Task {holder} is live and has the unique key {new.unique_key!r}. Wait for it, "
-                "cancel it, or use on_conflict=OnConflict.SKIP or REPLACE."
-            )
+            raise key_is_taken(holder, new.unique_key)
         cancel = decision(Change(verb=Verb.CANCEL, reason="replaced"), None)
         await self._changing.one(holder, cancel)
         return None
@@ -325,22 +310,7 @@ class Adding:
     def _record(self, new: NewTask, now: datetime | None = None) -> TaskRecord:
         if now is None:
             now = self._parts.now()
-        record = TaskRecord(
-            new.id or self._ids.new(now),
-            new.name,
-            new.category,
-            new.priority,
-            new.max_retries,
-            new.args,
-            new.kwargs,
-            now,
-            new.run_at,
-            new.unique_key,
-            new.options,
-        )
-        record.flow_id = new.flow_id
-        record.schedule, record.scheduled_for = new.schedule, new.scheduled_for
-        return record
+        return record_of(new, new.id or self._ids.new(now), now)
 
     def _tell(self, whole: Sequence[TaskRecord]) -> None:
         self._growth.added(len(whole))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from wopr.calls.revoking import arguments_of, is_about
 from wopr.domain import decide
-from wopr.domain.controls import Revocation, matches
 from wopr.domain.due import is_expired
 from wopr.domain.limits import Limit, Meter, value_of
 from wopr.domain.place import FIRST, place
@@ -129,16 +129,9 @@ class Claiming:
         if is_expired(record, now):
             return "expired"
         for revocation in self._rules.revoked.get(record.name, ()):
-            if self.is_about(revocation, record):
+            if is_about(self._parts.registry, revocation, record):
                 return revocation.reason
         return None
-
-    def is_about(self, revocation: Revocation, record: TaskRecord) -> bool:
-        """Whether a revocation is about a task."""
-        return not revocation.where or matches(revocation.where, self._arguments(record))
-
-    def _arguments(self, record: TaskRecord) -> Mapping[str, object]:
-        return arguments_of(self._parts, record.name, record.args, record.kwargs)
 
 
 class _Look:
@@ -200,7 +193,8 @@ class _Look:
             keys: what the keys of limits were when it was claimed, as whoever did it says.
         """
         keyed = any(one.key is not None for one in self._limits)
-        arguments = arguments_of(self._parts, name, args, kwargs) if keyed else {}
+        known = arguments_of(self._parts.registry, name, args, kwargs) if keyed else None
+        arguments = {} if known is None else known
         told = None
         if keyed and name not in self._parts.registry.definitions:
             told = {} if keys is None else json.loads(keys)
@@ -297,14 +291,3 @@ class _Look:
             whole = {one.name: said.get(one.name) for one in self._limits if one.key is not None}
             self.keys[record.id] = json.dumps(whole)
         self.entries.append((record, claim))
-
-
-def arguments_of(parts: Parts, name: str, args: str, kwargs: str) -> Mapping[str, object]:
-    """Return the arguments of a call by name; none if its function is not here, or has changed."""
-    definition = parts.registry.definitions.get(name)
-    if definition is None:
-        return {}
-    try:
-        return definition.codec.arguments(args, kwargs)
-    except Exception:  # noqa: BLE001 - they do not fit the function any more
-        return {}
