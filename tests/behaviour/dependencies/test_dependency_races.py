@@ -22,6 +22,7 @@ from wopr import (
     UniqueKeyConflictError,
     current_task,
 )
+from wopr.engine.dependencies import releasing
 from wopr.engine.dependencies.dependents import Dependents
 from wopr.queue.queue import inside
 from wopr.storage.duckdb.doctor import check
@@ -139,6 +140,31 @@ async def test_a_retried_child_that_follows_its_parent_has_an_attempt_of_its_own
         work.again.open()
         await ended(queue, child.id)
     assert [1, 2] == attempts
+
+
+async def test_a_release_that_was_to_be_written_down_is_not_of_a_child_that_waits_again(
+    durable_home: DuckDBHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "UNWRITTEN_SECONDS", 3_600.0)
+    queue = durable_home.queue()
+    work = Work(queue)
+    async with running(queue, c=2):
+        parent = await queue.enqueue("flaky", ("parent",))
+        child = await queue.enqueue(
+            "flaky", ("child",), depends_on=[parent], on_parent_failure=OnParentFailure.RUN
+        )
+        await ended(queue, parent.id, child.id)
+        assert await queue.retry_task(parent.id)
+        await work.again.arrivals()
+        assert await queue.retry_task(child.id)
+        engine = inside(queue).access._engine
+        assert engine is not None
+        engine.dependents._releasing._write_down()  # as its timer does, a second after it was free
+        await engine.shared.storage.flush()
+        assert (await child.info()).waiting
+        work.again.open()
+        await ended(queue, child.id)
+    assert ["parent", "child"] == work.ran
 
 
 async def test_a_retried_task_is_looked_after_though_nobody_waits_for_the_answer(

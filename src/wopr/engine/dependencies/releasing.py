@@ -31,7 +31,7 @@ class Releasing:
     def __init__(self, shared: Shared, pool: Callable[[str], Pool]) -> None:
         self._shared = shared
         self._pool = pool
-        self._unwritten: list[str] = []  # not the tasks: most of them have run by then
+        self._unwritten: list[tuple[str, int]] = []  # not the tasks: most have run by then
         self.closed = False
         """Nothing is written any more: the next opening looks at them."""
 
@@ -39,12 +39,17 @@ class Releasing:
         """Write it down in a moment, unless a worker has taken the task by then."""
         if not self._unwritten:
             self._shared.loop.call_later(UNWRITTEN_SECONDS, self._write_down)
-        self._unwritten.append(record.id)
+        self._unwritten.append((record.id, record.version))
 
     def _write_down(self) -> None:
-        live, ids = self._shared.live, self._unwritten
+        live, noted = self._shared.live, self._unwritten
         self._unwritten = []
-        records = [live[task_id] for task_id in ids if task_id in live]
+        # One that was put back in its queue since may wait for its parents again.
+        records = [
+            record
+            for task_id, version in noted
+            if (record := live.get(task_id)) is not None and record.version == version
+        ]
         for at in range(0, len(records), BATCH):
             self._release(records[at : at + BATCH], in_lanes=True)
 
