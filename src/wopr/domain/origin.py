@@ -118,7 +118,8 @@ def kinship(first: Origin, second: Origin) -> Kinship:
         alike = same_names and first.code == second.code
         return _by_parts(first.parts, second.parts) if alike else Kinship.OTHER
     if first.code is second.code:
-        return _by_parts(first.parts, second.parts)
+        alike = same_names or first.code is None  # code that is executed anew is compiled anew
+        return _by_parts(first.parts, second.parts) if alike else Kinship.OTHER
     if first.file != second.file and not (same_names and first.typed_in and second.typed_in):
         return Kinship.OTHER
     if not same_names or first.loaded is not second.loaded:

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -320,6 +320,16 @@ def test_one_compiled_text_in_two_namespaces_makes_two_functions() -> None:
     queue.task(made[0]["send"])
     with pytest.raises(DuplicateTaskError):
         queue.task(made[1]["send"])
+
+
+def test_one_code_with_other_global_names_is_another_function() -> None:
+    def send() -> object:
+        return who  # type: ignore[name-defined]  # noqa: F821
+
+    queue = off()
+    queue.register_task("send")(FunctionType(send.__code__, {"who": "ada"}))
+    with pytest.raises(DuplicateTaskError):
+        queue.register_task("send")(FunctionType(send.__code__, {"who": "bob"}))
 
 
 def test_the_same_text_in_the_same_place_is_the_same_function() -> None:
