@@ -96,6 +96,9 @@ MADE = [
     "select upper(x) from (select 'a' as x, 'b' union all from (select args, name from tasks))",
     "select upper(name) from (select name from tasks union all select args from tasks)",
     "with q as (select args from tasks) select upper(args) from q",
+    "select 1 as args, upper(t.args) from tasks t",
+    "select upper(args) as args from tasks",
+    "select name as args from (select upper(args) as name from tasks)",
     "select upper((select any_value(args) from tasks))",
     "select upper(a.args) from tasks a, tasks b",
     "select upper(data) from history, tasks where args = ''",
@@ -104,6 +107,8 @@ MADE = [
     "select max(args, 500) from tasks, range(100)",
 ]
 HEAVY_ALWAYS = [
+    "select string_agg(a.name, '') over (order by a.seq) from tasks a, tasks b",
+    "select list(seq) over (order by seq) from tasks, range(100)",
     "with q as (select list(args) as l from tasks, range(100)) select l[1] from q",
     "with q as (select args from tasks) select string_agg(a.args, '') from q a, q b",
     "select repeat(name, 10000) from tasks",
@@ -115,6 +120,8 @@ HEAVY_ALWAYS = [
     "select list(upper(name)) from tasks, range(10000000)",
 ]
 LIGHT = [
+    "select length(string_agg('x' || range, '')) from range(1000000000)",
+    "select count(*), sum(range) from range(1000000000)",
     "select count(*) from tasks",
     "select args from tasks",
     "select * from tasks",

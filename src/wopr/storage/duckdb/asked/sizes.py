@@ -11,10 +11,8 @@ from typing import Any
 import duckdb
 
 from wopr.storage.duckdb.asked.harmless import words
-from wopr.storage.duckdb.asked.weight import FLAT_BYTES, Size, Weight
+from wopr.storage.duckdb.asked.weight import FLAT_BYTES, VECTOR, Size, Weight
 
-VECTOR = 2_048
-"""Rows of which DuckDB makes the values at once."""
 MOST_BYTES = 64 * 1024 * 1024
 """So much the values may take that a query makes in this process, beside DuckDB's memory limit."""
 SHORT = 40
@@ -98,7 +96,7 @@ class Sizes:
         tables = _behind(set(weight.tables))
         columns = {table: self._lengths(cursor, table, written) for table in tables}
         wanted = weight.columns
-        if wanted is None or not wanted <= set().union(*columns.values()):
+        if wanted is not None and not wanted - weight.given <= set().union(*columns.values()):
             wanted = None
         found = []
         for table, lengths in columns.items():

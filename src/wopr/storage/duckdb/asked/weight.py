@@ -14,6 +14,8 @@ from typing import Any
 
 from wopr.storage.duckdb.asked.harmless import words
 
+VECTOR = 2_048
+"""Rows of which DuckDB makes the values at once."""
 FLAT_BYTES = 16
 FIXED_OPERATORS = words(
     "OPERATOR_NOT OPERATOR_IS_NULL OPERATOR_IS_NOT_NULL COMPARE_IN COMPARE_NOT_IN"
@@ -63,6 +65,8 @@ class Weight:
     """Those that are read, as often as they are."""
     columns: frozenset[str] | None
     """The names of what is made more of; ``None``: it may be any column, or all of a row."""
+    given: frozenset[str]
+    """Names that the text gives itself, to a value: what has no such column is one of those."""
     rows: float
     """How many times more rows there are than those of the tables together."""
     foreign: bool
@@ -79,7 +83,7 @@ class Weight:
         return not (self.made.long or self.made.all or self.made.flat)
 
 
-NOTHING = Weight(Size(), 1, 0, (), frozenset(), 1, foreign=False)
+NOTHING = Weight(Size(), 1, 0, (), frozenset(), frozenset(), 1, foreign=False)
 
 
 class Scales:
@@ -101,6 +105,7 @@ class Scales:
         self._growth = 1
         self._literal = 0
         self._rows = 1.0
+        self._starred = False
 
     def weigh(self, node: dict[str, Any]) -> Weight:
         """Return what a statement makes, given its node."""
@@ -116,12 +121,13 @@ class Scales:
             self._growth,
             self._literal,
             tables,
-            names.columns(),
+            None if self._starred else names.columns(),
+            frozenset(names.aliases),
             self._rows,
             foreign=names.foreign,
         )
 
-    def _size(self, node: Any, *, outer: bool = False) -> Size:
+    def _size(self, node: Any, *, outer: bool = False, listed: bool = False) -> Size:
         """Return the size of a value, and note what is made on the way to it."""
         if isinstance(node, list):
             return sum(map(self._size, node), Size())
@@ -133,10 +139,12 @@ class Scales:
         if kind == "CONSTANT":
             return self._constant(node)
         if kind in {"COLUMN_REF", "PARAMETER", "STAR", "POSITIONAL_REFERENCE"}:
+            self._starred = self._starred or (kind == "STAR" and not listed)
             given = sum(map(self._size, node.values()), Size())
             return given + Size(0, 1)
         if node.get("type") == "TABLE_FUNCTION":
             self._rows *= _rows(node["function"])
+            return self._size(node["function"].get("arguments"))
         if node.get("type") == "EXPRESSION_LIST":
             self._rows *= LISTED
         given = sum((self._size(value, outer=outer) for value in node.values()), Size())
@@ -153,6 +161,9 @@ class Scales:
             made += Size(0, 1)
         if name in COLLECTING or (name in COLLECTING_SOME and len(node["arguments"]) > 1):
             made = Size(0, 0, max(1, given.long) + given.all)
+            if node["class"] == "FUNCTION":
+                return made  # as groups are kept, it is counted; what is made of it is not
+            made = made.times(VECTOR)  # each row may have all of those before it
         elif name in {"lpad", "rpad"}:
             made += Size(4 * _number(node, 1))
         elif name == "repeat":
@@ -169,12 +180,14 @@ class Scales:
         return kind is not None and str(kind.get("type_name")).lower() in self._flat
 
     def _select(self, node: dict[str, Any], *, outer: bool) -> Size:
-        outs = [self._size(one) for one in node["select_list"]]
+        outs = [self._size(one, listed=True) for one in node["select_list"]]
         for key, value in node.items():
             if key != "select_list":
                 self._size(value)
         value = sum(outs, Size())
-        if not outer:
+        if outer:
+            self._made += Size(0, 0, value.all)
+        else:
             self._growth *= max([1, *(one.long for one in outs)])
             self._literal = max([self._literal, *(one.flat for one in outs)])
             if value.all:
@@ -197,25 +210,25 @@ class Names:
         self.ctes: set[str] = set()
         self.multiplies = self.foreign = False
         self._columns: set[str] = set()
-        self._aliases: set[str] = set()
+        self.aliases: set[str] = set()
         self._of_tables: set[str] = set()
         self._star = self._renamed = self._unclear = False
         for one in _all(node):
             self._note(one)
 
     def columns(self) -> frozenset[str] | None:
-        """Return the names of columns, without those that the text gives itself."""
+        """Return the names of columns, if those are all that is made more of."""
         unclear = self._unclear or (self._star and self._renamed)
         if unclear or self._columns & (self._of_tables | self.ctes):
             return None
-        return frozenset(self._columns - self._aliases)
+        return frozenset(self._columns)
 
     def _note(self, node: dict[str, Any]) -> None:
         kind, called = node.get("type"), str(node.get("alias") or "").lower()
         if kind == "COLUMN_REF":
             self._columns.add(str(node["column_names"][-1]).lower())
         if "class" in node:
-            self._aliases.add(called)
+            self.aliases.add(called)
         elif called:
             self._of_tables.add(called)
         if "cte_map" in node:
