@@ -9,8 +9,8 @@ from typing import Any
 
 from wopr.core.core import Core
 from wopr.core.past import Past, selection_of
-from wopr.core.timethere import time_there
 from wopr.core.series import Asked, series_of
+from wopr.core.timethere import time_there
 from wopr.domain.controls import Pause
 from wopr.domain.eta import Eta, Work, altogether, estimate, usual
 from wopr.domain.limits import Limit

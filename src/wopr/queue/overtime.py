@@ -8,8 +8,8 @@ from typing import Literal
 
 from wopr.core.eta import eta_of
 from wopr.core.past import Past, past_of
-from wopr.core.timethere import time_there
 from wopr.core.series import asked_of, series_of
+from wopr.core.timethere import time_there
 from wopr.domain.eta import Eta
 from wopr.domain.status import TaskStatus
 from wopr.ports.series import Resolution, TimeSeries
