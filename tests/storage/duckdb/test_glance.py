@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wopr.insights import queries
 from wopr.ports.glance import glance, once
 from wopr.storage.duckdb import folding
 from wopr.storage.duckdb.folding import Folding
+from wopr.storage.duckdb.storage import DuckDBStorage
 
 WAITING = "select count(*) from tasks"
 
@@ -108,6 +110,31 @@ async def test_a_glance_waits_for_what_comes_late(
         assert 1 == await count()
         monkeypatch.setattr(folding, "GLANCE_ROWS", 1)
         assert 2 == await count()
+
+
+async def test_a_glance_is_not_held_up_by_what_the_engine_reads(tmp_path: Path) -> None:
+    async with TaskQueue(enabled=True, database=tmp_path / "q.duckdb") as queue:
+
+        @queue.task
+        async def work() -> None: ...
+
+        task = await work.enqueue()
+        assert 1 == (await queue.get_task_stats())["total"]
+        go_on = threading.Event()
+        storage = queue.storage
+        assert isinstance(storage, DuckDBStorage)
+        engine_reads = storage._reader.submit(lambda _: go_on.wait())
+        try:
+            with glance():
+                async with asyncio.timeout(PATIENCE):
+                    assert await queue.get_task_info(task.id) is not None
+                    assert 1 == len(await queue.get_history(task.id))
+                    assert 1 == len((await queue.tasks.where().page()).tasks)
+                    assert [] == await queue.get_logs(task.id)
+            assert not engine_reads.done()
+        finally:
+            go_on.set()
+        await asyncio.wrap_future(engine_reads)
 
 
 async def test_whoever_gives_up_does_not_stop_the_others_and_an_error_is_everybodys() -> None:

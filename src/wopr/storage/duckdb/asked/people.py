@@ -39,7 +39,9 @@ AGAIN_SECONDS = 0.05
 MOST_SECONDS = 5.0
 """So long, twice as long each time up to the latter, until it is interrupted again."""
 CLOSES_SECONDS = 1.0
-"""So long the end of the queue waits for the queries that it interrupted."""
+"""So long the end of the queue waits for the queries that it interrupted,"""
+OWN_CLOSES_SECONDS = 10.0
+"""and so long for wopr's own: those end, however busy the machine is."""
 
 
 class CrowdedError(Exception):
@@ -206,8 +208,14 @@ class People:
             askers, self._askers = self._askers, []
         for asker in askers:
             asker.interrupt()  # all at once
-        until = time.monotonic() + CLOSES_SECONDS
-        left = [one for one in askers if not one.end(max(0.0, until - time.monotonic()))]
+        began = time.monotonic()
+        left = [
+            one
+            for one in sorted(askers, key=lambda one: one.own)
+            if not one.end(
+                began + (OWN_CLOSES_SECONDS if one.own else CLOSES_SECONDS) - time.monotonic()
+            )
+        ]
         if left:
             log.warning(
                 "%d queries run on although they were interrupted, because DuckDB can't stop what "
