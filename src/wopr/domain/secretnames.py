@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -132,11 +133,19 @@ def is_prose(text: str) -> bool:
 
 
 def plain_letters(text: str) -> str:
-    """Return a text with the letters that it is read as: full-width ones are a keyboard's."""
+    """Return a text with the letters that it is read as: full-width ones are a keyboard's.
+
+    What is no letter of ASCII in another form stays: an ellipsis is not three dots.
+    """
     if text.isascii():
         return text
-    found = normalize("NFKC", text.translate(_UNSEEN))
-    return found if len(found) <= 2 * len(text) else text
+    return "".join(map(_plain, text.translate(_UNSEEN)))
+
+
+@lru_cache(maxsize=4_096)
+def _plain(sign: str) -> str:
+    found = sign if sign.isascii() else normalize("NFKC", sign)
+    return found if len(found) == 1 and found.isascii() else sign
 
 
 def is_secret(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from wopr.domain.errors import QueryError, QueryTimeoutError, StorageError
+from wopr.ports.glance import once
 from wopr.ports.storage import QueryLimits, QueryRows, Snapshot
 from wopr.storage.duckdb.asked import apart
 from wopr.storage.duckdb.asked.people import CrowdedError, Read, T, late
@@ -48,7 +49,8 @@ class AskCalls(Base):
             return await self._again.ask(
                 lambda: self._asked(lambda cursor: run(cursor, sql, params, limits), until, limits)
             )
-        written = await self._all_written()
+        await once(("written", id(self)), self._all_written)
+        written = self._shown
         alone = self._asking == 0
         self._asking += 1
         self._asked_so_far += 1
@@ -95,11 +97,11 @@ class AskCalls(Base):
         found = await self._asked(read, until, limits)
         return await self._apart(sql, params, limits) if found is None else found
 
-    async def _all_written(self) -> int:
-        """Bring the tables up to everything submitted so far; return how many writes that is."""
+    async def _all_written(self) -> None:
+        """Bring the tables up to everything submitted so far."""
         written = self._journal.writes_in
         await self._in_writer(self._folding.lines.write_all)
-        return written
+        self._shown = max(self._shown, written)
 
     async def snapshot(self, *, own: bool = False) -> Snapshot:
         """Return a snapshot; it is kept for some seconds, and others get it too.

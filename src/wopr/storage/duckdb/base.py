@@ -95,6 +95,7 @@ class Base:
         self._telling = threading.Lock()
         self._told_in = self._told_out = 0  # groups whose callers are to be told, and that were
         self._sizes = Sizes()
+        self._shown = 0  # so many writes the tables show at least
         self._asking = self._asked_so_far = 0  # queries of people: under way here, and in all
         self._kept: Snapshot | None = None
         self._outside = threading.Lock()  # held while files of the archive are written
